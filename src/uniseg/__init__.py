@@ -1,0 +1,1 @@
+"""uniseg: one 3D network for many segmentation tasks."""

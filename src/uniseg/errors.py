@@ -1,0 +1,11 @@
+"""The one exception that bad input from a user raises."""
+
+
+class InputError(ValueError):
+    """Bad input, told in one line: where it is, what was found, what was expected, what to do.
+
+    Entry points print it and exit with code 2.
+    """
+
+    def __init__(self, where, found: str, expected: str, fix: str) -> None:
+        super().__init__(f"{where}: found {found}; expected {expected}; {fix}")

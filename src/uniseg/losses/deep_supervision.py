@@ -1,0 +1,40 @@
+"""A loss at every scale of the pyramid."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DeepSupervision(nn.Module):
+    """Weighted sum of one loss over the scales; the label is down-sampled by nearest neighbour.
+
+    Weights halve from scale to scale, the coarsest has none, their sum is 1 (nnU-Net's rule: 8/15, 4/15, 2/15, 1/15, 0
+    for five scales).
+    """
+
+    def __init__(self, loss: nn.Module) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, logits: Sequence[Tensor], label: Tensor) -> Tensor:
+        """Logits finest first, ``label [B,Z,Y,X]`` of the finest size -> ``[B]``."""
+        weights = scale_weights(len(logits))
+        total = 0
+        for scale, weight in zip(logits, weights, strict=True):
+            if weight:
+                total = total + weight * self.loss(scale, shrink(label, scale.shape[2:]))
+        return total
+
+
+def scale_weights(num_scales: int) -> list[float]:
+    """Finest first; one scale alone has weight 1."""
+    raw = [2.0**-i for i in range(max(num_scales - 1, 1))] + [0.0] * (num_scales > 1)
+    return [weight / sum(raw) for weight in raw]
+
+
+def shrink(label: Tensor, size: Sequence[int]) -> Tensor:
+    """``[B,Z,Y,X]`` by nearest neighbour, integers kept."""
+    if label.shape[1:] == tuple(size):
+        return label
+    return F.interpolate(label[:, None].float(), tuple(size), mode="nearest")[:, 0].to(label.dtype)

@@ -1,0 +1,1 @@
+"""Networks: PyTorch, MONAI's blocks, the task set."""

@@ -1,0 +1,1 @@
+"""Where the task enters the network, one way per file, behind one contract (``base.py``)."""

@@ -1,0 +1,72 @@
+"""The way back up: from the prompted bottleneck to the pyramid of features."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block, norm_act
+
+KERNEL = (3, 3, 3)
+
+
+class DecoderStage(nn.Module):
+    """Upsample, join the skip, two convolutions.
+
+    The first convolution reads [upsampled, skip]. It is kept in two halves: the skip half is linear and knows no task,
+    so that prediction computes it once for all tasks.
+    """
+
+    def __init__(self, in_channels: int, channels: int, stride: Sequence[int]) -> None:
+        super().__init__()
+        stride = tuple(stride)
+        self.upsample = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=False)
+        self.up_half = nn.Conv3d(channels, channels, KERNEL, padding=1, bias=False)
+        self.skip_half = nn.Conv3d(channels, channels, KERNEL, padding=1, bias=False)
+        self.adn = norm_act(channels)
+        self.conv = conv_block(channels, channels, kernel=KERNEL)
+
+    def init_halves(self) -> None:
+        """Initialise both halves as the one convolution that they are."""
+        whole = torch.cat([self.up_half.weight, self.skip_half.weight], dim=1)
+        nn.init.kaiming_normal_(whole, a=NEGATIVE_SLOPE)
+        with torch.no_grad():
+            for half, weight in zip((self.up_half, self.skip_half), whole.chunk(2, dim=1), strict=True):
+                half.weight.copy_(weight)
+
+    def forward(self, x: Tensor, skip_term: Tensor) -> Tensor:
+        """``x [B,C',...]``, ``skip_term [B or 1,C,...]`` (output of ``skip_half``) -> ``[B,C,...]``."""
+        return self.conv(self.adn(self.up_half(self.upsample(x)) + skip_term))
+
+
+class Decoder(nn.Module):
+    """Built from an encoder's numbers, never from the encoder.
+
+    Args:
+        channels: the encoder's, finest first.
+        strides: the encoder's, finest first.
+        bottleneck_channels: what conditioning hands over; the encoder's last or more.
+    """
+
+    def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], bottleneck_channels: int) -> None:
+        super().__init__()
+        below = [*channels[1:-1], bottleneck_channels]
+        self.channels = tuple(channels[:-1])
+        self.stages = nn.ModuleList(DecoderStage(b, c, s) for b, c, s in zip(below, channels[:-1], strides[1:], strict=True))
+
+    def init_halves(self) -> None:
+        for stage in self.stages:
+            stage.init_halves()
+
+    def skip_terms(self, skips: Sequence[Tensor]) -> list[Tensor]:
+        """The task-free half of every stage's first convolution, finest first."""
+        return [stage.skip_half(skip) for stage, skip in zip(self.stages, skips, strict=True)]
+
+    def forward(self, bottleneck: Tensor, skip_terms: Sequence[Tensor]) -> list[Tensor]:
+        """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first."""
+        pyramid: list[Tensor] = []
+        x = bottleneck
+        for stage, term in zip(reversed(self.stages), reversed(skip_terms), strict=True):
+            x = stage(x, term)
+            pyramid.insert(0, x)
+        return pyramid

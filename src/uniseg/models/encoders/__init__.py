@@ -1,0 +1,1 @@
+"""Backbones behind one contract (``base.py``), one per file."""

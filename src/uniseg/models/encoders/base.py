@@ -1,0 +1,21 @@
+"""What a decoder may know of an encoder."""
+
+from torch import Tensor, nn
+
+
+class Encoder(nn.Module):
+    """Turns the stem's output into features, finest first.
+
+    Attributes:
+        channels: C of every feature map; ``channels[0]`` is also what the stem must deliver.
+        strides: (z, y, x) downsampling on the way into every stage; ``strides[0]`` is (1, 1, 1).
+        stem_kernel: (z, y, x) kernel of the first convolution.
+    """
+
+    channels: tuple[int, ...]
+    strides: tuple[tuple[int, int, int], ...]
+    stem_kernel: tuple[int, int, int]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """``[B, channels[0], Z, Y, X]`` -> one ``[B, channels[i], ...]`` per stage."""
+        raise NotImplementedError

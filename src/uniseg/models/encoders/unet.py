@@ -1,0 +1,40 @@
+"""The encoder of nnU-Net's plain U-Net, which is the published UniSeg's."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from uniseg.models.blocks import conv_block
+from uniseg.models.encoders.base import Encoder
+
+
+class UNetEncoder(Encoder):
+    """Two convolution blocks per stage; the first of a stage strides; the very first is the stem's.
+
+    Args:
+        channels: per stage.
+        strides: per stage after the first, (z, y, x).
+        kernels: per stage, (z, y, x).
+
+    Raises:
+        ValueError: the three lists do not describe the same number of stages.
+    """
+
+    def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        if not len(channels) == len(strides) + 1 == len(kernels):
+            raise ValueError(f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels: expected n, n - 1, n")
+        self.channels = tuple(channels)
+        self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
+        self.stem_kernel = tuple(kernels[0])
+        stages = [nn.Sequential(conv_block(channels[0], channels[0], kernel=kernels[0]))]
+        for below, here, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
+            stages.append(nn.Sequential(conv_block(below, here, kernel=kernel, stride=stride), conv_block(here, here, kernel=kernel)))
+        self.stages = nn.ModuleList(stages)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        features = []
+        for stage in self.stages:
+            x = stage(x)
+            features.append(x)
+        return features

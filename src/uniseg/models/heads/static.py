@@ -1,0 +1,20 @@
+"""The published head: one 1x1x1 convolution per scale, shared by all tasks."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from uniseg.models.heads.base import Head, mask_surplus
+
+
+class StaticHead(Head):
+    """Row k of the weight is class k of whatever task is asked; only rows that the batch needs are computed."""
+
+    def __init__(self, *, channels: Sequence[int], num_classes: Sequence[int]) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(nn.Conv3d(c, max(num_classes), 1, bias=False) for c in channels)
+
+    def forward(self, pyramid: Sequence[Tensor], task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
+        widest = max(num_classes)
+        return [mask_surplus(F.conv3d(x, conv.weight[:widest]), num_classes) for x, conv in zip(pyramid, self.convs, strict=True)]

@@ -1,0 +1,162 @@
+"""Import of checkpoints in the published UniSeg's format (an nnU-Net v1 file)."""
+
+import pickle
+from dataclasses import replace
+from functools import partial
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from uniseg.config import read_task
+from uniseg.errors import InputError
+from uniseg.models.conditioning.fuse_prompt import FusePrompt
+from uniseg.models.encoders.unet import UNetEncoder
+from uniseg.models.heads.static import StaticHead
+from uniseg.models.uniseg import UniSegModel
+from uniseg.task import Task, TaskSet
+
+PUBLISHED_TASKS = (
+    "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen",
+    "vertebrae", "prostate", "brain_tumour", "whole_body_tumour",
+)  # fmt: skip
+NUMPY_SCALARS = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType]
+
+
+def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegModel:
+    """The network of a published-format checkpoint; its sizes are inferred from the tensors.
+
+    Convolution biases ahead of an instance norm are dropped: the norm cancels them. Nothing but tensors, plain
+    containers and NumPy scalars is unpickled.
+
+    Args:
+        path: ``model_final_checkpoint.model``.
+        tasks: in the order of the universal prompt's channels; the eleven published ones by default.
+
+    Raises:
+        InputError: not such a file; a key is missing, unknown, or of another shape; the tasks do not fit.
+    """
+    state = read_state(Path(path))
+    prompt = _take(state, "intermedia_prompt", path)
+    strides = [list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))]
+    num_stages = len(strides) + 1
+    kernels = [list(_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path).shape[2:]) for i in range(num_stages)]
+    channels = [len(_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path)) for i in range(num_stages)]
+    stride = [prod(axis) for axis in zip(*strides, strict=True)]
+    patch_size = [n * s for n, s in zip(prompt.shape[2:], stride, strict=True)]
+    tasks = tasks if tasks is not None else published_tasks()
+    model = UniSegModel(
+        tasks,
+        patch_size=patch_size,
+        encoder=partial(UNetEncoder, channels=channels, strides=strides, kernels=kernels),
+        conditioning=partial(FusePrompt, hidden_channels=len(_take(state, "fusion_layer.blocks.0.conv.weight", path))),
+        head=StaticHead,
+    )
+    _check(prompt.shape[1] == len(tasks), path, f"{prompt.shape[1]} prompts", f"one for each of {len(tasks)} tasks")
+    classes, widest = len(_take(state, "seg_outputs.0.weight", path)), max(task.num_classes for task in tasks)
+    _check(classes == widest, path, f"{classes} class rows", f"{widest}, the widest of the tasks")
+    model.load_state_dict(translate(state, model, path))
+    return model.eval()
+
+
+def published_tasks() -> TaskSet:
+    """The eleven upstream tasks; BraTS is normalised inside its non-zero mask, the other z-scores over the whole scan."""
+    return TaskSet(_resolve(read_task(name)) for name in PUBLISHED_TASKS)
+
+
+def _resolve(task: Task) -> Task:
+    return task.resolve(replace(n, masked=task.num_modalities == 4) if n.mode == "zscore" else n for n in task.normalization)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The ``state_dict`` of an nnU-Net v1 checkpoint, read with PyTorch's safe loader.
+
+    Raises:
+        InputError: unreadable, or not such a checkpoint.
+    """
+    expected = "an nnU-Net v1 checkpoint with a 'state_dict'"
+    try:
+        with torch.serialization.safe_globals(NUMPY_SCALARS):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else "an unreadable file"
+        raise InputError(path, f"{type(error).__name__} ({reason})", expected, "give the original file") from error
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise InputError(path, f"keys {sorted(content) if isinstance(content, dict) else type(content).__name__}", expected, "give the original file")
+    return dict(content["state_dict"])
+
+
+def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) -> dict[str, Tensor]:
+    """Published names -> ours, for the shapes of ``model``.
+
+    Raises:
+        InputError: a key is missing, unknown, or of another shape; the first is named.
+    """
+    state, own = dict(state), model.state_dict()
+    names = _names(model)
+    translated: dict[str, Tensor] = {}
+    for theirs, ours in names.items():
+        tensor = state.pop(theirs, None)
+        _check(tensor is not None, path, f"no key '{theirs}'", "the published network's keys")
+        parts = tensor.chunk(2, dim=1) if len(ours) == 2 else (tensor,)
+        for name, part in zip(ours, parts, strict=True):
+            _check(part.shape == own[name].shape, path, f"'{theirs}' of shape {tuple(tensor.shape)}", f"parts of shape {tuple(own[name].shape)}")
+            translated[name] = part
+    biases = {name.removesuffix("weight") + "bias" for name in names if name.endswith((".conv.weight",)) or ".conv_" in name}
+    unknown = sorted(set(state) - biases)
+    _check(not unknown, path, f"unknown key '{unknown[0] if unknown else ''}'", "the published network's keys")
+    return translated
+
+
+def _names(model: UniSegModel) -> dict[str, tuple[str, ...]]:
+    """Published key -> our key, or our two halves."""
+    num_stages = len(model.encoder.channels)
+    names: dict[str, tuple[str, ...]] = {"intermedia_prompt": ("conditioning.universal_prompt",)}
+
+    def norm(theirs: str, ours: str) -> None:
+        for part in ("weight", "bias"):
+            names[f"{theirs}.{part}"] = (f"{ours}.N.{part}",)
+
+    def block(theirs: str, ours: str) -> None:
+        names[f"{theirs}.conv.weight"] = (f"{ours}.conv.weight",)
+        norm(f"{theirs}.instnorm", f"{ours}.adn")
+
+    for i in range(3):
+        block(f"fusion_layer.blocks.{i}", f"conditioning.fuse.{i}")
+    for count in model.stem.convs:
+        names[f"conv_blocks_context.0.blocks.0.conv_{count}.weight"] = (f"stem.convs.{count}.weight",)
+    norm("conv_blocks_context.0.blocks.0.instnorm", "stem.adn")
+    block(_encoder_key(0, 1, num_stages), "encoder.stages.0.0")
+    for i in range(1, num_stages):
+        for j in range(2):
+            block(_encoder_key(i, j, num_stages), f"encoder.stages.{i}.{j}")
+    for u in range(num_stages - 1):
+        stage = f"decoder.stages.{num_stages - 2 - u}"
+        names[f"tu.{u}.weight"] = (f"{stage}.upsample.weight",)
+        first = f"conv_blocks_localization.{u}.0.blocks.0"
+        names[f"{first}.conv.weight"] = (f"{stage}.up_half.weight", f"{stage}.skip_half.weight")
+        norm(f"{first}.instnorm", f"{stage}.adn")
+        block(f"conv_blocks_localization.{u}.1.blocks.0", f"{stage}.conv")
+        names[f"seg_outputs.{u}.weight"] = (f"head.convs.{num_stages - 2 - u}.weight",)
+    return names
+
+
+def _encoder_key(stage: int, block: int, num_stages: int) -> str:
+    last = stage == num_stages - 1
+    return f"conv_blocks_context.{stage}.{block}.blocks.0" if last else f"conv_blocks_context.{stage}.blocks.{block}"
+
+
+def _count(state: dict[str, Tensor], pattern: str) -> int:
+    return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
+
+
+def _take(state: dict[str, Tensor], key: str, path: str | Path) -> Tensor:
+    _check(key in state, path, f"no key '{key}'", "the published network's keys")
+    return state[key]
+
+
+def _check(holds: bool, path: str | Path, found: str, expected: str) -> None:
+    if not holds:
+        raise InputError(path, found, expected, "give a checkpoint of the published network, or the tasks that it was trained on")

@@ -1,0 +1,79 @@
+"""The published network's numbers, where its test vectors are at hand."""
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from uniseg.errors import InputError
+from uniseg.weights import published
+from uniseg.weights.published import import_published
+
+PARITY = Path(os.environ.get("UNISEG_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
+CHECKPOINT = PARITY / "model_final_checkpoint.model"
+pytestmark = pytest.mark.skipif(not CHECKPOINT.exists(), reason=f"no parity vectors in {PARITY} (set UNISEG_PARITY)")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return import_published(CHECKPOINT)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_logits_of_a_tasks_own_classes(model, number):
+    vectors = torch.load(PARITY / "vectors.pt", weights_only=True)
+    case = vectors["cases"][number]
+    with torch.inference_mode():
+        logits = model(case["x"], torch.tensor([case["task"]]))
+    assert len(logits) == len(case["out"]) == 5
+    for ours, theirs in zip(logits, case["out"], strict=True):
+        assert ours.shape[1] == model.tasks[case["task"]].num_classes
+        torch.testing.assert_close(ours, theirs[:, : ours.shape[1]], atol=1e-4, rtol=0)
+
+
+def test_a_batch_of_unlike_tasks_gives_each_its_own_logits(model):
+    cases = torch.load(PARITY / "vectors.pt", weights_only=True)["cases"]
+    widest = max(case["x"].shape[1] for case in cases)
+    image = torch.cat([torch.nn.functional.pad(c["x"], (0,) * 7 + (widest - c["x"].shape[1],)) for c in cases])
+    with torch.inference_mode():
+        logits = model(image, torch.tensor([c["task"] for c in cases]))[0]
+    assert logits.shape[1] == 4
+    for ours, case in zip(logits, cases, strict=True):
+        own = model.tasks[case["task"]].num_classes
+        torch.testing.assert_close(ours[:own], case["out"][0][0, :own], atol=1e-4, rtol=0)
+        assert torch.isneginf(ours[own:]).all()
+
+
+def change(tmp_path, edit):
+    with torch.serialization.safe_globals(published.NUMPY_SCALARS):
+        content = torch.load(CHECKPOINT, weights_only=True)
+    edit(content["state_dict"])
+    torch.save(content, tmp_path / "changed.model")
+    return tmp_path / "changed.model"
+
+
+def drop(state):
+    del state["conv_blocks_context.2.blocks.1.instnorm.bias"]
+
+
+def rename(state):
+    state["tu.9.bogus"] = torch.zeros(1)
+
+
+def reshape(state):
+    state["fusion_layer.blocks.1.conv.weight"] = torch.zeros(3, 3, 3, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [(drop, "conv_blocks_context.2.blocks.1.instnorm.bias"), (rename, "tu.9.bogus"), (reshape, "fusion_layer.blocks.1.conv.weight")],
+)
+def test_a_wrong_checkpoint_is_refused_by_the_key(tmp_path, edit, named):
+    with pytest.raises(InputError, match=named):
+        import_published(change(tmp_path, edit))
+
+
+def test_a_checkpoint_of_other_tasks_is_refused(model):
+    with pytest.raises(InputError, match="11 prompts"):
+        import_published(CHECKPOINT, tasks=type(model.tasks)(model.tasks[9:]))
