@@ -1,1 +1,9 @@
-"""uniseg: one 3D network for many segmentation tasks."""
+"""uniseg: one prompt-driven 3D network for many segmentation tasks."""
+
+from uniseg.errors import InputError
+from uniseg.inference.predictor import Predictor
+from uniseg.models.uniseg import UniSegModel
+from uniseg.task import Normalization, Task, TaskSet
+from uniseg.weights.checkpoint import load_model
+
+__all__ = ["InputError", "Normalization", "Predictor", "Task", "TaskSet", "UniSegModel", "load_model"]

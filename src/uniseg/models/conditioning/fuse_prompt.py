@@ -1,6 +1,7 @@
 """UniSeg's conditioning: universal prompt, FUSE, task prompt (MICCAI 2023, section 2.2)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,7 @@ class FusePrompt(Conditioning):
         self.out_channels = channels + 1
         self.universal_prompt = nn.Parameter(torch.randn(1, num_tasks, *size))
         widths = (channels + num_tasks, self.hidden_channels, self.hidden_channels, num_tasks)
-        self.fuse = nn.Sequential(*(conv_block(a, b, kernel=(3, 3, 3)) for a, b in zip(widths[:-1], widths[1:], strict=True)))
+        self.fuse = nn.Sequential(*(conv_block(a, b, kernel=(3, 3, 3)) for a, b in pairwise(widths)))
 
     def settings(self) -> dict:
         return {"hidden_channels": self.hidden_channels}

@@ -1,0 +1,45 @@
+# Two commands do everything: make demo, make test. Both create .venv and use it.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint check bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/ready ## create .venv with everything that is needed
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a report; minutes on two cores
+	$(RUN) uniseg.prepare experiment=demo
+	$(RUN) uniseg.train experiment=demo
+	$(RUN) uniseg.evaluate experiment=demo
+	$(RUN) uniseg.predict checkpoint=outputs/demo/checkpoints/last.ckpt input=outputs/phantoms/unseen output=outputs/demo/prediction modality=[CT]
+	$(RUN) uniseg.report run=outputs/demo
+	@$(BIN)/python -c "import json; print('mean test Dice %.3f' % json.load(open('outputs/demo/evaluation/metrics.json'))['mean_dice'])"
+
+test: setup ## the tests
+	$(RUN) pytest -m "not slow"
+
+test-slow: setup ## the tests that take minutes
+	$(RUN) pytest -m slow
+
+lint: setup ## style
+	$(BIN)/ruff check .
+
+check: lint ## style, layers
+	$(RUN) pytest -q tests/test_layering.py
+
+bench: setup ## measure; writes benchmarks/results.json
+	for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+
+clean: ## remove what the commands above made
+	rm -rf $(VENV) outputs dist .pytest_cache .ruff_cache

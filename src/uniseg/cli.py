@@ -1,0 +1,85 @@
+"""What every entry point does around its work: compose, run, tell an error in one line."""
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+
+import hydra
+import torch
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from uniseg import schema
+from uniseg.config import CONF_DIR, make_task
+from uniseg.errors import InputError
+from uniseg.inference.predictor import Predictor
+from uniseg.scans.availability import availability_message, missing_datasets
+from uniseg.scans.source import Source
+from uniseg.task import TaskSet
+from uniseg.weights.checkpoint import file_hash, load_model
+
+BAD_INPUT = 2
+
+
+def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
+    """Decorates ``f(config)`` as a command on ``conf/<root>.yaml``; bad input ends it with one line on stderr and exit code 2."""
+
+    def decorate(work: Callable[[DictConfig], object]) -> Callable[[], None]:
+        @wraps(work)
+        def command() -> None:
+            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
+            schema.register()
+            try:
+                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(work)()
+            except (InputError, HydraException, OmegaConfBaseException) as error:
+                sys.stderr.write(f"error: {one_line(error)}\n")
+                sys.exit(BAD_INPUT)
+
+        return command
+
+    return decorate
+
+
+def one_line(error: BaseException) -> str:
+    """The message of the innermost InputError behind ``error``, or its own message without line breaks."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, InputError):
+            return str(cause)
+        cause = cause.__cause__
+    return " ".join(str(error).split())
+
+
+def tasks_of(config: DictConfig) -> TaskSet:
+    """The tasks of a run, in the order of its task list.
+
+    Raises:
+        InputError: no task was chosen, or a task's block is wrong.
+    """
+    values = OmegaConf.to_container(config.tasks, resolve=True) if not OmegaConf.is_missing(config, "tasks") else {}
+    return TaskSet(make_task(name, block) for name, block in values.items())
+
+
+def sources_of(config: DictConfig) -> dict[str, Source]:
+    """Where each task's scans are."""
+    blocks = OmegaConf.to_container(config.tasks, resolve=True)
+    return {name: Source(**{**block["source"], "root": Path(block["source"]["root"])}) for name, block in blocks.items()}
+
+
+def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) -> None:
+    """Ends the command, exit code 2, with one table of the datasets that are neither at their place nor in the cache."""
+    missing = missing_datasets({name: s for name, s in sources.items() if cache_dir is None or not (cache_dir / name / "task.json").exists()})
+    if missing:
+        sys.stderr.write(availability_message(missing) + "\n")
+        sys.exit(BAD_INPUT)
+
+
+def make_predictor(checkpoint: str, inference: DictConfig) -> Predictor:
+    """A Predictor on a checkpoint, with the settings of ``conf/inference``."""
+    settings = OmegaConf.to_container(inference, resolve=True)
+    if settings["device"] == "auto":
+        settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
+    return Predictor(load_model(checkpoint), fingerprint=file_hash(checkpoint), **settings)

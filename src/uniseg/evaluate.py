@@ -1,0 +1,125 @@
+"""``python -m uniseg.evaluate``: a run's test cases, or any tool's label maps -> scores."""
+
+import json
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
+from uniseg.errors import InputError
+from uniseg.inference.evaluation import Score, blind_map, score_case, summarise, write_scores, write_summary
+from uniseg.prepare.pipeline import Dataset, find_datasets
+from uniseg.scans.case import Case
+from uniseg.scans.inputs import find_inputs
+
+RULES = (
+    "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
+    "beside it nnU-Net's convention, which leaves such cases out."
+)
+
+
+def evaluate_run(config: DictConfig) -> dict:
+    """Predict and score the test cases of every task; writes scores.csv, cases.json, metrics.json under ``output``.
+
+    Raises:
+        InputError: a dataset, the checkpoint, or a test case is missing or bad.
+    """
+    sources = sources_of(config)
+    require_datasets(sources)
+    predictor = make_predictor(config.checkpoint, config.inference)
+    datasets = find_datasets(tasks_of(config), sources)
+    output, fold = Path(config.output), config.data.fold
+    for dataset in datasets:
+        predictor.model.tasks.position(dataset.task.name)
+    scores: list[Score] = []
+    rows: list[dict] = []
+    jobs = [(dataset, case) for dataset in datasets for case in dataset.side("test", fold)]
+    blind = {d.task.name: blind_map(d.task, d.source.label_map, [*d.side("train", fold), *d.side("dev", fold)]) for d in datasets}
+    for dataset, case in track(jobs, "evaluate", console=Console(stderr=True)):
+        name = dataset.task.name
+        (prediction,) = predictor.predict_case(case.case_id, case.image_paths, [name], output / "predictions")
+        scores += score_case(dataset.task, dataset.source.label_map, case, prediction, blind[name])
+        rows.append(_case_row(dataset, case, prediction.relative_to(output)))
+    summary = summarise(scores) | {"split": "test", "checkpoint": predictor.fingerprint}
+    for dataset in datasets:
+        split = dataset.splits.fold(dataset.task.name, fold)
+        if dataset.task.name in summary["tasks"]:
+            summary["tasks"][dataset.task.name] |= {
+                "modalities": list(dataset.task.modalities),
+                "spacing_mm": list(dataset.task.spacing_mm),
+                "cases_per_side": {side: len(split[side]) for side in ("train", "dev", "test")},
+                "licence": dataset.source.licence,
+            }
+    write_scores(scores, output / "scores.csv")
+    (output / "cases.json").write_text(json.dumps(rows))
+    write_summary(summary, output / "metrics.json")
+    return summary
+
+
+def _case_row(dataset: Dataset, case: Case, prediction: Path) -> dict:
+    return {
+        "task": dataset.task.name,
+        "case_id": case.case_id,
+        "images": [str(path) for path in case.image_paths],
+        "label": str(case.label_path),
+        "label_map": {str(k): v for k, v in dataset.source.label_map.items()},
+        "prediction": str(prediction),
+        "classes": list(dataset.task.classes),
+    }
+
+
+def evaluate_folders(config: DictConfig) -> dict:
+    """Score the label maps of one folder against those of another, matched by file name; the one task says what the values mean.
+
+    Raises:
+        InputError: not exactly one task, a folder without label maps, a prediction without reference or the reverse.
+    """
+    tasks = tasks_of(config)
+    if len(tasks) != 1:
+        raise InputError("task", f"{len(tasks)} tasks", "exactly one", "add task=<name>")
+    task, source = tasks[0], sources_of(config)[tasks[0].name]
+    predictions = {case.case_id: case.image_paths[0] for case in find_inputs(config.predictions)}
+    references = {case.case_id: case.image_paths[0] for case in find_inputs(config.labels)}
+    for folder, own, other in ((config.labels, references, predictions), (config.predictions, predictions, references)):
+        lacking = sorted(set(other) - set(own))
+        if lacking:
+            raise InputError(folder, f"no '{lacking[0]}' ({len(lacking)} missing)", "the same cases in both folders", "restore or remove the file")
+    scores: list[Score] = []
+    for case_id, reference in track(references.items(), "evaluate", console=Console(stderr=True)):
+        case = Case(case_id, source.patient_id(case_id), (), reference)
+        scores += score_case(task, source.label_map, case, predictions[case_id], None)
+    output = Path(config.output)
+    summary = summarise(scores)
+    write_scores(scores, output / "scores.csv")
+    write_summary(summary, output / "metrics.json")
+    return summary
+
+
+def summary_table(summary: dict) -> Table:
+    """Task means with the image-blind row beside."""
+    table = Table("task", "cases", "Dice", "nnU-Net's", "image-blind", caption=RULES)
+    for name, task in summary["tasks"].items():
+        table.add_row(name, str(task["num_cases"]), *(_number(task[key]) for key in ("dice", "dice_nnunet", "blind_dice")))
+    table.add_section()
+    table.add_row("mean", "", *(_number(summary[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")))
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None or value != value else f"{value:.3f}"
+
+
+@entry_point("evaluate")
+def main(config: DictConfig) -> None:
+    if (config.predictions is None) != (config.labels is None):
+        raise InputError("evaluate", "one of predictions and labels", "both folders, or neither", "add the other")
+    summary = evaluate_run(config) if config.predictions is None else evaluate_folders(config)
+    Console(file=sys.stdout, width=110).print(summary_table(summary))
+
+
+if __name__ == "__main__":
+    main()

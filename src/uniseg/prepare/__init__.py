@@ -1,0 +1,1 @@
+"""Once per dataset: scans -> a cache that training reads."""

@@ -1,0 +1,131 @@
+"""Who is for training, who for choosing, who for the one final test."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from uniseg.errors import InputError
+from uniseg.scans.case import Case
+from uniseg.scans.split_file import SIDES, assign_sides
+
+NUM_FOLDS = 5
+TEST_FRACTION = 0.2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Case ids per side."""
+
+    train: tuple[str, ...]
+    dev: tuple[str, ...]
+    test: tuple[str, ...]
+
+    def __getitem__(self, side: str) -> tuple[str, ...]:
+        return getattr(self, side)
+
+
+@dataclass(frozen=True)
+class SplitTable:
+    """The sides of one task's cases for every fold, as ``splits.json`` holds them.
+
+    Attributes:
+        test: whatever the fold.
+        folds: each is dev in its turn and for training otherwise; one alone was given, and may be empty.
+        rest: always for training.
+        patients: case id -> global patient id.
+    """
+
+    test: tuple[str, ...]
+    folds: tuple[tuple[str, ...], ...]
+    rest: tuple[str, ...]
+    patients: Mapping[str, str]
+
+    def fold(self, name: str, number: int) -> Split:
+        """Sides for fold ``number``.
+
+        Raises:
+            InputError: no such fold, or it leaves nothing for training or for dev.
+        """
+        if not 0 <= number < len(self.folds):
+            raise InputError(f"task '{name}'", f"fold {number}", f"0 to {len(self.folds) - 1}", "correct data.fold")
+        train = [case for k, fold in enumerate(self.folds) if k != number for case in fold]
+        split = Split(tuple(sorted((*self.rest, *train))), self.folds[number], self.test)
+        for side in ("train",) if len(self.folds) == 1 else ("train", "dev"):
+            if not split[side]:
+                found = f"no {side} case in fold {number} among {len(set(self.patients.values()))} patients"
+                raise InputError(f"task '{name}'", found, "at least one", "list the sides in source.splits of the task file")
+        return split
+
+    def to_dict(self) -> dict:
+        return {"test": list(self.test), "folds": [list(f) for f in self.folds], "rest": list(self.rest), "patients": dict(self.patients)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "SplitTable":
+        return cls(tuple(values["test"]), tuple(tuple(f) for f in values["folds"]), tuple(values["rest"]), values["patients"])
+
+
+def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[str]] | None) -> SplitTable:
+    """Sides by patient.
+
+    Without ``given``, a hash of the global patient id decides: a fifth of the patients is for test, the others fall
+    into five folds; a patient thus has one side in every dataset. A set so small that a side stays empty moves one patient.
+    ``given`` lists case ids or patients per side; where it has no dev, its training patients fall into folds by the same
+    hash. Cases that ``given`` does not list are not used.
+
+    Raises:
+        InputError: an unknown or repeated name, or a patient on two sides.
+    """
+    sides = assign_sides(f"task '{name}' splits", given, cases) if given else hash_test_sides(cases)
+    used = [case for case in cases if case.case_id in sides]
+    on = {side: [case for case in used if sides[case.case_id] == side] for side in SIDES}
+    patients = {case.case_id: case.patient_id for case in used}
+    test = tuple(case.case_id for case in on["test"])
+    if given and "dev" in given:
+        return SplitTable(test, (tuple(c.case_id for c in on["dev"]),), tuple(c.case_id for c in on["train"]), patients)
+    fold_of = hash_folds({case.patient_id for case in on["train"]})
+    folds = tuple(tuple(c.case_id for c in on["train"] if fold_of[c.patient_id] == k) for k in range(NUM_FOLDS))
+    return SplitTable(test, folds, (), patients)
+
+
+def hash_test_sides(cases: Sequence[Case]) -> dict[str, str]:
+    """Case id -> test or train; where the hash leaves no patient for test, the one nearest to it goes there."""
+    fraction = {case.patient_id: _fraction(case.patient_id, "test") for case in cases}
+    bound = max(TEST_FRACTION, min(fraction.values())) if len(fraction) > 1 else TEST_FRACTION
+    return {case.case_id: "test" if fraction[case.patient_id] <= bound else "train" for case in cases}
+
+
+def hash_folds(patients: Collection[str]) -> dict[str, int]:
+    """Patient -> fold; a fold that the hash leaves empty takes one patient from the largest."""
+    fraction = {patient: _fraction(patient, "fold") for patient in sorted(patients)}
+    fold_of = {patient: int(value * NUM_FOLDS) for patient, value in fraction.items()}
+    for empty in sorted(set(range(NUM_FOLDS)) - set(fold_of.values())):
+        sizes = Counter(fold_of.values())
+        largest = max(sizes, key=lambda k: (sizes[k], -k), default=None)
+        if largest is None or sizes[largest] < 2:
+            break
+        fold_of[min((p for p in fold_of if fold_of[p] == largest), key=fraction.get)] = empty
+    return fold_of
+
+
+def check_patients(tables: Mapping[str, SplitTable], fold: int) -> None:
+    """No patient is on two sides, over all tasks.
+
+    Raises:
+        InputError: names the patient with both places.
+    """
+    seen: dict[str, tuple[str, str]] = {}
+    for name, table in tables.items():
+        split = table.fold(name, fold)
+        for side in SIDES:
+            for case_id in split[side]:
+                patient = table.patients[case_id]
+                task, other = seen.setdefault(patient, (name, side))
+                if other != side:
+                    found = f"patient '{patient}' in {other} of '{task}' and in {side} of '{name}'"
+                    raise InputError("splits", found, "one side per patient", "correct source.splits")
+
+
+def _fraction(patient_id: str, purpose: str) -> float:
+    digest = hashlib.sha256(f"{purpose}/{patient_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64

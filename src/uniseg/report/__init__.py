@@ -1,0 +1,1 @@
+"""An evaluated run on one page."""

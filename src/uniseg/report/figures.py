@@ -1,0 +1,117 @@
+"""Charts of a run: learning curves, spread of Dice over cases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from uniseg.report.overlays import overlay_figure
+from uniseg.report.run import Curve, Run, TaskResult
+
+__all__ = ["box_figure", "curve_figure", "dice_panels", "loss_panels", "overlay_figure"]
+
+WIDTH_INCHES, PANEL_INCHES, BOX_INCHES = 11.0, 2.5, 0.32
+COLUMNS = 3
+DPI = 110
+MARKED = 40  # curves of fewer epochs show their points
+MOST_NAMED = 8  # lines that a legend names
+BLUE, RED, GREY = "#2563a8", "#d1352b", "#8a929c"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One small chart over epochs: named lines."""
+
+    title: str
+    lines: tuple[tuple[str, Curve], ...]
+
+
+def loss_panels(run: Run) -> list[Panel]:
+    """The overall loss of both sides, then the training loss per task; what was not logged is left out."""
+    keys = [("all tasks", [("train", "train/loss"), ("val", "val/loss")])]
+    keys += [(task.name, [("train", f"train/loss/{task.name}")]) for task in run.tasks]
+    return _panels(keys, run.curves)
+
+
+def dice_panels(run: Run) -> list[Panel]:
+    """Pseudo-Dice on the validation patches: the mean, then each task by class; what was not logged is left out."""
+    keys = [("all tasks", [("mean", "val/pseudo_dice")])]
+    keys += [(task.name, [(c.name, f"val/pseudo_dice/{task.name}/{c.name}") for c in task.classes]) for task in run.tasks]
+    return _panels(keys, run.curves)
+
+
+def curve_figure(panels: Sequence[Panel], quantity: str, limits: tuple[float, float] | None) -> Figure:
+    """Small multiples over a common range of epochs; ``limits`` of the vertical axis, each panel's own where None."""
+    columns = min(COLUMNS, len(panels))
+    rows = ceil(len(panels) / columns)
+    figure = Figure(figsize=(WIDTH_INCHES * max(columns, 2) / COLUMNS, PANEL_INCHES * rows), layout="constrained")
+    figure.get_layout_engine().set(hspace=0.06, wspace=0.04)
+    last = max(curve.epochs[-1] for panel in panels for _, curve in panel.lines)
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, panel in zip(grid, panels, strict=False):
+        _draw_curves(axes, panel)
+        axes.set_xlim(-0.5, last + 0.5)
+        axes.set_ylim(*(limits or axes.get_ylim()))
+        axes.set_xlabel("epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    for axes in grid[::columns]:
+        axes.set_ylabel(quantity)
+    for axes in grid[len(panels) :]:
+        axes.set_axis_off()
+    return figure
+
+
+def box_figure(tasks: Sequence[TaskResult]) -> Figure:
+    """Dice of every case: a row per class, a chart per task; the red tick is the image-blind mean."""
+    counts = [len(task.classes) for task in tasks]
+    height = BOX_INCHES * sum(counts) + 0.5 * len(tasks) + 0.6
+    figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
+    for axes, task in zip(figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=[n + 0.6 for n in counts])[:, 0], tasks, strict=True):
+        _draw_boxes(axes, task)
+    axes.set_xlabel("Dice of a case")
+    return figure
+
+
+def _panels(keys: Sequence[tuple[str, list[tuple[str, str]]]], curves: Mapping[str, Curve]) -> list[Panel]:
+    panels = [Panel(title, tuple((name, curves[key]) for name, key in lines if key in curves)) for title, lines in keys]
+    return [panel for panel in panels if panel.lines]
+
+
+def _draw_curves(axes: Axes, panel: Panel) -> None:
+    for name, curve in panel.lines:
+        axes.plot(curve.epochs, curve.values, lw=1.4, marker="." if len(curve.epochs) < MARKED else None, label=name)
+    axes.set_title(panel.title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.tick_params(labelsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    if len(panel.lines) <= MOST_NAMED:
+        axes.legend(fontsize=7, frameon=False)
+
+
+def _draw_boxes(axes: Axes, task: TaskResult) -> None:
+    places = np.arange(len(task.classes))
+    columns = [[case.scores[k].dice for case in task.cases] for k in places]
+    axes.boxplot(
+        columns,
+        positions=places,
+        orientation="horizontal",
+        widths=0.6,
+        showfliers=False,
+        medianprops={"color": BLUE, "lw": 1.8},
+        boxprops={"color": GREY},
+        whiskerprops={"color": GREY},
+        capprops={"color": GREY},
+    )
+    for place, values, result in zip(places, columns, task.classes, strict=True):
+        spread = place + np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [place]
+        axes.scatter(values, spread, s=14, color=BLUE, alpha=0.55, linewidths=0, zorder=3)
+        axes.vlines(result.blind_dice, place - 0.38, place + 0.38, color=RED, lw=2.2, zorder=4)
+    axes.set_yticks(places, [c.name for c in task.classes], fontsize=9)
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_title(f"{task.name} (n = {len(task.cases)})", fontsize=10, loc="left")
+    axes.grid(axis="x", alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)

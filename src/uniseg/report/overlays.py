@@ -1,0 +1,177 @@
+"""Pictures of one case: contours of reference, prediction over the image in three planes."""
+
+import colorsys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
+
+from uniseg.scans.volume import Volume
+
+DARK, LIGHT = "#101418", "#e8ecf0"
+COLOURS = ("#ff4d4d", "#35c4ff", "#ffd23f", "#4ade80", "#d16bff", "#ff9f40", "#ff7ac6", "#5eead4")
+CT_BELOW_HU, CT_WINDOW_HU = -500, (-160.0, 240.0)
+MARGIN_SHARE, MARGIN_MM = 0.35, 30.0  # shown around the structures, the larger of the two
+WIDTH_INCHES, ROW_INCHES, GAP_INCHES, LINE_INCHES = 11.0, 4.2, 0.12, 0.24
+LEGEND_INCHES, LETTER_INCHES = 0.7, 0.08  # width of an entry's line with its gap, of a letter
+LINE_POINTS = 1.5
+WINDOW_SAMPLE = 1_000_000  # voxels that percentiles are taken over
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A cut across ``axis``; the picture's rows and columns are axes of ``[Z,Y,X]``; ``letters`` are left, right, top, bottom.
+
+    Patient right is at the image's left, since X grows to patient left; ``rows_up``: the row axis grows upwards.
+    """
+
+    name: str
+    axis: int
+    rows: int
+    columns: int
+    rows_up: bool
+    letters: tuple[str, str, str, str]
+
+
+PLANES = (
+    Plane("axial", 0, rows=1, columns=2, rows_up=False, letters=("R", "L", "A", "P")),
+    Plane("coronal", 1, rows=0, columns=2, rows_up=True, letters=("R", "L", "S", "I")),
+    Plane("sagittal", 2, rows=0, columns=1, rows_up=True, letters=("A", "P", "S", "I")),
+)
+
+
+def overlay_figure(
+    volume: Volume,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    classes: Sequence[str],
+    modalities: Sequence[str],
+    dice: Sequence[float],
+    title: str,
+) -> Figure:
+    """Three planes through the largest reference cross-sections; reference solid, prediction dashed, a colour per class.
+
+    Args:
+        volume: ``array [M,Z,Y,X]``; two or three modalities show the first and the last, more the last alone.
+        reference, prediction: class indices ``[Z,Y,X]``.
+        classes: names, background first.
+        modalities: names of the M modalities.
+        dice: of each foreground class, printed beside its colour.
+        title: one line above the pictures.
+    """
+    shown = shown_modalities(len(volume.array))
+    box = view_box((reference > 0) | (prediction > 0), volume.spacing_mm)
+    sizes = [(high - low + 1) * mm for (low, high), mm in zip(box, volume.spacing_mm, strict=True)]
+    widths, heights = [sizes[p.columns] for p in PLANES], [sizes[p.rows] for p in PLANES]
+    scale = min((WIDTH_INCHES - GAP_INCHES * (len(PLANES) + 1)) / sum(widths), ROW_INCHES / max(heights))
+    row_height = max(heights) * scale + LINE_INCHES
+    handles = _legend_handles(classes, dice, np.union1d(reference, prediction))
+    columns = min(len(handles), max(1, int(WIDTH_INCHES / (LEGEND_INCHES + LETTER_INCHES * max(len(h.get_label()) for h in handles)))))
+    footer = LINE_INCHES * (ceil(len(handles) / columns) + 0.5)
+    total = len(shown) * row_height + footer + 1.5 * LINE_INCHES + GAP_INCHES
+    figure = Figure(figsize=(WIDTH_INCHES, total), facecolor=DARK)
+    figure.text(0.5, 1 - 0.75 * LINE_INCHES / total, title, color=LIGHT, ha="center", va="center", fontsize=12)
+    for row, modality in enumerate(shown):
+        window = display_window(volume.array[modality])
+        left = (WIDTH_INCHES - sum(widths) * scale - GAP_INCHES * (len(PLANES) - 1)) / 2
+        top = total - 1.5 * LINE_INCHES - row * row_height
+        for plane, width, height in zip(PLANES, widths, heights, strict=True):
+            bottom = top - LINE_INCHES - (max(heights) + height) / 2 * scale
+            axes = figure.add_axes((left / WIDTH_INCHES, bottom / total, width * scale / WIDTH_INCHES, height * scale / total))
+            index = slice_index(reference, prediction, plane.axis)
+            _draw_plane(axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, len(classes))
+            axes.set_title(f"{modalities[modality]}, {plane.name} {index + 1}/{reference.shape[plane.axis]}", color=LIGHT, fontsize=9, pad=3)
+            left += width * scale + GAP_INCHES
+    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, labelcolor=LIGHT, fontsize=9)
+    return figure
+
+
+def slice_index(reference: np.ndarray, prediction: np.ndarray, axis: int) -> int:
+    """Where the foreground of the reference is widest across ``axis``; of the prediction where the reference is empty; else the middle."""
+    mask = next((m for m in (reference > 0, prediction > 0) if m.any()), np.ones_like(reference, dtype=bool))
+    areas = mask.sum(axis=tuple(a for a in range(3) if a != axis))
+    widest = np.flatnonzero(areas == areas.max())
+    return int(widest[len(widest) // 2])
+
+
+def view_box(mask: np.ndarray, spacing_mm: Sequence[float]) -> list[tuple[int, int]]:
+    """First and last voxel per axis (z, y, x) of the structures with a margin around them; everything where there are none."""
+    box = []
+    for axis, mm in enumerate(spacing_mm):
+        inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        low, high = (inside[0], inside[-1]) if inside.size else (0, mask.shape[axis] - 1)
+        margin = ceil(max(MARGIN_SHARE * (high - low + 1), MARGIN_MM / mm))
+        box.append((max(int(low) - margin, 0), min(int(high) + margin, mask.shape[axis] - 1)))
+    return box
+
+
+def display_window(image: np.ndarray) -> tuple[float, float]:
+    """Black, white for one modality ``[Z,Y,X]``: soft tissue where the values look like HU, else the 1st and 99th percentile."""
+    if image.min() < CT_BELOW_HU:
+        return CT_WINDOW_HU
+    low, high = np.percentile(image.ravel()[:: max(1, image.size // WINDOW_SAMPLE)], (1, 99))
+    return float(low), float(high if high > low else max(image.max(), low + 1))
+
+
+def shown_modalities(num_modalities: int) -> tuple[int, ...]:
+    """Channels worth a row: one, or the first and the last, or of four and more the last."""
+    return (0,) if num_modalities == 1 else (0, num_modalities - 1) if num_modalities < 4 else (num_modalities - 1,)
+
+
+def class_colours(num_classes: int) -> list[tuple[float, float, float] | str]:
+    """One colour per foreground class, bright on grey; evenly turned hues where the chosen ones do not suffice."""
+    if num_classes - 1 <= len(COLOURS):
+        return list(COLOURS[: num_classes - 1])
+    return [colorsys.hsv_to_rgb(k * 0.618034 % 1, 0.85 - 0.3 * (k % 2), 1.0) for k in range(num_classes - 1)]
+
+
+def _draw_plane(
+    axes: Axes,
+    plane: Plane,
+    index: int,
+    image: np.ndarray,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing_mm: Sequence[float],
+    box: Sequence[tuple[int, int]],
+    window: tuple[float, float],
+    num_classes: int,
+) -> None:
+    """One slice of ``image [Z,Y,X]`` in millimetres, voxel centres at index * spacing."""
+    down, across = spacing_mm[plane.rows], spacing_mm[plane.columns]
+    edges = [((low - 0.5) * mm, (high + 0.5) * mm) for (low, high), mm in ((box[plane.columns], across), (box[plane.rows], down))]
+    picture = np.take(image, index, plane.axis)
+    extent = (-0.5 * across, (picture.shape[1] - 0.5) * across, -0.5 * down, (picture.shape[0] - 0.5) * down)
+    axes.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, origin="lower", interpolation="nearest", aspect="auto")
+    for label, style in ((reference, "solid"), (prediction, "dashed")):
+        cut = np.take(label, index, plane.axis)
+        for class_index, colour in enumerate(class_colours(num_classes), start=1):
+            _draw_contour(axes, cut == class_index, down, across, colour, style)
+    axes.set_xlim(*edges[0])
+    axes.set_ylim(*(edges[1] if plane.rows_up else edges[1][::-1]))
+    axes.set_axis_off()
+    for letter, place in zip(plane.letters, ((0.015, 0.5), (0.985, 0.5), (0.5, 0.985), (0.5, 0.015)), strict=True):
+        alignment = {"ha": {0.015: "left", 0.985: "right"}.get(place[0], "center"), "va": {0.985: "top", 0.015: "bottom"}.get(place[1], "center")}
+        axes.text(*place, letter, transform=axes.transAxes, color=LIGHT, fontsize=8, path_effects=[withStroke(linewidth=2, foreground=DARK)], **alignment)
+
+
+def _draw_contour(axes: Axes, mask: np.ndarray, down: float, across: float, colour: object, style: str) -> None:
+    """Outline of a slice's mask; padded, so that it closes at the border."""
+    if not mask.any():
+        return
+    ys, xs = ((np.arange(-1, n + 1)) * mm for n, mm in zip(mask.shape, (down, across), strict=True))
+    axes.contour(xs, ys, np.pad(mask, 1).astype(np.float32), levels=[0.5], colors=[colour], linestyles=[style], linewidths=[LINE_POINTS])
+
+
+def _legend_handles(classes: Sequence[str], dice: Sequence[float], present: np.ndarray) -> list[Line2D]:
+    """The two line styles, then every class; of very many classes only those that the case holds."""
+    named = zip(classes[1:], dice, class_colours(len(classes)), strict=True)
+    listed = [each for k, each in enumerate(named, start=1) if len(classes) - 1 <= len(COLOURS) or k in present]
+    styles = [Line2D([], [], color=LIGHT, ls="solid", label="reference"), Line2D([], [], color=LIGHT, ls="dashed", label="prediction")]
+    return styles + [Line2D([], [], color=colour, lw=3, label=f"{name}  Dice {value:.3f}") for name, value, colour in listed]

@@ -1,0 +1,285 @@
+"""A run folder in memory: what training logged, what evaluation scored."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import yaml
+
+from uniseg.errors import InputError
+from uniseg.inference.evaluation import Score
+from uniseg.scans.io import read_label, read_volume
+from uniseg.scans.volume import Volume
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One logged quantity: a value per epoch, epochs ascending."""
+
+    epochs: tuple[int, ...]
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """One test case: a Score per foreground class, in the task's order."""
+
+    task: str
+    case_id: str
+    patient_id: str
+    scores: tuple[Score, ...]
+
+    @property
+    def dice(self) -> float:
+        """Mean over the classes."""
+        return mean(score.dice for score in self.scores)
+
+    @property
+    def blind_dice(self) -> float:
+        return mean(score.blind_dice for score in self.scores)
+
+
+@dataclass(frozen=True)
+class ClassResult:
+    """Means over the cases; NaN where no case counts."""
+
+    name: str
+    dice: float
+    dice_nnunet: float
+    blind_dice: float
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What evaluation says of one task.
+
+    Attributes:
+        spacing_mm: (z, y, x) that the network sees.
+        num_train, num_dev, num_test: cases per side of the split.
+        classes: foreground, in the task's order.
+        cases: in the order of the score file.
+    """
+
+    name: str
+    modalities: tuple[str, ...]
+    spacing_mm: tuple[float, ...]
+    licence: str
+    num_train: int
+    num_dev: int
+    num_test: int
+    num_cases: int
+    num_patients: int
+    dice: float
+    dice_nnunet: float
+    blind_dice: float
+    classes: tuple[ClassResult, ...]
+    cases: tuple[CaseResult, ...]
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Where a test case lies.
+
+    Attributes:
+        label_map: value in the label file -> class index; other values stand for themselves.
+        classes: names, background first.
+    """
+
+    image_paths: tuple[Path, ...]
+    label_path: Path
+    label_map: Mapping[int, int]
+    prediction_path: Path
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A test case in memory: ``volume.array [M,Z,Y,X]``; ``reference`` and ``prediction`` ``[Z,Y,X]`` class indices."""
+
+    volume: Volume
+    reference: np.ndarray
+    prediction: np.ndarray
+
+
+@dataclass(frozen=True)
+class Run:
+    """Everything that the report tells.
+
+    Attributes:
+        config: the resolved configuration as plain containers.
+        curves: by log key, e.g. ``train/loss/<task>``.
+        files: by (task, case_id).
+    """
+
+    name: str
+    config: Mapping[str, Any]
+    curves: Mapping[str, Curve]
+    split: str
+    checkpoint: str
+    mean_dice: float
+    mean_dice_nnunet: float
+    blind_mean_dice: float
+    tasks: tuple[TaskResult, ...]
+    files: Mapping[tuple[str, str], CaseFiles]
+
+    @property
+    def cases(self) -> tuple[CaseResult, ...]:
+        return tuple(case for task in self.tasks for case in task.cases)
+
+
+def read_run(run_dir: Path) -> Run:
+    """Read a run folder; images stay on disk (see ``read_scan``).
+
+    Raises:
+        InputError: a file is missing or malformed, or two files tell of different tasks, cases or classes.
+    """
+    evaluation = run_dir / "evaluation"
+    config = parse(run_dir / "config.yaml", lambda text: dict(yaml.safe_load(text) or {}))
+    curves = read_curves(run_dir / "logs" / "metrics.csv")
+    metrics_path, scores_path, cases_path = evaluation / "metrics.json", evaluation / "scores.csv", evaluation / "cases.json"
+    cases = parse(scores_path, _cases)
+    files = parse(cases_path, lambda text: _files(text, evaluation))
+    run = parse(metrics_path, lambda text: _run(run_dir.resolve().name, config, curves, json.loads(text), cases, files))
+    unscored = sorted({case.task for case in cases} ^ {task.name for task in run.tasks})
+    if unscored or not run.tasks:
+        raise InputError(scores_path, f"tasks that differ from {metrics_path.name}: {', '.join(unscored) or 'none'}", "the same tasks", "evaluate again")
+    for task in run.tasks:
+        _check(task, files, scores_path, cases_path)
+    return run
+
+
+def read_curves(path: Path) -> dict[str, Curve]:
+    """Every column of a Lightning ``metrics.csv`` but epoch and step; the last value of an epoch counts.
+
+    Raises:
+        InputError: missing, or a cell that is not a number.
+    """
+    return parse(path, _curves)
+
+
+def read_scan(files: CaseFiles) -> Scan:
+    """Image, reference, prediction of one case on one grid.
+
+    Raises:
+        InputError: as ``read_volume`` and ``read_label``.
+    """
+    volume = read_volume(files.image_paths)
+    raw = read_label(files.label_path, files.image_paths)
+    reference = raw.copy()
+    for value, class_index in files.label_map.items():
+        reference[raw == value] = class_index
+    return Scan(volume, reference, read_label(files.prediction_path, files.image_paths))
+
+
+def extremes(cases: tuple[CaseResult, ...]) -> list[tuple[str, CaseResult]]:
+    """Best, median (the lower of two), worst by mean Dice; each case once, so fewer where there are fewer than three."""
+    ranked = sorted(cases, key=lambda case: (case.dice, case.case_id))
+    places = {len(ranked) - 1: "best", 0: "worst", (len(ranked) - 1) // 2: "median"} if len(ranked) > 2 else {len(ranked) - 1: "best", 0: "worst"}
+    names = places if len(ranked) > 1 else {0: "only case"}
+    return [(names[place], ranked[place]) for place in sorted(names, reverse=True)]
+
+
+def mean(values) -> float:
+    """Mean of what is not NaN; NaN where nothing is left."""
+    known = [value for value in values if value == value]
+    return float(np.mean(known)) if known else float("nan")
+
+
+def parse(path: Path, reader: Callable[[str], T]) -> T:
+    """``reader`` on the text of a file.
+
+    Raises:
+        InputError: missing, or the reader met something malformed.
+    """
+    if not path.is_file():
+        raise InputError(path, "no such file", "the file that training or evaluation writes", "give a run folder that was trained, then evaluated")
+    try:
+        return reader(path.read_text())
+    except KeyError as error:
+        raise InputError(path, f"no entry {error}", "every entry of an evaluated run", "evaluate again") from error
+    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+        reason = f"{type(error).__name__} ({' '.join(str(error).split())})"
+        raise InputError(path, reason, "the format that uniseg writes", "restore the file") from error
+
+
+def _curves(text: str) -> dict[str, Curve]:
+    columns: dict[str, dict[int, float]] = defaultdict(dict)
+    for row in csv.DictReader(text.splitlines()):
+        if not row["epoch"]:
+            continue
+        for key, cell in row.items():
+            if cell and key not in ("epoch", "step"):
+                columns[key][int(float(row["epoch"]))] = float(cell)
+    return {key: Curve(tuple(sorted(points)), tuple(points[epoch] for epoch in sorted(points))) for key, points in columns.items()}
+
+
+def _cases(text: str) -> list[CaseResult]:
+    rows: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
+    for row in csv.DictReader(text.splitlines()):
+        numbers = {key: _number(row[key]) for key in ("dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml")}
+        key = (row["task"], row["case_id"], row["patient_id"])
+        rows[key].append(Score(*key, row["class"], **numbers))
+    return [CaseResult(*key, tuple(scores)) for key, scores in rows.items()]
+
+
+def _files(text: str, evaluation: Path) -> dict[tuple[str, str], CaseFiles]:
+    return {
+        (entry["task"], entry["case_id"]): CaseFiles(
+            tuple(Path(path) for path in entry["images"]),
+            Path(entry["label"]),
+            {int(value): int(class_index) for value, class_index in entry["label_map"].items()},
+            evaluation / entry["prediction"],
+            tuple(entry["classes"]),
+        )
+        for entry in json.loads(text)
+    }
+
+
+def _run(name: str, config: dict, curves: dict[str, Curve], metrics: dict, cases: list[CaseResult], files: dict[tuple[str, str], CaseFiles]) -> Run:
+    tasks = tuple(_task(task, values, tuple(case for case in cases if case.task == task)) for task, values in metrics["tasks"].items())
+    means = [_number(metrics[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")]
+    return Run(name, config, curves, metrics["split"], str(metrics["checkpoint"]), *means, tasks, files)
+
+
+def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
+    scores = [score for case in cases for score in case.scores]
+    classes = tuple(
+        ClassResult(c, _number(dice), mean(s.dice_nnunet for s in scores if s.class_name == c), _number(values["blind_classes"][c]))
+        for c, dice in values["classes"].items()
+    )
+    return TaskResult(
+        name,
+        modalities=tuple(values["modalities"]),
+        spacing_mm=tuple(values["spacing_mm"]),
+        licence=values.get("licence") or "",
+        **{f"num_{side}": values["cases_per_side"].get(side, 0) for side in ("train", "dev", "test")},
+        **{key: values[key] for key in ("num_cases", "num_patients")},
+        **{key: _number(values[key]) for key in ("dice", "dice_nnunet", "blind_dice")},
+        classes=classes,
+        cases=cases,
+    )
+
+
+def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_path: Path, cases_path: Path) -> None:
+    names = tuple(c.name for c in task.classes)
+    for case in task.cases:
+        where = f"case '{case.case_id}' of task '{task.name}'"
+        if tuple(score.class_name for score in case.scores) != names:
+            raise InputError(scores_path, f"{where} with classes {[s.class_name for s in case.scores]}", f"{list(names)}, each once", "evaluate again")
+        if (task.name, case.case_id) not in files:
+            raise InputError(cases_path, f"no {where}", "every scored case", "evaluate again")
+        classes = files[task.name, case.case_id].classes
+        if classes[1:] != names:
+            raise InputError(cases_path, f"{where} with classes {list(classes)}", f"background, then {list(names)}", "evaluate again")
+
+
+def _number(cell: Any) -> float:
+    """A float; an empty cell or null is NaN."""
+    return float("nan") if cell in ("", None) else float(cell)

@@ -1,0 +1,82 @@
+"""Resampling to another spacing: three small matrix products, one per axis.
+
+Spline interpolation is linear in the voxels and separable, so resampling an axis from n to m voxels is an m x n
+matrix. The matrix comes from SciPy's own spline applied to the identity; voxel edges (not centres) stay in place, as
+skimage's ``resize`` and nnU-Net do.
+"""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import Tensor
+
+COARSE_RATIO = 3.0  # nnU-Net: above this anisotropy the coarse axis is resampled apart, by nearest neighbour
+
+
+def target_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, ...]:
+    """Voxels of the same extent at another spacing."""
+    return tuple(max(1, round(n * s / t)) for n, s, t in zip(shape, spacing_mm, target_mm, strict=True))
+
+
+def axis_orders(order: int, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, int, int]:
+    """Spline order per axis: ``order``, but 0 along the coarse axis of a scan (or else of the target) more anisotropic than 3."""
+    for spacing in (spacing_mm, target_mm):
+        if max(spacing) / min(spacing) > COARSE_RATIO:
+            coarse = int(np.argmax(spacing))
+            return tuple(0 if axis == coarse else order for axis in range(3))
+    return (order,) * 3
+
+
+@lru_cache(maxsize=256)
+def axis_matrix(size: int, new_size: int, order: int) -> np.ndarray:
+    """``[new_size, size]`` float32: spline interpolation of ``order`` along one axis, edges repeated."""
+    if size == new_size:
+        return np.eye(size, dtype=np.float32)
+    scale = size / new_size
+    centres = (np.arange(new_size) + 0.5) * scale - 0.5
+    if order == 0:
+        return np.eye(size, dtype=np.float32)[np.clip(np.floor(centres + 0.5).astype(int), 0, size - 1)]
+    if size == 1:
+        return np.ones((new_size, 1), np.float32)
+    rows = [ndimage.map_coordinates(unit, centres[None], order=order, mode="nearest") for unit in np.eye(size)]
+    return np.stack(rows, axis=1).astype(np.float32)
+
+
+def resample(array: Tensor, shape: Sequence[int], orders: Sequence[int], start: int = 0, stop: int | None = None) -> Tensor:
+    """``[...,Z,Y,X]`` -> ``[...,z,y,x]`` float32 of ``shape``; with ``start`` and ``stop`` only those planes along the new z.
+
+    Works on the tensor's device.
+    """
+    z, y, x = (torch.from_numpy(axis_matrix(n, m, o)).to(array.device) for n, m, o in zip(array.shape[-3:], shape, orders, strict=True))
+    z = z[start:stop]
+    used = z.abs().sum(0).nonzero().squeeze(1)
+    low, high = int(used[0]), int(used[-1]) + 1
+    part = torch.einsum("pz,...zyx->...pyx", z[:, low:high], array[..., low:high, :, :].float())
+    return torch.matmul(torch.matmul(y, part), x.T)
+
+
+def resample_image(array: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
+    """``[M,Z,Y,X]`` -> the same scan at ``target_mm``, cubic; kept within each modality's own range."""
+    shape = target_shape(array.shape[1:], spacing_mm, target_mm)
+    if shape == array.shape[1:]:
+        return array
+    orders = axis_orders(3, spacing_mm, target_mm)
+    out = [resample(torch.from_numpy(channel), shape, orders).clamp_(float(channel.min()), float(channel.max())).numpy() for channel in array]
+    return np.stack(out)
+
+
+def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
+    """``[Z,Y,X]`` int16 -> the same at ``target_mm``: linear per value, then the largest."""
+    shape = target_shape(label.shape, spacing_mm, target_mm)
+    if shape == label.shape:
+        return label
+    orders = axis_orders(1, spacing_mm, target_mm)
+    best, out = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.int16)
+    for value in np.unique(label):
+        share = resample(torch.from_numpy(label == value), shape, orders)
+        out[share > best] = int(value)
+        best = torch.maximum(best, share)
+    return out.numpy()

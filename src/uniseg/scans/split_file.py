@@ -1,0 +1,99 @@
+"""The form in which a split of cases is written down.
+
+A split says of a dataset's cases which are for training, development, test::
+
+    {"train": {"case_{:05d}": "0-4 7 9-11"}, "test": ["case_00005", "case_00006"]}
+
+A side is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
+or a patient, which stands for all its cases. ``dev`` may be left out. A file may hold several splits, each under a key.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from uniseg.errors import InputError
+from uniseg.scans.case import Case
+
+SIDES = ("train", "dev", "test")
+REPAIR = "correct the split"
+
+
+def read_split(spec: str) -> dict[str, list[str]]:
+    """The names on each side, from ``<path>`` or ``<path>#<key>`` of a JSON file.
+
+    Raises:
+        InputError: unreadable file, unknown key, or what ``expand_split`` refuses.
+    """
+    path, _, key = spec.partition("#")
+    try:
+        values = json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(path, type(error).__name__, "a readable JSON file of splits", "correct source.splits") from error
+    if key:
+        if not isinstance(values, Mapping) or key not in values:
+            found = ", ".join(values) if isinstance(values, Mapping) else "a list"
+            raise InputError(path, found, f"the key '{key}'", "correct source.splits")
+        values = values[key]
+    return expand_split(spec, values)
+
+
+def expand_split(where, sides: Mapping) -> dict[str, list[str]]:
+    """The names on each side, in full.
+
+    Raises:
+        InputError: an unknown side, no train or no test, a malformed range, a name listed twice.
+    """
+    if not isinstance(sides, Mapping) or not {"train", "test"} <= set(sides) <= set(SIDES):
+        found = f"the keys {', '.join(map(str, sides))}" if isinstance(sides, Mapping) else f"a {type(sides).__name__}"
+        raise InputError(where, found, "the sides train, test and perhaps dev", REPAIR)
+    split = {side: list(_names(where, side, sides[side])) for side in SIDES if side in sides}
+    first_side: dict[str, str] = {}
+    for side, names in split.items():
+        for name in names:
+            if name in first_side:
+                raise InputError(where, f"'{name}' in {first_side[name]} and in {side}", "each name once", REPAIR)
+            first_side[name] = side
+    return split
+
+
+def assign_sides(where, split: Mapping[str, list[str]], cases: Iterable[Case]) -> dict[str, str]:
+    """Case id -> side. A case that the split does not name is left out.
+
+    Raises:
+        InputError: a name that is neither a case nor a patient of the dataset, or a patient on two sides.
+    """
+    side_of_name = {name: side for side, names in split.items() for name in names}
+    sides: dict[str, str] = {}
+    side_of_patient: dict[str, str] = {}
+    used = set()
+    for case in cases:
+        names = {case.case_id, case.patient_id.split("/", 1)[-1]} & side_of_name.keys()
+        used |= names
+        for name in sorted(names):
+            side = sides[case.case_id] = side_of_name[name]
+            if side_of_patient.setdefault(case.patient_id, side) != side:
+                raise InputError(where, f"patient '{case.patient_id}' in {side_of_patient[case.patient_id]} and in {side}", "each patient on one side", REPAIR)
+    unknown = [name for name in side_of_name if name not in used]
+    if unknown:
+        found = f"'{unknown[0]}' ({len(unknown)} unknown names)"
+        raise InputError(where, found, "names of labelled cases or patients of the dataset", "restore the cases or name another split")
+    return sides
+
+
+def _names(where, side: str, listed: Mapping[str, str] | list[str]) -> Iterator[str]:
+    if not isinstance(listed, Mapping):
+        if isinstance(listed, str) or not isinstance(listed, Iterable) or not all(isinstance(name, str) for name in listed):
+            raise InputError(where, f"{side}: {listed!r:.60}", "a list of names or a mapping from pattern to numbers", REPAIR)
+        yield from listed
+        return
+    for pattern, numbers in listed.items():
+        for token in str(numbers).split():
+            first, _, last = token.partition("-")
+            try:
+                block = [pattern.format(number) for number in range(int(first), int(last or first) + 1)]
+            except (ValueError, IndexError, KeyError) as error:
+                raise InputError(where, f"{side}: '{token}' with the pattern '{pattern}'", "a number or range, a pattern like case_{:05d}", REPAIR) from error
+            if not block:
+                raise InputError(where, f"{side}: range '{token}'", "the smaller number first", REPAIR)
+            yield from block

@@ -1,0 +1,149 @@
+"""The shape of every configuration: a misspelt key is an error when it is composed."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from omegaconf import MISSING, OmegaConf
+
+from uniseg.config import CONF_DIR
+
+
+@dataclass
+class NormalizationConfig:
+    mode: str = MISSING
+    lower: float | None = None
+    upper: float | None = None
+    mean: float | None = None
+    sd: float | None = None
+    masked: bool | None = None
+
+
+@dataclass
+class SourceConfig:
+    layout: str = MISSING
+    root: str = MISSING
+    label_map: dict[int, int] = field(default_factory=dict)
+    patient_pattern: str | None = None
+    cases_per_patient: int = 1
+    patient_namespace: str | None = None
+    splits: Any = None
+    homepage: str = ""
+    licence: str = ""
+
+
+@dataclass
+class TaskConfig:
+    modalities: list[str] = MISSING
+    classes: list[str] = MISSING
+    spacing_mm: list[float] = MISSING
+    normalization: dict[str, NormalizationConfig] = MISSING
+    source: SourceConfig = field(default_factory=SourceConfig)
+
+
+@dataclass
+class DataConfig:
+    fold: int = MISSING
+    patch_size: list[int] = MISSING
+    batch_size: int = MISSING
+    steps_per_epoch: int = MISSING
+    val_steps: int = MISSING
+    tasks_per_batch: int | None = MISSING
+    task_weights: dict[str, float] = MISSING
+    foreground_fraction: float = MISSING
+    num_workers: int = MISSING
+    pin_memory: bool = MISSING
+
+
+@dataclass
+class PathsConfig:
+    data: str = MISSING
+    cache: str = MISSING
+    outputs: str = MISSING
+    splits: str = MISSING
+    phantoms: str = MISSING
+
+
+@dataclass
+class PhantomConfig:
+    num_cases: int = MISSING
+    seed: int = MISSING
+    shared_style: bool = MISSING
+
+
+@dataclass
+class InferenceConfig:
+    overlap: float = MISSING
+    window_batch: int = MISSING
+    mirror_axes: list[int] = MISSING
+    device: str = MISSING
+
+
+@dataclass
+class RunConfig:
+    """What an experiment fixes; prepare, train and evaluate read the same one."""
+
+    name: str = MISSING
+    run_dir: str = MISSING
+    seed: int = MISSING
+    tasks: dict[str, TaskConfig] = MISSING
+    data: DataConfig = MISSING
+    paths: PathsConfig = MISSING
+    inference: InferenceConfig = MISSING
+    phantom: PhantomConfig | None = None
+    model: Any = MISSING
+    augment: Any = MISSING
+    loss: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    trainer: Any = MISSING
+    callbacks: Any = MISSING
+    logger: Any = MISSING
+
+
+@dataclass
+class PrepareConfig(RunConfig):
+    num_workers: int = MISSING
+
+
+@dataclass
+class TrainConfig(RunConfig):
+    ckpt_path: str | None = None
+
+
+@dataclass
+class EvaluateConfig(RunConfig):
+    checkpoint: str | None = None
+    predictions: str | None = None
+    labels: str | None = None
+    output: str = MISSING
+
+
+@dataclass
+class PredictConfig:
+    checkpoint: str = MISSING
+    input: Any = MISSING
+    output: str = MISSING
+    tasks: Any = MISSING
+    modality: list[str] | None = None
+    inference: InferenceConfig = MISSING
+
+
+@dataclass
+class ReportConfig:
+    run: str = MISSING
+    output: str = MISSING
+
+
+def register() -> None:
+    """Put every root's schema where a defaults list finds it; let YAML name the configuration's own folder."""
+    OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
+    store = ConfigStore.instance()
+    for name, node in {
+        "prepare": PrepareConfig,
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "predict": PredictConfig,
+        "report": ReportConfig,
+    }.items():
+        store.store(name=f"{name}_schema", node=node)

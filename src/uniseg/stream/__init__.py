@@ -1,0 +1,1 @@
+"""Every step: cache -> batch on the device."""

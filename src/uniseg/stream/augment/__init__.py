@@ -1,0 +1,1 @@
+"""Augmentation: drawn with the request, applied on the device."""

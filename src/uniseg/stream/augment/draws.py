@@ -1,0 +1,105 @@
+"""What augmentation does to one sample: drawn once, as plain numbers."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Range = Sequence[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentRecipe:
+    """Probabilities with ranges (nnU-Net's transforms). A probability of 0 switches a transform off.
+
+    ``p_*_channel`` is per modality, given that the sample was chosen. Rotation is in degrees about each axis.
+    """
+
+    p_rotation: float
+    rotation_deg: Range
+    p_scale: float
+    scale: Range
+    p_noise: float
+    noise_sd: Range
+    p_blur: float
+    p_blur_channel: float
+    blur_sigma: Range
+    p_brightness: float
+    brightness: Range
+    p_contrast: float
+    contrast: Range
+    p_low_resolution: float
+    p_low_resolution_channel: float
+    low_resolution_zoom: Range
+    p_gamma_inverted: float
+    p_gamma: float
+    gamma: Range
+    mirror_axes: Sequence[int]
+
+
+@dataclass(frozen=True)
+class AugmentDraw:
+    """One sample's augmentation. Intensity entries hold one number per modality; NaN means: not applied.
+
+    Attributes:
+        rotation: radians about (z, y, x).
+        scale: of the sampling grid; above 1 the patch shows more of the scan.
+        mirror: flip per axis (z, y, x).
+        noise_sd: of the added Gaussian noise.
+        blur_sigma: in voxels.
+        brightness, contrast, zoom, gamma_inverted, gamma: factors of the transforms of ``intensity.py``.
+    """
+
+    rotation: tuple[float, float, float]
+    scale: float
+    mirror: tuple[bool, bool, bool]
+    noise_sd: float
+    blur_sigma: tuple[float, ...]
+    brightness: tuple[float, ...]
+    contrast: tuple[float, ...]
+    zoom: tuple[float, ...]
+    gamma_inverted: tuple[float, ...]
+    gamma: tuple[float, ...]
+
+    @property
+    def is_spatial(self) -> bool:
+        """Whether the patch has to be interpolated."""
+        return self.scale != 1 or any(self.rotation)
+
+
+def draw(recipe: AugmentRecipe, num_modalities: int, rng: np.random.Generator) -> AugmentDraw:
+    """All of a sample's random numbers, always in the same order."""
+
+    def chosen(p: float) -> bool:
+        return bool(rng.random() < p)
+
+    def per_modality(p: float, p_channel: float, sample: Callable[[], float]) -> tuple[float, ...]:
+        use = chosen(p)
+        return tuple(sample() if use and chosen(p_channel) else float("nan") for _ in range(num_modalities))
+
+    def uniform(bounds: Range) -> Callable[[], float]:
+        return lambda: float(rng.uniform(*bounds))
+
+    def factor(bounds: Range) -> Callable[[], float]:
+        return lambda: _two_sided(bounds, rng)
+
+    rotate, rescale = chosen(recipe.p_rotation), chosen(recipe.p_scale)
+    return AugmentDraw(
+        rotation=tuple(float(np.deg2rad(rng.uniform(*recipe.rotation_deg))) if rotate else 0.0 for _ in range(3)),
+        scale=_two_sided(recipe.scale, rng) if rescale else 1.0,
+        mirror=tuple(axis in recipe.mirror_axes and chosen(0.5) for axis in range(3)),
+        noise_sd=float(rng.uniform(*recipe.noise_sd)) if chosen(recipe.p_noise) else float("nan"),
+        blur_sigma=per_modality(recipe.p_blur, recipe.p_blur_channel, uniform(recipe.blur_sigma)),
+        brightness=per_modality(recipe.p_brightness, 1, uniform(recipe.brightness)),
+        contrast=per_modality(recipe.p_contrast, 1, factor(recipe.contrast)),
+        zoom=per_modality(recipe.p_low_resolution, recipe.p_low_resolution_channel, uniform(recipe.low_resolution_zoom)),
+        gamma_inverted=per_modality(recipe.p_gamma_inverted, 1, factor(recipe.gamma)),
+        gamma=per_modality(recipe.p_gamma, 1, factor(recipe.gamma)),
+    )
+
+
+def _two_sided(bounds: Range, rng: np.random.Generator) -> float:
+    """Half the draws below 1, half above, where the range allows both (batchgenerators' rule for factors)."""
+    low, high = bounds
+    below = low < 1 and (high <= 1 or rng.random() < 0.5)
+    return float(rng.uniform(low, 1) if below else rng.uniform(max(low, 1), high))

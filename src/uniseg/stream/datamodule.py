@@ -1,0 +1,143 @@
+"""The data of a run: request streams in, batches on the device out."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from lightning import LightningDataModule
+from torch.utils.data import DataLoader
+
+from uniseg.errors import InputError
+from uniseg.prepare.cache import TaskCache
+from uniseg.prepare.splits import Split, check_patients
+from uniseg.stream.augment.draws import AugmentRecipe
+from uniseg.stream.batch import Batch, RawBatch
+from uniseg.stream.patches import PatchReader, make_batch
+from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.task import TaskSet
+
+VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixed stream
+
+
+class StepSampler:
+    """Yields this rank's requests step by step, from ``first_step()`` to the end of that epoch."""
+
+    def __init__(self, stream: RequestStream, num_steps: int, rank: int, world_size: int, first_step: Callable[[], int]) -> None:
+        self.stream = stream
+        self.num_steps = num_steps
+        self.first_step = first_step
+        share = stream.batch_size // world_size
+        self.own = slice(rank * share, (rank + 1) * share)
+
+    def __len__(self) -> int:
+        return self.num_steps
+
+    def __iter__(self) -> Iterator[list[PatchRequest]]:
+        first = self.first_step()
+        for step in range(first, (first // self.num_steps + 1) * self.num_steps):
+            yield self.stream.batch(step)[self.own]
+
+
+class MultiDatasetModule(LightningDataModule):
+    """Reads prepared tasks; mixes them in every batch.
+
+    Args:
+        task_names: in order; a task's index is its position.
+        cache_dir: one prepared folder per task.
+        fold: which part of the training side is dev.
+        patch_size: (Z, Y, X) voxels.
+        batch_size: of the global batch, over all ranks.
+        steps_per_epoch, val_steps: batches per training epoch, per validation.
+        tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see ``RequestStream``.
+        num_workers: reader processes per rank.
+
+    Raises:
+        InputError: a task was not prepared, a patient is on two sides, or the batch does not divide by the ranks.
+    """
+
+    def __init__(
+        self,
+        task_names: Sequence[str],
+        *,
+        cache_dir: Path,
+        fold: int,
+        patch_size: Sequence[int],
+        batch_size: int,
+        steps_per_epoch: int,
+        val_steps: int,
+        tasks_per_batch: int | None,
+        task_weights: dict[str, float],
+        foreground_fraction: float,
+        recipe: AugmentRecipe,
+        seed: int,
+        num_workers: int,
+        pin_memory: bool,
+    ) -> None:
+        super().__init__()
+        self.caches = [TaskCache(Path(cache_dir) / name) for name in task_names]
+        self.tasks = TaskSet(cache.task for cache in self.caches)
+        tables = {cache.task.name: cache.splits for cache in self.caches}
+        check_patients(tables, fold)
+        self.splits: dict[str, Split] = {name: table.fold(name, fold) for name, table in tables.items()}
+        self.patch_size = tuple(patch_size)
+        self.steps_per_epoch, self.val_steps = steps_per_epoch, val_steps
+        self.num_workers, self.pin_memory = num_workers, pin_memory
+        shared = {
+            "batch_size": batch_size,
+            "tasks_per_batch": tasks_per_batch,
+            "foreground_fraction": foreground_fraction,
+        }
+        self.train_stream = RequestStream(
+            self._cases("train"), steps_per_epoch=steps_per_epoch, task_weights=task_weights, recipe=recipe, seed=seed, **shared
+        )
+        self.val_stream = RequestStream(
+            self._cases("dev"),
+            steps_per_epoch=val_steps,
+            task_weights={name: 0.0 for name, split in self.splits.items() if not split.dev},
+            recipe=None,
+            seed=seed + VALIDATION_SEED,
+            **shared,
+        )
+        self._consumed = 0
+
+    def _cases(self, side: str) -> list[TaskCases]:
+        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], cache.task.num_modalities) for cache in self.caches]
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, lambda: self._consumed))
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(self._sampler(self.val_stream, self.val_steps, lambda: 0))
+
+    def _sampler(self, stream: RequestStream, num_steps: int, first_step: Callable[[], int]) -> StepSampler:
+        world_size = self.trainer.world_size
+        if stream.batch_size % world_size:
+            raise InputError("data.batch_size", str(stream.batch_size), f"a multiple of the {world_size} processes", "correct the number")
+        return StepSampler(stream, num_steps, self.trainer.global_rank, world_size, first_step)
+
+    def _loader(self, sampler: StepSampler) -> DataLoader:
+        return DataLoader(
+            PatchReader(self.caches, self.patch_size),
+            batch_sampler=sampler,
+            collate_fn=_as_it_is,
+            num_workers=self.num_workers,
+            pin_memory=self.pin_memory,
+        )
+
+    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
+        return make_batch(batch, self.patch_size)
+
+    def step_done(self, step: int) -> None:
+        """Told by the LightningModule after the optimiser's step; a resumed run goes on behind it."""
+        self._consumed = step + 1
+
+    def state_dict(self) -> dict[str, int]:
+        return {"consumed": self._consumed}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        self._consumed = state_dict["consumed"]
+
+
+def _as_it_is(batch: RawBatch) -> RawBatch:
+    return batch
+
+

@@ -1,0 +1,75 @@
+"""Reads the boxes of voxels that requests need."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from uniseg.prepare.cache import CaseEntry, TaskCache
+from uniseg.stream.augment.intensity import augment_intensity
+from uniseg.stream.augment.spatial import box_margin, sample_patch
+from uniseg.stream.batch import Batch, RawBatch
+from uniseg.stream.requests import PatchRequest
+
+
+class PatchReader(Dataset):
+    """Answers the requests of one batch from the caches; runs in a worker."""
+
+    def __init__(self, caches: Sequence[TaskCache], patch_size: Sequence[int]) -> None:
+        self.caches = list(caches)
+        self.patch_size = tuple(patch_size)
+
+    def __getitems__(self, requests: Sequence[PatchRequest]) -> RawBatch:
+        boxes = [self.read(request) for request in requests]
+        return RawBatch([image for image, _ in boxes], [label for _, label in boxes], list(requests))
+
+    def read(self, request: PatchRequest) -> tuple[Tensor, Tensor]:
+        """The box ``[M,z,y,x]`` with its label ``[z,y,x]``; zero outside the case."""
+        cache = self.caches[request.task]
+        entry = cache.entries[request.case_id]
+        start = np.array(patch_start(entry, request, self.patch_size))
+        margin = np.array(box_margin(request.augmentation, self.patch_size) if request.augmentation else (0, 0, 0))
+        start, stop = start - margin, start + self.patch_size + margin
+        low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
+        image = np.zeros((cache.task.num_modalities, *(stop - start)), np.float32)
+        label = np.zeros(stop - start, np.int16)
+        if (high > low).all():
+            inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
+            image[(slice(None), *inside)], label[inside] = cache.read_box(request.case_id, low, high)
+        return torch.from_numpy(image), torch.from_numpy(label)
+
+
+def patch_start(entry: CaseEntry, request: PatchRequest, patch_size: Sequence[int]) -> tuple[int, ...]:
+    """First voxel of the patch; may be negative where the case is smaller than the patch.
+
+    A forced sample is centred on a random voxel of a random class among those that the case has; other samples
+    lie anywhere inside the case. A case smaller than the patch is centred in it along that axis, as nnU-Net does.
+    """
+    rng = np.random.default_rng(request.seed)
+    lowest = [-((patch - size) // 2) if patch > size else 0 for size, patch in zip(entry.shape, patch_size, strict=True)]
+    highest = [max(size - patch, low) for size, patch, low in zip(entry.shape, patch_size, lowest, strict=True)]
+    if request.force_foreground and entry.foreground:
+        voxels = entry.foreground[sorted(entry.foreground)[rng.integers(len(entry.foreground))]]
+        centre = voxels[rng.integers(len(voxels))]
+        return tuple(int(np.clip(c - p // 2, low, high)) for c, p, low, high in zip(centre, patch_size, lowest, highest, strict=True))
+    return tuple(int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True))
+
+
+def make_batch(raw: RawBatch, patch_size: Sequence[int]) -> Batch:
+    """Augment on the device that holds the boxes, pad modalities to the widest sample."""
+    patches = [
+        sample_patch(image, label, request.augmentation, patch_size) if request.augmentation else (image, label)
+        for image, label, request in zip(raw.images, raw.labels, raw.requests, strict=True)
+    ]
+    widest = max(len(image) for image, _ in patches)
+    image = patches[0][0].new_zeros((len(patches), widest, *patch_size))
+    for row, (own, _) in zip(image, patches, strict=True):
+        row[: len(own)] = own
+    draws = [request.augmentation for request in raw.requests]
+    if all(draws):
+        augment_intensity(image, draws, [request.seed for request in raw.requests])
+    task = torch.tensor([request.task for request in raw.requests])
+    label = torch.stack([label for _, label in patches])
+    return Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)

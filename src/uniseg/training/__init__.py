@@ -1,0 +1,1 @@
+"""LightningModules with what belongs to them."""

@@ -1,0 +1,85 @@
+"""Checkpoints that describe themselves: a model comes back without configuration or data."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from uniseg.errors import InputError
+from uniseg.models.uniseg import UniSegModel
+from uniseg.task import TaskSet
+
+KEY = "uniseg"
+FORMAT = 1
+PREFIX = "model."  # of the network's tensors in a training checkpoint
+TRUSTED = "uniseg.models."  # a checkpoint may name no other code
+
+
+def describe_model(model: UniSegModel) -> dict:
+    """Plain containers that, with the tensors, rebuild ``model``."""
+    return {"format": FORMAT, "tasks": model.tasks.to_list(), "model": model.config}
+
+
+def load_model(path: str | Path) -> UniSegModel:
+    """The network of a training checkpoint, in eval mode on the CPU.
+
+    Raises:
+        InputError: unreadable, not one of ours, or its tensors do not fit its description.
+    """
+    content = read_checkpoint(path)
+    model = build_model(TaskSet.from_list(content[KEY]["tasks"]), content[KEY]["model"])
+    state = {name.removeprefix(PREFIX): tensor for name, tensor in content["state_dict"].items() if name.startswith(PREFIX)}
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "give the original file") from error
+    return model.eval()
+
+
+def read_checkpoint(path: str | Path) -> dict:
+    """A training checkpoint as plain containers and tensors; nothing else is unpickled.
+
+    Raises:
+        InputError: missing, unreadable, or not one of ours.
+    """
+    path, expected, fix = Path(path), "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoints/last.ckpt"
+    if not path.is_file():
+        raise InputError(path, "no such file", expected, fix)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
+        raise InputError(path, f"{type(error).__name__} while reading", expected, fix) from error
+    if not isinstance(content, Mapping) or KEY not in content:
+        raise InputError(path, "a file of something else", expected, fix)
+    if content[KEY]["format"] != FORMAT:
+        raise InputError(path, f"format {content[KEY]['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
+    return content
+
+
+def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
+    """The network that ``UniSegModel.config`` describes, with new weights.
+
+    Raises:
+        InputError: it names code outside ``uniseg.models``.
+    """
+    parts = {name: _factory(config[name]) for name in ("encoder", "conditioning", "head")}
+    return UniSegModel(tasks, patch_size=config["patch_size"], **parts)
+
+
+def _factory(description: Mapping) -> partial:
+    keywords = dict(description)
+    target = keywords.pop("_target_")
+    if not target.startswith(TRUSTED):
+        raise InputError("checkpoint", f"part '{target}'", f"a class of {TRUSTED.rstrip('.')}", "build the model in Python and load its state_dict")
+    module, _, name = target.rpartition(".")
+    return partial(getattr(import_module(module), name), **keywords)
+
+
+def file_hash(path: str | Path) -> str:
+    """The first 16 hexadecimal digits of a file's SHA-256: which weights made a prediction."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

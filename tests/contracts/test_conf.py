@@ -1,0 +1,118 @@
+"""Every YAML on disk composes; everything with a ``_target_`` can be built."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from hydra.utils import instantiate
+from lightning import Trainer
+from omegaconf import OmegaConf
+
+from uniseg.cli import sources_of, tasks_of
+from uniseg.config import CONF_DIR
+from uniseg.models.uniseg import UniSegModel
+
+ROOTS = sorted(path.stem for path in CONF_DIR.glob("*.yaml") if path.stem != "stack")
+GROUPS = sorted({path.relative_to(CONF_DIR) for path in CONF_DIR.rglob("*.yaml")} - {Path(f"{name}.yaml") for name in [*ROOTS, "stack"]})
+EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
+TASKS = sorted(path.stem for path in (CONF_DIR / "task").glob("*.yaml"))
+
+
+def composed(root="train", overrides=(), tmp_path=None):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose(root, overrides=[*overrides, *([f"run_dir={tmp_path}"] if tmp_path else [])])
+
+
+def test_the_lists_are_not_empty():
+    assert set(ROOTS) >= {"prepare", "train", "predict", "evaluate", "report"}
+    assert len(GROUPS) > 40
+    assert len(EXPERIMENTS) >= 3
+    assert len(TASKS) >= 28
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_every_root_composes(root):
+    assert composed(root)
+
+
+@pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] not in ("experiment", "hydra")], ids=str)
+def test_every_group_file_composes_into_a_run(path, tmp_path):
+    group, choice = "/".join(path.parts[:-1]), path.stem
+    overrides = [f"{group}=[{choice}]" if group == "task" else f"{group}={choice}"]
+    config = composed("train", overrides, tmp_path)
+    assert OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
+
+
+@pytest.mark.parametrize("root", ["prepare", "train", "evaluate"])
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_fits_every_stage(name, root, tmp_path):
+    config = composed(root, [f"experiment={name}"], tmp_path)
+    tasks = tasks_of(config)
+    assert set(tasks.names) == set(sources_of(config))
+    model = instantiate(config.model, _convert_="all")(tasks, patch_size=tuple(config.data.patch_size))
+    assert isinstance(model, UniSegModel)
+    instantiate(config.augment, _convert_="all")
+    optimizer = instantiate(config.optimizer, _convert_="all")(model.parameters())
+    assert instantiate(config.scheduler, _convert_="all")(optimizer, num_steps=100).get_last_lr()[0] > 0
+    assert instantiate(config.loss)
+
+
+def partial_targets():
+    found = [path for path in GROUPS if "_target_" in yaml.safe_load((CONF_DIR / path).read_text())]
+    assert len(found) > 10
+    return found
+
+
+@pytest.mark.parametrize("path", partial_targets(), ids=str)
+def test_everything_with_a_target_can_be_built(path, tmp_path):
+    if path.parts[0] == "trainer":
+        assert isinstance(instantiate(composed("train", [], tmp_path).trainer, logger=False, _convert_="all"), Trainer)
+        return
+    group, choice = "/".join(path.parts[:-1]), path.stem
+    config = composed("train", [f"{group}={choice}"], tmp_path)
+    assert instantiate(OmegaConf.select(config, group.replace("/", ".")), _convert_="all")
+
+
+@pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] in ("callbacks", "logger")], ids=str)
+def test_callbacks_with_loggers_can_be_built(path, tmp_path):
+    config = composed("train", [f"{path.parts[0]}={path.stem}"], tmp_path)
+    assert all(instantiate(config[path.parts[0]]).values())
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_every_task_is_a_task_with_a_source(name):
+    config = composed("train", [f"task=[{name}]"])
+    (task,) = tasks_of(config)
+    assert task.name == name
+    source = sources_of(config)[name]
+    assert source.homepage
+    assert source.licence
+    source.given_split()
+
+
+def test_an_experiments_seed_is_not_lost():
+    experiment = composed("train", ["experiment=upstream"])
+    assert experiment.name == "upstream"
+    assert composed("train", ["experiment=upstream", "seed=7"]).seed == 7
+
+
+def test_the_published_recipe():
+    config = composed("train", ["experiment=upstream"])
+    assert list(config.data.patch_size) == [64, 192, 192]
+    assert (config.data.batch_size, config.data.steps_per_epoch, config.data.tasks_per_batch, config.trainer.max_epochs) == (2, 550, 1, 1000)
+    assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay, config.trainer.gradient_clip_val) == (0.01, 0.99, 3e-5, 12)
+    assert config.scheduler.hold_steps == 550
+    assert list(config.tasks) == [
+        "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen", "vertebrae", "prostate", "brain_tumour", "whole_body_tumour",
+    ]  # fmt: skip
+    model = instantiate(config.model, _convert_="all")(tasks_of(config), patch_size=tuple(config.data.patch_size))
+    biases = 32_114_381 - sum(p.numel() for p in model.parameters())
+    assert biases == 3 * 32 + 32 + 2 * (64 + 128 + 256 + 320 + 320) + 2 * (320 + 256 + 128 + 64 + 32) + 82 + 82 + 11
+
+
+@pytest.mark.parametrize("override", ["trainer.max_epochs=2 lr=1", "data.patchsize=[8,8,8]", "optimiser=sgd", "task=[livr]", "+tasks.liver.clases=[a]"])
+def test_a_misspelt_key_is_an_error(override):
+    with pytest.raises(HydraException):
+        composed("train", ["task=[liver]", *override.split()])

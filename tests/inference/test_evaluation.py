@@ -1,0 +1,87 @@
+"""Scores by hand, with the rules for empty classes."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_task, save_nifti
+
+from uniseg.errors import InputError
+from uniseg.inference.evaluation import Score, blind_map, score_case, stretch, summarise, write_scores, write_summary
+from uniseg.metrics.overlap import ClassCounts, count_classes
+from uniseg.scans.case import Case
+
+TASK = make_task(modalities=("T2",))
+
+
+def case(tmp_path, label, name="a"):
+    path = save_nifti(tmp_path / f"{name}.nii.gz", np.asarray(label, np.uint8))
+    return Case(name, f"set/{name}", (path,), path)
+
+
+def test_counts_by_hand():
+    counts = count_classes(torch.tensor([0, 1, 1, 2, 2, 0]), torch.tensor([0, 1, 2, 2, 0, -1]), 3)
+    assert counts.values.tolist() == [[1, 1], [1, 1], [0, 1]]
+    assert counts.dice().tolist() == [2 / 3, 0.5]
+    assert (counts + counts).dice().tolist() == counts.dice().tolist()
+    assert ClassCounts.zero(3).dice().isnan().all()
+
+
+def test_a_case_by_hand(tmp_path):
+    reference = np.zeros((4, 4, 4), np.uint8)
+    reference[:2] = 1
+    predicted = np.zeros_like(reference)
+    predicted[1:3] = 1
+    scores = score_case(TASK, {}, case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), blind=np.ones((2, 2, 2), np.int16))
+    liver, tumour = scores
+    assert (liver.dice, liver.dice_nnunet, liver.blind_dice) == (0.5, 0.5, pytest.approx(2 / 3))
+    assert (liver.reference_ml, liver.prediction_ml) == pytest.approx((0.032, 0.032))
+    assert tumour.dice == 1
+    assert math.isnan(tumour.dice_nnunet)
+
+
+def test_a_false_alarm_in_an_empty_case_scores_nothing(tmp_path):
+    predicted = np.zeros((2, 2, 2), np.uint8)
+    predicted[0, 0, 0] = 2
+    tumour = score_case(TASK, {}, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted), None)[1]
+    assert tumour.dice == tumour.dice_nnunet == 0
+
+
+def test_the_reference_goes_through_the_label_map(tmp_path):
+    reference = np.full((2, 2, 2), 7, np.uint8)
+    predicted = save_nifti(tmp_path / "p.nii.gz", np.ones((2, 2, 2), np.uint8))
+    assert score_case(TASK, {7: 1}, case(tmp_path, reference), predicted, None)[0].dice == 1
+    with pytest.raises(InputError, match=r"label values \[7\]"):
+        score_case(TASK, {}, case(tmp_path, reference), predicted, None)
+
+
+def test_the_blind_map_is_the_majority(tmp_path):
+    labels = [np.zeros((4, 4, 4)), np.zeros((6, 4, 8)), np.zeros((4, 4, 4))]
+    for label in labels[:2]:
+        label[: len(label) // 2] = 2
+    blind = blind_map(TASK, {}, [case(tmp_path, label, str(i)) for i, label in enumerate(labels)])
+    assert (blind[:24] == 2).all()
+    assert (blind[24:] == 0).all()
+    assert stretch(blind, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]
+
+
+def score(task, case_id, name, dice, nnunet=None, blind=0.1):
+    return Score(task, case_id, case_id, name, dice, dice if nnunet is None else nnunet, blind, 1.0, 1.0)
+
+
+def test_means_go_over_cases_then_classes_then_tasks(tmp_path):
+    scores = [score("a", "1", "x", 1.0), score("a", "2", "x", 0.5), score("a", "1", "y", 0.25), score("a", "2", "y", 0.25), score("b", "3", "z", 1.0, math.nan)]
+    summary = summarise(scores)
+    assert summary["tasks"]["a"]["classes"] == {"x": 0.75, "y": 0.25}
+    assert summary["tasks"]["a"]["dice"] == 0.5
+    assert summary["mean_dice"] == 0.75
+    assert summary["mean_dice_nnunet"] == 0.5
+    assert summary["blind_mean_dice"] == pytest.approx(0.1)
+    write_summary(summary, tmp_path / "metrics.json")
+    assert json.loads((tmp_path / "metrics.json").read_text())["tasks"]["b"]["dice_nnunet"] is None
+    write_scores(scores, tmp_path / "scores.csv")
+    lines = (tmp_path / "scores.csv").read_text().splitlines()
+    assert lines[0] == "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml"
+    assert lines[-1] == "b,3,3,z,1.0,,0.1,1.0,1.0"

@@ -1,0 +1,84 @@
+"""The way there and back with a threshold in place of the network."""
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from conftest import make_task
+from nibabel import orientations as ornt
+from scipy.spatial.transform import Rotation
+
+from uniseg.inference.restore import restore
+from uniseg.prepare.preprocess import preprocess
+from uniseg.scans.io import read_volume, write_label_map
+from uniseg.scans.phantom import TASKS, make_case
+
+LEVEL_HU = 150  # bone
+
+
+def threshold(path, out, spacing_mm):
+    """Read, preprocess, threshold at the task's spacing, restore, write."""
+    task = make_task(spacing_mm=spacing_mm)
+    volume = read_volume([path])
+    prepared = preprocess(volume, task)
+    level = (LEVEL_HU + 325) / 650
+    evidence = torch.from_numpy(prepared.image[0]) - level
+    label = restore(torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm)
+    write_label_map(label, path, out)
+    return nib.load(out)
+
+
+@pytest.fixture(scope="module")
+def scan():
+    """A phantom CT on its own grid: array (x, y, z), affine to RAS."""
+    case = make_case(3, [task.name for task in TASKS].index("vertebrae"), 2, shared_style=False)
+    spacing = np.linalg.norm(case.affine[:3, :3], axis=0)
+    return case.images[0].T, np.diag([-spacing[2], -spacing[1], spacing[0], 1])
+
+
+def physical(image: nib.Nifti1Image) -> np.ndarray:
+    return np.asarray(nib.as_closest_canonical(image).dataobj)
+
+
+def test_every_orientation_gives_the_same_physical_mask(scan, tmp_path):
+    array, affine = scan
+    base = nib.Nifti1Image(array, affine)
+    reference = None
+    for code in ("LPS", "RAS", "PIR", "SAL", "ILP", "ARS"):
+        turned = base.as_reoriented(ornt.ornt_transform(ornt.io_orientation(affine), ornt.axcodes2ornt(tuple(code))))
+        nib.save(turned, tmp_path / f"{code}.nii.gz")
+        mask = physical(threshold(tmp_path / f"{code}.nii.gz", tmp_path / "out" / f"{code}.nii.gz", (4, 3, 3)))
+        reference = mask if reference is None else reference
+        assert reference.any()
+        np.testing.assert_array_equal(mask, reference)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_oblique_affines_change_nothing_that_matters(scan, tmp_path, seed):
+    array, affine = scan
+    rng = np.random.default_rng(seed)
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec(rng.uniform(-25, 25, 3), degrees=True).as_matrix()
+    turn[:3, 3] = rng.uniform(-50, 50, 3)
+    nib.save(nib.Nifti1Image(array, turn @ affine), tmp_path / "oblique.nii.gz")
+    out = threshold(tmp_path / "oblique.nii.gz", tmp_path / "out.nii.gz", tuple(np.abs(np.diag(affine))[2::-1] * 0.8))
+    np.testing.assert_allclose(out.affine, turn @ affine, atol=1e-3)
+    mask, truth = np.asarray(out.dataobj) == 1, array > LEVEL_HU
+    assert 2 * np.count_nonzero(mask & truth) / (mask.sum() + truth.sum()) >= 0.98
+
+
+def test_outside_the_crop_is_background():
+    logits = torch.zeros(2, 2, 2, 2)
+    logits[1] = 1
+    label = restore(logits, ((1, 3), (0, 2), (2, 4)), (4, 2, 5), (1, 1, 1), (1, 1, 1))
+    assert label.sum() == 8
+    assert label[1:3, :, 2:4].all()
+    assert label.dtype == np.uint8
+
+
+def test_slabs_equal_the_whole(monkeypatch):
+    torch.manual_seed(0)
+    logits = torch.randn(3, 5, 6, 7)
+    whole = restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2))
+    monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", 3 * 12 * 13)
+    np.testing.assert_array_equal(restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2)), whole)

@@ -1,0 +1,155 @@
+"""Prepare, train, resume, predict, evaluate, report: the commands, as typed."""
+
+import csv
+import json
+import signal
+import subprocess
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from conftest import PYTHON
+from integration.conftest import TINY, run, succeed
+
+from uniseg import Predictor, load_model
+from uniseg.scans.io import read_volume
+
+NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")
+
+
+def weights(folder, name):
+    return torch.load(folder / "outputs" / name / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_two_epochs_with_validation(trained):
+    with (trained / "outputs/demo/logs/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows if row["val/pseudo_dice"]] == ["0", "1"]
+    assert all(float(row["train/loss"]) < 2.5 for row in rows if row["train/loss"])
+    for name in NAMES:
+        assert any(row[f"train/loss/{name}"] for row in rows)
+    assert any(row["val/pseudo_dice/phantom_liver/tumour"] for row in rows)
+
+
+def test_the_checkpoint_describes_itself(trained):
+    model = load_model(trained / "outputs/demo/checkpoints/last.ckpt")
+    assert model.tasks.names == NAMES
+    assert model.tasks[2].modalities == ("CT", "PET")
+    assert model.tasks[2].normalization[1].masked is not None
+    state = weights(trained, "demo")
+    torch.testing.assert_close(model.state_dict()["stem.convs.2.weight"], state["model.stem.convs.2.weight"])
+
+
+def test_test_cases_are_not_in_the_cache(prepared):
+    for name in NAMES:
+        sides = json.loads((prepared / f"outputs/cache/{name}/splits.json").read_text())
+        cached = {path.name.split(".")[0] for path in (prepared / f"outputs/cache/{name}").glob("*.b2nd")}
+        assert sides["test"]
+        assert not cached & set(sides["test"])
+        assert len(cached) == 7 - len(sides["test"])
+
+
+def test_a_resumed_run_ends_with_the_same_weights(prepared):
+    settings = ["experiment=demo", *TINY, "trainer.deterministic=true", "callbacks.checkpoint.every_n_train_steps=3", "data.num_workers=1"]
+    succeed("train", *settings, "name=whole", "trainer.max_epochs=3", cwd=prepared)
+    killed = subprocess.Popen(
+        [PYTHON, "-m", "uniseg.train", *settings, "name=parts", "trainer.max_epochs=3"], cwd=prepared, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    last = prepared / "outputs/parts/checkpoints/last.ckpt"
+    while not last.exists() and killed.poll() is None:
+        time.sleep(0.02)
+    killed.send_signal(signal.SIGTERM)
+    assert killed.wait() in (143, 0)
+    if killed.returncode:
+        succeed("train", *settings, "name=parts", "trainer.max_epochs=3", "ckpt_path=last", cwd=prepared)
+    whole, parts = weights(prepared, "whole"), weights(prepared, "parts")
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):
+    scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
+    checkpoint = f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}"
+    done = succeed("predict", checkpoint, f"input={scan}", f"output={tmp_path}", "modality=[CT]", "inference.device=cpu", cwd=tmp_path)
+    case = scan.name.removesuffix("_0000.nii.gz")
+    assert sorted(done.stdout.split()) == sorted(str(tmp_path / name / f"{case}.nii.gz") for name in NAMES[:2])
+    written, original = nib.load(tmp_path / "phantom_liver" / f"{case}.nii.gz"), nib.load(scan)
+    assert written.shape == original.shape
+    np.testing.assert_allclose(written.affine, original.affine)
+    beside = json.loads((tmp_path / "phantom_liver" / f"{case}.json").read_text())
+    voxel_ml = np.prod(original.header.get_zooms()) / 1000
+    assert beside["classes"] == ["background", "liver", "tumour"]
+    assert beside["volumes_ml"]["tumour"] == pytest.approx(np.count_nonzero(np.asarray(written.dataobj) == 2) * voxel_ml, rel=1e-3, abs=1e-3)
+
+
+def test_predicting_again_keeps_what_is_there(trained, tmp_path):
+    scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
+    predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), fingerprint="a")
+    (path,) = predictor.predict_case("x", [scan], ["phantom_spleen"], tmp_path)
+    first = path.stat().st_mtime_ns
+    predictor.predict_case("x", [scan], ["phantom_spleen"], tmp_path)
+    assert path.stat().st_mtime_ns == first
+    Predictor(predictor.model, fingerprint="b").predict_case("x", [scan], ["phantom_spleen"], tmp_path)
+    assert path.stat().st_mtime_ns > first
+
+
+def test_tasks_predicted_together_or_alone_agree(trained):
+    volume = read_volume([next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))])
+    predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"))
+    together = predictor.predict(volume, NAMES[:2])
+    for name in NAMES[:2]:
+        np.testing.assert_array_equal(together[name], predictor.predict(volume, [name])[name])
+
+
+def test_evaluate_then_report(trained):
+    done = succeed("evaluate", "experiment=demo", *TINY, cwd=trained)
+    assert "image-blind" in done.stdout
+    metrics = json.loads((trained / "outputs/demo/evaluation/metrics.json").read_text())
+    assert set(metrics["tasks"]) == set(NAMES)
+    with (trained / "outputs/demo/evaluation/scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    for name, task in metrics["tasks"].items():
+        per_class = {c: np.mean([float(r["dice"]) for r in rows if r["task"] == name and r["class"] == c]) for c in task["classes"]}
+        assert task["classes"] == pytest.approx(per_class, abs=1e-4)
+        assert task["dice"] == pytest.approx(np.mean(list(per_class.values())), abs=1e-4)
+    assert metrics["mean_dice"] == pytest.approx(np.mean([t["dice"] for t in metrics["tasks"].values()]))
+    report = succeed("report", "run=outputs/demo", cwd=trained)
+    html = (trained / "outputs/demo/report/report.html").read_text()
+    assert str(trained / "outputs/demo/report/report.html").endswith(report.stdout.split()[0])
+    assert all(name in html for name in NAMES)
+
+
+def test_evaluate_any_tools_folders(trained, tmp_path):
+    labels = trained / "outputs/phantoms/phantom_liver/labelsTr"
+    done = succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[phantom_liver]", f"output={tmp_path}", cwd=tmp_path)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["mean_dice"] == 1
+    assert metrics["tasks"]["phantom_liver"]["num_cases"] == 7
+    assert metrics["blind_mean_dice"] is None
+    assert "phantom_liver" in done.stdout
+
+
+def test_a_sweep_makes_one_run_per_value(prepared):
+    succeed("train", "-m", "experiment=demo", *TINY, "trainer.max_epochs=1", "name=lr", "optimizer.lr=0.01,0.02", cwd=prepared)
+    rates = [(prepared / f"outputs/lr/sweep/{job}/config.yaml").read_text() for job in (0, 1)]
+    assert "lr: 0.01" in rates[0]
+    assert "lr: 0.02" in rates[1]
+    assert (prepared / "outputs/lr/sweep/1/checkpoints/last.ckpt").exists()
+
+
+def test_preparing_again_keeps_finished_cases(prepared):
+    array = next((prepared / "outputs/cache/phantom_liver").glob("*.image.b2nd"))
+    before = array.stat().st_mtime_ns
+    succeed("prepare", "experiment=demo", *TINY, "num_workers=1", cwd=prepared)
+    assert array.stat().st_mtime_ns == before
+
+
+def test_upstream_without_its_data_says_what_is_missing(tmp_path):
+    done = run("train", "experiment=upstream", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "11 datasets are missing" in done.stderr
+    assert "http://medicaldecathlon.com" in done.stderr
+    assert "CC BY-SA 4.0" in done.stderr
+    assert "experiment=demo needs none" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,78 @@
+"""The loss against numbers worked out by hand."""
+
+import math
+
+import pytest
+import torch
+
+from uniseg.losses.deep_supervision import DeepSupervision, scale_weights, shrink
+from uniseg.losses.dice_ce import DiceCELoss
+
+INF = float("inf")
+
+
+def two_voxels(*logits_per_class):
+    """[1,K,1,1,2] from one pair of numbers per class."""
+    return torch.tensor(logits_per_class, dtype=torch.float32)[None, :, None, None]
+
+
+def label(*values):
+    return torch.tensor(values, dtype=torch.int16).view(1, 1, 1, -1)
+
+
+def test_value_by_hand():
+    p = 0.8
+    logits = two_voxels([math.log(p), math.log(1 - p)], [math.log(1 - p), math.log(p)])
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, label(0, 1))
+    dice = 2 * p / (1 + 1)  # foreground: overlap 0.8, sum of probabilities 0.2 + 0.8, one voxel of truth
+    assert loss.item() == pytest.approx(1 - dice - math.log(p), abs=1e-4)
+
+
+def test_surplus_rows_change_nothing():
+    narrow = torch.randn(2, 3, 2, 4, 4)
+    wide = torch.cat([narrow, torch.full((2, 117, 2, 4, 4), -INF)], 1)
+    target = torch.randint(0, 3, (2, 2, 4, 4))
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)
+    torch.testing.assert_close(loss(narrow, target), loss(wide, target))
+
+
+def test_surplus_rows_get_no_gradient_and_no_nan():
+    logits = torch.randn(1, 4, 2, 4, 4, requires_grad=True)
+    masked = logits.masked_fill(torch.tensor([False, False, True, True])[None, :, None, None, None], -INF)
+    DiceCELoss(dice_weight=1, ce_weight=1)(masked, torch.randint(0, 2, (1, 2, 4, 4))).mean().backward()
+    assert logits.grad[:, 2:].abs().max() == 0
+    assert logits.grad[:, :2].abs().min() > 0
+
+
+def test_ignored_voxels_count_nowhere():
+    logits = torch.randn(1, 2, 1, 1, 6)
+    target = torch.tensor([0, 1, 1, 0, -1, -1]).view(1, 1, 1, 6)
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)
+    torch.testing.assert_close(loss(logits, target), loss(logits[..., :4], target[..., :4]))
+
+
+def test_samples_are_independent():
+    logits, target = torch.randn(3, 3, 2, 4, 4), torch.randint(0, 3, (3, 2, 4, 4))
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)
+    one_by_one = torch.cat([loss(logits[i : i + 1], target[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(loss(logits, target), one_by_one)
+
+
+def test_published_weights_of_the_scales():
+    assert scale_weights(5) == pytest.approx([8 / 15, 4 / 15, 2 / 15, 1 / 15, 0])
+    assert scale_weights(1) == [1]
+
+
+def test_deep_supervision_weighs_the_scales():
+    class FirstLabel(torch.nn.Module):
+        def forward(self, logits, target):
+            return target.float().mean((1, 2, 3)) + logits.shape[2]
+
+    target = torch.zeros(1, 4, 4, 4, dtype=torch.int16)
+    scales = [torch.zeros(1, 2, n, n, n) for n in (4, 2, 1)]
+    assert DeepSupervision(FirstLabel())(scales, target).item() == pytest.approx(4 * 2 / 3 + 2 / 3)
+
+
+def test_labels_shrink_by_nearest_neighbour():
+    target = torch.arange(4, dtype=torch.int16).view(1, 1, 1, 4)
+    assert shrink(target, (1, 1, 2)).flatten().tolist() == [0, 2]

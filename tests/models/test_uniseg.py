@@ -1,0 +1,97 @@
+"""The network as one function: what a batch may mix, what may not leak between samples."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from uniseg.errors import InputError
+from uniseg.models.encoders.unet import UNetEncoder
+from uniseg.models.uniseg import UniSegModel
+from uniseg.weights.checkpoint import build_model
+
+
+def test_mixed_batch_equals_one_by_one(model, tasks):
+    image = torch.randn(4, 4, 8, 16, 16)
+    order = torch.tensor([2, 0, 1, 0])
+    for b, t in enumerate(order):
+        image[b, tasks[t].num_modalities :] = 0
+    mixed = model(image, order)
+    assert [tuple(x.shape) for x in mixed] == [(4, 4, 8, 16, 16), (4, 4, 8, 8, 8)]
+    for b, t in enumerate(order):
+        alone = model(image[b : b + 1, : tasks[t].num_modalities], order[b : b + 1])
+        for together, own in zip(mixed, alone, strict=True):
+            torch.testing.assert_close(together[b : b + 1, : own.shape[1]], own, atol=1e-5, rtol=0)
+            assert torch.isneginf(together[b, own.shape[1] :]).all()
+
+
+def test_the_task_changes_the_answer(model):
+    image = torch.randn(1, 1, 8, 16, 16)
+    liver, prostate = (model(image, torch.tensor([t]))[0][:, :2] for t in (0, 1))
+    assert (liver - prostate).abs().max() > 1e-3
+
+
+def test_one_encoding_serves_several_tasks(model):
+    image = torch.randn(1, 1, 8, 16, 16)
+    encoded = model.encode(image, torch.tensor([0]))
+    both = model.decode(encoded, torch.tensor([0, 1]))[0]
+    for row, t in enumerate((0, 1)):
+        own = model(image, torch.tensor([t]))[0][0]
+        torch.testing.assert_close(both[row, : len(own)], own, atol=1e-5, rtol=0)
+
+
+def test_every_prompt_learns_but_only_used_stems(model):
+    model(torch.randn(2, 1, 8, 16, 16), torch.tensor([0, 1]))[0][:, :2].square().mean().backward()
+    assert model.stem.convs["4"].weight.grad is None
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.stem.convs["1"].parameters())
+    assert (model.conditioning.universal_prompt.grad.flatten(2).abs().amax(2) > 0).all()
+
+
+def test_other_windows_work_and_unfit_ones_are_refused(model):
+    assert model(torch.randn(1, 1, 16, 16, 24), torch.tensor([0]))[0].shape[2:] == (16, 16, 24)
+    for size in ((8, 16, 18), (2, 4, 4)):
+        with pytest.raises(ValueError, match="multiples of"):
+            model(torch.randn(1, 1, *size), torch.tensor([0]))
+
+
+def test_same_type_in_train_and_eval(model):
+    image, task = torch.randn(1, 1, 8, 16, 16), torch.tensor([0])
+    trained, evaluated = model.train()(image, task), model.eval()(image, task)
+    assert [x.shape for x in trained] == [x.shape for x in evaluated]
+    assert {x.dtype for x in trained + evaluated} == {torch.float32}
+
+
+def test_no_tensor_appears_twice(model):
+    addresses = [tensor.data_ptr() for tensor in model.state_dict().values()]
+    assert len(addresses) == len(set(addresses))
+
+
+def test_its_own_description_rebuilds_it(model, tasks):
+    again = build_model(tasks, model.config)
+    again.load_state_dict(model.state_dict())
+    image, task = torch.randn(1, 4, 8, 16, 16), torch.tensor([2])
+    torch.testing.assert_close(again(image, task)[0], model(image, task)[0], atol=0, rtol=0)
+    assert again.conditioning.hidden_channels == model.conditioning.hidden_channels
+
+
+def test_a_description_cannot_name_other_code(model, tasks):
+    with pytest.raises(InputError, match=r"os\.system"):
+        build_model(tasks, model.config | {"head": {"_target_": "os.system"}})
+
+
+def test_halves_start_as_one_convolution(model):
+    stage = UniSegModel(
+        model.tasks,
+        patch_size=(8, 16, 16),
+        encoder=partial(UNetEncoder, channels=[64, 64], strides=[[2, 2, 2]], kernels=[[3, 3, 3]] * 2),
+        conditioning=partial(type(model.conditioning), hidden_channels=None),
+        head=type(model.head),
+    ).decoder.stages[0]
+    expected = (2 / (1 + 0.01**2) / (128 * 27)) ** 0.5
+    assert stage.up_half.weight.std().item() == pytest.approx(expected, rel=0.05)
+    assert stage.skip_half.weight.std().item() == pytest.approx(expected, rel=0.05)
+
+
+def test_too_few_channels_are_refused(model):
+    with pytest.raises(ValueError, match="1 channels; the task wants 4"):
+        model(torch.randn(1, 1, 8, 16, 16), torch.tensor([2]))

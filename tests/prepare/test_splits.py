@@ -1,0 +1,73 @@
+"""One patient, one side: within a dataset, over datasets, over folds."""
+
+import pytest
+
+from uniseg.errors import InputError
+from uniseg.prepare.splits import SplitTable, check_patients, split_cases
+from uniseg.scans.case import Case
+
+
+def cases(numbers, namespace="set", scans=1):
+    return [Case(f"p{n:03d}_{s}", f"{namespace}/p{n:03d}", (), None) for n in numbers for s in range(scans)]
+
+
+def test_scans_of_a_patient_stay_together():
+    table = split_cases("a", cases(range(100), scans=3), None)
+    for fold in range(5):
+        split = table.fold("a", fold)
+        sides = [{case[:4] for case in split[side]} for side in ("train", "dev", "test")]
+        assert sum(map(len, sides)) == 100
+        assert not sides[0] & sides[1]
+        assert not (sides[0] | sides[1]) & sides[2]
+    assert 12 <= len(table.test) / 3 <= 28
+
+
+def test_folds_partition_what_is_not_for_test():
+    table = split_cases("a", cases(range(60)), None)
+    devs = [case for k in range(5) for case in table.fold("a", k).dev]
+    assert sorted([*devs, *table.test]) == sorted(table.patients)
+
+
+def test_two_datasets_of_one_namespace_agree():
+    one, two = split_cases("a", cases(range(40)), None), split_cases("b", cases(range(20, 60)), None)
+    check_patients({"a": one, "b": two}, fold=2)
+    assert set(one.test) & set(two.patients) <= set(two.test)
+
+
+def test_a_small_set_has_every_side():
+    for size in range(7, 14):
+        table = split_cases("a", cases(range(size), namespace=f"tiny{size}"), None)
+        assert table.test
+        assert table.fold("a", 0).dev
+
+
+def test_a_set_too_small_is_told():
+    with pytest.raises(InputError, match="no dev case in fold 0 among 2 patients"):
+        split_cases("a", cases(range(2)), None).fold("a", 0)
+
+
+def test_given_sides_by_patient_with_an_empty_dev():
+    table = split_cases("a", cases(range(3), scans=2), {"train": ["p000", "p001"], "dev": [], "test": ["p002"]})
+    split = table.fold("a", 0)
+    assert split.train == ("p000_0", "p000_1", "p001_0", "p001_1")
+    assert split.dev == ()
+    assert split.test == ("p002_0", "p002_1")
+
+
+def test_one_patient_on_two_sides_is_refused_by_name():
+    with pytest.raises(InputError, match="'set/p000'"):
+        split_cases("a", cases(range(3), scans=2), {"train": ["p000_0", "p001"], "test": ["p000_1"]})
+    one = SplitTable(("x",), (("d",),), ("t",), {"x": "s/1", "d": "s/2", "t": "s/3"})
+    two = SplitTable((), (("d",),), ("t",), {"d": "s/1", "t": "s/4"})
+    with pytest.raises(InputError, match=r"patient 's/1' in test of 'a' and in dev of 'b'"):
+        check_patients({"a": one, "b": two}, fold=0)
+
+
+def test_an_unknown_fold_is_refused():
+    with pytest.raises(InputError, match="0 to 4"):
+        split_cases("a", cases(range(40)), None).fold("a", 5)
+
+
+def test_the_table_survives_json():
+    table = split_cases("a", cases(range(30)), None)
+    assert SplitTable.from_dict(table.to_dict()) == table

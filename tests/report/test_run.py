@@ -1,0 +1,83 @@
+"""Reading a run folder."""
+
+import json
+
+import numpy as np
+import pytest
+
+from uniseg.errors import InputError
+from uniseg.report.run import Curve, extremes, read_curves, read_run, read_scan
+
+
+def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):
+    curves = read_curves(run_dir / "logs" / "metrics.csv")
+    assert curves["train/loss"] == Curve((0, 1, 2), (1.5, 1.1, 1.0))
+    assert curves["train/loss/organs"] == Curve((0, 1), (1.6, 1.25))
+    assert curves["val/pseudo_dice"] == Curve((0, 1), (0.1, 0.35))
+    assert curves["val/pseudo_dice/organs/liver"] == Curve((0, 1), (0.2, 0.4))
+    assert "lr-SGD" not in curves  # logged without an epoch
+
+
+def test_numbers_are_those_of_the_files(run_dir):
+    run = read_run(run_dir)
+    assert (run.mean_dice, run.mean_dice_nnunet, run.blind_mean_dice) == (0.4253, 0.3917, 0.3128)
+    assert [task.name for task in run.tasks] == ["organs", "lesions"]
+    organs = run.tasks[0]
+    assert (organs.num_train, organs.num_dev, organs.num_test, organs.num_patients) == (20, 3, 4, 6)
+    assert [(c.name, c.dice, c.blind_dice) for c in organs.classes] == [("liver", 0.5507, 0.5009), ("spleen", 0.6508, 0.5011)]
+    assert [c.dice_nnunet for c in organs.classes] == pytest.approx([(0.9 + 0.6 + 0.2 + 0.5) / 4, (0.7 + 0.4 + 0.5) / 3])
+    assert len(run.cases) == 5
+
+
+def test_extremes_rank_by_the_mean_over_classes(run_dir):
+    organs, lesions = read_run(run_dir).tasks  # means: a 0.8, b 0.8, c 0.3, d 0.5
+    assert [(rank, case.case_id) for rank, case in extremes(organs.cases)] == [("best", "b"), ("median", "d"), ("worst", "c")]
+    assert [(rank, case.case_id) for rank, case in extremes(organs.cases[2:])] == [("best", "d"), ("worst", "c")]
+    assert [(rank, case.case_id) for rank, case in extremes(lesions.cases)] == [("only case", "p")]
+
+
+def test_a_scan_is_turned_to_canonical_with_mapped_classes(run_dir):
+    scan = read_scan(read_run(run_dir).files["lesions", "p"])
+    assert scan.volume.array.shape == (2, 12, 16, 16)
+    assert scan.volume.spacing_mm == pytest.approx((2, 1, 1.5))
+    expected = np.zeros((12, 16, 16))
+    expected[3:9, 4:10, 3:9] = 1
+    assert np.array_equal(scan.reference, expected)
+    assert scan.prediction.sum() == 5 * 6 * 6
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "logs/metrics.csv", "evaluation/metrics.json", "evaluation/scores.csv", "evaluation/cases.json"])
+def test_a_missing_file_is_named(run_dir, name):
+    (run_dir / name).unlink()
+    with pytest.raises(InputError, match=name) as caught:
+        read_run(run_dir)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("evaluation/metrics.json", '{"mean_dice": 0.5', "JSONDecodeError"),
+        ("evaluation/metrics.json", '{"tasks": {}}', "mean_dice"),
+        ("evaluation/cases.json", "[]", "case 'a' of task 'organs'"),
+        ("evaluation/scores.csv", "task,case_id\norgans,a\n", "'dice'"),
+        ("evaluation/scores.csv", "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\n", "lesions, organs"),
+        ("logs/metrics.csv", "epoch,step,train/loss\n0,1,lots\n", "lots"),
+        ("config.yaml", "a: [1", "ParserError"),
+    ],
+)
+def test_a_malformed_file_is_named(run_dir, name, text, found):
+    (run_dir / name).write_text(text)
+    with pytest.raises(InputError, match=found) as caught:
+        read_run(run_dir)
+    assert name in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_classes_that_differ_between_files_are_an_error(run_dir):
+    path = run_dir / "evaluation" / "cases.json"
+    entries = json.loads(path.read_text())
+    entries[0]["classes"] = ["background", "spleen", "liver"]
+    path.write_text(json.dumps(entries))
+    with pytest.raises(InputError, match=r"cases\.json.*spleen.*liver"):
+        read_run(run_dir)

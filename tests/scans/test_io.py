@@ -1,0 +1,132 @@
+"""Geometry: what goes in turned comes back turned the same way."""
+
+import itertools
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import save_nifti
+from nibabel import orientations as ornt
+
+from uniseg.errors import InputError
+from uniseg.scans.io import read_geometry, read_label, read_volume, write_label_map
+
+CODES = ["".join(c) for p in itertools.permutations(["RL", "AP", "SI"]) for c in itertools.product(*p)]
+SPACING_XYZ = (1.0, 1.5, 3.0)
+
+
+def reoriented(array_zyx: np.ndarray, code: str) -> nib.Nifti1Image:
+    """The same physical scan stored with another axis order."""
+    image = nib.Nifti1Image(np.ascontiguousarray(array_zyx.T), np.diag([-SPACING_XYZ[0], -SPACING_XYZ[1], SPACING_XYZ[2], 1]))
+    return image.as_reoriented(ornt.ornt_transform(ornt.io_orientation(image.affine), ornt.axcodes2ornt(tuple(code))))
+
+
+def test_there_are_48_orientations():
+    assert len(set(CODES)) == 48
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_orientation_reads_the_same_and_writes_back(code, tmp_path):
+    array = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    nib.save(reoriented(array, code), tmp_path / "scan.nii.gz")
+    volume = read_volume([tmp_path / "scan.nii.gz"])
+    np.testing.assert_array_equal(volume.array[0], array)
+    assert volume.spacing_mm == pytest.approx(SPACING_XYZ[::-1])
+    np.testing.assert_allclose(volume.affine[:3, 3], [0, 0, 0], atol=1e-6)
+    write_label_map((array > 0.5).astype(np.uint8), tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz")
+    raw, out = nib.load(tmp_path / "scan.nii.gz"), nib.load(tmp_path / "out.nii.gz")
+    np.testing.assert_array_equal(np.asarray(out.dataobj), np.asarray(raw.dataobj) > 0.5)
+    np.testing.assert_allclose(out.affine, raw.affine)
+    np.testing.assert_array_equal(read_label(tmp_path / "out.nii.gz", [tmp_path / "scan.nii.gz"]), array > 0.5)
+
+
+def test_the_affine_maps_indices_to_ras(tmp_path):
+    affine = np.array([[0, 0, 2.0, 5], [-1.0, 0, 0, 7], [0, 3.0, 0, -4], [0, 0, 0, 1]])
+    data = np.zeros((3, 4, 5), np.float32)
+    data[2, 1, 3] = 1
+    nib.save(nib.Nifti1Image(data, affine), tmp_path / "a.nii.gz")
+    volume = read_volume([tmp_path / "a.nii.gz"])
+    index = np.argwhere(volume.array[0] == 1)[0]
+    np.testing.assert_allclose(volume.affine @ [*index, 1], affine @ [2, 1, 3, 1])
+    np.testing.assert_allclose(read_geometry(tmp_path / "a.nii.gz").affine, volume.affine)
+
+
+def test_a_four_dimensional_file_holds_its_modalities(tmp_path):
+    array = np.random.default_rng(0).normal(size=(2, 3, 4, 5)).astype(np.float32)
+    nib.save(nib.Nifti1Image(array.transpose(3, 2, 1, 0), np.diag([-1, -1, 1, 1])), tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(read_volume([tmp_path / "a.nii.gz"]).array, array)
+
+
+def write(path, array=None, affine=None):
+    return save_nifti(path, np.ones((3, 4, 5), np.float32) if array is None else array, affine)
+
+
+def truncated(tmp_path):
+    path = write(tmp_path / "cut.nii.gz", np.random.default_rng(0).normal(size=(20, 20, 20)))
+    path.write_bytes(path.read_bytes()[:2000])
+    return [path], "cut.nii.gz"
+
+
+def nan(tmp_path):
+    array = np.ones((3, 4, 5), np.float32)
+    array[0, 0, 0] = np.nan
+    return [write(tmp_path / "nan.nii.gz", array)], "1 voxels of NaN"
+
+
+def other_shape(tmp_path):
+    return [write(tmp_path / "a.nii.gz"), write(tmp_path / "b.nii.gz", np.ones((3, 4, 6)))], r"b\.nii\.gz: found shape"
+
+
+def other_affine(tmp_path):
+    return [write(tmp_path / "a.nii.gz"), write(tmp_path / "b.nii.gz", affine=np.diag([1, 1, 2, 1]))], r"b\.nii\.gz: found affine"
+
+
+def zero_spacing(tmp_path):
+    path = write(tmp_path / "zero.nii")
+    image = nib.load(path)
+    image.header.set_sform(np.diag([0, 1, 1, 1]), code=1)
+    image.header.set_qform(None, code=0)
+    path.write_bytes(image.header.binaryblock + bytes(4) + np.ones(60, np.float64).tobytes())
+    return [path], "zero.nii: found spacing"
+
+
+def missing(tmp_path):
+    return [tmp_path / "none.nii.gz"], "no such file"
+
+
+def folder(tmp_path):
+    (tmp_path / "dir.nii.gz").mkdir()
+    return [tmp_path / "dir.nii.gz"], "no such file"
+
+
+def garbage(tmp_path):
+    (tmp_path / "text.nii.gz").write_bytes(b"hello world" * 50)
+    return [tmp_path / "text.nii.gz"], "text.nii.gz"
+
+
+def empty(tmp_path):
+    (tmp_path / "empty.nii.gz").write_bytes(b"")
+    return [tmp_path / "empty.nii.gz"], "empty.nii.gz"
+
+
+@pytest.mark.parametrize("bad", [truncated, nan, other_shape, other_affine, zero_spacing, missing, folder, garbage, empty])
+def test_a_bad_file_is_refused_in_one_line_that_names_it(bad, tmp_path):
+    paths, told = bad(tmp_path)
+    with pytest.raises(InputError, match=told) as refusal:
+        read_volume(paths)
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_label_of_another_shape_is_refused(tmp_path):
+    image = write(tmp_path / "image.nii.gz")
+    label = write(tmp_path / "label.nii.gz", np.zeros((3, 4, 4)))
+    with pytest.raises(InputError, match=r"label\.nii\.gz: found shape"):
+        read_label(label, [image])
+
+
+def test_a_label_stored_as_float_is_read_but_not_fractions(tmp_path):
+    image = write(tmp_path / "image.nii.gz")
+    label = write(tmp_path / "label.nii.gz", np.full((3, 4, 5), 2.0))
+    assert read_label(label, [image]).max() == 2
+    with pytest.raises(InputError, match="not whole numbers"):
+        read_label(write(tmp_path / "label.nii.gz", np.full((3, 4, 5), 1.5)), [image])

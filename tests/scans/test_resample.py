@@ -1,0 +1,73 @@
+"""Resampling against SciPy's own, normalisation against the formulas."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+
+from uniseg.scans.normalize import normalize
+from uniseg.scans.resample import axis_orders, resample, resample_image, resample_label, target_shape
+from uniseg.task import Normalization
+
+
+@pytest.mark.parametrize("order", [0, 1, 3])
+@pytest.mark.parametrize("shape", [(13, 20, 9), (5, 30, 31)])
+def test_three_matrices_equal_scipys_zoom(order, shape):
+    array = np.random.default_rng(0).normal(size=(8, 17, 12)).astype(np.float32)
+    ours = resample(torch.from_numpy(array), shape, (order,) * 3).numpy()
+    zoom = [m / n for n, m in zip(array.shape, shape, strict=True)]
+    theirs = ndimage.zoom(array.astype(np.float64), zoom, order=order, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_a_slab_is_a_part_of_the_whole():
+    array = torch.randn(2, 8, 9, 7)
+    whole = resample(array, (21, 5, 6), (1, 1, 1))
+    torch.testing.assert_close(resample(array, (21, 5, 6), (1, 1, 1), 4, 11), whole[:, 4:11], atol=1e-6, rtol=0)
+
+
+def test_a_coarse_axis_is_resampled_apart():
+    assert axis_orders(3, (7.7, 1.25, 1.25), (7.7, 2, 2)) == (0, 3, 3)
+    assert axis_orders(3, (1, 1, 1), (1, 1, 4)) == (3, 3, 0)
+    assert axis_orders(1, (3, 1, 1), (1, 1, 1)) == (1, 1, 1)
+
+
+def test_the_extent_is_kept():
+    assert target_shape((10, 100, 1), (3, 0.5, 1), (1.5, 1, 1)) == (20, 50, 1)
+
+
+def test_an_image_stays_within_its_range():
+    array = (np.random.default_rng(0).random((1, 8, 8, 8)) > 0.5).astype(np.float32)
+    out = resample_image(array, (2, 2, 2), (0.9, 1, 1.1))
+    assert out.shape == (1, 18, 16, 15)
+    assert out.min() == 0
+    assert out.max() == 1
+
+
+def test_labels_never_invent_a_value():
+    label = np.zeros((12, 12, 12), np.int16)
+    label[3:9, 3:9, 3:9] = 5
+    label[5:7, 5:7, 5:7] = 1
+    out = resample_label(label, (1, 1, 1), (0.5, 0.5, 0.5))
+    assert set(np.unique(out)) == {0, 1, 5}
+    assert np.count_nonzero(out == 1) == pytest.approx(8 * 8, rel=0.3)
+    np.testing.assert_array_equal(resample_label(out, (0.5, 0.5, 0.5), (1, 1, 1)), label)
+
+
+def test_normalisations_by_hand():
+    array = np.array([-1000.0, -325, 0, 325, 1000], np.float32).reshape(1, 1, 1, 5)
+    body = array[0] != 0
+    window = normalize(array, (Normalization("window", lower=-325, upper=325),), body)
+    assert window.ravel().tolist() == [0, 0, 0.5, 1, 1]
+    scheme = normalize(array, (Normalization("fingerprint", lower=-100, upper=300, mean=100, sd=50),), body)
+    assert scheme.ravel().tolist() == [-4, -4, -2, 4, 4]
+    whole = normalize(array, (Normalization("zscore", masked=False),), body)
+    np.testing.assert_allclose([whole.mean(), whole.std()], [0, 1], atol=1e-6)
+    masked = normalize(array, (Normalization("zscore", masked=True),), body)
+    assert masked[0, 0, 0, 2] == 0
+    np.testing.assert_allclose(masked[0][body].std(), 1, atol=1e-6)
+
+
+def test_a_constant_image_is_no_division_by_zero():
+    flat = np.full((1, 2, 2, 2), 7, np.float32)
+    assert np.abs(normalize(flat, (Normalization("zscore", masked=False),), flat[0] != 0)).max() == 0
