@@ -112,7 +112,7 @@ def test_the_published_recipe():
     assert biases == 3 * 32 + 32 + 2 * (64 + 128 + 256 + 320 + 320) + 2 * (320 + 256 + 128 + 64 + 32) + 82 + 82 + 11
 
 
-@pytest.mark.parametrize("override", ["trainer.max_epochs=2 lr=1", "data.patchsize=[8,8,8]", "optimiser=sgd", "task=[livr]", "+tasks.liver.clases=[a]"])
+@pytest.mark.parametrize("override", ["trainer.max_epochs=2 lr=1", "data.patchsize=[8,8,8]", "optimiser=sgd", "task=[livr]", "tasks.liver.clases=[a]"])
 def test_a_misspelt_key_is_an_error(override):
     with pytest.raises(HydraException):
         composed("train", ["task=[liver]", *override.split()])

@@ -6,8 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from conftest import make_task, save_nifti
 
+from samples import make_task, save_nifti
 from uniseg.errors import InputError
 from uniseg.inference.evaluation import Score, blind_map, score_case, stretch, summarise, write_scores, write_summary
 from uniseg.metrics.overlap import ClassCounts, count_classes

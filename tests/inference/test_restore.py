@@ -4,10 +4,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import make_task
 from nibabel import orientations as ornt
 from scipy.spatial.transform import Rotation
 
+from samples import make_task
 from uniseg.inference.restore import restore
 from uniseg.prepare.preprocess import preprocess
 from uniseg.scans.io import read_volume, write_label_map

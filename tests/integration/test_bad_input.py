@@ -7,8 +7,9 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import save_nifti
-from integration.conftest import TINY, run
+
+from commands import TINY, run
+from samples import save_nifti
 
 DATASET = "phantom_spleen"
 PREPARE = ["experiment=demo", f"task=[{DATASET}]", "phantom=null", "num_workers=1"]

@@ -10,9 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
-from conftest import PYTHON
-from integration.conftest import TINY, run, succeed
 
+from commands import PYTHON, TINY, run, succeed
 from uniseg import Predictor, load_model
 from uniseg.scans.io import read_volume
 

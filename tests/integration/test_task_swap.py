@@ -5,9 +5,9 @@ import json
 import nibabel as nib
 import numpy as np
 import pytest
-from integration.conftest import succeed
 from nibabel import orientations as ornt
 
+from commands import succeed
 from uniseg import Predictor, load_model
 from uniseg.scans.io import read_label, read_volume
 

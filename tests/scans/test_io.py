@@ -5,9 +5,9 @@ import itertools
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import save_nifti
 from nibabel import orientations as ornt
 
+from samples import save_nifti
 from uniseg.errors import InputError
 from uniseg.scans.io import read_geometry, read_label, read_volume, write_label_map
 

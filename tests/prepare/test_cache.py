@@ -1,0 +1,123 @@
+"""What is written comes back; what a request wants is what it gets."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from samples import make_task
+from uniseg.errors import InputError
+from uniseg.prepare.cache import TaskCache, is_current, write_case, write_task
+from uniseg.prepare.fingerprint import measure, resolve
+from uniseg.prepare.preprocess import crop, nonzero_box, preprocess
+from uniseg.prepare.splits import SplitTable
+from uniseg.scans.volume import Volume
+from uniseg.stream.patches import PatchReader, make_batch, patch_start
+from uniseg.stream.requests import PatchRequest
+from uniseg.task import Normalization
+
+SHAPE = (20, 40, 37)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(1, *SHAPE)).astype(np.float32)
+    label = np.zeros(SHAPE, np.int16)
+    label[5:9, 30:36, 2:8] = 1
+    label[15, 3, 33] = 2
+    write_case(tmp_path / "liver", "a", "set/a", image, label, key="k1")
+    write_task(tmp_path / "liver", make_task(), ["a"], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    return TaskCache(tmp_path / "liver"), image, label
+
+
+def request(**changes):
+    return replace(PatchRequest(0, "a", 3, False, None, 0, 0), **changes)
+
+
+def test_boxes_come_back(cache):
+    task_cache, image, label = cache
+    assert task_cache.task == make_task()
+    assert task_cache.entries["a"].shape == SHAPE
+    box_image, box_label = task_cache.read_box("a", (3, 10, 0), (12, 40, 9))
+    np.testing.assert_allclose(box_image, image[:, 3:12, 10:40, :9], atol=2e-3)
+    np.testing.assert_array_equal(box_label, label[3:12, 10:40, :9])
+
+
+def test_foreground_is_remembered_per_class(cache):
+    foreground = cache[0].entries["a"].foreground
+    assert sorted(foreground) == [1, 2]
+    assert foreground[2].tolist() == [[15, 3, 33]]
+    assert (cache[2][tuple(foreground[1].T)] == 1).all()
+
+
+def test_a_case_is_current_only_with_its_own_key(cache):
+    assert is_current(cache[0].folder, "a", "k1")
+    assert not is_current(cache[0].folder, "a", "k2")
+    assert not is_current(cache[0].folder, "b", "k1")
+
+
+def test_a_folder_that_was_not_prepared_is_told(tmp_path):
+    with pytest.raises(InputError, match=r"task\.json: found FileNotFoundError"):
+        TaskCache(tmp_path)
+
+
+def test_a_forced_patch_holds_foreground(cache):
+    entry, label = cache[0].entries["a"], cache[2]
+    classes = set()
+    for seed in range(20):
+        start = patch_start(entry, request(seed=seed, force_foreground=True), (8, 16, 16))
+        inside = label[tuple(slice(s, s + p) for s, p in zip(start, (8, 16, 16), strict=True))]
+        assert inside.any()
+        classes |= set(np.unique(inside)) - {0}
+    assert classes == {1, 2}
+
+
+def test_free_patches_reach_every_corner(cache):
+    starts = np.array([patch_start(cache[0].entries["a"], request(seed=seed), (8, 16, 16)) for seed in range(400)])
+    assert starts.min(0).tolist() == [0, 0, 0]
+    assert starts.max(0).tolist() == [12, 24, 21]
+
+
+def test_a_small_case_is_padded_with_zeros(cache):
+    reader = PatchReader([cache[0]], (32, 48, 48))
+    image, label = reader.read(request())
+    assert image.shape == (1, 32, 48, 48)
+    assert label.sum() == cache[2].sum()
+    np.testing.assert_allclose(image.square().sum(), (cache[1] ** 2).sum(), rtol=1e-3)
+
+
+def test_the_same_request_gives_the_same_patch(cache):
+    reader = PatchReader([cache[0]], (8, 16, 16))
+    first, second = (reader.__getitems__([request(seed=9, force_foreground=True)]) for _ in range(2))
+    assert torch.equal(first.images[0], second.images[0])
+    batch = make_batch(first, (8, 16, 16))
+    assert batch.image.shape == (1, 1, 8, 16, 16)
+    assert batch.label.dtype == torch.int16
+    assert batch.task.tolist() == [0]
+
+
+def test_the_fingerprint_by_hand():
+    image = np.zeros((1, 4, 4, 4), np.float32)
+    image[0, :2] = np.arange(32).reshape(2, 4, 4) + 1
+    label = (image[0] > 16).astype(np.int16)
+    fingerprint = measure(Volume(image, (1, 1, 1), np.eye(4)), label)
+    assert fingerprint.crop_ratio == 0.5
+    assert sorted(fingerprint.samples.ravel()) == list(range(17, 33))
+    task = make_task(modalities=("T2",)).resolve([Normalization("zscore")])
+    assert resolve(task, [fingerprint]).normalization[0].masked is True
+    scheme = resolve(task.resolve([Normalization("fingerprint")]), [fingerprint]).normalization[0]
+    assert (scheme.mean, scheme.sd) == pytest.approx((24.5, np.arange(17, 33).std()))
+    assert (scheme.lower, scheme.upper) == pytest.approx((17.075, 31.925))
+
+
+def test_preprocess_crops_then_resamples():
+    image = np.zeros((1, 6, 8, 8), np.float32)
+    image[0, 1:5, 2:6, 2:8] = 325
+    prepared = preprocess(Volume(image, (2, 1, 1), np.eye(4)), make_task(spacing_mm=(1, 1, 2)))
+    assert prepared.box == ((1, 5), (2, 6), (2, 8))
+    assert prepared.image.shape == (1, 8, 4, 3)
+    np.testing.assert_allclose(prepared.image, 1, atol=1e-5)
+    assert nonzero_box(np.zeros((2, 3, 4), bool)) == ((0, 2), (0, 3), (0, 4))
+    assert crop(image, prepared.box).min() == 325
