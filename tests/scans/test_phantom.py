@@ -168,11 +168,8 @@ def test_a_map_that_ignores_the_image_is_poor():
 
 
 def test_tumours_take_up_fdg_and_so_does_the_heart():
-    case = case_of("whole_body_tumour", 0)
-    suv = {name: case.images[1][case.structures == VALUE[name]].mean() for name in ("lesion", "liver", "kidney", "muscle")}
+    names = ("lesion", "liver", "kidney", "muscle", "heart")
+    cases = [case_of("whole_body_tumour", number) for number in range(6)]
+    suv = {n: np.nanmean([c.images[1][c.structures == VALUE[n]].mean() for c in cases if (c.structures == VALUE[n]).any()]) for n in names}
     assert suv["lesion"] > 1.5 * suv["liver"] > 1.5 * suv["muscle"]
-    assert suv["kidney"] > suv["liver"]
-    hu = case.images[0]
-    assert hu.dtype == np.int16
-    assert hu.min() < -900
-    assert hu.max() > 300
+    assert min(suv["kidney"], suv["heart"]) > suv["liver"]
