@@ -12,7 +12,7 @@ from commands import TINY, run
 from samples import save_nifti
 
 DATASET = "phantom_spleen"
-PREPARE = ["experiment=demo", f"task=[{DATASET}]", "phantom=null", "num_workers=1"]
+PREPARE = [f"task=[{DATASET}]", "num_workers=1"]
 
 
 @pytest.fixture

@@ -51,7 +51,7 @@ def test_test_cases_are_not_in_the_cache(prepared):
 
 
 def test_a_resumed_run_ends_with_the_same_weights(prepared):
-    settings = ["experiment=demo", *TINY, "trainer.deterministic=true", "callbacks.checkpoint.every_n_train_steps=3", "data.num_workers=1"]
+    settings = ["experiment=demo", *TINY, "trainer.deterministic=true", "+callbacks.checkpoint.every_n_train_steps=3", "data.num_workers=1"]
     succeed("train", *settings, "name=whole", "trainer.max_epochs=3", cwd=prepared)
     killed = subprocess.Popen(
         [PYTHON, "-m", "uniseg.train", *settings, "name=parts", "trainer.max_epochs=3"], cwd=prepared, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

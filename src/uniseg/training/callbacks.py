@@ -18,6 +18,6 @@ class FiniteLoss(Callback):
     """Ends a run whose loss is no number, at the end of the epoch."""
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        loss = float(trainer.callback_metrics["train/loss"])
+        loss = float(trainer.callback_metrics.get("train/loss", 0))  # none where a run is resumed behind an epoch's last step
         if not math.isfinite(loss):
             raise FloatingPointError(f"train/loss is {loss} in epoch {trainer.current_epoch}: lower optimizer.lr or use trainer.precision=32")
