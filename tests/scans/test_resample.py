@@ -66,6 +66,7 @@ def test_normalisations_by_hand():
     masked = normalize(array, (Normalization("zscore", masked=True),), body)
     assert masked[0, 0, 0, 2] == 0
     np.testing.assert_allclose(masked[0][body].std(), 1, atol=1e-6)
+    assert {out.dtype for out in (window, scheme, whole, masked)} == {np.dtype(np.float32)}
 
 
 def test_a_constant_image_is_no_division_by_zero():

@@ -9,7 +9,8 @@ SMALLEST_SD = 1e-8
 
 def normalize(array: np.ndarray, normalization: tuple[Normalization, ...], body: np.ndarray) -> np.ndarray:
     """``[M,Z,Y,X]`` -> the same in float32. ``body [Z,Y,X]``: voxels that are non-zero in some modality, used where ``masked``."""
-    return np.stack([_normalize(channel.astype(np.float32), n, body) for channel, n in zip(array, normalization, strict=True)])
+    channels = [_normalize(channel.astype(np.float32), n, body) for channel, n in zip(array, normalization, strict=True)]
+    return np.stack(channels).astype(np.float32)
 
 
 def _normalize(values: np.ndarray, how: Normalization, body: np.ndarray) -> np.ndarray:
@@ -23,4 +24,4 @@ def _normalize(values: np.ndarray, how: Normalization, body: np.ndarray) -> np.n
     inside = values[body]
     if not inside.size:
         return np.zeros_like(values)
-    return np.where(body, (values - inside.mean(dtype=np.float64)) / max(float(inside.std(dtype=np.float64)), SMALLEST_SD), 0).astype(np.float32)
+    return np.where(body, (values - inside.mean(dtype=np.float64)) / max(float(inside.std(dtype=np.float64)), SMALLEST_SD), 0)
