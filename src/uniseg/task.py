@@ -1,6 +1,6 @@
 """What the model must know about a task, as plain frozen values."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import isfinite
 
@@ -132,6 +132,3 @@ class TaskSet(tuple[Task, ...]):
     @classmethod
     def from_list(cls, tasks: Iterable[Mapping]) -> "TaskSet":
         return cls(Task.from_dict(task) for task in tasks)
-
-    def __iter__(self) -> Iterator[Task]:
-        return super().__iter__()
