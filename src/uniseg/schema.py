@@ -24,6 +24,8 @@ class SourceConfig:
     layout: str = MISSING
     root: str = MISSING
     label_map: dict[int, int] = field(default_factory=dict)
+    ignore: int | None = None
+    absent: list[str] = field(default_factory=list)
     patient_pattern: str | None = None
     cases_per_patient: int = 1
     patient_namespace: str | None = None
@@ -38,6 +40,9 @@ class TaskConfig:
     classes: list[str] = MISSING
     spacing_mm: list[float] = MISSING
     normalization: dict[str, NormalizationConfig] = MISSING
+    regions: dict[str, list[int]] = field(default_factory=dict)
+    optional: list[str] = field(default_factory=list)
+    reference: str | None = None
     source: SourceConfig = field(default_factory=SourceConfig)
 
 
@@ -49,7 +54,7 @@ class DataConfig:
     steps_per_epoch: int = MISSING
     val_steps: int = MISSING
     tasks_per_batch: int | None = MISSING
-    task_weights: dict[str, float] = MISSING
+    task_weights: Any = MISSING
     foreground_fraction: float = MISSING
     num_workers: int = MISSING
     pin_memory: bool = MISSING
@@ -102,8 +107,15 @@ class RunConfig:
 
 
 @dataclass
+class AuditConfig:
+    only: bool = MISSING
+
+
+@dataclass
 class PrepareConfig(RunConfig):
     num_workers: int = MISSING
+    audit: AuditConfig = MISSING
+    prune: bool = MISSING
 
 
 @dataclass

@@ -1,11 +1,12 @@
 """``python -m uniseg.prepare``: scans -> cache."""
 
+import sys
 from pathlib import Path
 
 from omegaconf import DictConfig
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
-from uniseg.prepare.pipeline import find_datasets, prepare
+from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.scans.phantom import write_suite
 
 
@@ -15,7 +16,14 @@ def main(config: DictConfig) -> None:
     if config.phantom is not None:
         write_suite(Path(config.paths.phantoms), seed=config.phantom.seed, num_cases=config.phantom.num_cases, shared_style=config.phantom.shared_style)
     require_datasets(sources)
-    prepare(find_datasets(tasks, sources), Path(config.paths.cache), config.num_workers)
+    cache_dir = Path(config.paths.cache)
+    datasets = audit(tasks, sources, config.num_workers, None if config.audit.only else cache_dir)
+    if config.audit.only:
+        return
+    prepare(datasets, cache_dir, config.num_workers)
+    leftovers = prune(cache_dir, tasks.names, remove=config.prune)
+    if leftovers:
+        sys.stderr.write(f"{leftovers}\n")
 
 
 if __name__ == "__main__":

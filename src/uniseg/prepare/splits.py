@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from uniseg.errors import InputError
@@ -112,8 +112,14 @@ def check_patients(tables: Mapping[str, SplitTable], fold: int) -> None:
     """No patient is on two sides, over all tasks.
 
     Raises:
-        InputError: names the patient with both places.
+        InputError: names the first such patient with both places.
     """
+    for found in patients_on_two_sides(tables, fold):
+        raise InputError("splits", found, "one side per patient", "correct source.splits")
+
+
+def patients_on_two_sides(tables: Mapping[str, SplitTable], fold: int) -> Iterator[str]:
+    """Each such patient with both places, once per case that disagrees with the patient's first."""
     seen: dict[str, tuple[str, str]] = {}
     for name, table in tables.items():
         split = table.fold(name, fold)
@@ -122,8 +128,7 @@ def check_patients(tables: Mapping[str, SplitTable], fold: int) -> None:
                 patient = table.patients[case_id]
                 task, other = seen.setdefault(patient, (name, side))
                 if other != side:
-                    found = f"patient '{patient}' in {other} of '{task}' and in {side} of '{name}'"
-                    raise InputError("splits", found, "one side per patient", "correct source.splits")
+                    yield f"patient '{patient}' in {other} of '{task}' and in {side} of '{name}'"
 
 
 def _fraction(patient_id: str, purpose: str) -> float:

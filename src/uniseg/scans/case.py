@@ -11,11 +11,18 @@ class Case:
     Attributes:
         case_id: unique within its dataset.
         patient_id: ``<namespace>/<patient>``: one person has one patient_id over all datasets.
-        image_paths: one file per modality, in the task's order.
+        image_paths: one file per modality, in the task's order; None where the case lacks an optional modality.
         label_path: None where the case has no label.
+        absent: the target is known not to be in this scan; it has no label file, its label is all background.
     """
 
     case_id: str
     patient_id: str
-    image_paths: tuple[Path, ...]
+    image_paths: tuple[Path | None, ...]
     label_path: Path | None
+    absent: bool = False
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Everything that is read of this case."""
+        return tuple(path for path in (*self.image_paths, self.label_path) if path is not None)

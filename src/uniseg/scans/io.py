@@ -19,7 +19,7 @@ GEOMETRY_TOLERANCE = 1e-3  # of a voxel's size, for affines that should be equal
 UNREADABLE = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
 
 
-def read_volume(paths: Sequence[Path]) -> Volume:
+def read_volume(paths: Sequence[Path], reference=None) -> Volume:
     """One image per modality, all on one grid, as ``[M,Z,Y,X]`` float32. A single 4-D file holds all modalities.
 
     Raises:

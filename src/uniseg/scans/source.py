@@ -32,6 +32,8 @@ class Source:
     layout: str
     root: Path
     label_map: dict[int, int] = field(default_factory=dict)
+    ignore: int | None = None
+    absent: tuple[str, ...] = ()
     patient_pattern: str | None = None
     cases_per_patient: int = 1
     patient_namespace: str | None = None
@@ -66,7 +68,7 @@ class Source:
         return read_split(self.splits) if isinstance(self.splits, str) else expand_split(self.root, self.splits)
 
 
-def find_cases(source: Source, modalities: tuple[str, ...]) -> list[Case]:
+def find_cases(source: Source, modalities: tuple[str, ...], optional=()) -> list[Case]:
     """All labelled cases of a dataset, sorted by case id.
 
     Raises:
