@@ -7,6 +7,7 @@ from omegaconf import DictConfig
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.prepare.pipeline import audit, prepare, prune
+from uniseg.report.preview import write_preview
 from uniseg.scans.phantom import write_suite
 
 
@@ -21,6 +22,8 @@ def main(config: DictConfig) -> None:
     if config.audit.only:
         return
     prepare(datasets, cache_dir, config.num_workers)
+    for name in tasks.names:
+        sys.stderr.write(f"{write_preview(cache_dir / name)}\n")
     leftovers = prune(cache_dir, tasks.names, remove=config.prune)
     if leftovers:
         sys.stderr.write(f"{leftovers}\n")

@@ -86,8 +86,8 @@ def _open(path: Path) -> tuple[blosc2.NDArray, blosc2.NDArray]:
 @lru_cache(maxsize=64)
 def _foreground(path: Path) -> dict[int, np.ndarray]:
     rows = np.load(path / FOREGROUND, mmap_mode="r")
-    classes, starts = np.unique(rows[:, 0], return_index=True)
-    return {int(k): part[:, 1:] for k, part in zip(classes, np.split(rows, starts[1:]), strict=True)}
+    classes, starts, counts = np.unique(rows[:, 0], return_index=True, return_counts=True)
+    return {int(k): rows[start : start + count, 1:] for k, start, count in zip(classes, starts, counts, strict=True)}
 
 
 def write_case(folder: Path, entry: CaseEntry, image: np.ndarray, label: np.ndarray, task: Task) -> None:

@@ -49,20 +49,21 @@ PLANES = (
 def overlay_figure(
     volume: Volume,
     reference: np.ndarray,
-    prediction: np.ndarray,
+    prediction: np.ndarray | None,
     *,
     task: Task,
-    dice: Sequence[float],
+    dice: Sequence[float] | None,
     title: str,
 ) -> Figure:
     """Three planes through the largest reference cross-sections; reference solid, prediction dashed, a colour per class.
 
     Args:
         volume: ``array [M,Z,Y,X]``; two or three modalities show the first and the last, more the last alone.
-        reference, prediction: label values of ``task``, ``[Z,Y,X]``; negative: not counted.
-        dice: of each foreground class, printed beside its colour.
+        reference, prediction: label values of ``task``, ``[Z,Y,X]``; negative: not counted. None where nothing was predicted yet.
+        dice: of each foreground class, printed beside its colour; None with ``prediction``.
         title: one line above the pictures.
     """
+    prediction = np.zeros_like(reference) if prediction is None else prediction
     shown = shown_modalities(len(volume.array))
     box = view_box((reference > 0) | (prediction > 0), volume.spacing_mm)
     sizes = [(high - low + 1) * mm for (low, high), mm in zip(box, volume.spacing_mm, strict=True)]
@@ -167,10 +168,12 @@ def _draw_contour(axes: Axes, mask: np.ndarray, down: float, across: float, colo
     axes.contour(xs, ys, np.pad(mask, 1).astype(np.float32), levels=[0.5], colors=[colour], linestyles=[style], linewidths=[LINE_POINTS])
 
 
-def _legend_handles(task: Task, dice: Sequence[float], present: np.ndarray) -> list[Line2D]:
-    """The two line styles, then every class; of very many classes only those that the case holds."""
-    named = zip(task.classes[1:], dice, class_colours(task.num_classes), strict=True)
+def _legend_handles(task: Task, dice: Sequence[float] | None, present: np.ndarray) -> list[Line2D]:
+    """The line styles, then every class; of very many classes only those that the case holds."""
+    names = task.classes[1:] if dice is None else [f"{name}  Dice {value:.3f}" for name, value in zip(task.classes[1:], dice, strict=True)]
+    named = zip(names, class_colours(task.num_classes), strict=True)
     few = task.num_classes - 1 <= len(COLOURS)
     listed = [each for each, values in zip(named, task.class_values, strict=True) if few or np.isin(values, present).any()]
-    styles = [Line2D([], [], color=LIGHT, ls="solid", label="reference"), Line2D([], [], color=LIGHT, ls="dashed", label="prediction")]
-    return styles + [Line2D([], [], color=colour, lw=3, label=f"{name}  Dice {value:.3f}") for name, value, colour in listed]
+    lines = {"reference": "solid"} if dice is None else {"reference": "solid", "prediction": "dashed"}
+    styles = [Line2D([], [], color=LIGHT, ls=style, label=name) for name, style in lines.items()]
+    return styles + [Line2D([], [], color=colour, lw=3, label=name) for name, colour in listed]
