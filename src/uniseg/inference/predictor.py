@@ -14,7 +14,7 @@ from uniseg.inference.restore import restore
 from uniseg.inference.windows import predict_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import preprocess
-from uniseg.scans.io import read_volume, write_label_map
+from uniseg.scans.io import read_volume, reference_path, write_label_map
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
@@ -106,10 +106,9 @@ class Predictor:
         for (files, reference), names in scans.items():
             volume = read_volume(files, reference)
             for name, label in self.predict(volume, names).items():
-                like = next(path for path in files if path) if reference is None else files[reference]
                 facts_path = paths[name].with_name(f"{case_id}.json")
                 facts_path.unlink(missing_ok=True)
-                write_label_map(label, like, paths[name])
+                write_label_map(label, reference_path(files, reference), paths[name])
                 _write_json(facts_path, facts[name] | _description(self._task(name), label, volume.spacing_mm))
         return list(paths.values())
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_geometry, read_label, read_volume
+from uniseg.scans.io import read_geometry, read_label, read_volume, reference_path
 from uniseg.scans.source import Source
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
@@ -40,10 +40,12 @@ def load_label(task: Task, source: Source, case: Case) -> np.ndarray:
 
 
 def reference_image(task: Task, case: Case) -> Path:
-    """The image on whose grid the case is seen: that of the task's reference modality, or the first; the label where there is no image."""
-    if task.reference_position is not None and case.image_paths:
-        return case.image_paths[task.reference_position]
-    return case.files[0]
+    """The image on whose grid the case is seen; the label where there is no image.
+
+    Raises:
+        InputError: the case lacks the task's reference modality.
+    """
+    return reference_path(case.image_paths, task.reference_position) if case.image_paths else case.label_path
 
 
 def _map_values(label: np.ndarray, task: Task, source: Source, case: Case) -> np.ndarray:

@@ -11,7 +11,7 @@ class Case:
     Attributes:
         case_id: unique within its dataset.
         patient_id: ``<namespace>/<patient>``: one person has one patient_id over all datasets.
-        image_paths: one file per modality, in the task's order; None where the case lacks an optional modality.
+        image_paths: one file, or folder of DICOM slices, per modality, in the task's order; None where the case lacks it.
         label_path: None where the case has no label.
         absent: the target is known not to be in this scan; it has no label file, its label is all background.
     """

@@ -83,7 +83,7 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional=()) -> list
     cases = [Case(case_id, source.patient_id(case_id), tuple(images), label) for case_id, images, label in module.find_files(source.root, modalities)]
     if not cases:
         raise InputError(source.root, "no labelled case", f"files in layout '{source.layout}'", "check the folder")
-    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if not path.exists()]
+    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if path is not None and not path.exists()]
     if missing:
         raise InputError(
             missing[0], f"no such file ({len(missing)} missing in {source.root})", "one image per modality and a label per case", "restore the files"

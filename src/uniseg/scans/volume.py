@@ -13,7 +13,7 @@ class Volume:
         array: ``[M,Z,Y,X]``.
         spacing_mm: voxel size (z, y, x).
         affine: 4x4, index (z, y, x, 1) -> RAS mm.
-        present: per modality whether the scan has it; the array is 0 where not. All, where nothing is said.
+        present: one per modality; False where the scan lacks it, whose channel is zeros. All True where not given.
     """
 
     array: np.ndarray
