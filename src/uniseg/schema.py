@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, OmegaConf, open_dict
 
 from uniseg.config import CONF_DIR
 
@@ -113,9 +113,13 @@ class AuditConfig:
 
 @dataclass
 class PrepareConfig(RunConfig):
+    """The key ``import`` is added in ``register``: a word of Python's own cannot be a field."""
+
     num_workers: int = MISSING
     audit: AuditConfig = MISSING
     prune: bool = MISSING
+    preprocessed: str | None = None
+    overwrite: bool = False
 
 
 @dataclass
@@ -150,9 +154,12 @@ class ReportConfig:
 def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name the configuration's own folder."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
+    prepare = OmegaConf.structured(PrepareConfig)
+    with open_dict(prepare):
+        prepare["import"] = None
     store = ConfigStore.instance()
     for name, node in {
-        "prepare": PrepareConfig,
+        "prepare": prepare,
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,

@@ -11,9 +11,11 @@ class Case:
     Attributes:
         case_id: unique within its dataset.
         patient_id: ``<namespace>/<patient>``: one person has one patient_id over all datasets.
-        image_paths: one file, or folder of DICOM slices, per modality, in the task's order; None where the case lacks it.
+        image_paths: one file or DICOM folder per modality, in the task's order; None: the case lacks this optional modality.
+            A single 4-D file may hold all modalities.
         label_path: None where the case has no label.
-        absent: the target is known not to be in this scan; it has no label file, its label is all background.
+        absent: the case has no label because the target is known to be absent: all of it is background.
+        side: train, dev or test where the dataset itself states it.
     """
 
     case_id: str
@@ -21,6 +23,7 @@ class Case:
     image_paths: tuple[Path | None, ...]
     label_path: Path | None
     absent: bool = False
+    side: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:
