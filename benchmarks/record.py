@@ -59,4 +59,5 @@ def _machine() -> str:
 
 
 def _commit() -> str:
-    return subprocess.run(["git", "describe", "--always", "--dirty", "--exclude=*"], capture_output=True, text=True, check=True, cwd=RESULTS.parent).stdout.strip()
+    words = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    return subprocess.run(words, capture_output=True, text=True, check=True, cwd=RESULTS.parent).stdout.strip()
