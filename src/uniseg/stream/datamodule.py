@@ -1,5 +1,6 @@
 """The data of a run: request streams in, batches on the device out."""
 
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -118,6 +119,7 @@ class MultiDatasetModule(LightningDataModule):
             batch_sampler=sampler,
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
+            worker_init_fn=_leave_signals,
             pin_memory=self.pin_memory,
         )
 
@@ -141,3 +143,9 @@ def _optional(task: Task) -> tuple[bool, ...]:
 
 def _as_it_is(batch: RawBatch) -> RawBatch:
     return batch
+
+
+def _leave_signals(worker: int) -> None:
+    """A scheduler, or Ctrl-C, signals every process of a run; the main one ends the readers when it has saved."""
+    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
