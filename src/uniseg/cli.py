@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from traceback import walk_tb
 
 import hydra
 import torch
@@ -47,13 +48,21 @@ def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callabl
             Plugins.instance().register(LocalConf)
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(work)()
-            except (InputError, HydraException, OmegaConfBaseException) as error:
+            except (InputError, HydraException, OmegaConfBaseException, ValueError) as error:
+                if type(error) is ValueError and not _raised_by_hydra(error):
+                    raise
                 sys.stderr.write(f"error: {one_line(error)}\n")
                 sys.exit(BAD_INPUT)
 
         return command
 
     return decorate
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether composing the configuration failed, which Hydra does not always tell in an error of its own."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].startswith("hydra.")
 
 
 def one_line(error: BaseException) -> str:
