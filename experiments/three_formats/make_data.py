@@ -13,7 +13,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-import SimpleITK as sitk  # noqa: N813 - the name its own documentation uses
+import SimpleITK
 
 SEGMENTS = {"spleen": 1, "liver": 5, "stomach": 6}
 
@@ -25,16 +25,16 @@ def write_chaos(scans: Path, raw: Path) -> None:
 def write_dicom(scans: Path, raw: Path) -> None:
     folder = raw / "liver_dicom"
     shutil.copytree(scans / "totalsegmentator_ct" / "dicom_series", folder / "series")
-    label = sitk.Cast(sitk.ReadImage(str(scans / "totalsegmentator_ct" / "dicom_series_seg.nii.gz")), sitk.sitkInt16)
-    keep = sitk.ChangeLabel(label, {value: 0 for value in np.unique(sitk.GetArrayViewFromImage(label)).tolist() if value not in SEGMENTS.values()})
-    shape = sitk.LabelShapeStatisticsImageFilter()
+    label = SimpleITK.Cast(SimpleITK.ReadImage(str(scans / "totalsegmentator_ct" / "dicom_series_seg.nii.gz")), SimpleITK.sitkInt16)
+    keep = SimpleITK.ChangeLabel(label, {value: 0 for value in np.unique(SimpleITK.GetArrayViewFromImage(label)).tolist() if value not in SEGMENTS.values()})
+    shape = SimpleITK.LabelShapeStatisticsImageFilter()
     shape.Execute(keep > 0)
     x, y, z, *size = shape.GetBoundingBox(1)
-    part = sitk.Cast(keep[x : x + size[0], y : y + size[1], z : z + size[2]], sitk.sitkUInt8)
+    part = SimpleITK.Cast(keep[x : x + size[0], y : y + size[1], z : z + size[2]], SimpleITK.sitkUInt8)
     for number, (name, value) in enumerate(SEGMENTS.items()):
         for key, text in {"ID": f"Segment_{number}", "Name": name, "LabelValue": str(value), "Layer": "0"}.items():
             part.SetMetaData(f"Segment{number}_{key}", text)
-    sitk.WriteImage(part, str(folder / "liver.seg.nrrd"), useCompression=True)
+    SimpleITK.WriteImage(part, str(folder / "liver.seg.nrrd"), useCompression=True)
     write_manifest(folder, ["CT"], [["abdomen", "series", "liver.seg.nrrd"]])
 
 
