@@ -61,7 +61,7 @@ def dicom_slice(pixels: np.ndarray, affine_xyz: np.ndarray, index: int, slope: f
     dataset.SamplesPerPixel, dataset.PhotometricInterpretation = 1, "MONOCHROME2"
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.RescaleSlope, dataset.RescaleIntercept = slope, intercept
-    dataset.PixelData = pixels.astype("<u2").tobytes()
+    dataset.add_new("PixelData", "OW", pixels.astype("<u2").tobytes())
     return dataset
 
 

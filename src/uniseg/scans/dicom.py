@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.misc import is_dicom
 from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
@@ -17,7 +17,7 @@ from uniseg.scans.stored import LPS_TO_RAS, UNREADABLE, Stored, reason
 from uniseg.scans.suv import SUV_TAGS, suv_factor
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # what matters is checked here
-REFUSALS = (*UNREADABLE, InvalidDicomError, AttributeError, LookupError, NotImplementedError, RuntimeError, struct.error)
+REFUSALS = (*UNREADABLE, BytesLengthException, InvalidDicomError, AttributeError, LookupError, NotImplementedError, RuntimeError, struct.error)
 GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 HEADER_TAGS = (*GEOMETRY, "SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "SliceThickness", *SUV_TAGS)
 GAP_TOLERANCE = 0.05  # of the distance between slices; scanners round positions

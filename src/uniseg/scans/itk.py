@@ -6,9 +6,11 @@ ITK replaces numbers that it cannot read by 0 or 1 and takes the sign off a spac
 import os
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +20,25 @@ from uniseg.errors import InputError
 from uniseg.scans.stored import LPS_TO_RAS, UNREADABLE, Stored, reason, require_bytes
 
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-HEADER_BYTES = 1 << 20
+HEADER_BYTES, CHUNK_BYTES = 1 << 20, 1 << 14
+AUTODETECT = 32  # zlib's flag for its own header or that of gzip
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
+META_NUMBERS = {  # as many numbers as axes to the power of
+    **dict.fromkeys(("dimsize", "elementspacing", "elementsize", "offset", "origin", "position", "centerofrotation"), 1),
+    **dict.fromkeys(("transformmatrix", "rotation", "orientation"), 2),
+}
 LABEL_VALUE = re.compile(r"segment\d+_labelvalue")
+
+
+class Packing(Enum):
+    """How voxels are stored: as in memory, by zlib or gzip, or in a way whose size in memory only ITK knows."""
+
+    RAW = auto()
+    DEFLATED = auto()
+    OTHER = auto()
+
+
+NRRD_PACKINGS = {"raw": Packing.RAW, "gzip": Packing.DEFLATED, "gz": Packing.DEFLATED}
 
 
 @dataclass(frozen=True)
@@ -30,14 +48,29 @@ class Header:
     Attributes:
         fields: name in lower case -> value.
         data_path: file with the voxels.
-        held: bytes there.
-        raw: as they are in memory, with nothing to skip.
+        start: where they begin there.
+        packing: how they are stored.
     """
 
     fields: dict[str, str]
     data_path: Path
-    held: int
-    raw: bool
+    start: int
+    packing: Packing
+
+    def num_bytes(self) -> int:
+        """Of the voxels as stored."""
+        return self.data_path.stat().st_size - self.start
+
+    def unpacked_bytes(self) -> int:
+        """Of the voxels as they will be in memory; needs RAW or DEFLATED."""
+        if self.packing is Packing.RAW:
+            return self.num_bytes()
+        unpacker, total = zlib.decompressobj(zlib.MAX_WBITS | AUTODETECT), 0
+        with self.data_path.open("rb") as file:
+            file.seek(self.start)
+            for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
+                total += len(unpacker.decompress(chunk))
+        return total
 
 
 def open_nrrd(path: Path) -> Stored:
@@ -89,14 +122,15 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
         reader.ReadImageInformation()
         size = reader.GetSize()
         dimension, components = len(size), reader.GetNumberOfComponents()
-        bits = re.search(r"(\d+)-bit", SimpleITK.GetPixelIDValueAsString(reader.GetPixelID()))
+        kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
     shape = (*size, components) if components > 1 else tuple(size)
     if len(shape) not in (3, 4) or dimension < 3:
         raise InputError(path, f"shape {shape}", "three dimensions (or four, modalities last)", "give one volume per file")
+    bits = re.search(r"(\d+)-bit", kind)
+    if bits is None or "complex" in kind:
+        raise InputError(path, f"voxels of type {kind}", "real numbers", "convert the file")
     claimed = float(np.prod(shape, dtype=np.float64)) * int(bits.group(1)) / 8
-    require_bytes(path, claimed, header.held, packed=not header.raw)
-    if header.raw and claimed != header.held:
-        raise InputError(path, f"{header.held} bytes of voxels", f"{claimed:.0f}, as the header says", "restore the file")
+    require_bytes(path, claimed, header.num_bytes(), packed=header.packing is not Packing.RAW)
     direction = np.reshape(reader.GetDirection(), (dimension, dimension))
     if dimension == 4 and (direction[3, :3].any() or direction[:3, 3].any()):
         raise InputError(path, "a fourth axis that leans into space", "modalities along the fourth axis", "convert the file")
@@ -105,6 +139,10 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
     affine[:3, 3] = reader.GetOrigin()[:3]
 
     def load() -> np.ndarray:
+        with _refusing(path):
+            held = claimed if header.packing is Packing.OTHER else header.unpacked_bytes()
+        if held != claimed:  # ITK would leave the rest of the array as it finds it
+            raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", "restore the file")
         with _refusing(path):
             values = SimpleITK.GetArrayFromImage(reader.Execute())
         return values.transpose(2, 1, 0, 3) if components > 1 else values.transpose()
@@ -133,16 +171,22 @@ def _refusing(path: Path) -> Iterator[None]:
 
 def _meta_header(path: Path) -> Header:
     fields, length = _fields(path, "=", last="elementdatafile")
+    axes = _whole(path, "NDims", fields.get("ndims", ""))
+    if axes not in (3, 4):  # ITK reads other numbers past the ends of its buffers
+        raise InputError(path, f"{axes} dimensions", "three (or four, modalities last)", "give one volume per file")
     spacing = fields.get("elementspacing", fields.get("elementsize"))
     if spacing is None:
         raise InputError(path, "no ElementSpacing", "the spacing in mm", "repair the header")
     _require_positive(path, _numbers(path, "ElementSpacing", spacing))
-    for name in ("offset", "origin", "position", "transformmatrix", "rotation", "orientation"):
-        _numbers(path, name, fields.get(name, ""))
-    packed = fields.get("compresseddata", "false").lower() == "true"
-    is_text = fields.get("binarydata", "true").lower() == "false"
+    for name, value in fields.items():
+        count = META_NUMBERS.get(name, 0)
+        if count and len(_numbers(path, name, value)) != axes**count:
+            raise InputError(path, f"{name} {value}", f"{axes**count} numbers", "repair the header")
+    packing = Packing.DEFLATED if fields.get("compresseddata", "").lower() == "true" else Packing.RAW
+    if "headersize" in fields or fields.get("binarydata", "").lower() == "false":
+        packing = Packing.OTHER
     name = fields["elementdatafile"]
-    return _header(path, fields, None if name.upper() == "LOCAL" else name, length, plain=not packed and not is_text and "headersize" not in fields)
+    return _header(path, fields, None if name.upper() == "LOCAL" else name, length, packing)
 
 
 def _nrrd_header(path: Path) -> Header:
@@ -160,8 +204,10 @@ def _nrrd_header(path: Path) -> Header:
     else:
         raise InputError(path, "neither space directions nor spacings", "the spacing in mm", "repair the header")
     _numbers(path, "space origin", fields.get("space origin", ""))
-    plain = fields.get("encoding") == "raw" and not any(fields.get(f"{what}{gap}skip", "0") != "0" for what in ("byte", "line") for gap in (" ", ""))
-    return _header(path, fields, fields.get("data file", fields.get("datafile")), length, plain)
+    packing = NRRD_PACKINGS.get(fields.get("encoding", ""), Packing.OTHER)
+    if any(fields.get(name, "0") != "0" for name in ("byte skip", "byteskip", "line skip", "lineskip")):
+        packing = Packing.OTHER
+    return _header(path, fields, fields.get("data file", fields.get("datafile")), length, packing)
 
 
 def _fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
@@ -182,13 +228,13 @@ def _fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]
     return fields, length
 
 
-def _header(path: Path, fields: dict[str, str], data: str | None, length: int, plain: bool) -> Header:
+def _header(path: Path, fields: dict[str, str], data: str | None, length: int, packing: Packing) -> Header:
     if data is None:
-        return Header(fields, path, path.stat().st_size - length, plain)
+        return Header(fields, path, length, packing)
     data_path = path.parent / data
     if "\0" in data or not data_path.is_file():  # lists or patterns of slices are no such file either
         raise InputError(path, f"voxels in '{data}', which is no file beside it", "one data file", "restore it, or convert the scan into one file")
-    return Header(fields, data_path, data_path.stat().st_size, plain)
+    return Header(fields, data_path, 0, packing)
 
 
 def _numbers(path: Path, name: str, text: str) -> list[float]:
@@ -203,6 +249,12 @@ def _number(path: Path, name: str, word: str) -> float:
     if not np.isfinite(value):
         raise InputError(path, f"'{word}' in {name}", "finite numbers", "repair the header")
     return value
+
+
+def _whole(path: Path, name: str, word: str) -> int:
+    if not word.isdecimal():
+        raise InputError(path, f"'{word}' for {name}", "a whole number", "repair the header")
+    return int(word)
 
 
 def _require_positive(path: Path, spacing: list[float]) -> None:

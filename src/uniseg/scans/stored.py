@@ -10,6 +10,7 @@ import numpy as np
 from uniseg.errors import InputError
 
 DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its own length
+FARTHEST_MM = 1e6
 LPS_TO_RAS = np.diag([-1.0, -1, 1, 1])
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, OverflowError, MemoryError, zlib.error)
 
@@ -41,7 +42,7 @@ class Stored:
         with np.errstate(all="ignore"):
             spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
             volume = abs(np.linalg.det(self.affine[:3, :3] / spacing)) if np.isfinite(spacing).all() and (spacing > 1e-6).all() else 0.0
-        if not np.isfinite(self.affine).all() or not volume > 1e-3:
+        if not (np.abs(self.affine) < FARTHEST_MM).all() or not volume > 1e-3:
             raise InputError(self.path, f"spacing {spacing.tolist()}", "three positive numbers and independent axes", "repair the header")
 
     def voxels(self) -> np.ndarray:
