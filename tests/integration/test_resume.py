@@ -84,11 +84,3 @@ def test_no_room_for_the_next_checkpoint(trained, tmp_path):
     assert "File too large" in errors[0]
     assert "Traceback" not in full.stderr
     assert [(file.name, file.read_bytes() == good) for file in (tmp_path / "checkpoints").iterdir()] == [("last.ckpt", True)]
-
-
-def test_killed_ahead_of_the_first_checkpoint(prepared):
-    settings = [*SETTINGS, "trainer.max_epochs=1", "name=early", "ckpt_path=last"]
-    assert train(*settings, signal_at(1, signal.SIGKILL), cwd=prepared).returncode == -signal.SIGKILL
-    again = train(*settings, cwd=prepared)
-    assert again.returncode == 0, again.stderr
-    assert sum("the run starts anew" in line for line in again.stderr.splitlines()) == 1
