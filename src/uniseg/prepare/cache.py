@@ -61,10 +61,10 @@ class TaskCache:
         self.entries = {c["case_id"]: CaseEntry(c["case_id"], c["patient_id"], tuple(c["shape"]), c["key"]) for c in description["cases"]}
 
     def read_box(self, case_id: str, start: Sequence[int], stop: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Image ``[M,z,y,x]`` float32 and label ``[z,y,x]`` int16 between two corners inside the case."""
+        """Image ``[M,z,y,x]`` and label ``[z,y,x]`` between two corners inside the case, in the types in which they are stored."""
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
         image, label = _open(self._path(case_id))
-        return image[(slice(None), *box)].astype(np.float32), label[box].astype(np.int16)
+        return image[(slice(None), *box)], label[box]
 
     def foreground(self, case_id: str) -> dict[int, np.ndarray]:
         """Remembered voxels ``[n,3]`` of each foreground class that the case has."""
@@ -192,5 +192,7 @@ def _sample_foreground(label: np.ndarray, task: Task) -> np.ndarray:
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:
-    chunks = (*(1,) * (array.ndim - 3), *(min(n, 32) for n in array.shape[-3:]))
-    blosc2.asarray(np.ascontiguousarray(array), urlpath=str(path), mode="w", chunks=chunks, cparams={"codec": blosc2.Codec.LZ4, "clevel": 3, "nthreads": 1})
+    """Blocks of 32 are what a reader unpacks, chunks of 64 what a writer packs at once."""
+    chunks, blocks = ((*(1,) * (array.ndim - 3), *(min(n, side) for n in array.shape[-3:])) for side in (64, 32))
+    parameters = {"codec": blosc2.Codec.LZ4, "clevel": 3, "nthreads": 1}
+    blosc2.asarray(np.ascontiguousarray(array), urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams=parameters)

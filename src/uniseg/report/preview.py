@@ -16,7 +16,7 @@ def write_preview(folder: Path) -> Path:
     cache = TaskCache(folder)
     shown = next((case_id for case_id in cache.entries if cache.foreground(case_id)), next(iter(cache.entries)))
     image, label = cache.read_box(shown, (0, 0, 0), cache.entries[shown].shape)
-    volume = Volume(image, cache.task.spacing_mm, np.diag([*cache.task.spacing_mm, 1.0]))
+    volume = Volume(image.astype(np.float32), cache.task.spacing_mm, np.diag([*cache.task.spacing_mm, 1.0]))
     figure = overlay_figure(volume, label, None, task=cache.task, dice=None, title=f"{cache.task.name}: {shown}, as prepared")
     path, part = folder / "preview.png", folder / f".part{os.getpid()}_preview.png"
     figure.savefig(part, format="png", dpi=DPI)

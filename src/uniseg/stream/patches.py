@@ -34,8 +34,9 @@ class PatchReader(Dataset):
         margin = np.array(box_margin(request.augmentation, self.patch_size) if request.augmentation else (0, 0, 0))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
-        image = np.zeros((cache.task.num_modalities, *(stop - start)), np.float32)
-        label = np.zeros(stop - start, np.int16)
+        new = np.empty if (low == start).all() and (high == stop).all() else np.zeros
+        image = new((cache.task.num_modalities, *(stop - start)), np.float32)
+        label = new(stop - start, np.int16)
         if (high > low).all():
             inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
             image[(slice(None), *inside)], label[inside] = cache.read_box(request.case_id, low, high)
