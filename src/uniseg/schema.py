@@ -104,6 +104,14 @@ class RunConfig:
 @dataclass
 class PrepareConfig(RunConfig):
     num_workers: int = MISSING
+    plan: bool = MISSING
+    plan_output: str = MISSING
+    gpu_memory_gb: float = MISSING
+    measure_memory: bool = MISSING
+    plan_spacing: str = MISSING
+    plan_share_within: float = MISSING
+    plan_width: list[int] = MISSING
+    plan_precision: str = MISSING
 
 
 @dataclass
