@@ -8,7 +8,10 @@ from pathlib import Path
 
 import hydra
 import torch
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,6 +25,15 @@ from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import file_hash, load_model
 
 BAD_INPUT = 2
+LOCAL_CONF = Path("conf")
+
+
+class LocalConf(SearchPathPlugin):
+    """Files under ``./conf`` of the folder where a command is started come before the packaged ones, if it has tasks or experiments."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if any((LOCAL_CONF / group).is_dir() for group in ("task", "experiment")) and not LOCAL_CONF.samefile(CONF_DIR):
+            search_path.prepend("local", f"file://{LOCAL_CONF.absolute()}", anchor="main")
 
 
 def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
@@ -32,6 +44,7 @@ def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callabl
         def command() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
             schema.register()
+            Plugins.instance().register(LocalConf)
             try:
                 hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(work)()
             except (InputError, HydraException, OmegaConfBaseException) as error:

@@ -1,35 +1,65 @@
 """``python -m uniseg.train``: cache -> checkpoint."""
 
+import errno
+import math
+import signal
 import sys
+import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
-from lightning.pytorch.utilities.exceptions import SIGTERMException
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.utilities import rank_zero_info
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.errors import InputError
 from uniseg.scans.source import Source
 from uniseg.stream.datamodule import MultiDatasetModule
-from uniseg.training.callbacks import FiniteLoss, StreamPosition
+from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
+from uniseg.training.checkpoint_io import AtomicCheckpointIO
+from uniseg.training.logs import keep_log
 from uniseg.training.segmentation import SegmentationModule
+from uniseg.training.stop import BASE, StopOnSignal
 from uniseg.training.upstream import UpstreamModule
 from uniseg.weights.checkpoint import read_checkpoint
 
-TERMINATED, INTERRUPTED = 143, 130  # what a shell reports for SIGTERM, SIGINT
+INTERRUPTED = BASE + signal.SIGINT
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a run goes on from: a file with so many steps behind it, or nothing."""
+
+    path: Path | None
+    step: int
 
 
 def train(config: DictConfig) -> Trainer:
     """One run, start to end.
 
     Raises:
-        InputError: data that is missing or not prepared, a checkpoint that does not fit.
+        InputError: data that is missing or not prepared, a checkpoint that does not fit, a disk that is full.
+        Stopped: by a signal; the state is saved.
     """
+    try:
+        return _train(config)
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        where = error.filename or config.run_dir
+        raise InputError(where, error.strerror, "room to write", "make room, then go on with ckpt_path=last; the last good checkpoint is kept") from error
+
+
+def _train(config: DictConfig) -> Trainer:
     tasks, sources = tasks_of(config), sources_of(config)
     require_datasets(sources, Path(config.paths.cache))
     seed_everything(config.seed, workers=True, verbose=False)
     run_dir = Path(config.run_dir)
-    ckpt_path = _checkpoint(config.ckpt_path, run_dir)
+    start = _start(config.ckpt_path, run_dir)
     data = MultiDatasetModule(
         tasks.names,
         **OmegaConf.to_container(config.data, resolve=True),
@@ -41,13 +71,16 @@ def train(config: DictConfig) -> Trainer:
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), FiniteLoss(), *instantiate(config.callbacks).values()],
+        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *instantiate(config.callbacks).values()],
         logger=list(instantiate(config.logger).values()),
+        plugins=[AtomicCheckpointIO()],
         _convert_="all",
     )
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
-    trainer.fit(module, datamodule=data, ckpt_path=ckpt_path, weights_only=True)
+    if start.path:
+        _go_on(trainer, start)
+    trainer.fit(module, datamodule=data, ckpt_path=start.path, weights_only=True)
     return trainer
 
 
@@ -66,23 +99,47 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
     )
 
 
-def _checkpoint(wanted: str | None, run_dir: Path) -> Path | None:
+def _start(wanted: str | None, run_dir: Path) -> Start:
+    """``last`` is the newest complete file of the run; none where the run was killed ahead of the first.
+
+    Raises:
+        InputError: no such file; or it cannot be read, for ``last``: nor can any other.
+    """
     if wanted is None:
-        return None
-    path = run_dir / "checkpoints" / "last.ckpt" if wanted == "last" else Path(wanted)
-    read_checkpoint(path)
-    return path
+        return Start(None, 0)
+    if wanted != "last":
+        return Start(Path(wanted), read_checkpoint(wanted)["global_step"])
+    folder = run_dir / "checkpoints"
+    found = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    for path in found:
+        try:
+            return Start(path, read_checkpoint(path)["global_step"])
+        except InputError as error:
+            if path == found[-1]:
+                raise
+            rank_zero_info(f"Passed over: {error}")
+    rank_zero_info(f"No checkpoint in {folder} yet: the run starts anew.")
+    return Start(None, 0)
+
+
+def _go_on(trainer: Trainer, start: Start) -> None:
+    rank_zero_info(f"Going on after step {start.step} of {start.path}.")
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger):
+            keep_log(logger, start.step)
+    # The sampler starts behind the last consumed batch by itself.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
 
 
 @entry_point("train")
 def main(config: DictConfig) -> float:
     try:
         trainer = train(config)
-    except SIGTERMException:
-        sys.exit(TERMINATED)
-    except SystemExit as stop:  # Lightning's answer to Ctrl-C
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except SystemExit as stop:  # Lightning's answer to a Ctrl-C ahead of the first step is 1
         sys.exit(INTERRUPTED if stop.code == 1 else stop.code)
-    return float(trainer.callback_metrics["val/pseudo_dice"])
+    return float(trainer.callback_metrics.get("val/pseudo_dice", math.nan))  # none where nothing was left to do
 
 
 if __name__ == "__main__":

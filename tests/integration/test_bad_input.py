@@ -68,7 +68,7 @@ def test_all_findings_come_in_one_table(suite):
     for path in sorted((dataset / "imagesTr").iterdir())[:2]:
         path.write_bytes(b"")
     done = run("prepare", *PREPARE, cwd=root)
-    refused(done, "2 bad cases")
+    refused(done, "2 errors")
     assert "spleen_000" in done.stderr
     assert "spleen_001" in done.stderr
 

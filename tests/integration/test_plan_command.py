@@ -25,10 +25,9 @@ def test_train_runs_on_the_plan(suite):
         assert words in done.stderr
     assert not (suite / "outputs/cache").exists()
     planned = yaml.safe_load((suite / "conf/experiment/planned.yaml").read_text())
-    experiment = ["experiment=planned", f"hydra.searchpath=[file://{suite / 'conf'}]"]
-    succeed("prepare", *experiment, "num_workers=1", cwd=suite)
+    succeed("prepare", "experiment=planned", "num_workers=1", cwd=suite)
     short = ["data.steps_per_epoch=2", "data.val_steps=1", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
-    succeed("train", *experiment, *short, cwd=suite)
+    succeed("train", "experiment=planned", *short, cwd=suite)
     config = yaml.safe_load((suite / "outputs/planned/config.yaml").read_text())
     assert config["data"]["patch_size"] == planned["data"]["patch_size"]
     assert config["model"]["encoder"]["strides"] == planned["model"]["encoder"]["strides"]

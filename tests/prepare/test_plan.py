@@ -16,8 +16,8 @@ from uniseg.cli import tasks_of
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.deep_supervision import DeepSupervision
-from uniseg.prepare.geometry import nnunet_spacing, read_geometries, share_spacings, weighted_median, window_groups
-from uniseg.prepare.pipeline import Dataset
+from uniseg.prepare.dataset import Dataset
+from uniseg.prepare.geometry import read_geometries, share_spacings, weighted_median, window_groups
 from uniseg.prepare.plan import PlanOptions, find_sharing, make_plan, plan_patch
 from uniseg.prepare.plan_output import experiment_text, reasons, write_experiment
 from uniseg.prepare.splits import SplitTable
@@ -30,7 +30,7 @@ from uniseg.task import Normalization, TaskSet
 
 PUBLISHED = fit_topology((64, 192, 192), (3, 1.5, 1.5))
 OPTIONS = PlanOptions(
-    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights={}, steps_per_epoch=10, num_workers=1
+    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights=(1.0,), steps_per_epoch=10, num_workers=1
 )  # fmt: skip
 
 
@@ -39,21 +39,6 @@ def recipe(*overrides, width=(32, 320), precision="16-mixed"):
         config = compose("train", overrides=[*overrides, "run_dir=."])
     model, optimizer = (instantiate(part, _convert_="all") for part in (config.model, config.optimizer))
     return Recipe(tasks_of(config), model, width, instantiate(config.loss), optimizer, precision)
-
-
-def test_isotropic_scans_take_the_median():
-    shapes = np.array([[100, 90, 80]] * 3)
-    assert nnunet_spacing(shapes, np.array([[2, 1, 1], [3, 1.5, 1], [9, 1.2, 1.4]])) == (3, 1.2, 1)
-
-
-def test_a_coarse_axis_with_few_voxels_takes_its_tenth_percentile():
-    spacings = np.array([[4, 1, 1], [5, 1, 1], [5, 1, 1], [6, 1, 1], [7, 1, 1]])
-    thin, thick = np.array([[20, 100, 90]] * 5), np.array([[30, 100, 90]] * 5)
-    assert nnunet_spacing(thin, spacings) == (4.4, 1, 1)
-    assert nnunet_spacing(thick, spacings) == (5, 1, 1)
-    spacings[0, 0] = 0.5
-    finer = np.array([[0.5, 1, 1]] * 2 + [[5, 1, 1]] * 3)
-    assert nnunet_spacing(thin, finer) == (1, 1, 1)
 
 
 def test_the_weighted_median():
@@ -181,7 +166,7 @@ def test_the_model_counts_what_a_real_step_saves(precision):
 
     image, label, task = torch.randn(2, 4, 16, 32, 32), torch.zeros(2, 16, 32, 32, dtype=torch.int16), small.positions(2)
     with torch.autograd.graph.saved_tensors_hooks(remember, lambda t: t), torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
-        DeepSupervision(small.loss)(model(image, task), label).mean()
+        DeepSupervision(small.loss)(model(image, task), label, [small.tasks[t] for t in task.tolist()]).mean()
     real = sum(size for size, _ in saved.values())
     assert model_bytes(small, topology, 2).saved == pytest.approx(real, rel=0.15)
 

@@ -122,6 +122,18 @@ def test_brats_names_the_missing_modality(tmp_path):
         cases_of("brats", tmp_path, ("T1", "T1ce", "T2", "FLAIR"))
 
 
+def test_brats_reads_the_names_of_2023(tmp_path):
+    for case_id in ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001"):
+        for ending in ("t1n", "t1c", "t2w", "t2f", "seg"):
+            save(tmp_path / case_id / f"{case_id}-{ending}.nii.gz")
+    cases = cases_of("brats", tmp_path, ("T1", "T1ce", "T2", "FLAIR"), patient_pattern=r"^(BraTS-GLI-\d+)-", patient_namespace="brats")
+    assert [case.patient_id for case in cases] == ["brats/BraTS-GLI-00000"] * 2
+    assert [path.name for path in cases[1].image_paths] == [f"BraTS-GLI-00000-001-{ending}.nii.gz" for ending in ("t1n", "t1c", "t2w", "t2f")]
+    assert cases[1].label_path.name == "BraTS-GLI-00000-001-seg.nii.gz"
+    with pytest.raises(InputError, match="modality 'T1w'; expected one of T1, T1ce"):
+        cases_of("brats", tmp_path, ("T1w",))
+
+
 def test_autopet_orders_studies_of_a_patient(tmp_path):
     studies = {"PETCT_0011f3deaf": ["03-23-2003-NA-PET-CT a-96698"], "PETCT_01140d52d8": ["08-13-2005-NA b-1", "01-02-2004-NA c-2"]}
     for patient, names in studies.items():

@@ -9,14 +9,13 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 
-from uniseg.prepare.pipeline import Dataset
-from uniseg.scans.io import read_geometry
+from uniseg.prepare.dataset import Dataset
+from uniseg.scans.io import read_geometry, reference_path
 from uniseg.scans.resample import target_shape
 from uniseg.task import Task
 
-ANISOTROPY = 3.0  # nnU-Net's threshold
-FINE_PERCENTILE = 10  # nnU-Net's, of the coarse axis
-DIGITS = 4  # of a spacing in mm
+ANISOTROPY = 3  # nnU-Net: an axis counts as coarse where it is that many times coarser, with that many times fewer voxels
+ANISOTROPIC_PERCENTILE = 10
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
     Raises:
         InputError: an unreadable header.
     """
-    cases = [[d.cases[case_id] for case_id in d.splits.patients if case_id not in d.splits.test] for d in datasets]
-    jobs = [case.image_paths[0] for own in cases for case in own]
+    cases = [[d.cases[case_id] for case_id in d.kept] for d in datasets]
+    jobs = [reference_path(case.image_paths, d.task.reference_position) for d, own in zip(datasets, cases, strict=True) for case in own]
     read = Parallel(n_jobs=num_workers, prefer="threads", return_as="generator")(delayed(_header)(path) for path in jobs)
     headers = iter(list(track(read, "headers", total=len(jobs), console=Console(stderr=True))))
     found = []
@@ -59,18 +58,18 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
     return found
 
 
-def nnunet_spacing(shapes: np.ndarray, spacings_mm: np.ndarray) -> tuple[float, float, float]:
-    """nnU-Net v2's ``determine_fullres_target_spacing``, on shapes ``[N,3]`` with spacings ``[N,3]``.
+def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
+    """nnU-Net's spacing (z, y, x) in mm for cases of ``spacings [n,3]`` with ``shapes [n,3]``, from headers alone.
 
-    The median per axis. Where the coarsest axis has more than 3 times the spacing of the others and 3 times fewer voxels, the 10th percentile
-    of that axis instead, but not below the second coarsest.
+    The median; of an axis that is coarse in spacing as in voxels, the 10th percentile, but not finer than the other axes
+    (``ExperimentPlanner.determine_fullres_target_spacing``, which takes the shapes after cropping).
     """
-    target, size = np.median(spacings_mm, 0), np.median(shapes, 0)
-    coarse = int(np.argmax(target))
-    others = [axis for axis in range(3) if axis != coarse]
-    if target[coarse] > ANISOTROPY * target[others].max() and size[coarse] * ANISOTROPY < size[others].min():
-        target[coarse] = max(np.percentile(spacings_mm[:, coarse], FINE_PERCENTILE), target[others].max())
-    return tuple(round(float(s), DIGITS) for s in target)
+    spacing, shape = np.median(spacings, 0), np.median(shapes, 0)
+    coarse = int(spacing.argmax())
+    finer, longer = np.delete(spacing, coarse).max(), np.delete(shape, coarse).min()
+    if spacing[coarse] > ANISOTROPY * finer and shape[coarse] * ANISOTROPY < longer:
+        spacing[coarse] = max(np.percentile(spacings[:, coarse], ANISOTROPIC_PERCENTILE), finer)
+    return tuple(round(float(s), 6) for s in spacing)
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

@@ -1,6 +1,6 @@
 """One plan for a set of tasks: spacings, patch, strides, batch, with what they will cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,8 +8,8 @@ import joblib
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.prepare.geometry import TaskGeometry, nnunet_spacing, read_geometries, share_spacings, weighted_median, window_groups
-from uniseg.prepare.pipeline import Dataset
+from uniseg.prepare.dataset import Dataset
+from uniseg.prepare.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
 from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.prepare.topology import MIN_EDGE, Topology, first_patch, shrink
 from uniseg.prepare.trial import CaseTrial, StepTrial, try_case, try_step
@@ -32,7 +32,7 @@ class PlanOptions:
         spacing: of ``SPACINGS``: the task files' or nnU-Net's rule.
         share_within: tasks of one input whose spacings differ by no more than this factor get one; 1 leaves them.
         measure_memory: on this machine's GPU instead of modelling it.
-        task_weights: how often training draws a task; 1 where not named.
+        task_weights: how often training draws each task, relative.
         steps_per_epoch: of the run.
         num_workers: processes of preparation.
 
@@ -44,7 +44,7 @@ class PlanOptions:
     spacing: str
     share_within: float
     measure_memory: bool
-    task_weights: Mapping[str, float]
+    task_weights: tuple[float, ...]
     steps_per_epoch: int
     num_workers: int
 
@@ -140,15 +140,14 @@ def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions)
         InputError: a bad header or case, too little memory, scans too small to halve, memory to be measured without a GPU.
     """
     geometries = read_geometries(datasets, options.num_workers)
-    rules = [nnunet_spacing(g.shapes, g.spacings_mm) for g in geometries]
+    rules = [target_spacing(g.spacings_mm, g.shapes) for g in geometries]
     chosen = [replace(g.task, spacing_mm=rule) if options.spacing == "nnunet" else g.task for g, rule in zip(geometries, rules, strict=True)]
     planned = share_spacings(chosen, options.share_within)
     trials = [try_case(d, task, g) for d, task, g in zip(datasets, planned, geometries, strict=True)]
     tasks = [TaskPlan(*parts) for parts in zip(planned, geometries, rules, trials, strict=True)]
     recipe = replace(recipe, tasks=TaskSet(planned))
     memory = partial(measure_gigabytes, recipe) if options.measure_memory else partial(_modelled_gigabytes, recipe)
-    weights = [float(options.task_weights.get(task.name, 1)) for task in planned]
-    patch = plan_patch([t.shapes for t in tasks], [t.spacing_mm for t in planned], weights, memory, options.gpu_memory_gb)
+    patch = plan_patch([t.shapes for t in tasks], [t.spacing_mm for t in planned], options.task_weights, memory, options.gpu_memory_gb)
     operations = count_operations(recipe, patch.topology, patch.batch_size)
     step = try_step(recipe, patch.topology, patch.batch_size)
     shared = find_sharing(chosen, planned, operations)

@@ -187,4 +187,4 @@ def _on_meta(recipe: Recipe, topology: Topology, batch_size: int, dtype: torch.d
 
 
 def _loss(recipe: Recipe, model: UniSegModel, image: Tensor, label: Tensor, task: Tensor) -> Tensor:
-    return DeepSupervision(recipe.loss)(model(image, task), label).mean()
+    return DeepSupervision(recipe.loss)(model(image, task), label, [recipe.tasks[t] for t in task.tolist()]).mean()

@@ -1,8 +1,10 @@
-"""What happens around the steps: the stream's position, a loss that is lost."""
+"""What happens around the steps: the stream's position, the epoch's means, the bar, a loss that is lost."""
 
 import math
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from torch import Tensor
 
 from uniseg.stream.batch import Batch
 
@@ -12,6 +14,58 @@ class StreamPosition(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
         trainer.datamodule.step_done(batch.step)
+
+
+class EpochMeans(Callback):
+    """Carries the sums behind the logged means of an epoch into a checkpoint written inside it; Lightning begins them anew."""
+
+    def __init__(self) -> None:
+        self._carried: dict[str, tuple[Tensor, Tensor]] = {}
+        self._epoch_over = False
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._epoch_over = False
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
+        for metric in self._means(trainer):
+            if metric.meta.name in self._carried:
+                total, weight = self._carried.pop(metric.meta.name)
+                metric.value = total.to(metric.value) + metric.value
+                metric.cumulated_batch_size = weight.to(metric.cumulated_batch_size) + metric.cumulated_batch_size
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, (total, weight) in self._carried.items():
+            self.log(name, (total / weight).to(pl_module.device), batch_size=int(weight))
+        self._carried = {}
+        self._epoch_over = True
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
+        own = {metric.meta.name: (metric.value, metric.cumulated_batch_size) for metric in self._means(trainer)}
+        checkpoint[type(self).__name__] = {} if self._epoch_over else self._carried | own
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
+        self._carried = dict(checkpoint.get(type(self).__name__, {}))
+
+    @staticmethod
+    def _means(trainer: Trainer) -> list:
+        results = trainer.fit_loop.epoch_loop._results
+        return [metric for _, metric in results.valid_items() if metric.meta.is_mean_reduction and metric.meta.on_epoch]
+
+
+class ProgressBar(TQDMProgressBar):
+    """Lightning's bar, which in the epoch of a resume knows neither its length nor its number."""
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if trainer.fit_loop.restarting:
+            self.on_train_epoch_start(trainer, pl_module)
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+            self.train_progress_bar.n = self.train_progress_bar.initial = done
+            self.train_progress_bar.refresh()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.train_progress_bar.initial = 0  # of the epoch before
+        super().on_train_epoch_start(trainer, pl_module)
 
 
 class FiniteLoss(Callback):

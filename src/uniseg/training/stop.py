@@ -1,0 +1,71 @@
+"""Signals that end a run: its state is saved at the end of the step at hand."""
+
+import signal
+
+from lightning import Callback, LightningModule, Trainer
+
+from uniseg.stream.batch import Batch
+from uniseg.training.last_checkpoint import LastCheckpoint, agreed
+
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+BASE = 128  # what a shell adds to the number of the signal that ended a command
+
+
+class Stopped(SystemExit):
+    """Ends the process with the exit code that a shell reports for the signal."""
+
+
+class StopOnSignal(Callback):
+    """Saves, then ends the run: after the training step or the validation step in which a signal comes, in whichever rank.
+
+    Later signals change nothing. Ranks above 0 end with exit code 0, since a launcher takes any other for a crash of the whole.
+    Stands in for Lightning's handler of SIGTERM, which in a run of many ranks broadcasts from inside the handler.
+    """
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._before: dict[signal.Signals, object] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._install()
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._install()  # Lightning has put its own in between
+        self._stop_if_told(trainer, save=False)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_if_told(trainer, save=False)
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
+        if not trainer.is_last_batch:
+            self._stop_if_told(trainer, save=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._stop_if_told(trainer, save=True)
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._stop_if_told(trainer, save=True)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _install(self) -> None:
+        for number in SIGNALS:
+            signal.signal(number, self._remember)
+
+    def _remember(self, number: int, frame: object) -> None:
+        self._number = self._number or number
+
+    def _stop_if_told(self, trainer: Trainer, *, save: bool) -> None:
+        number = agreed(trainer, self._number)
+        if not number:
+            return
+        if save:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, LastCheckpoint):
+                    callback.save(trainer)
+        raise Stopped(BASE + number if trainer.is_global_zero else 0)
