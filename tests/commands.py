@@ -1,5 +1,6 @@
 """The commands, as a user types them."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -29,3 +30,16 @@ def succeed(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedPro
     done = run(command, *overrides, cwd=cwd)
     assert done.returncode == 0, done.stderr[-3000:]
     return done
+
+
+def train(*overrides: str, cwd: Path) -> subprocess.CompletedProcess:
+    """In its own process group, so that a test may signal all of it; what probes.py holds may be named as a callback."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
+    command = [PYTHON, "-m", "uniseg.train", *overrides]
+    return subprocess.run(command, cwd=cwd, env=env, start_new_session=True, capture_output=True, text=True, check=False, timeout=120)
+
+
+def signal_at(event: int, number: int, **settings: object) -> str:
+    """An override that puts a ``probes.SignalAt`` into a run."""
+    values = {"_target_": "probes.SignalAt", "event": event, "number": int(number)} | settings
+    return f"+callbacks.signal={{{','.join(f'{key}:{value}' for key, value in values.items())}}}"

@@ -2,16 +2,13 @@
 
 import csv
 import json
-import signal
-import subprocess
-import time
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
 
-from commands import PYTHON, TINY, run, succeed
+from commands import TINY, run, succeed
 from uniseg import Predictor, load_model
 from uniseg.scans.io import read_volume
 
@@ -48,23 +45,6 @@ def test_test_cases_are_not_in_the_cache(prepared):
         assert sides["test"]
         assert not cached & set(sides["test"])
         assert len(cached) == 7 - len(sides["test"])
-
-
-def test_a_resumed_run_ends_with_the_same_weights(prepared):
-    settings = ["experiment=demo", *TINY, "trainer.deterministic=true", "+callbacks.checkpoint.every_n_train_steps=3", "data.num_workers=1"]
-    succeed("train", *settings, "name=whole", "trainer.max_epochs=3", cwd=prepared)
-    killed = subprocess.Popen(
-        [PYTHON, "-m", "uniseg.train", *settings, "name=parts", "trainer.max_epochs=3"], cwd=prepared, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    last = prepared / "outputs/parts/checkpoints/last.ckpt"
-    while not last.exists() and killed.poll() is None:
-        time.sleep(0.02)
-    killed.send_signal(signal.SIGTERM)
-    assert killed.wait() in (143, 0)
-    if killed.returncode:
-        succeed("train", *settings, "name=parts", "trainer.max_epochs=3", "ckpt_path=last", cwd=prepared)
-    whole, parts = weights(prepared, "whole"), weights(prepared, "parts")
-    assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
 def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):

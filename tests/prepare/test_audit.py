@@ -158,5 +158,15 @@ def test_ignored_voxels_are_marked(real):
     _, label = load_case(TASK, sources["liver"], case)
     assert sorted(np.unique(label)) == [-1, 0, 1, 2]
     assert (label == -1).sum() == 64
-    with pytest.raises(InputError, match=r"label values \[9\]"):
+    with pytest.raises(InputError, match=r"label values \[9\]; expected values \[0, 1, 2\]"):
         load_case(TASK, replace(sources["liver"], ignore=None), case)
+
+
+def test_a_label_map_names_every_value(real):
+    """1 is mapped to 2; a stray 2 must not pass for it."""
+    tasks, sources = real
+    case = next(iter(audit(tasks, sources, 1)[0].cases.values()))
+    with pytest.raises(InputError, match=r"label values \[2\]; expected values \[0, 1, 9\]"):
+        load_case(TASK, replace(sources["liver"], label_map={1: 2}), case)
+    _, label = load_case(TASK, replace(sources["liver"], label_map={1: 2, 2: 1}), case)
+    assert (label[2, 2, 2], label[3, 4, 4]) == (2, 1)  # a file in RAS is turned about Y and X

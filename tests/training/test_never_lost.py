@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning import Callback
 
+from probes import SignalAt
 from small_runs import EPOCHS, STEPS_PER_EPOCH, VAL_STEPS, small_run
 from uniseg.training.logs import keep_log
 from uniseg.training.stop import Stopped
@@ -18,21 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*LeafSpec"),
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended"),
 ]
-
-
-class SignalAt(Callback):
-    """Sends a signal at the start of the n-th training or validation step."""
-
-    def __init__(self, event: int, number: signal.Signals) -> None:
-        self.left, self.number = event, number
-
-    def on_train_batch_start(self, *_) -> None:
-        if self.left == 0:
-            os.kill(os.getpid(), self.number)
-        self.left -= 1
-
-    def on_validation_batch_start(self, *_) -> None:
-        self.on_train_batch_start()
 
 
 @pytest.fixture(autouse=True)

@@ -91,6 +91,11 @@ def _scans_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
                 yield Finding(name, case_id, path, found, "each scan once in a task", "take one out", fatal=False)
 
 
+def _ml(volumes: Sequence[float]) -> str:
+    median = float(np.median(volumes))
+    return f"{median:.0f} ml" if median >= 100 else f"{median:.2g} ml"
+
+
 def _extents(datasets: Sequence[Dataset]) -> Iterator[Finding]:
     volumes: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for dataset in datasets:
@@ -104,5 +109,5 @@ def _extents(datasets: Sequence[Dataset]) -> Iterator[Finding]:
             a, b = by_task[first], by_task[other]
             apart = min(a) > max(b) or min(b) > max(a)
             if apart and max(np.median(a), np.median(b)) > EXTENT_RATIO * min(np.median(a), np.median(b)):
-                found = f"class '{class_name}': median {np.median(b):.3g} ml, but {np.median(a):.3g} ml in '{first}'"
+                found = f"class '{class_name}': median {_ml(b)}, but {_ml(a)} in '{first}'"
                 yield Finding(other, "-", f"task '{other}'", found, "one name for one extent", "give the two targets different class names", fatal=False)

@@ -49,14 +49,20 @@ def reference_image(task: Task, case: Case) -> Path:
 
 
 def _map_values(label: np.ndarray, task: Task, source: Source, case: Case) -> np.ndarray:
-    """Values in the file -> label values of the task; unmapped values stand for themselves."""
-    mapped = label.copy()
-    for value, target in source.label_map.items():
-        mapped[label == value] = target
+    """Values in the file -> label values of the task.
+
+    Where there is a label_map it must name every value but 0: one that stood for itself could pass for the target of another.
+    """
+    targets = {0: 0, **source.label_map} if source.label_map else {value: value for value in range(task.num_labels)}
     if source.ignore is not None:
-        mapped[label == source.ignore] = IGNORE
-    wrong = [int(v) for v in np.unique(mapped) if not (0 <= v < task.num_labels or (v == IGNORE and source.ignore is not None))]
+        targets[source.ignore] = IGNORE
+    known = {value: target for value, target in targets.items() if IGNORE <= target < task.num_labels}
+    values = np.unique(label)
+    wrong = [int(value) for value in values if int(value) not in known]
     if wrong:
-        expected = f"0 to {task.num_labels - 1} ({', '.join(task.classes)})"
+        expected = f"values {sorted(known)} for {', '.join(task.classes)}"
         raise InputError(case.label_path, f"label values {wrong}", expected, "correct the label, the classes, source.label_map or source.ignore")
-    return mapped
+    table = np.zeros(int(values[-1]) - int(values[0]) + 1, np.int16)
+    for value in values:
+        table[value - values[0]] = known[int(value)]
+    return table[label - values[0]]

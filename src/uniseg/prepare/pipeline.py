@@ -53,7 +53,8 @@ def audit(tasks: TaskSet, sources: Mapping[str, Source], num_workers: int, cache
     fatal = [finding for finding in findings if finding.fatal]
     if fatal:
         first = f"first: {fatal[0].where}: found {fatal[0].found}; expected {fatal[0].expected}; {fatal[0].fix}"
-        raise InputError("audit", f"{len(fatal)} errors, {first}", "none", "see the table above")
+        number = "1 error" if len(fatal) == 1 else f"{len(fatal)} errors"
+        raise InputError("audit", f"{number}, {first}", "none", "see the table above")
     return datasets
 
 

@@ -22,7 +22,7 @@ class Source:
     Attributes:
         layout: module of ``uniseg.scans.datasets`` that finds the files.
         root: folder of the dataset.
-        label_map: label value in the file -> class index; empty: values are class indices already.
+        label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task already.
         ignore: label value in the file of voxels that do not count.
         absent: case ids without a label in which the target is known to be absent.
         patient_pattern: regular expression on the case id whose group 1 is the patient; None: a case is a patient.

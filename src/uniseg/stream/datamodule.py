@@ -1,6 +1,5 @@
 """The data of a run: request streams in, batches on the device out."""
 
-import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from uniseg.stream.augment.draws import AugmentRecipe
 from uniseg.stream.batch import Batch, RawBatch
 from uniseg.stream.patches import PatchReader, make_batch
 from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.stream.signals import leave_signals
 from uniseg.task import Task, TaskSet
 
 VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixed stream
@@ -119,7 +119,7 @@ class MultiDatasetModule(LightningDataModule):
             batch_sampler=sampler,
             collate_fn=_as_it_is,
             num_workers=self.num_workers,
-            worker_init_fn=_leave_signals,
+            worker_init_fn=leave_signals,
             pin_memory=self.pin_memory,
         )
 
@@ -143,9 +143,3 @@ def _optional(task: Task) -> tuple[bool, ...]:
 
 def _as_it_is(batch: RawBatch) -> RawBatch:
     return batch
-
-
-def _leave_signals(worker: int) -> None:
-    """A scheduler, or Ctrl-C, signals every process of a run; the main one ends the readers when it has saved."""
-    for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
