@@ -31,10 +31,10 @@ LOCAL_CONF = Path("conf")
 
 
 class LocalConf(SearchPathPlugin):
-    """Files under ``./conf`` of the folder where a command is started come before the packaged ones, if it has tasks."""
+    """Files under ``./conf`` of the folder where a command is started come before the packaged ones, if it has tasks or experiments."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        if (LOCAL_CONF / "task").is_dir() and not LOCAL_CONF.samefile(CONF_DIR):
+        if any((LOCAL_CONF / group).is_dir() for group in ("task", "experiment")) and not LOCAL_CONF.samefile(CONF_DIR):
             search_path.prepend("local", f"file://{LOCAL_CONF.absolute()}", anchor="main")
 
 

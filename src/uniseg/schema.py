@@ -116,6 +116,14 @@ class PrepareConfig(RunConfig):
     """The key ``import`` is added in ``register``: a word of Python's own cannot be a field."""
 
     num_workers: int = MISSING
+    plan: bool = MISSING
+    plan_output: str = MISSING
+    gpu_memory_gb: float = MISSING
+    measure_memory: bool = MISSING
+    plan_spacing: str = MISSING
+    plan_share_within: float = MISSING
+    plan_width: list[int] = MISSING
+    plan_precision: str = MISSING
     audit: AuditConfig = MISSING
     prune: bool = MISSING
     preprocessed: str | None = None

@@ -14,6 +14,7 @@ from rich.table import Table
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.prepare.dataset_json import Description, describe, task_name
+from uniseg.prepare.geometry import target_spacing
 from uniseg.prepare.splits import SplitTable, split_cases
 from uniseg.scans.case import Case
 from uniseg.scans.io import read_geometry
@@ -21,8 +22,6 @@ from uniseg.scans.source import Source, find_cases
 from uniseg.task import Normalization, Task
 
 V1_FOLDER = "nnUNet_raw_data"
-ANISOTROPY = 3  # nnU-Net: an axis counts as coarse where it is that many times coarser, with that many times fewer voxels
-ANISOTROPIC_PERCENTILE = 10
 
 
 class Block(dict):
@@ -118,20 +117,6 @@ def find_folders(folder: Path) -> list[Path]:
     if not found:
         raise InputError(folder, "no dataset.json", "a dataset of nnU-Net or the Decathlon, or a folder of them", "correct import=")
     return found
-
-
-def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
-    """nnU-Net's spacing (z, y, x) in mm for cases of ``spacings [n,3]`` with ``shapes [n,3]``, from headers alone.
-
-    The median; of an axis that is coarse in spacing as in voxels, the 10th percentile, but not finer than the other axes
-    (``ExperimentPlanner.determine_fullres_target_spacing``, which takes the shapes after cropping).
-    """
-    spacing, shape = np.median(spacings, 0), np.median(shapes, 0)
-    coarse = int(spacing.argmax())
-    finer, longer = np.delete(spacing, coarse).max(), np.delete(shape, coarse).min()
-    if spacing[coarse] > ANISOTROPY * finer and shape[coarse] * ANISOTROPY < longer:
-        spacing[coarse] = max(np.percentile(spacings[:, coarse], ANISOTROPIC_PERCENTILE), finer)
-    return tuple(round(float(s), 6) for s in spacing)
 
 
 def to_yaml(imported: Imported) -> str:
