@@ -8,9 +8,9 @@ import numpy as np
 from uniseg.task import Normalization, Task
 
 
-def make_task(name: str = "liver", modalities=("CT",), classes=("background", "liver", "tumour"), spacing_mm=(2, 1, 1)) -> Task:
+def make_task(name: str = "liver", modalities=("CT",), classes=("background", "liver", "tumour"), spacing_mm=(2, 1, 1), **more) -> Task:
     how = {"CT": Normalization("window", lower=-325, upper=325)}
-    return Task(name, modalities, classes, spacing_mm, tuple(how.get(m, Normalization("zscore", masked=False)) for m in modalities))
+    return Task(name, modalities, classes, spacing_mm, tuple(how.get(m, Normalization("zscore", masked=False)) for m in modalities), **more)
 
 
 def save_nifti(path: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray | None = None) -> Path:

@@ -5,10 +5,15 @@ import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
+from traceback import walk_tb
+from typing import NoReturn
 
 import hydra
 import torch
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -22,6 +27,15 @@ from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import file_hash, load_model
 
 BAD_INPUT = 2
+LOCAL_CONF = Path("conf")
+
+
+class LocalConf(SearchPathPlugin):
+    """Files under ``./conf`` of the folder where a command is started come before the packaged ones, if it has tasks or experiments."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        if any((LOCAL_CONF / group).is_dir() for group in ("task", "experiment")) and not LOCAL_CONF.samefile(CONF_DIR):
+            search_path.prepend("local", f"file://{LOCAL_CONF.absolute()}", anchor="main")
 
 
 def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
@@ -29,18 +43,38 @@ def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callabl
 
     def decorate(work: Callable[[DictConfig], object]) -> Callable[[], None]:
         @wraps(work)
+        def told(config: DictConfig) -> object:
+            try:
+                return work(config)
+            except (InputError, HydraException, OmegaConfBaseException) as error:
+                _refuse(error)  # here, since Hydra adds a line of its own to what passes through it
+
+        @wraps(work)
         def command() -> None:
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
             schema.register()
+            Plugins.instance().register(LocalConf)
             try:
-                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(work)()
-            except (InputError, HydraException, OmegaConfBaseException) as error:
-                sys.stderr.write(f"error: {one_line(error)}\n")
-                sys.exit(BAD_INPUT)
+                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(told)()
+            except (HydraException, OmegaConfBaseException, ValueError) as error:
+                if type(error) is ValueError and not _raised_by_hydra(error):
+                    raise
+                _refuse(error)
 
         return command
 
     return decorate
+
+
+def _refuse(error: BaseException) -> NoReturn:
+    sys.stderr.write(f"error: {one_line(error)}\n")
+    sys.exit(BAD_INPUT)
+
+
+def _raised_by_hydra(error: BaseException) -> bool:
+    """Whether composing the configuration failed, which Hydra does not always tell in an error of its own."""
+    *_, (frame, _) = walk_tb(error.__traceback__)
+    return frame.f_globals["__name__"].startswith("hydra.")
 
 
 def one_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import yaml
 
+from uniseg.errors import InputError
 from uniseg.task import Normalization, Task
 
 _INSTALLED = Path(__file__).parent / "conf"
@@ -18,5 +19,18 @@ def read_task(name: str) -> Task:
 def make_task(name: str, values: dict) -> Task:
     """A task from the plain containers of its YAML block; keys that describe the source are not read."""
     fields = {key: values[key] for key in ("modalities", "classes", "spacing_mm")}
+    missing = [modality for modality in values["modalities"] if modality not in values["normalization"]]
+    if missing:
+        raise InputError(f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file")
     normalization = [Normalization(**values["normalization"][modality]) for modality in values["modalities"]]
-    return Task(name, normalization=tuple(normalization), **fields)
+    regions = values.get("regions") or {}
+    if set(regions) - set(fields["classes"][1:]) or (regions and len(regions) != len(fields["classes"]) - 1):
+        raise InputError(f"task '{name}'", f"regions {list(regions)}", f"one for each of {fields['classes'][1:]}", "correct the task file")
+    return Task(
+        name,
+        normalization=tuple(normalization),
+        regions=tuple(regions[c] for c in fields["classes"][1:]) if regions else (),
+        optional=values.get("optional") or (),
+        reference=values.get("reference"),
+        **fields,
+    )

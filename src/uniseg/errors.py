@@ -8,4 +8,9 @@ class InputError(ValueError):
     """
 
     def __init__(self, where, found: str, expected: str, fix: str) -> None:
-        super().__init__(f"{where}: found {found}; expected {expected}; {fix}")
+        text = f"{where}: found {found}; expected {expected}; {fix}"
+        super().__init__("".join(character if character.isprintable() else "?" for character in text))
+        self.where, self.found, self.expected, self.fix = str(where), found, expected, fix
+
+    def __reduce__(self) -> tuple:
+        return InputError, (self.where, self.found, self.expected, self.fix)

@@ -12,7 +12,7 @@ from rich.table import Table
 from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.inference.evaluation import Score, blind_map, score_case, summarise, write_scores, write_summary
-from uniseg.prepare.pipeline import Dataset, find_datasets
+from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.scans.case import Case
 from uniseg.scans.inputs import find_inputs
 
@@ -38,11 +38,11 @@ def evaluate_run(config: DictConfig) -> dict:
     scores: list[Score] = []
     rows: list[dict] = []
     jobs = [(dataset, case) for dataset in datasets for case in dataset.side("test", fold)]
-    blind = {d.task.name: blind_map(d.task, d.source.label_map, [*d.side("train", fold), *d.side("dev", fold)]) for d in datasets}
+    blind = {d.task.name: blind_map(d.task, d.source, [*d.side("train", fold), *d.side("dev", fold)]) for d in datasets}
     for dataset, case in track(jobs, "evaluate", console=Console(stderr=True)):
         name = dataset.task.name
-        (prediction,) = predictor.predict_case(case.case_id, case.image_paths, [name], output / "predictions")
-        scores += score_case(dataset.task, dataset.source.label_map, case, prediction, blind[name])
+        (prediction,) = predictor.predict_case(case.case_id, {name: case.image_paths}, output / "predictions")
+        scores += score_case(dataset.task, dataset.source, case, prediction, blind[name])
         rows.append(_case_row(dataset, case, prediction.relative_to(output)))
     summary = summarise(scores) | {"split": "test", "checkpoint": predictor.fingerprint}
     for dataset in datasets:
@@ -61,14 +61,16 @@ def evaluate_run(config: DictConfig) -> dict:
 
 
 def _case_row(dataset: Dataset, case: Case, prediction: Path) -> dict:
+    source = dataset.source
     return {
         "task": dataset.task.name,
         "case_id": case.case_id,
-        "images": [str(path) for path in case.image_paths],
-        "label": str(case.label_path),
-        "label_map": {str(k): v for k, v in dataset.source.label_map.items()},
+        "patient_id": case.patient_id,
+        "images": [path and str(path) for path in case.image_paths],
+        "label": case.label_path and str(case.label_path),
         "prediction": str(prediction),
-        "classes": list(dataset.task.classes),
+        "definition": dataset.task.to_dict(),
+        "source": {"layout": source.layout, "root": str(source.root), "label_map": source.label_map, "ignore": source.ignore},
     }
 
 
@@ -91,7 +93,7 @@ def evaluate_folders(config: DictConfig) -> dict:
     scores: list[Score] = []
     for case_id, reference in track(references.items(), "evaluate", console=Console(stderr=True)):
         case = Case(case_id, source.patient_id(case_id), (), reference)
-        scores += score_case(task, source.label_map, case, predictions[case_id], None)
+        scores += score_case(task, source, case, predictions[case_id], None)
     output = Path(config.output)
     summary = summarise(scores)
     write_scores(scores, output / "scores.csv")

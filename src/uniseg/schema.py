@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf
+from omegaconf import MISSING, OmegaConf, open_dict
 
 from uniseg.config import CONF_DIR
 
@@ -24,6 +24,8 @@ class SourceConfig:
     layout: str = MISSING
     root: str = MISSING
     label_map: dict[int, int] = field(default_factory=dict)
+    ignore: int | None = None
+    absent: list[str] = field(default_factory=list)
     patient_pattern: str | None = None
     cases_per_patient: int = 1
     patient_namespace: str | None = None
@@ -38,6 +40,9 @@ class TaskConfig:
     classes: list[str] = MISSING
     spacing_mm: list[float] = MISSING
     normalization: dict[str, NormalizationConfig] = MISSING
+    regions: dict[str, list[int]] = field(default_factory=dict)
+    optional: list[str] = field(default_factory=list)
+    reference: str | None = None
     source: SourceConfig = field(default_factory=SourceConfig)
 
 
@@ -49,7 +54,7 @@ class DataConfig:
     steps_per_epoch: int = MISSING
     val_steps: int = MISSING
     tasks_per_batch: int | None = MISSING
-    task_weights: dict[str, float] = MISSING
+    task_weights: Any = MISSING
     foreground_fraction: float = MISSING
     num_workers: int = MISSING
     pin_memory: bool = MISSING
@@ -102,8 +107,27 @@ class RunConfig:
 
 
 @dataclass
+class AuditConfig:
+    only: bool = MISSING
+
+
+@dataclass
 class PrepareConfig(RunConfig):
+    """The key ``import`` is added in ``register``: a word of Python's own cannot be a field."""
+
     num_workers: int = MISSING
+    plan: bool = MISSING
+    plan_output: str = MISSING
+    gpu_memory_gb: float = MISSING
+    measure_memory: bool = MISSING
+    plan_spacing: str = MISSING
+    plan_share_within: float = MISSING
+    plan_width: list[int] = MISSING
+    plan_precision: str = MISSING
+    audit: AuditConfig = MISSING
+    prune: bool = MISSING
+    preprocessed: str | None = None
+    overwrite: bool = False
 
 
 @dataclass
@@ -138,9 +162,12 @@ class ReportConfig:
 def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name the configuration's own folder."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
+    prepare = OmegaConf.structured(PrepareConfig)
+    with open_dict(prepare):
+        prepare["import"] = None
     store = ConfigStore.instance()
     for name, node in {
-        "prepare": PrepareConfig,
+        "prepare": prepare,
         "train": TrainConfig,
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,

@@ -45,16 +45,22 @@ class Normalization:
 class Task:
     """One prompt: which modalities come in, which classes go out, at which spacing.
 
+    Classes exclude each other (softmax; label value k is ``classes[k]``) unless ``regions`` says of which label values
+    each foreground class is the union; such classes may overlap (sigmoid). Row 0 of a region task's logits is not read.
+
     Attributes:
         name: unique within a TaskSet.
         modalities: names in channel order; their number is the image's M.
-        classes: names, ``classes[0]`` is the background; label value k is ``classes[k]``.
+        classes: names, ``classes[0]`` is the background.
         spacing_mm: voxel size (z, y, x) in mm that the network sees.
         normalization: one per modality, in the same order.
+        regions: empty, or the label values of each foreground class, in the order of ``classes[1:]``.
+        optional: modalities that a case may lack; their channels are then 0.
+        reference: the modality on whose grid the others are resampled; None: all lie on one grid.
 
     Raises:
-        InputError: fewer than two classes, repeated names, a spacing that is not three positive numbers, or a
-            number of normalizations that differs from the number of modalities.
+        InputError: fewer than two classes, repeated names, a spacing that is not three positive numbers, a number of
+            normalizations or regions that does not fit, an unknown modality, or no modality that is not optional.
     """
 
     name: str
@@ -62,10 +68,14 @@ class Task:
     classes: tuple[str, ...]
     spacing_mm: tuple[float, float, float]
     normalization: tuple[Normalization, ...]
+    regions: tuple[tuple[int, ...], ...] = ()
+    optional: tuple[str, ...] = ()
+    reference: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("modalities", "classes", "spacing_mm", "normalization"):
+        for field in ("modalities", "classes", "spacing_mm", "normalization", "optional"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
+        object.__setattr__(self, "regions", tuple(tuple(values) for values in self.regions))
         where = f"task '{self.name}'"
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise InputError(where, f"modalities {list(self.modalities)}", "one or more different names", "correct the task file")
@@ -75,6 +85,13 @@ class Task:
             raise InputError(where, f"spacing_mm {list(self.spacing_mm)}", "three positive numbers (z, y, x)", "correct the task file")
         if len(self.normalization) != len(self.modalities):
             raise InputError(where, f"{len(self.normalization)} normalizations", f"one for each of {list(self.modalities)}", "correct the task file")
+        if self.regions and (len(self.regions) != len(self.classes) - 1 or not all(v and min(v) > 0 for v in self.regions)):
+            raise InputError(where, f"regions {list(self.regions)}", f"label values above 0 for each of {list(self.classes[1:])}", "correct the task file")
+        for name in (*self.optional, *([self.reference] if self.reference else [])):
+            if name not in self.modalities:
+                raise InputError(where, f"optional or reference modality '{name}'", f"one of {list(self.modalities)}", "correct the task file")
+        if set(self.optional) >= set(self.modalities) or self.reference in self.optional:
+            raise InputError(where, f"optional modalities {list(self.optional)}", "one modality, the reference, that every case has", "correct the task file")
 
     @property
     def num_modalities(self) -> int:
@@ -84,6 +101,25 @@ class Task:
     def num_classes(self) -> int:
         return len(self.classes)
 
+    @property
+    def class_values(self) -> tuple[tuple[int, ...], ...]:
+        """The label values of each foreground class, in the order of ``classes[1:]``."""
+        return self.regions or tuple((k,) for k in range(1, self.num_classes))
+
+    @property
+    def membership(self) -> tuple[tuple[bool, ...], ...]:
+        """``[V][K-1]``: whether label value v belongs to foreground class k; without regions V is the number of classes."""
+        return tuple(tuple(value in own for own in self.class_values) for value in range(1 + max(map(max, self.class_values))))
+
+    @property
+    def num_labels(self) -> int:
+        """Label values, 0 included."""
+        return len(self.membership)
+
+    @property
+    def reference_position(self) -> int | None:
+        return None if self.reference is None else self.modalities.index(self.reference)
+
     def resolve(self, normalization: Iterable[Normalization]) -> "Task":
         """The same task with the values that preparation measured."""
         return replace(self, normalization=tuple(normalization))
@@ -91,7 +127,7 @@ class Task:
     def to_dict(self) -> dict:
         """Plain containers, for JSON, YAML and checkpoints."""
         values = asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} | {"regions": [list(v) for v in self.regions]}
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Task":

@@ -2,6 +2,8 @@
 
 import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +14,10 @@ from uniseg.errors import InputError
 from uniseg.inference.evaluation import Score, blind_map, score_case, stretch, summarise, write_scores, write_summary
 from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.scans.case import Case
+from uniseg.scans.source import Source
 
 TASK = make_task(modalities=("T2",))
+SOURCE = Source("nnunet", Path("set"))
 
 
 def case(tmp_path, label, name="a"):
@@ -22,11 +26,17 @@ def case(tmp_path, label, name="a"):
 
 
 def test_counts_by_hand():
-    counts = count_classes(torch.tensor([0, 1, 1, 2, 2, 0]), torch.tensor([0, 1, 2, 2, 0, -1]), 3)
+    counts = count_classes(torch.tensor([0, 1, 1, 2, 2, 0]), torch.tensor([0, 1, 2, 2, 0, -1]), TASK.membership)
     assert counts.values.tolist() == [[1, 1], [1, 1], [0, 1]]
     assert counts.dice().tolist() == [2 / 3, 0.5]
     assert (counts + counts).dice().tolist() == counts.dice().tolist()
     assert ClassCounts.zero(3).dice().isnan().all()
+
+
+def test_regions_count_every_value_they_hold():
+    nested = make_task("tumour", classes=("background", "whole", "core"), regions=((1, 2), (2,)))
+    counts = count_classes(torch.tensor([0, 1, 2, 2, 1, 0]), torch.tensor([1, 2, 2, 1, 0, 0]), nested.membership)
+    assert counts.values.tolist() == [[3, 1], [1, 1], [1, 1]]
 
 
 def test_a_case_by_hand(tmp_path):
@@ -34,7 +44,7 @@ def test_a_case_by_hand(tmp_path):
     reference[:2] = 1
     predicted = np.zeros_like(reference)
     predicted[1:3] = 1
-    scores = score_case(TASK, {}, case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), blind=np.ones((2, 2, 2), np.int16))
+    scores = score_case(TASK, SOURCE, case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), blind=np.ones((2, 2, 2), np.int16))
     liver, tumour = scores
     assert (liver.dice, liver.dice_nnunet, liver.blind_dice) == (0.5, 0.5, pytest.approx(2 / 3))
     assert (liver.reference_ml, liver.prediction_ml) == pytest.approx((0.032, 0.032))
@@ -45,23 +55,39 @@ def test_a_case_by_hand(tmp_path):
 def test_a_false_alarm_in_an_empty_case_scores_nothing(tmp_path):
     predicted = np.zeros((2, 2, 2), np.uint8)
     predicted[0, 0, 0] = 2
-    tumour = score_case(TASK, {}, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted), None)[1]
+    tumour = score_case(TASK, SOURCE, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted), None)[1]
     assert tumour.dice == tumour.dice_nnunet == 0
 
 
 def test_the_reference_goes_through_the_label_map(tmp_path):
     reference = np.full((2, 2, 2), 7, np.uint8)
     predicted = save_nifti(tmp_path / "p.nii.gz", np.ones((2, 2, 2), np.uint8))
-    assert score_case(TASK, {7: 1}, case(tmp_path, reference), predicted, None)[0].dice == 1
+    assert score_case(TASK, replace(SOURCE, label_map={7: 1}), case(tmp_path, reference), predicted, None)[0].dice == 1
     with pytest.raises(InputError, match=r"label values \[7\]"):
-        score_case(TASK, {}, case(tmp_path, reference), predicted, None)
+        score_case(TASK, SOURCE, case(tmp_path, reference), predicted, None)
+
+
+def test_ignored_voxels_count_nowhere(tmp_path):
+    reference, predicted = np.full((2, 2, 2), 1, np.uint8), np.ones((2, 2, 2), np.uint8)
+    reference[0] = 255
+    predicted[0] = 2
+    scores = score_case(TASK, replace(SOURCE, ignore=255), case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), None)
+    assert [s.dice for s in scores] == [1, 1]
+    assert (scores[0].reference_ml, scores[1].prediction_ml) == pytest.approx((0.004, 0))
+
+
+def test_a_scan_without_the_target_scores_against_nothing(tmp_path):
+    image = save_nifti(tmp_path / "a.nii.gz", np.ones((2, 2, 2), np.uint8))
+    predicted = save_nifti(tmp_path / "p.nii.gz", np.ones((2, 2, 2), np.uint8))
+    liver, tumour = score_case(TASK, SOURCE, Case("a", "set/a", (image,), None, absent=True), predicted, None)
+    assert (liver.dice, liver.reference_ml, liver.prediction_ml, tumour.dice) == (0, 0, pytest.approx(0.008), 1)
 
 
 def test_the_blind_map_is_the_majority(tmp_path):
     labels = [np.zeros((4, 4, 4)), np.zeros((6, 4, 8)), np.zeros((4, 4, 4))]
     for label in labels[:2]:
         label[: len(label) // 2] = 2
-    blind = blind_map(TASK, {}, [case(tmp_path, label, str(i)) for i, label in enumerate(labels)])
+    blind = blind_map(TASK, SOURCE, [case(tmp_path, label, str(i)) for i, label in enumerate(labels)])
     assert (blind[:24] == 2).all()
     assert (blind[24:] == 0).all()
     assert stretch(blind, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]

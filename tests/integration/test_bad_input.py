@@ -52,7 +52,7 @@ def test_a_label_value_outside_the_classes(suite):
     values = np.asarray(image.dataobj).copy()
     values[0, 0, 0] = 9
     nib.save(nib.Nifti1Image(values, image.affine), label)
-    refused(run("prepare", *PREPARE, cwd=root), label.name, "label values [9]", "0 to 1 (background, spleen)")
+    refused(run("prepare", *PREPARE, cwd=root), label.name, "label values [9]", "values [0, 1] for background, spleen")
 
 
 def test_an_image_with_a_label_of_another_shape(suite):
@@ -68,7 +68,7 @@ def test_all_findings_come_in_one_table(suite):
     for path in sorted((dataset / "imagesTr").iterdir())[:2]:
         path.write_bytes(b"")
     done = run("prepare", *PREPARE, cwd=root)
-    refused(done, "2 bad cases")
+    refused(done, "2 errors")
     assert "spleen_000" in done.stderr
     assert "spleen_001" in done.stderr
 
@@ -102,6 +102,7 @@ def test_one_patient_in_two_splits(suite):
         ("train", "task=[phantom_livr]", "phantom_livr"),
         ("train", "augment.p_rotatoin=1", "p_rotatoin"),
         ("train", "ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
+        ("train", "phantom=null", "Config group override"),
     ],
 )
 def test_a_misspelt_word(prepared, command, override, told):

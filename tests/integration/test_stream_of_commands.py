@@ -65,11 +65,11 @@ def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):
 def test_predicting_again_keeps_what_is_there(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
     predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), fingerprint="a")
-    (path,) = predictor.predict_case("x", [scan], ["phantom_spleen"], tmp_path)
+    (path,) = predictor.predict_case("x", {"phantom_spleen": [scan]}, tmp_path)
     first = path.stat().st_mtime_ns
-    predictor.predict_case("x", [scan], ["phantom_spleen"], tmp_path)
+    predictor.predict_case("x", {"phantom_spleen": [scan]}, tmp_path)
     assert path.stat().st_mtime_ns == first
-    Predictor(predictor.model, fingerprint="b").predict_case("x", [scan], ["phantom_spleen"], tmp_path)
+    Predictor(predictor.model, fingerprint="b").predict_case("x", {"phantom_spleen": [scan]}, tmp_path)
     assert path.stat().st_mtime_ns > first
 
 

@@ -5,10 +5,14 @@ import math
 import pytest
 import torch
 
+from samples import make_task
 from uniseg.losses.deep_supervision import DeepSupervision, scale_weights, shrink
 from uniseg.losses.dice_ce import DiceCELoss
 
 INF = float("inf")
+TWO = ("background", "liver")
+THREE = [make_task()]
+NESTED = make_task("tumour", classes=("background", "whole", "core"), regions=((1, 2), (2,)))
 
 
 def two_voxels(*logits_per_class):
@@ -23,7 +27,7 @@ def label(*values):
 def test_value_by_hand():
     p = 0.8
     logits = two_voxels([math.log(p), math.log(1 - p)], [math.log(1 - p), math.log(p)])
-    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, label(0, 1))
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, label(0, 1), [make_task(classes=TWO)])
     dice = 2 * p / (1 + 1)  # foreground: overlap 0.8, sum of probabilities 0.2 + 0.8, one voxel of truth
     assert loss.item() == pytest.approx(1 - dice - math.log(p), abs=1e-4)
 
@@ -33,13 +37,13 @@ def test_surplus_rows_change_nothing():
     wide = torch.cat([narrow, torch.full((2, 117, 2, 4, 4), -INF)], 1)
     target = torch.randint(0, 3, (2, 2, 4, 4))
     loss = DiceCELoss(dice_weight=1, ce_weight=1)
-    torch.testing.assert_close(loss(narrow, target), loss(wide, target))
+    torch.testing.assert_close(loss(narrow, target, THREE * 2), loss(wide, target, THREE * 2))
 
 
 def test_surplus_rows_get_no_gradient_and_no_nan():
     logits = torch.randn(1, 4, 2, 4, 4, requires_grad=True)
     masked = logits.masked_fill(torch.tensor([False, False, True, True])[None, :, None, None, None], -INF)
-    DiceCELoss(dice_weight=1, ce_weight=1)(masked, torch.randint(0, 2, (1, 2, 4, 4))).mean().backward()
+    DiceCELoss(dice_weight=1, ce_weight=1)(masked, torch.randint(0, 2, (1, 2, 4, 4)), [make_task(classes=TWO)]).mean().backward()
     assert logits.grad[:, 2:].abs().max() == 0
     assert logits.grad[:, :2].abs().min() > 0
 
@@ -47,15 +51,44 @@ def test_surplus_rows_get_no_gradient_and_no_nan():
 def test_ignored_voxels_count_nowhere():
     logits = torch.randn(1, 2, 1, 1, 6)
     target = torch.tensor([0, 1, 1, 0, -1, -1]).view(1, 1, 1, 6)
-    loss = DiceCELoss(dice_weight=1, ce_weight=1)
-    torch.testing.assert_close(loss(logits, target), loss(logits[..., :4], target[..., :4]))
+    loss, own = DiceCELoss(dice_weight=1, ce_weight=1), [make_task(classes=TWO)]
+    torch.testing.assert_close(loss(logits, target, own), loss(logits[..., :4], target[..., :4], own))
 
 
 def test_samples_are_independent():
     logits, target = torch.randn(3, 3, 2, 4, 4), torch.randint(0, 3, (3, 2, 4, 4))
     loss = DiceCELoss(dice_weight=1, ce_weight=1)
-    one_by_one = torch.cat([loss(logits[i : i + 1], target[i : i + 1]) for i in range(3)])
-    torch.testing.assert_close(loss(logits, target), one_by_one)
+    one_by_one = torch.cat([loss(logits[i : i + 1], target[i : i + 1], THREE) for i in range(3)])
+    torch.testing.assert_close(loss(logits, target, THREE * 3), one_by_one)
+
+
+def test_regions_by_hand():
+    p, q = 0.7, 0.4
+    logits = two_voxels([9, 9], [math.log(p / (1 - p))] * 2, [math.log(q / (1 - q))] * 2)
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, label(2, 1), [NESTED])
+    whole, core = 2 * 2 * p / (2 * p + 2), 2 * q / (2 * q + 1)  # both voxels lie in the whole, the first in the core
+    ce = (-math.log(p) - (math.log(q) + math.log(1 - q)) / 2) / 2
+    assert loss.item() == pytest.approx(1 - (whole + core) / 2 + ce, abs=1e-4)
+
+
+def test_regions_leave_out_ignored_voxels_and_surplus_rows():
+    logits = torch.randn(1, 3, 1, 1, 6)
+    wide = torch.cat([logits, torch.full((1, 4, 1, 1, 6), -INF)], 1).requires_grad_()
+    target = torch.tensor([0, 1, 2, 2, -1, -1]).view(1, 1, 1, 6)
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)
+    value = loss(wide, target, [NESTED])
+    torch.testing.assert_close(value, loss(logits[..., :4], target[..., :4], [NESTED]))
+    value.sum().backward()
+    assert torch.isfinite(wide.grad).all()
+    assert wide.grad[:, 3:].abs().max() == wide.grad[:, :1].abs().max() == 0
+
+
+def test_exclusive_classes_mix_with_regions_in_one_batch():
+    logits, target = torch.randn(3, 3, 2, 4, 4), torch.randint(0, 3, (3, 2, 4, 4))
+    loss, tasks = DiceCELoss(dice_weight=1, ce_weight=1), [NESTED, *THREE, NESTED]
+    one_by_one = torch.cat([loss(logits[i : i + 1], target[i : i + 1], tasks[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(loss(logits, target, tasks), one_by_one)
+    assert one_by_one[1] != loss(logits[1:2], target[1:2], [NESTED])[0]
 
 
 def test_published_weights_of_the_scales():
@@ -65,12 +98,12 @@ def test_published_weights_of_the_scales():
 
 def test_deep_supervision_weighs_the_scales():
     class FirstLabel(torch.nn.Module):
-        def forward(self, logits, target):
+        def forward(self, logits, target, tasks):
             return target.float().mean((1, 2, 3)) + logits.shape[2]
 
     target = torch.zeros(1, 4, 4, 4, dtype=torch.int16)
     scales = [torch.zeros(1, 2, n, n, n) for n in (4, 2, 1)]
-    assert DeepSupervision(FirstLabel())(scales, target).item() == pytest.approx(4 * 2 / 3 + 2 / 3)
+    assert DeepSupervision(FirstLabel())(scales, target, THREE).item() == pytest.approx(4 * 2 / 3 + 2 / 3)
 
 
 def test_labels_shrink_by_nearest_neighbour():

@@ -1,5 +1,6 @@
 """What is written comes back; what a request wants is what it gets."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 
 from samples import make_task
 from uniseg.errors import InputError
-from uniseg.prepare.cache import TaskCache, is_current, write_case, write_task
-from uniseg.prepare.fingerprint import measure, resolve
+from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, read_fingerprint, superseded, write_case, write_fingerprint, write_task
+from uniseg.prepare.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.prepare.preprocess import crop, nonzero_box, preprocess
 from uniseg.prepare.splits import SplitTable
 from uniseg.scans.volume import Volume
@@ -27,9 +28,10 @@ def cache(tmp_path):
     label = np.zeros(SHAPE, np.int16)
     label[5:9, 30:36, 2:8] = 1
     label[15, 3, 33] = 2
-    write_case(tmp_path / "liver", "a", "set/a", image, label, key="k1")
-    write_task(tmp_path / "liver", make_task(), ["a"], SplitTable((), (("a",),), (), {"a": "set/a"}))
-    return TaskCache(tmp_path / "liver"), image, label
+    folder, entry = tmp_path / "liver", CaseEntry("a", "set/a", SHAPE, "k1")
+    write_case(folder, entry, image, label, make_task())
+    write_task(folder, make_task(), [entry], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    return TaskCache(folder), image, label
 
 
 def request(**changes):
@@ -46,16 +48,68 @@ def test_boxes_come_back(cache):
 
 
 def test_foreground_is_remembered_per_class(cache):
-    foreground = cache[0].entries["a"].foreground
+    foreground = cache[0].foreground("a")
     assert sorted(foreground) == [1, 2]
     assert foreground[2].tolist() == [[15, 3, 33]]
     assert (cache[2][tuple(foreground[1].T)] == 1).all()
 
 
-def test_a_case_is_current_only_with_its_own_key(cache):
-    assert is_current(cache[0].folder, "a", "k1")
-    assert not is_current(cache[0].folder, "a", "k2")
-    assert not is_current(cache[0].folder, "b", "k1")
+def test_foreground_of_regions_is_their_union(tmp_path):
+    label = np.zeros((4, 4, 4), np.int16)
+    label[1, 1, :2] = 1, 2
+    task = make_task("tumour", classes=("background", "whole", "core"), regions=((1, 2), (2,)))
+    entry = CaseEntry("a", "set/a", label.shape, "k1")
+    write_case(tmp_path, entry, np.zeros((1, 4, 4, 4), np.float32), label, task)
+    write_task(tmp_path, task, [entry], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    foreground = TaskCache(tmp_path).foreground("a")
+    assert {k: voxels.tolist() for k, voxels in foreground.items()} == {1: [[1, 1, 0], [1, 1, 1]], 2: [[1, 1, 1]]}
+
+
+def test_a_case_is_found_only_with_its_own_key(cache):
+    folder = cache[0].folder
+    assert read_entry(folder, "a", "k1") == cache[0].entries["a"]
+    assert read_entry(folder, "a", "k2") is None
+    assert read_entry(folder, "b", "k1") is None
+
+
+def test_a_second_writer_with_other_settings_leaves_the_first_alone(cache):
+    task_cache, image, label = cache
+    folder, other = task_cache.folder, CaseEntry("a", "set/a", SHAPE, "k2")
+    write_case(folder, other, image + 1, label, make_task())
+    write_case(folder, other, image + 2, label, make_task())  # the one that comes late is dropped
+    np.testing.assert_allclose(task_cache.read_box("a", (0, 0, 0), SHAPE)[0], image, atol=2e-3)
+    write_task(folder, make_task(), [other], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    np.testing.assert_allclose(task_cache.read_box("a", (0, 0, 0), SHAPE)[0], image, atol=2e-3)
+    np.testing.assert_allclose(TaskCache(folder).read_box("a", (0, 0, 0), SHAPE)[0], image + 1, atol=4e-3)
+    assert superseded(folder) == [folder / "a" / "k1"]
+    assert not list(folder.rglob(".part*"))
+
+
+def test_a_cache_that_lost_a_case_is_not_closed(tmp_path):
+    with pytest.raises(InputError, match="a case that is gone"):
+        write_task(tmp_path, make_task(), [CaseEntry("a", "set/a", SHAPE, "k1")], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    assert not (tmp_path / "task.json").exists()
+
+
+def test_a_cache_works_anywhere_without_being_written(cache, tmp_path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(cache[0].folder, moved)
+    for path in [*moved.rglob("*"), moved]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    before = {path: path.stat().st_mtime_ns for path in moved.rglob("*")}
+    image, _ = TaskCache(moved).read_box("a", (0, 0, 0), SHAPE)
+    np.testing.assert_allclose(image, cache[1], atol=2e-3)
+    assert {path: path.stat().st_mtime_ns for path in moved.rglob("*")} == before
+
+
+def test_fingerprints_come_back_for_the_same_key_only(tmp_path):
+    fingerprint = CaseFingerprint(0.5, np.arange(6, dtype=np.float32).reshape(3, 2), "abc", (1.5, 0.0), True)
+    write_fingerprint(tmp_path, "a", "k1", fingerprint)
+    back = read_fingerprint(tmp_path, "a", "k1")
+    np.testing.assert_array_equal(back.samples, fingerprint.samples)
+    assert replace(back, samples=fingerprint.samples) == fingerprint
+    assert read_fingerprint(tmp_path, "a", "k2") is None
+    assert read_fingerprint(tmp_path, "b", "k1") is None
 
 
 def test_a_folder_that_was_not_prepared_is_told(tmp_path):
@@ -64,10 +118,10 @@ def test_a_folder_that_was_not_prepared_is_told(tmp_path):
 
 
 def test_a_forced_patch_holds_foreground(cache):
-    entry, label = cache[0].entries["a"], cache[2]
+    label, foreground = cache[2], cache[0].foreground("a")
     classes = set()
     for seed in range(20):
-        start = patch_start(entry, request(seed=seed, force_foreground=True), (8, 16, 16))
+        start = patch_start(SHAPE, foreground, seed, (8, 16, 16))
         inside = label[tuple(slice(s, s + p) for s, p in zip(start, (8, 16, 16), strict=True))]
         assert inside.any()
         classes |= set(np.unique(inside)) - {0}
@@ -75,7 +129,7 @@ def test_a_forced_patch_holds_foreground(cache):
 
 
 def test_free_patches_reach_every_corner(cache):
-    starts = np.array([patch_start(cache[0].entries["a"], request(seed=seed), (8, 16, 16)) for seed in range(400)])
+    starts = np.array([patch_start(SHAPE, {}, seed, (8, 16, 16)) for seed in range(400)])
     assert starts.min(0).tolist() == [0, 0, 0]
     assert starts.max(0).tolist() == [12, 24, 21]
 
@@ -102,9 +156,12 @@ def test_the_fingerprint_by_hand():
     image = np.zeros((1, 4, 4, 4), np.float32)
     image[0, :2] = np.arange(32).reshape(2, 4, 4) + 1
     label = (image[0] > 16).astype(np.int16)
-    fingerprint = measure(Volume(image, (1, 1, 1), np.eye(4)), label)
+    fingerprint = measure(Volume(image, (1, 1, 1), np.eye(4)), label, make_task())
     assert fingerprint.crop_ratio == 0.5
     assert sorted(fingerprint.samples.ravel()) == list(range(17, 33))
+    assert fingerprint.class_ml == pytest.approx((0.016, 0))
+    assert not fingerprint.placed
+    assert measure(Volume(image, (1, 1, 2), np.diag([1.0, 1, 2, 1])), label, make_task()).placed
     task = make_task(modalities=("T2",)).resolve([Normalization("zscore")])
     assert resolve(task, [fingerprint]).normalization[0].masked is True
     scheme = resolve(task.resolve([Normalization("fingerprint")]), [fingerprint]).normalization[0]

@@ -54,6 +54,37 @@ def test_given_sides_by_patient_with_an_empty_dev():
     assert split.test == ("p002_0", "p002_1")
 
 
+def test_given_folds_are_the_dev_sides_in_their_order():
+    given = {"train": ["p009_0"], "fold_0": ["p001_0", "p000_0"], "fold_1": ["p002_0"]}
+    table = split_cases("a", cases([0, 1, 2, 3, 9]), given)
+    assert table.fold("a", 0).dev == ("p000_0", "p001_0")
+    assert table.fold("a", 1).dev == ("p002_0",)
+    assert table.fold("a", 1).train == ("p000_0", "p001_0", "p009_0")
+    assert (table.test, "p003_0" in table.patients) == ((), False)
+
+
+def stated(sides):
+    return [Case(f"c{k}", f"set/c{k}", (), None, side=side) for k, side in enumerate(sides)]
+
+
+def test_a_dataset_may_state_its_sides():
+    table = split_cases("a", stated(["train", "dev", "test", None]), None)
+    split = table.fold("a", 0)
+    assert (split.train, split.dev, split.test) == (("c0", "c3"), ("c1",), ("c2",))
+
+
+def test_a_stated_test_leaves_the_others_to_folds():
+    table = split_cases("a", stated(["test", "test", *[None] * 20]), None)
+    assert table.test == ("c0", "c1")
+    assert sorted(case for fold in table.folds for case in fold) == sorted(f"c{k}" for k in range(2, 22))
+
+
+def test_a_stated_test_joins_given_folds_but_not_a_given_test():
+    known = stated(["test", None, None])
+    assert split_cases("a", known, {"train": [], "fold_0": ["c1"], "fold_1": ["c2"]}).test == ("c0",)
+    assert split_cases("a", known, {"train": ["c1"], "test": ["c2"]}).test == ("c2",)
+
+
 def test_one_patient_on_two_sides_is_refused_by_name():
     with pytest.raises(InputError, match="'set/p000'"):
         split_cases("a", cases(range(3), scans=2), {"train": ["p000_0", "p001"], "test": ["p000_1"]})

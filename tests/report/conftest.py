@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import yaml
 
+from samples import make_task
+
 # File order (i, j, k) grows to superior, posterior, right: an orientation that canonical reading must turn. Voxels 2 x 1 x 1.5 mm.
 AFFINE = np.array([[0, 0, 1.5, -5], [0, -1, 0, 7], [2, 0, 0, 3], [0, 0, 0, 1]], float)
 SHAPE = (12, 16, 16)  # Z, Y, X
@@ -47,11 +49,12 @@ def write_case(root: Path, task: str, case_id: str, classes: tuple[str, ...], nu
     return {
         "task": task,
         "case_id": case_id,
+        "patient_id": f"site/{case_id}",
         "images": [str(path) for path in images],
         "label": str(label),
-        "label_map": {"5": 1},
         "prediction": f"predictions/{task}_{case_id}.nii.gz",
-        "classes": list(classes),
+        "definition": make_task(task, ["CT"] if num_modalities == 1 else ["FLAIR", "T1"], classes).to_dict(),
+        "source": {"layout": "nnunet", "root": str(root), "label_map": {"5": 1}, "ignore": None},
     }
 
 

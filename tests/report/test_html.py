@@ -1,5 +1,6 @@
 """The page, whole."""
 
+import json
 import re
 
 import pytest
@@ -67,9 +68,11 @@ def test_bad_input_writes_nothing(run_dir, tmp_path):
 
 
 def test_a_missing_modality_is_an_error(run_dir, tmp_path):
-    path = run_dir / "evaluation" / "metrics.json"
-    path.write_text(path.read_text().replace('["FLAIR", "T1"]', '["FLAIR", "T1", "T2"]'))
-    with pytest.raises(InputError, match=r"found 2 modalities; expected FLAIR, T1, T2"):
+    path = run_dir / "evaluation" / "cases.json"
+    entries = json.loads(path.read_text())
+    entries[-1]["images"].pop()
+    path.write_text(json.dumps(entries))
+    with pytest.raises(InputError, match=r"found 1 channels; expected 2 for \['FLAIR', 'T1'\]"):
         write_report(run_dir, tmp_path / "out")
 
 

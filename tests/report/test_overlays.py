@@ -5,6 +5,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
+from samples import make_task
 from uniseg.report.figures import overlay_figure
 from uniseg.report.overlays import COLOURS, CT_WINDOW_HU, LINE_POINTS, class_colours, display_window, shown_modalities, slice_index, view_box
 from uniseg.scans.volume import Volume
@@ -21,7 +22,7 @@ def label_with(*boxes: tuple) -> np.ndarray:
 
 def make_figure(image, reference, prediction, classes=("background", "organ"), modalities=("CT",)):
     volume = Volume(np.asarray(image, np.float32), SPACING, np.eye(4))
-    return overlay_figure(volume, reference, prediction, classes=classes, modalities=modalities, dice=[0.5] * (len(classes) - 1), title="case")
+    return overlay_figure(volume, reference, prediction, task=make_task(modalities=modalities, classes=classes), dice=[0.5] * (len(classes) - 1), title="case")
 
 
 def pixels_of(figure, axes):

@@ -77,7 +77,7 @@ def test_a_malformed_file_is_named(run_dir, name, text, found):
 def test_classes_that_differ_between_files_are_an_error(run_dir):
     path = run_dir / "evaluation" / "cases.json"
     entries = json.loads(path.read_text())
-    entries[0]["classes"] = ["background", "spleen", "liver"]
+    entries[0]["definition"]["classes"] = ["background", "spleen", "liver"]
     path.write_text(json.dumps(entries))
     with pytest.raises(InputError, match=r"cases\.json.*spleen.*liver"):
         read_run(run_dir)

@@ -1,5 +1,6 @@
 """Layouts of the public datasets: case ids, order of modalities, labels."""
 
+import json
 from pathlib import Path
 
 import nibabel as nib
@@ -9,8 +10,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+from scan_files import save_itk
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
+from uniseg.scans.io import read_label
 from uniseg.scans.source import Source, find_cases
 from uniseg.scans.split_file import assign_sides
 
@@ -122,6 +125,18 @@ def test_brats_names_the_missing_modality(tmp_path):
         cases_of("brats", tmp_path, ("T1", "T1ce", "T2", "FLAIR"))
 
 
+def test_brats_reads_the_names_of_2023(tmp_path):
+    for case_id in ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001"):
+        for ending in ("t1n", "t1c", "t2w", "t2f", "seg"):
+            save(tmp_path / case_id / f"{case_id}-{ending}.nii.gz")
+    cases = cases_of("brats", tmp_path, ("T1", "T1ce", "T2", "FLAIR"), patient_pattern=r"^(BraTS-GLI-\d+)-", patient_namespace="brats")
+    assert [case.patient_id for case in cases] == ["brats/BraTS-GLI-00000"] * 2
+    assert [path.name for path in cases[1].image_paths] == [f"BraTS-GLI-00000-001-{ending}.nii.gz" for ending in ("t1n", "t1c", "t2w", "t2f")]
+    assert cases[1].label_path.name == "BraTS-GLI-00000-001-seg.nii.gz"
+    with pytest.raises(InputError, match="modality 'T1w'; expected one of T1, T1ce"):
+        cases_of("brats", tmp_path, ("T1w",))
+
+
 def test_autopet_orders_studies_of_a_patient(tmp_path):
     studies = {"PETCT_0011f3deaf": ["03-23-2003-NA-PET-CT a-96698"], "PETCT_01140d52d8": ["08-13-2005-NA b-1", "01-02-2004-NA c-2"]}
     for patient, names in studies.items():
@@ -136,6 +151,36 @@ def test_autopet_orders_studies_of_a_patient(tmp_path):
     assert cases[1].label_path == tmp_path / "PETCT_01140d52d8" / "01-02-2004-NA c-2" / "SEG.nii.gz"
     with pytest.raises(InputError, match="modality 'MR'"):
         cases_of("autopet", tmp_path, ("CT", "MR"))
+
+
+def save_nnunet(root, ending, **description):
+    for case_id in ("liver_0", "liver_1"):
+        save_itk(root / "imagesTr" / f"{case_id}_0000{ending}", np.zeros((2, 3, 4), np.int16), np.eye(4))
+        save_itk(root / "labelsTr" / f"{case_id}{ending}", np.ones((2, 3, 4), np.uint8), np.eye(4))
+    (root / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, **description}))
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+@pytest.mark.parametrize("is_named", [True, False])
+def test_nnunet_folders_hold_any_format(tmp_path, ending, is_named):
+    save_nnunet(tmp_path, ending, **({"file_ending": ending} if is_named else {}))
+    cases = cases_of("nnunet", tmp_path, ("CT",))
+    assert [(case.case_id, case.image_paths[0].name, case.label_path.name) for case in cases] == [
+        (f"liver_{n}", f"liver_{n}_0000{ending}", f"liver_{n}{ending}") for n in range(2)
+    ]
+    assert read_label(cases[0].label_path, cases[0].image_paths).all()
+
+
+def test_the_named_ending_decides_between_two_labels(tmp_path):
+    save_nnunet(tmp_path, ".nrrd", file_ending=".nrrd")
+    save(tmp_path / "labelsTr" / "liver_0.nii.gz")
+    assert {case.label_path.suffix for case in cases_of("nnunet", tmp_path, ("CT",))} == {".nrrd"}
+    save_nnunet(tmp_path, ".nrrd")
+    with pytest.raises(InputError, match=r"liver_0\.nrrd: found a second label of case 'liver_0' beside liver_0\.nii\.gz"):
+        cases_of("nnunet", tmp_path, ("CT",))
+    save_nnunet(tmp_path, ".nrrd", file_ending=".png")
+    with pytest.raises(InputError, match=r"dataset\.json: found file_ending '\.png'"):
+        cases_of("nnunet", tmp_path, ("CT",))
 
 
 @pytest.mark.parametrize("name", UPSTREAM)

@@ -8,8 +8,10 @@ import pytest
 from nibabel import orientations as ornt
 
 from samples import save_nifti
+from scan_files import save_itk, save_segmentation, save_series
 from uniseg.errors import InputError
-from uniseg.scans.io import read_geometry, read_label, read_volume, write_label_map
+from uniseg.scans.case import Case
+from uniseg.scans.io import check_grid, read_geometry, read_label, read_volume, write_label_map
 
 CODES = ["".join(c) for p in itertools.permutations(["RL", "AP", "SI"]) for c in itertools.product(*p)]
 SPACING_XYZ = (1.0, 1.5, 3.0)
@@ -109,7 +111,15 @@ def empty(tmp_path):
     return [tmp_path / "empty.nii.gz"], "empty.nii.gz"
 
 
-@pytest.mark.parametrize("bad", [truncated, nan, other_shape, other_affine, zero_spacing, missing, folder, garbage, empty])
+def four_dimensional_beside_another(tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((5, 4, 3, 2), np.float32), np.eye(4)), tmp_path / "two.nii.gz")
+    return [write(tmp_path / "a.nii.gz"), tmp_path / "two.nii.gz"], r"two\.nii\.gz: found shape"
+
+
+BAD = [truncated, nan, other_shape, other_affine, zero_spacing, missing, folder, garbage, empty, four_dimensional_beside_another]
+
+
+@pytest.mark.parametrize("bad", BAD)
 def test_a_bad_file_is_refused_in_one_line_that_names_it(bad, tmp_path):
     paths, told = bad(tmp_path)
     with pytest.raises(InputError, match=told) as refusal:
@@ -130,3 +140,88 @@ def test_a_label_stored_as_float_is_read_but_not_fractions(tmp_path):
     assert read_label(label, [image]).max() == 2
     with pytest.raises(InputError, match="not whole numbers"):
         read_label(write(tmp_path / "label.nii.gz", np.full((3, 4, 5), 1.5)), [image])
+
+
+def test_a_grid_stored_the_other_way_round_is_the_same_grid(tmp_path):
+    array = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype(np.float32)
+    nib.save(reoriented(array, "LPS"), tmp_path / "scan.nii.gz")
+    nib.save(reoriented(array, "PIR"), tmp_path / "label.nii.gz")
+    check_grid(Case("a", "a", (tmp_path / "scan.nii.gz",), tmp_path / "label.nii.gz"))
+    np.testing.assert_array_equal(read_label(tmp_path / "label.nii.gz", [tmp_path / "scan.nii.gz"]), array)
+    np.testing.assert_array_equal(read_volume([tmp_path / "scan.nii.gz", tmp_path / "label.nii.gz"]).array, [array, array])
+
+
+AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
+
+
+def test_a_case_may_mix_formats(tmp_path):
+    array = np.random.default_rng(0).integers(0, 9, (4, 5, 6))
+    paths = [
+        save_series(tmp_path / "ct", array, AFFINE),
+        save_itk(tmp_path / "pet.mha", (array + 1).astype(np.int16), AFFINE),
+        save_nifti(tmp_path / "mr.nii.gz", (array + 2).astype(np.int16), AFFINE),
+    ]
+    label = save_segmentation(tmp_path / "label.seg.nrrd", (array > 4).astype(np.uint8), AFFINE, (1,))
+    check_grid(Case("a", "a", tuple(paths), label))
+    np.testing.assert_array_equal(read_volume(paths).array, [array, array + 1, array + 2])
+    for like in paths:
+        np.testing.assert_array_equal(read_label(label, [like]), array > 4)
+        write_label_map((array > 4).astype(np.uint8), like, tmp_path / "out.nii.gz")
+        np.testing.assert_array_equal(np.asarray(nib.load(tmp_path / "out.nii.gz").dataobj).T, array > 4)
+        np.testing.assert_allclose(nib.load(tmp_path / "out.nii.gz").affine, AFFINE, atol=1e-5)
+
+
+def two_grids(tmp_path):
+    """A PET of coarse voxels, a CT of fine ones whose value is 10 x mm to the left, over the same place."""
+    fine = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
+    coarse = np.array([[-2.0, 0, 0, -1], [0, -2, 0, -1], [0, 0, 2, 1], [0, 0, 0, 1]])
+    ct = np.broadcast_to(10 * np.arange(8, dtype=np.float32), (8, 8, 8))
+    return [write(tmp_path / "ct.nii.gz", ct, fine), save_itk(tmp_path / "pet.nrrd", np.ones((3, 3, 3), np.float32), coarse)]
+
+
+def test_modalities_are_resampled_onto_the_reference(tmp_path):
+    paths = two_grids(tmp_path)
+    with pytest.raises(InputError, match=r"pet\.nrrd: found shape"):
+        read_volume(paths)
+    volume = read_volume(paths, reference=1)
+    assert volume.array.shape == (2, 3, 3, 3)
+    assert volume.spacing_mm == (2, 2, 2)
+    np.testing.assert_allclose(volume.array[0], np.broadcast_to([10, 30, 50], (3, 3, 3)), atol=1e-4)
+    assert (volume.array[1] == 1).all()
+    back = read_volume(paths, reference=0)
+    assert back.array.shape == (2, 8, 8, 8)
+    np.testing.assert_array_equal(back.array[0, 0, 0], 10 * np.arange(8))
+
+
+def test_a_label_belongs_to_the_reference(tmp_path):
+    paths = two_grids(tmp_path)
+    label = save_itk(tmp_path / "label.mha", np.full((3, 3, 3), 2, np.uint8), np.array([[-2.0, 0, 0, -1], [0, -2, 0, -1], [0, 0, 2, 1], [0, 0, 0, 1]]))
+    case = Case("a", "a", tuple(paths), label)
+    check_grid(case, reference=1)
+    assert read_label(label, paths, reference=1).shape == (3, 3, 3)
+    for refusal in (lambda: check_grid(case, reference=0), lambda: read_label(label, paths)):
+        with pytest.raises(InputError, match=r"label\.mha: found shape"):
+            refusal()
+    with pytest.raises(InputError, match=r"pet\.nrrd: found shape"):
+        check_grid(case)
+
+
+def test_a_missing_modality_is_a_channel_of_zeros(tmp_path):
+    paths = [None, *two_grids(tmp_path)]
+    volume = read_volume([*paths[:2], None])
+    assert volume.present == (False, True, False)
+    assert volume.array.shape == (3, 8, 8, 8)
+    assert not volume.array[[0, 2]].any()
+    assert volume.array[1].max() == 70
+    assert read_volume(paths, reference=2).present == (False, True, True)
+    label = write(tmp_path / "label.nii.gz", np.ones((8, 8, 8), np.uint8), np.diag([-1.0, -1, 1, 1]))
+    assert read_label(label, paths[:2]).all()
+    check_grid(Case("a", "a", tuple(paths[:2]), label))
+    for given, reference in (([None, None], None), ([], None), (paths, 0), (paths, 3)):
+        with pytest.raises(InputError, match="give its file"):
+            read_volume(given, reference)
+
+
+def test_all_modalities_of_a_four_dimensional_file_are_present(tmp_path):
+    nib.save(nib.Nifti1Image(np.ones((5, 4, 3, 2), np.float32), np.eye(4)), tmp_path / "two.nii.gz")
+    assert read_volume([tmp_path / "two.nii.gz"]).present == (True, True)

@@ -57,13 +57,13 @@ def test_labels_never_invent_a_value():
 def test_normalisations_by_hand():
     array = np.array([-1000.0, -325, 0, 325, 1000], np.float32).reshape(1, 1, 1, 5)
     body = array[0] != 0
-    window = normalize(array, (Normalization("window", lower=-325, upper=325),), body)
+    window = normalize(array, (Normalization("window", lower=-325, upper=325),), body, (True,))
     assert window.ravel().tolist() == [0, 0, 0.5, 1, 1]
-    scheme = normalize(array, (Normalization("fingerprint", lower=-100, upper=300, mean=100, sd=50),), body)
+    scheme = normalize(array, (Normalization("fingerprint", lower=-100, upper=300, mean=100, sd=50),), body, (True,))
     assert scheme.ravel().tolist() == [-4, -4, -2, 4, 4]
-    whole = normalize(array, (Normalization("zscore", masked=False),), body)
+    whole = normalize(array, (Normalization("zscore", masked=False),), body, (True,))
     np.testing.assert_allclose([whole.mean(), whole.std()], [0, 1], atol=1e-6)
-    masked = normalize(array, (Normalization("zscore", masked=True),), body)
+    masked = normalize(array, (Normalization("zscore", masked=True),), body, (True,))
     assert masked[0, 0, 0, 2] == 0
     np.testing.assert_allclose(masked[0][body].std(), 1, atol=1e-6)
     assert {out.dtype for out in (window, scheme, whole, masked)} == {np.dtype(np.float32)}
@@ -71,4 +71,12 @@ def test_normalisations_by_hand():
 
 def test_a_constant_image_is_no_division_by_zero():
     flat = np.full((1, 2, 2, 2), 7, np.float32)
-    assert np.abs(normalize(flat, (Normalization("zscore", masked=False),), flat[0] != 0)).max() == 0
+    assert np.abs(normalize(flat, (Normalization("zscore", masked=False),), flat[0] != 0, (True,))).max() == 0
+
+
+def test_a_modality_that_the_case_lacks_is_zero():
+    array = np.stack([np.full((2, 2, 2), 7, np.float32), np.zeros((2, 2, 2), np.float32)])
+    window = Normalization("window", lower=-325, upper=325)
+    out = normalize(array, (window, window), array.any(0), (True, False))
+    assert out[0].min() == pytest.approx(332 / 650)
+    assert np.abs(out[1]).max() == 0

@@ -136,6 +136,37 @@ def test_unreadable_file_and_unknown_key(tmp_path):
         read_split(f"{PUBLISHED}#about")
 
 
+def folds(*held_out, always=()):
+    names = [name for own in held_out for name in own]
+    return [{"train": [*always, *(name for name in names if name not in own)], "val": list(own)} for own in held_out]
+
+
+def test_folds_as_nnunet_writes_them(tmp_path):
+    path = write(tmp_path, folds("ab", "c", "d", always=["x"]))
+    expected = {"train": ["x"], "fold_0": ["a", "b"], "fold_1": ["c"], "fold_2": ["d"]}
+    assert Source(layout="nnunet", root=tmp_path, splits=str(path)).given_split() == expected
+
+
+def test_a_single_fold_is_train_with_dev(tmp_path):
+    assert read_split(str(write(tmp_path, [{"train": ["a", "b"], "val": ["c"]}]))) == {"train": ["a", "b"], "dev": ["c"], "test": []}
+
+
+@pytest.mark.parametrize(
+    ("values", "complaint"),
+    [
+        ([], "an empty list"),
+        ([{"train": ["a"], "test": ["b"]}], "fold 0 with train, test; expected train and val"),
+        ([{"train": ["a"], "val": "b"}], "fold 0: val: 'b'; expected a list of names"),
+        (folds("ab", "bc"), r"'b' held out twice \(1 such names\)"),
+        ([*folds("a", "b", "c")[:2], {"train": ["a"], "val": ["c"]}], "fold 2: 'b' not in train"),
+        ([folds("a", "b")[0], {"train": ["a", "b"], "val": ["b"]}], "fold 1: 'b' in train"),
+    ],
+)
+def test_malformed_folds(values, complaint, tmp_path):
+    with pytest.raises(InputError, match=complaint):
+        read_split(str(write(tmp_path, values)))
+
+
 def case(case_id, patient):
     return Case(case_id, f"set/{patient}", (Path("i"),), Path("l"))
 

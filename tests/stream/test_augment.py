@@ -16,7 +16,7 @@ PATCH = (8, 12, 10)
 
 def still(num_modalities: int = 1, **changes) -> AugmentDraw:
     nothing = (NAN,) * num_modalities
-    base = AugmentDraw((0.0, 0.0, 0.0), 1.0, (False,) * 3, NAN, nothing, nothing, nothing, nothing, nothing, nothing)
+    base = AugmentDraw((0.0, 0.0, 0.0), 1.0, (False,) * 3, NAN, nothing, nothing, nothing, nothing, nothing, nothing, (False,) * num_modalities)
     return replace(base, **changes)
 
 

@@ -10,9 +10,9 @@ from hydra.utils import instantiate
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.stream.augment.draws import draw
-from uniseg.stream.requests import RequestStream, TaskCases, shares
+from uniseg.stream.requests import RequestStream, TaskCases, shares, weights_of
 
-TASKS = [TaskCases(name, tuple(f"{name}{i}" for i in range(n)), m) for name, n, m in (("a", 3, 1), ("b", 50, 4), ("c", 7, 2))]
+TASKS = [TaskCases(name, tuple(f"{name}{i}" for i in range(n)), (False,) * m) for name, n, m in (("a", 3, 1), ("b", 50, 4), ("c", 7, 2))]
 
 
 def recipe(name="nnunet"):
@@ -49,6 +49,17 @@ def test_weights_are_kept_exactly():
     assert Counter(r.task for step in range(12) for r in weighted.batch(step)) == {0: 32, 1: 16}
 
 
+@pytest.mark.parametrize(("rule", "weights"), [("equal", [1, 1, 1]), ("by_cases", [3, 50, 7]), (2, [3**0.5, 50**0.5, 7**0.5]), ({"b": 5}, [1, 5, 1])])
+def test_rules_of_weights(rule, weights):
+    assert weights_of(rule, TASKS).tolist() == pytest.approx(weights)
+
+
+@pytest.mark.parametrize("rule", ["by_case", 0, -1.0, {"d": 1}, {"a": -1}, {"a": 0, "b": 0, "c": 0}])
+def test_rules_that_make_no_sense_are_refused(rule):
+    with pytest.raises(InputError, match=r"data\.task_weights"):
+        weights_of(rule, TASKS)
+
+
 def test_one_task_per_batch_is_the_published_behaviour():
     published = stream(tasks_per_batch=1, batch_size=2, steps_per_epoch=30)
     batches = [published.batch(step) for step in range(30)]
@@ -65,7 +76,7 @@ def test_cases_come_from_their_task():
 def test_a_task_without_cases_is_refused_by_name():
     with pytest.raises(InputError, match="task 'empty': found no case"):
         RequestStream(
-            [TaskCases("empty", (), 1)], steps_per_epoch=1, batch_size=1, tasks_per_batch=None, task_weights={},
+            [TaskCases("empty", (), (False,))], steps_per_epoch=1, batch_size=1, tasks_per_batch=None, task_weights={},
             foreground_fraction=0, recipe=None, seed=0,
         )  # fmt: skip
 
@@ -83,7 +94,7 @@ def test_shares_add_up():
 def test_draws_follow_the_published_probabilities():
     rng = np.random.default_rng(0)
     published = recipe()
-    draws = [draw(published, 2, rng) for _ in range(4000)]
+    draws = [draw(published, (False, False), rng) for _ in range(4000)]
     share = {
         "rotation": np.mean([any(d.rotation) for d in draws]),
         "scale": np.mean([d.scale != 1 for d in draws]),
@@ -102,7 +113,13 @@ def test_draws_follow_the_published_probabilities():
 
 
 def test_nothing_is_drawn_where_nothing_is_wanted():
-    plain = draw(recipe("none"), 3, np.random.default_rng(0))
+    plain = draw(recipe("none"), (True,) * 3, np.random.default_rng(0))
     assert not plain.is_spatial
     assert not any(plain.mirror)
     assert np.isnan([plain.noise_sd, *plain.blur_sigma, *plain.gamma, *plain.contrast]).all()
+
+
+def test_only_optional_modalities_are_dropped():
+    rng, published = np.random.default_rng(0), recipe()
+    dropped = np.array([draw(published, (False, True, True), rng).dropped for _ in range(2000)])
+    assert dropped.mean(0) == pytest.approx([0, 0.2, 0.2], abs=0.03)

@@ -3,7 +3,7 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from uniseg.metrics.overlap import count_classes
-from uniseg.prepare.audit import map_label
+from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
 from uniseg.scans.io import read_geometry, read_label
+from uniseg.scans.source import Source
 from uniseg.task import Task
 
 BLIND_GRID = (48, 48, 48)
@@ -41,21 +42,20 @@ class Score:
     prediction_ml: float
 
 
-def score_case(task: Task, label_map: Mapping[int, int], case: Case, prediction: Path, blind: np.ndarray | None) -> list[Score]:
+def score_case(task: Task, source: Source, case: Case, prediction: Path, blind: np.ndarray | None) -> list[Score]:
     """One Score per foreground class.
 
     Args:
-        label_map: of the reference; the prediction holds class indices.
+        source: says what the reference's values mean; the prediction holds label values of the task.
         blind: majority map ``[z,y,x]`` of ``blind_map``, or None.
     """
-    reference_path = case.label_path
-    grid = case.image_paths or (reference_path,)
-    reference = torch.from_numpy(map_label(read_label(reference_path, grid), task, label_map, case))
-    predicted = torch.from_numpy(read_label(prediction, grid))
-    voxel_ml = float(np.prod(read_geometry(reference_path).spacing_mm)) / 1000
-    counts = count_classes(predicted.clamp(0, task.num_classes - 1), reference, task.num_classes)
+    grid = reference_image(task, case)
+    reference = torch.from_numpy(load_label(task, source, case))
+    predicted = torch.from_numpy(read_label(prediction, [grid])).clamp(0, task.num_labels - 1)
+    voxel_ml = float(np.prod(read_geometry(grid).spacing_mm)) / 1000
+    counts = count_classes(predicted, reference, task.membership)
     plain = counts.dice()
-    stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), reference, task.num_classes).dice() if blind is not None else None
+    stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), reference, task.membership).dice() if blind is not None else None
     tp, fp, fn = counts.values.tolist()
     return [
         Score(
@@ -73,12 +73,11 @@ def score_case(task: Task, label_map: Mapping[int, int], case: Case, prediction:
     ]
 
 
-def blind_map(task: Task, label_map: Mapping[int, int], cases: Iterable[Case]) -> np.ndarray:
-    """The most frequent class per place over training labels, each stretched to one grid ``[48,48,48]``."""
-    votes = np.zeros((task.num_classes, *BLIND_GRID), np.int32)
+def blind_map(task: Task, source: Source, cases: Iterable[Case]) -> np.ndarray:
+    """The most frequent label value per place over training labels, each stretched to one grid ``[48,48,48]``."""
+    votes = np.zeros((task.num_labels, *BLIND_GRID), np.int32)
     for case in cases:
-        label = stretch(map_label(read_label(case.label_path, case.image_paths), task, label_map, case), BLIND_GRID)
-        votes += label[None] == np.arange(task.num_classes)[:, None, None, None]
+        votes += stretch(load_label(task, source, case), BLIND_GRID)[None] == np.arange(task.num_labels)[:, None, None, None]
     return votes.argmax(0).astype(np.int16)
 
 

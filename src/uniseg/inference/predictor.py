@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,11 +11,12 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.inference.restore import restore
-from uniseg.inference.windows import predict_logits
+from uniseg.inference.windows import predict_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import preprocess
-from uniseg.scans.io import read_volume, write_label_map
+from uniseg.scans.io import read_volume, reference_path, write_label_map
 from uniseg.scans.volume import Volume
+from uniseg.task import Task
 
 
 class Predictor:
@@ -46,12 +47,13 @@ class Predictor:
         self.fingerprint = fingerprint
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
-        """Names of the tasks that ask for exactly these modalities, in this order.
+        """Names of the tasks that ask for these modalities; those that a task declares optional may be lacking.
 
         Raises:
             InputError: there is none.
         """
-        names = [task.name for task in self.model.tasks if task.modalities == tuple(modalities)]
+        given = set(modalities)
+        names = [task.name for task in self.model.tasks if set(task.modalities) - set(task.optional) <= given <= set(task.modalities)]
         if not names:
             known = sorted({"+".join(task.modalities) for task in self.model.tasks})
             raise InputError("modality", "+".join(modalities), f"one of {', '.join(known)}", "correct modality=[...] or choose another checkpoint")
@@ -66,12 +68,14 @@ class Predictor:
         """
         groups: dict[tuple, list[int]] = {}
         for name in task_names:
-            position = self.model.tasks.position(name)
-            task = self.model.tasks[position]
+            task = self._task(name)
             if task.num_modalities != len(volume.array):
                 expected = f"{task.num_modalities} ({', '.join(task.modalities)})"
                 raise InputError(f"task '{name}'", f"{len(volume.array)} channels", expected, "give one image per modality, in this order")
-            groups.setdefault((task.spacing_mm, task.normalization), []).append(position)
+            lacking = [m for m, here in zip(task.modalities, volume.present, strict=True) if not here and m not in task.optional]
+            if lacking:
+                raise InputError(f"task '{name}'", f"a scan without {', '.join(lacking)}", "every modality that is not optional", "give the file")
+            groups.setdefault((task.spacing_mm, task.normalization), []).append(self.model.tasks.position(name))
         labels = {}
         for positions in groups.values():
             labels |= self._predict_group(volume, positions)
@@ -81,34 +85,47 @@ class Predictor:
         first = self.model.tasks[positions[0]]
         prepared = preprocess(volume, first)
         image = torch.from_numpy(prepared.image).to(self.device)
-        logits = predict_logits(
-            self.model, image, positions, overlap=self.overlap, window_batch=self.window_batch, mirror_axes=self.mirror_axes
-        )
+        scores = predict_scores(self.model, image, positions, overlap=self.overlap, window_batch=self.window_batch, mirror_axes=self.mirror_axes)
         shape = volume.array.shape[1:]
         return {
-            self.model.tasks[p].name: restore(own, prepared.box, shape, volume.spacing_mm, first.spacing_mm)
-            for p, own in zip(positions, logits, strict=True)
+            self.model.tasks[p].name: restore(own, prepared.box, shape, volume.spacing_mm, first.spacing_mm) for p, own in zip(positions, scores, strict=True)
         }
 
-    def predict_case(self, case_id: str, image_paths: Sequence[Path], task_names: Sequence[str], output: Path) -> list[Path]:
-        """Write ``<output>/<task>/<case>.nii.gz`` with a JSON beside it, per task. What exists from the same checkpoint and files is kept."""
-        paths = {name: output / name / f"{case_id}.nii.gz" for name in task_names}
-        facts = {name: {"images": [str(p) for p in image_paths], "checkpoint": self.fingerprint, "task": name} for name in task_names}
-        todo = [name for name in task_names if not _is_done(paths[name], facts[name])]
-        if todo:
-            volume = read_volume(image_paths)
-            voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
-            for name, label in self.predict(volume, todo).items():
-                classes = self.model.tasks[self.model.tasks.position(name)].classes
-                voxels = np.bincount(label.ravel(), minlength=len(classes))
-                volumes_ml = {c: round(float(n) * voxel_ml, 3) for c, n in zip(classes[1:], voxels[1:], strict=True)}
-                paths[name].with_name(f"{case_id}.json").unlink(missing_ok=True)
-                write_label_map(label, image_paths[0], paths[name])
-                _write_json(
-                    paths[name].with_name(f"{case_id}.json"),
-                    facts[name] | {"classes": list(classes), "volumes_ml": volumes_ml, "uniseg": version("uniseg")},
-                )
+    def predict_case(self, case_id: str, images: Mapping[str, Sequence[Path | None]], output: Path) -> list[Path]:
+        """Write ``<output>/<task>/<case>.nii.gz`` with a JSON beside it, per task. What exists from the same checkpoint and files is kept.
+
+        Args:
+            images: task name -> one file per modality of the task, None for an optional one that the scan lacks.
+        """
+        paths = {name: output / name / f"{case_id}.nii.gz" for name in images}
+        facts = {name: {"images": [p and str(p) for p in own], "checkpoint": self.fingerprint, "task": name} for name, own in images.items()}
+        scans: dict[tuple, list[str]] = {}
+        for name, own in images.items():
+            if not _is_done(paths[name], facts[name]):
+                scans.setdefault((tuple(own), self._task(name).reference_position), []).append(name)
+        for (files, reference), names in scans.items():
+            volume = read_volume(files, reference)
+            for name, label in self.predict(volume, names).items():
+                facts_path = paths[name].with_name(f"{case_id}.json")
+                facts_path.unlink(missing_ok=True)
+                write_label_map(label, reference_path(files, reference), paths[name])
+                _write_json(facts_path, facts[name] | _description(self._task(name), label, volume.spacing_mm))
         return list(paths.values())
+
+    def _task(self, name: str) -> Task:
+        return self.model.tasks[self.model.tasks.position(name)]
+
+
+def _description(task: Task, label: np.ndarray, spacing_mm: Sequence[float]) -> dict:
+    """Which values the label map holds, how much of each class."""
+    voxels = np.bincount(label.ravel(), minlength=task.num_labels)
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    return {
+        "classes": list(task.classes),
+        "values": {name: list(values) for name, values in zip(task.classes[1:], task.class_values, strict=True)},
+        "volumes_ml": {name: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for name, values in zip(task.classes[1:], task.class_values, strict=True)},
+        "uniseg": version("uniseg"),
+    }
 
 
 def _is_done(path: Path, facts: dict) -> bool:

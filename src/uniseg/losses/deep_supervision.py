@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uniseg.task import Task
+
 
 class DeepSupervision(nn.Module):
     """Weighted sum of one loss over the scales; the label is down-sampled by nearest neighbour.
@@ -17,13 +19,13 @@ class DeepSupervision(nn.Module):
         super().__init__()
         self.loss = loss
 
-    def forward(self, logits: Sequence[Tensor], label: Tensor) -> Tensor:
-        """Logits finest first, ``label [B,Z,Y,X]`` of the finest size -> ``[B]``."""
+    def forward(self, logits: Sequence[Tensor], label: Tensor, tasks: Sequence[Task]) -> Tensor:
+        """Logits finest first, ``label [B,Z,Y,X]`` of the finest size, one task per sample -> ``[B]``."""
         weights = scale_weights(len(logits))
         total = 0
         for scale, weight in zip(logits, weights, strict=True):
             if weight:
-                total = total + weight * self.loss(scale, shrink(label, scale.shape[2:]))
+                total = total + weight * self.loss(scale, shrink(label, scale.shape[2:]), tasks)
         return total
 
 

@@ -1,8 +1,12 @@
 """Soft Dice plus cross-entropy over each sample's own classes."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from uniseg.task import Task
 
 IGNORE = -1
 SMOOTH = 1e-5
@@ -11,6 +15,9 @@ SMALLEST = 1e-8
 
 class DiceCELoss(nn.Module):
     """Mean soft Dice loss of a sample's own foreground classes plus its mean cross-entropy, weights as given.
+
+    Classes that exclude each other: softmax, cross-entropy over all of them. Regions: sigmoid, binary cross-entropy
+    averaged over the regions (nnU-Net's ``DC_and_BCE_loss``). A batch may hold both kinds.
 
     Dice is per sample, not over the batch (nnU-Net's ``batch_dice=False``); classes that a sample's task does not have
     count nowhere. Voxels labelled -1 are left out.
@@ -21,19 +28,43 @@ class DiceCELoss(nn.Module):
         self.dice_weight = dice_weight
         self.ce_weight = ce_weight
 
-    def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        """``logits [B,K,Z,Y,X]`` (surplus rows -inf), ``label [B,Z,Y,X]`` -> one loss per sample ``[B]``."""
-        own = torch.isfinite(logits[:, :, 0, 0, 0])
+    def forward(self, logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> Tensor:
+        """``logits [B,K,Z,Y,X]`` (surplus rows -inf), ``label [B,Z,Y,X]`` label values, B tasks -> one loss per sample ``[B]``."""
+        regional = [bool(task.regions) for task in tasks]
+        if len(set(regional)) == 1:
+            return self._loss(logits, label, tasks)
+        kinds = [[b for b, own in enumerate(regional) if own == kind] for kind in (False, True)]
+        parts = [self._loss(logits[rows], label[rows], [tasks[b] for b in rows]) for rows in kinds]
+        return torch.cat(parts)[torch.tensor([b for rows in kinds for b in rows]).argsort().to(logits.device)]
+
+    def _loss(self, logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> Tensor:
         valid = label != IGNORE
         target = label.long().clamp_min(0)
-        log_p = F.log_softmax(logits.float(), dim=1)
+        own = torch.isfinite(logits[:, 1:, 0, 0, 0]).to(torch.float32)
+        p, truth, ce = (_regions if tasks[0].regions else _exclusive)(logits.float(), target, own, tasks)
         voxels = valid.flatten(1).sum(1).clamp_min(1)
-        ce = -(log_p.gather(1, target[:, None])[:, 0] * valid).flatten(1).sum(1) / voxels
-        p = log_p.exp() * valid[:, None]
-        truth = torch.zeros_like(p).scatter_(1, target[:, None], valid[:, None].to(p.dtype))
+        ce = (ce * valid).flatten(1).sum(1) / voxels
+        p, truth = p * valid[:, None], truth * valid[:, None]
         overlap = (p * truth).flatten(2).sum(2)
         total = p.flatten(2).sum(2) + truth.flatten(2).sum(2)
         dice = (2 * overlap + SMOOTH) / (total + SMOOTH + SMALLEST)
-        foreground = own[:, 1:].to(dice.dtype)
-        mean_dice = (dice[:, 1:] * foreground).sum(1) / foreground.sum(1)
+        mean_dice = (dice * own).sum(1) / own.sum(1)
         return self.dice_weight * (1 - mean_dice) + self.ce_weight * ce
+
+
+def _exclusive(logits: Tensor, target: Tensor, own: Tensor, tasks: Sequence[Task]) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities and truth of the foreground ``[B,K-1,Z,Y,X]``, cross-entropy ``[B,Z,Y,X]``."""
+    log_p = F.log_softmax(logits, dim=1)
+    truth = torch.zeros_like(log_p).scatter_(1, target[:, None], 1)
+    return log_p[:, 1:].exp(), truth[:, 1:], -log_p.gather(1, target[:, None])[:, 0]
+
+
+def _regions(logits: Tensor, target: Tensor, own: Tensor, tasks: Sequence[Task]) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for regions; ``own [B,K-1]`` is 1 for the classes that a sample has."""
+    mask = own[:, :, None, None, None]
+    logits = logits[:, 1:].masked_fill(mask == 0, 0)
+    truth = torch.zeros_like(logits)
+    for sample, task, values in zip(truth, tasks, target, strict=True):
+        sample[: task.num_classes - 1] = torch.tensor(task.membership, device=logits.device).T[:, values].to(logits.dtype)
+    ce = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return logits.sigmoid(), truth, (ce * mask).sum(1) / mask.sum(1)

@@ -1,5 +1,6 @@
 """Counts of voxels, and what follows from them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -25,10 +26,17 @@ class ClassCounts:
         return 2 * tp / (2 * tp + fp + fn)
 
 
-def count_classes(predicted: Tensor, reference: Tensor, num_classes: int) -> ClassCounts:
-    """Two label maps of one shape -> counts; voxels with a negative reference are left out."""
-    valid = reference >= 0
-    joint = (reference[valid].long() * num_classes + predicted[valid].long()).bincount(minlength=num_classes**2)
-    table = joint[: num_classes**2].view(num_classes, num_classes)
-    hit = table.diagonal()
-    return ClassCounts(torch.stack([hit, table.sum(0) - hit, table.sum(1) - hit])[:, 1:])
+def count_classes(predicted: Tensor, reference: Tensor, membership: Sequence[Sequence[bool]]) -> ClassCounts:
+    """Two maps of label values, of one shape -> counts; voxels with a negative reference are left out.
+
+    Args:
+        membership: ``[V][K-1]``, which classes a label value belongs to (``Task.membership``).
+    """
+    valid, num_labels = reference >= 0, len(membership)
+    joint = (reference[valid].long() * num_labels + predicted[valid].long()).bincount(minlength=num_labels**2)
+    table = joint[: num_labels**2].view(num_labels, num_labels)
+    inside = torch.tensor(membership, device=table.device).T
+    rows = torch.stack([table[own].sum(0) for own in inside])  # [K-1, V]: voxels of the reference's class by predicted value
+    hit = (rows * inside).sum(1)
+    predicted_voxels = (table.sum(0) * inside).sum(1)
+    return ClassCounts(torch.stack([hit, predicted_voxels - hit, rows.sum(1) - hit]))

@@ -8,6 +8,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from uniseg.errors import InputError
 from uniseg.models.blocks import init_weights
 from uniseg.models.conditioning.base import Conditioning
 from uniseg.models.decoder import Decoder
@@ -39,7 +40,7 @@ class UniSegModel(nn.Module):
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
 
     Raises:
-        ValueError: the patch does not fit the encoder's strides.
+        InputError: the patch does not fit the encoder's strides.
     """
 
     def __init__(
@@ -76,10 +77,10 @@ class UniSegModel(nn.Module):
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
 
         Raises:
-            ValueError: not a multiple of the strides, or a bottleneck of one voxel, which instance norm cannot take.
+            InputError: not a multiple of the strides, or a bottleneck of one voxel, which instance norm cannot take.
         """
         if any(n % s for n, s in zip(size, self.stride, strict=True)) or prod(n // s for n, s in zip(size, self.stride, strict=True)) < 2:
-            raise ValueError(f"window {tuple(size)}: expected multiples of {self.stride} with at least 2 bottleneck voxels; choose another patch_size")
+            raise InputError("window", f"{tuple(size)} voxels", f"multiples of {self.stride} with at least 2 bottleneck voxels", "choose another patch_size")
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
         """``image [B,M,Z,Y,X]``, ``task [B]`` (positions in ``tasks``) -> logits, finest first, each ``[B,K,...]``.

@@ -1,21 +1,77 @@
-"""``python -m uniseg.prepare``: scans -> cache."""
+"""``python -m uniseg.prepare``: scans -> cache; somebody's folders -> task files; headers -> a plan."""
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
-from uniseg.prepare.pipeline import find_datasets, prepare
+from uniseg.cli import LOCAL_CONF, entry_point, require_datasets, sources_of, tasks_of
+from uniseg.prepare.dataset import Dataset, find_datasets
+from uniseg.prepare.importer import import_datasets
+from uniseg.prepare.pipeline import audit, prepare, prune
+from uniseg.prepare.plan import PlanOptions, make_plan
+from uniseg.prepare.plan_output import print_plan, write_experiment
+from uniseg.prepare.step_cost import Recipe
+from uniseg.report.preview import write_preview
 from uniseg.scans.phantom import write_suite
+from uniseg.stream.requests import TaskCases, weights_of
+from uniseg.task import TaskSet
 
 
 @entry_point("prepare")
 def main(config: DictConfig) -> None:
+    if config["import"] is not None:
+        preprocessed = Path(config.preprocessed) if config.preprocessed is not None else None
+        import_datasets(Path(config["import"]), preprocessed, LOCAL_CONF / "task", overwrite=config.overwrite)
+        return
     tasks, sources = tasks_of(config), sources_of(config)
     if config.phantom is not None:
         write_suite(Path(config.paths.phantoms), seed=config.phantom.seed, num_cases=config.phantom.num_cases, shared_style=config.phantom.shared_style)
     require_datasets(sources)
-    prepare(find_datasets(tasks, sources), Path(config.paths.cache), config.num_workers)
+    if config.plan:
+        plan_experiment(config, tasks, find_datasets(tasks, sources))
+        return
+    cache_dir = Path(config.paths.cache)
+    datasets = audit(tasks, sources, config.num_workers, None if config.audit.only else cache_dir)
+    if config.audit.only:
+        return
+    prepare(datasets, cache_dir, config.num_workers)
+    for name in tasks.names:
+        sys.stderr.write(f"{write_preview(cache_dir / name)}\n")
+    leftovers = prune(cache_dir, tasks.names, remove=config.prune)
+    if leftovers:
+        sys.stderr.write(f"{leftovers}\n")
+
+
+def plan_experiment(config: DictConfig, tasks: TaskSet, datasets: Sequence[Dataset]) -> None:
+    """Tables on stderr, an experiment file; no cache."""
+    data = OmegaConf.to_container(config.data, resolve=True)
+    cases = [TaskCases(d.task.name, d.splits.fold(d.task.name, config.data.fold).train, ()) for d in datasets]
+    options = PlanOptions(
+        gpu_memory_gb=config.gpu_memory_gb,
+        spacing=config.plan_spacing,
+        share_within=config.plan_share_within,
+        measure_memory=config.measure_memory,
+        task_weights=tuple(weights_of(data["task_weights"], cases)),
+        steps_per_epoch=config.data.steps_per_epoch,
+        num_workers=config.num_workers,
+    )
+    recipe = Recipe(
+        tasks,
+        model=instantiate(config.model, _convert_="all"),
+        width=tuple(config.plan_width),
+        loss=instantiate(config.loss),
+        optimizer=instantiate(config.optimizer, _convert_="all"),
+        precision=config.plan_precision,
+    )
+    plan = make_plan(datasets, recipe, options)
+    print_plan(plan)
+    command = shlex.join(["python", "-m", "uniseg.prepare", *sys.argv[1:]])
+    write_experiment(plan, Path(config.plan_output), command, HydraConfig.get().runtime.choices["model"])
 
 
 if __name__ == "__main__":

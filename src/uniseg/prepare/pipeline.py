@@ -1,118 +1,130 @@
-"""Preparation of a task set: find, audit, split, measure, write."""
+"""Preparation of a task set: find, audit, measure, write."""
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 
 from uniseg.errors import InputError
 from uniseg.prepare import cache
-from uniseg.prepare.audit import Finding, load_case
+from uniseg.prepare.audit import Finding, findings_table, judge
+from uniseg.prepare.dataset import Dataset, find_dataset
 from uniseg.prepare.fingerprint import CaseFingerprint, measure, resolve
+from uniseg.prepare.loading import load_case
 from uniseg.prepare.preprocess import crop, preprocess
-from uniseg.prepare.splits import SplitTable, check_patients, split_cases
 from uniseg.scans.case import Case
 from uniseg.scans.resample import resample_label
-from uniseg.scans.source import Source, find_cases
+from uniseg.scans.source import Source
 from uniseg.task import Task, TaskSet
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """A task with where its scans are, who is on which side."""
+def audit(tasks: TaskSet, sources: Mapping[str, Source], num_workers: int, cache_dir: Path | None = None) -> list[Dataset]:
+    """Read every case; show all findings of all tasks in one table on stderr.
 
-    task: Task
-    source: Source
-    cases: Mapping[str, Case]
-    splits: SplitTable
-
-    def side(self, side: str, fold: int) -> list[Case]:
-        return [self.cases[case_id] for case_id in self.splits.fold(self.task.name, fold)[side]]
-
-
-def find_datasets(tasks: TaskSet, sources: Mapping[str, Source]) -> list[Dataset]:
-    """Cases with their sides for every task; headers and voxels are not read.
+    Args:
+        cache_dir: keeps what is measured, so that a second audit reads changed cases only; None: nothing is written.
 
     Raises:
-        InputError: as ``find_cases`` and ``split_cases``, or one patient on two sides.
+        InputError: a finding that makes the data useless.
     """
-    found = []
+    datasets, findings = [], []
     for task in tasks:
-        source = sources[task.name]
-        cases = {case.case_id: case for case in find_cases(source, task.modalities)}
-        found.append(Dataset(task, source, cases, split_cases(task.name, list(cases.values()), source.given_split())))
-    check_patients({dataset.task.name: dataset.splits for dataset in found}, fold=0)
-    return found
+        try:
+            datasets.append(find_dataset(task, sources[task.name]))
+        except InputError as error:
+            findings.append(Finding.of(task.name, "-", error))
+    jobs = [(d.task, d.source, d.cases[case_id], cache_dir) for d in datasets for case_id in d.splits.patients]
+    results = _parallel(_audit_case, jobs, num_workers, "audit")
+    findings += [result for result in results if isinstance(result, Finding)]
+    measured: dict[str, dict[str, CaseFingerprint]] = {dataset.task.name: {} for dataset in datasets}
+    for (task, _, case, _), result in zip(jobs, results, strict=True):
+        if isinstance(result, CaseFingerprint):
+            measured[task.name][case.case_id] = result
+    datasets = [replace(dataset, fingerprints=measured[dataset.task.name]) for dataset in datasets]
+    findings += judge(datasets)
+    if findings:
+        Console(stderr=True, width=240).print(findings_table(findings))
+    fatal = [finding for finding in findings if finding.fatal]
+    if fatal:
+        first = f"first: {fatal[0].where}: found {fatal[0].found}; expected {fatal[0].expected}; {fatal[0].fix}"
+        number = "1 error" if len(fatal) == 1 else f"{len(fatal)} errors"
+        raise InputError("audit", f"{number}, {first}", "none", "see the table above")
+    return datasets
 
 
 def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> TaskSet:
-    """Write the cache of every task: all cases but those for test. Finished cases are kept.
+    """Write the cache of audited datasets: all cases but those for test. Finished cases are kept.
 
     Returns:
         The tasks with their normalisation resolved.
-
-    Raises:
-        InputError: a finding of the audit; a table of all findings is printed to stderr first.
     """
-    jobs = [(dataset, case_id) for dataset in datasets for case_id in dataset.splits.patients]
-    checked = _parallel(_check_case, jobs, num_workers, "audit")
-    findings = [result for result in checked if isinstance(result, Finding)]
-    if findings:
-        _print_findings(findings)
-        raise InputError("audit", f"{len(findings)} bad cases, first: {findings[0].message}", "none", "repair the cases in the table above")
-    resolved = {}
-    for dataset in datasets:
-        own = [r for (d, case_id), r in zip(jobs, checked, strict=True) if d is dataset and case_id not in dataset.splits.test]
-        resolved[dataset.task.name] = resolve(dataset.task, own)
-    jobs = [(d, resolved[d.task.name], case_id, cache_dir) for d in datasets for case_id in d.splits.patients if case_id not in d.splits.test]
-    for _ in _parallel(_write_case, jobs, num_workers, "prepare"):
-        pass
+    resolved = {d.task.name: resolve(d.task, [d.fingerprints[case_id] for case_id in d.kept]) for d in datasets}
+    jobs = [(resolved[d.task.name], d.source, d.cases[case_id], cache_dir) for d in datasets for case_id in d.kept]
+    entries = iter(_parallel(_write_case, jobs, num_workers, "prepare"))
     for dataset in datasets:
         name = dataset.task.name
-        cases = [case_id for case_id in dataset.splits.patients if case_id not in dataset.splits.test]
-        cache.write_task(cache_dir / name, resolved[name], cases, dataset.splits)
+        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits)
     return TaskSet(resolved.values())
 
 
-def _check_case(dataset: Dataset, case_id: str) -> CaseFingerprint | Finding:
+def prune(cache_dir: Path, names: Sequence[str], remove: bool) -> str:
+    """Remove, or only count, what earlier settings left in the cache of some tasks; one line for the user, empty where there is nothing."""
+    folders = [folder for name in names for folder in cache.superseded(cache_dir / name)]
+    size_gb = sum(file.stat().st_size for folder in folders for file in folder.rglob("*")) / 1e9
+    if remove:
+        for folder in folders:
+            shutil.rmtree(folder)
+    said = "removed" if remove else "kept; prune=true removes them"
+    return f"{len(folders)} cached cases of earlier settings ({size_gb:.2f} GB) {said}" if folders else ""
+
+
+def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) -> CaseFingerprint | Finding:
+    meaning = [task.modalities, task.class_values, task.reference, task.optional]
     try:
-        volume, label = load_case(dataset.task, dataset.source.label_map, dataset.cases[case_id])
+        key = _key(meaning, source, case)
+        known = cache_dir and cache.read_fingerprint(cache_dir / task.name, case.case_id, key)
+        if known:
+            return known
+        fingerprint = measure(*load_case(task, source, case), task)
     except InputError as error:
-        return Finding(dataset.task.name, case_id, str(error))
-    return measure(volume, label)
+        return Finding.of(task.name, case.case_id, error)
+    if cache_dir:
+        cache.write_fingerprint(cache_dir / task.name, case.case_id, key, fingerprint)
+    return fingerprint
 
 
-def _write_case(dataset: Dataset, task: Task, case_id: str, cache_dir: Path) -> None:
-    case, folder = dataset.cases[case_id], cache_dir / task.name
-    key = _key(task, dataset.source, case)
-    if cache.is_current(folder, case_id, key):
-        return
-    volume, label = load_case(task, dataset.source.label_map, case)
+def _write_case(task: Task, source: Source, case: Case, cache_dir: Path) -> cache.CaseEntry:
+    folder, key = cache_dir / task.name, _key([cache.FORMAT, task.to_dict()], source, case)
+    finished = cache.read_entry(folder, case.case_id, key)
+    if finished:
+        return finished
+    volume, label = load_case(task, source, case)
     prepared = preprocess(volume, task)
     small = resample_label(crop(label, prepared.box), volume.spacing_mm, task.spacing_mm)
-    cache.write_case(folder, case_id, case.patient_id, prepared.image, small, key)
+    entry = cache.CaseEntry(case.case_id, case.patient_id, small.shape, key)
+    cache.write_case(folder, entry, prepared.image, small, task)
+    return entry
 
 
-def _key(task: Task, source: Source, case: Case) -> str:
-    """Changes whenever the cached arrays would."""
-    files = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in (*case.image_paths, case.label_path)]
-    settings = [cache.FORMAT, task.to_dict(), sorted(source.label_map.items()), case.patient_id, files]
-    return hashlib.sha256(json.dumps(settings).encode()).hexdigest()
+def _key(settings: list, source: Source, case: Case) -> str:
+    """Changes whenever the files, what their values mean, or ``settings`` do."""
+    files = [(path.name, _stamps(path)) for path in case.files]
+    what = [settings, sorted(source.label_map.items()), source.ignore, case.patient_id, case.absent, files]
+    return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+
+def _stamps(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size, time of a file, or of every file of a DICOM folder."""
+    members = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [(member.name, member.stat().st_size, member.stat().st_mtime_ns) for member in members]
 
 
 def _parallel(work: Callable, jobs: Sequence[tuple], num_workers: int, title: str) -> list:
     results: Iterable = Parallel(n_jobs=num_workers, return_as="generator")(delayed(work)(*job) for job in jobs)
     return list(track(results, title, total=len(jobs), console=Console(stderr=True)))
-
-
-def _print_findings(findings: Sequence[Finding]) -> None:
-    table = Table("task", "case", "finding")
-    for finding in findings:
-        table.add_row(finding.task, finding.case_id, finding.message)
-    Console(stderr=True, width=240).print(table)

@@ -29,7 +29,7 @@ def preprocess(volume: Volume, task: Task) -> Prepared:
     """Crop to voxels that are non-zero in some modality, normalise, resample to ``task.spacing_mm``."""
     body = (volume.array != 0).any(0)
     box = nonzero_box(body)
-    image = normalize(crop(volume.array, box), task.normalization, crop(body, box))
+    image = normalize(crop(volume.array, box), task.normalization, crop(body, box), volume.present)
     return Prepared(resample_image(image, volume.spacing_mm, task.spacing_mm), box)
 
 

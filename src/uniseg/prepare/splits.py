@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from uniseg.errors import InputError
@@ -68,24 +68,33 @@ class SplitTable:
 def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[str]] | None) -> SplitTable:
     """Sides by patient.
 
-    Without ``given``, a hash of the global patient id decides: a fifth of the patients is for test, the others fall
-    into five folds; a patient thus has one side in every dataset. A set so small that a side stays empty moves one patient.
-    ``given`` lists case ids or patients per side; where it has no dev, its training patients fall into folds by the same
-    hash. Cases that ``given`` does not list are not used.
+    ``given`` lists case ids or patients per side (see ``split_file``); cases that it does not list are not used, but where it
+    has no test, cases that their dataset states to be for test are. Without ``given``, the sides that the dataset states hold,
+    the other cases are for training. Where it states none, a hash of the global patient id decides: a fifth of the patients
+    is for test; a patient thus has one side in every dataset, and a set so small that a side stays empty moves one patient.
+    Where neither dev nor folds result, the training patients fall into five folds by the same hash.
 
     Raises:
         InputError: an unknown or repeated name, or a patient on two sides.
     """
-    sides = assign_sides(f"task '{name}' splits", given, cases) if given else hash_test_sides(cases)
+    stated = {case.case_id: case.side for case in cases if case.side}
+    if given:
+        listed = assign_sides(f"task '{name}' splits", given, cases)
+        sides = listed if "test" in given else {case_id: side for case_id, side in stated.items() if side == "test"} | listed
+    else:
+        sides = {case.case_id: case.side or "train" for case in cases} if stated else hash_test_sides(cases)
     used = [case for case in cases if case.case_id in sides]
-    on = {side: [case for case in used if sides[case.case_id] == side] for side in SIDES}
     patients = {case.case_id: case.patient_id for case in used}
-    test = tuple(case.case_id for case in on["test"])
-    if given and "dev" in given:
-        return SplitTable(test, (tuple(c.case_id for c in on["dev"]),), tuple(c.case_id for c in on["train"]), patients)
-    fold_of = hash_folds({case.patient_id for case in on["train"]})
-    folds = tuple(tuple(c.case_id for c in on["train"] if fold_of[c.patient_id] == k) for k in range(NUM_FOLDS))
-    return SplitTable(test, folds, (), patients)
+
+    def on(side: str) -> tuple[str, ...]:
+        return tuple(case.case_id for case in used if sides[case.case_id] == side)
+
+    held_out = [side for side in given or dict.fromkeys(stated.values()) if side not in ("train", "test")]
+    if held_out:
+        return SplitTable(on("test"), tuple(on(side) for side in held_out), on("train"), patients)
+    fold_of = hash_folds({patients[case_id] for case_id in on("train")})
+    folds = tuple(tuple(case_id for case_id in on("train") if fold_of[patients[case_id]] == k) for k in range(NUM_FOLDS))
+    return SplitTable(on("test"), folds, (), patients)
 
 
 def hash_test_sides(cases: Sequence[Case]) -> dict[str, str]:
@@ -112,8 +121,14 @@ def check_patients(tables: Mapping[str, SplitTable], fold: int) -> None:
     """No patient is on two sides, over all tasks.
 
     Raises:
-        InputError: names the patient with both places.
+        InputError: names the first such patient with both places.
     """
+    for found in patients_on_two_sides(tables, fold):
+        raise InputError("splits", found, "one side per patient", "correct source.splits")
+
+
+def patients_on_two_sides(tables: Mapping[str, SplitTable], fold: int) -> Iterator[str]:
+    """Each such patient with both places, once per case that disagrees with the patient's first."""
     seen: dict[str, tuple[str, str]] = {}
     for name, table in tables.items():
         split = table.fold(name, fold)
@@ -122,8 +137,7 @@ def check_patients(tables: Mapping[str, SplitTable], fold: int) -> None:
                 patient = table.patients[case_id]
                 task, other = seen.setdefault(patient, (name, side))
                 if other != side:
-                    found = f"patient '{patient}' in {other} of '{task}' and in {side} of '{name}'"
-                    raise InputError("splits", found, "one side per patient", "correct source.splits")
+                    yield f"patient '{patient}' in {other} of '{task}' and in {side} of '{name}'"
 
 
 def _fraction(patient_id: str, purpose: str) -> float:

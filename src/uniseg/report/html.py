@@ -11,7 +11,6 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
-from uniseg.errors import InputError
 from uniseg.report.environment import environment_rows
 from uniseg.report.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
 from uniseg.report.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
@@ -66,18 +65,15 @@ def overlay_picture(run: Run, task: TaskResult, rank: str, case: CaseResult) -> 
     """One case's overlay.
 
     Raises:
-        InputError: the case cannot be read, or has another number of modalities than its task.
+        InputError: the case cannot be read.
     """
     files = run.files[task.name, case.case_id]
     scan = read_scan(files)
-    if len(scan.volume.array) != len(task.modalities):
-        raise InputError(files.image_paths[0], f"{len(scan.volume.array)} modalities", f"{', '.join(task.modalities)}", "give one image per modality")
     figure = overlay_figure(
         scan.volume,
         scan.reference,
         scan.prediction,
-        classes=files.classes,
-        modalities=task.modalities,
+        task=files.task,
         dice=[score.dice for score in case.scores],
         title=f"{task.name}, {rank}: {case.case_id}, mean Dice {number(case.dice)}",
     )

@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from uniseg.scans.volume import Volume
+from uniseg.task import Task
 
 DARK, LIGHT = "#101418", "#e8ecf0"
 COLOURS = ("#ff4d4d", "#35c4ff", "#ffd23f", "#4ade80", "#d16bff", "#ff9f40", "#ff7ac6", "#5eead4")
@@ -48,30 +49,28 @@ PLANES = (
 def overlay_figure(
     volume: Volume,
     reference: np.ndarray,
-    prediction: np.ndarray,
+    prediction: np.ndarray | None,
     *,
-    classes: Sequence[str],
-    modalities: Sequence[str],
-    dice: Sequence[float],
+    task: Task,
+    dice: Sequence[float] | None,
     title: str,
 ) -> Figure:
     """Three planes through the largest reference cross-sections; reference solid, prediction dashed, a colour per class.
 
     Args:
         volume: ``array [M,Z,Y,X]``; two or three modalities show the first and the last, more the last alone.
-        reference, prediction: class indices ``[Z,Y,X]``.
-        classes: names, background first.
-        modalities: names of the M modalities.
-        dice: of each foreground class, printed beside its colour.
+        reference, prediction: label values of ``task``, ``[Z,Y,X]``; negative: not counted. None where nothing was predicted yet.
+        dice: of each foreground class, printed beside its colour; None with ``prediction``.
         title: one line above the pictures.
     """
+    prediction = np.zeros_like(reference) if prediction is None else prediction
     shown = shown_modalities(len(volume.array))
     box = view_box((reference > 0) | (prediction > 0), volume.spacing_mm)
     sizes = [(high - low + 1) * mm for (low, high), mm in zip(box, volume.spacing_mm, strict=True)]
     widths, heights = [sizes[p.columns] for p in PLANES], [sizes[p.rows] for p in PLANES]
     scale = min((WIDTH_INCHES - GAP_INCHES * (len(PLANES) + 1)) / sum(widths), ROW_INCHES / max(heights))
     row_height = max(heights) * scale + LINE_INCHES
-    handles = _legend_handles(classes, dice, np.union1d(reference, prediction))
+    handles = _legend_handles(task, dice, np.union1d(reference, prediction))
     columns = min(len(handles), max(1, int(WIDTH_INCHES / (LEGEND_INCHES + LETTER_INCHES * max(len(h.get_label()) for h in handles)))))
     footer = LINE_INCHES * (ceil(len(handles) / columns) + 0.5)
     total = len(shown) * row_height + footer + 1.5 * LINE_INCHES + GAP_INCHES
@@ -85,8 +84,8 @@ def overlay_figure(
             bottom = top - LINE_INCHES - (max(heights) + height) / 2 * scale
             axes = figure.add_axes((left / WIDTH_INCHES, bottom / total, width * scale / WIDTH_INCHES, height * scale / total))
             index = slice_index(reference, prediction, plane.axis)
-            _draw_plane(axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, len(classes))
-            axes.set_title(f"{modalities[modality]}, {plane.name} {index + 1}/{reference.shape[plane.axis]}", color=LIGHT, fontsize=9, pad=3)
+            _draw_plane(axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, task)
+            axes.set_title(f"{task.modalities[modality]}, {plane.name} {index + 1}/{reference.shape[plane.axis]}", color=LIGHT, fontsize=9, pad=3)
             left += width * scale + GAP_INCHES
     figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, labelcolor=LIGHT, fontsize=9)
     return figure
@@ -141,7 +140,7 @@ def _draw_plane(
     spacing_mm: Sequence[float],
     box: Sequence[tuple[int, int]],
     window: tuple[float, float],
-    num_classes: int,
+    task: Task,
 ) -> None:
     """One slice of ``image [Z,Y,X]`` in millimetres, voxel centres at index * spacing."""
     down, across = spacing_mm[plane.rows], spacing_mm[plane.columns]
@@ -151,8 +150,8 @@ def _draw_plane(
     axes.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, origin="lower", interpolation="nearest", aspect="auto")
     for label, style in ((reference, "solid"), (prediction, "dashed")):
         cut = np.take(label, index, plane.axis)
-        for class_index, colour in enumerate(class_colours(num_classes), start=1):
-            _draw_contour(axes, cut == class_index, down, across, colour, style)
+        for values, colour in zip(task.class_values, class_colours(task.num_classes), strict=True):
+            _draw_contour(axes, np.isin(cut, values), down, across, colour, style)
     axes.set_xlim(*edges[0])
     axes.set_ylim(*(edges[1] if plane.rows_up else edges[1][::-1]))
     axes.set_axis_off()
@@ -169,9 +168,12 @@ def _draw_contour(axes: Axes, mask: np.ndarray, down: float, across: float, colo
     axes.contour(xs, ys, np.pad(mask, 1).astype(np.float32), levels=[0.5], colors=[colour], linestyles=[style], linewidths=[LINE_POINTS])
 
 
-def _legend_handles(classes: Sequence[str], dice: Sequence[float], present: np.ndarray) -> list[Line2D]:
-    """The two line styles, then every class; of very many classes only those that the case holds."""
-    named = zip(classes[1:], dice, class_colours(len(classes)), strict=True)
-    listed = [each for k, each in enumerate(named, start=1) if len(classes) - 1 <= len(COLOURS) or k in present]
-    styles = [Line2D([], [], color=LIGHT, ls="solid", label="reference"), Line2D([], [], color=LIGHT, ls="dashed", label="prediction")]
-    return styles + [Line2D([], [], color=colour, lw=3, label=f"{name}  Dice {value:.3f}") for name, value, colour in listed]
+def _legend_handles(task: Task, dice: Sequence[float] | None, present: np.ndarray) -> list[Line2D]:
+    """The line styles, then every class; of very many classes only those that the case holds."""
+    names = task.classes[1:] if dice is None else [f"{name}  Dice {value:.3f}" for name, value in zip(task.classes[1:], dice, strict=True)]
+    named = zip(names, class_colours(task.num_classes), strict=True)
+    few = task.num_classes - 1 <= len(COLOURS)
+    listed = [each for each, values in zip(named, task.class_values, strict=True) if few or np.isin(values, present).any()]
+    lines = {"reference": "solid"} if dice is None else {"reference": "solid", "prediction": "dashed"}
+    styles = [Line2D([], [], color=LIGHT, ls=style, label=name) for name, style in lines.items()]
+    return styles + [Line2D([], [], color=colour, lw=3, label=name) for name, colour in listed]

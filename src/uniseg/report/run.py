@@ -13,8 +13,12 @@ import yaml
 
 from uniseg.errors import InputError
 from uniseg.inference.evaluation import Score
-from uniseg.scans.io import read_label, read_volume
+from uniseg.prepare.loading import load_case, reference_image
+from uniseg.scans.case import Case
+from uniseg.scans.io import read_label
+from uniseg.scans.source import Source
 from uniseg.scans.volume import Volume
+from uniseg.task import Task
 
 T = TypeVar("T")
 
@@ -85,23 +89,17 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a test case lies.
+    """Where a test case lies, what its label means."""
 
-    Attributes:
-        label_map: value in the label file -> class index; other values stand for themselves.
-        classes: names, background first.
-    """
-
-    image_paths: tuple[Path, ...]
-    label_path: Path
-    label_map: Mapping[int, int]
+    task: Task
+    source: Source
+    case: Case
     prediction_path: Path
-    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """A test case in memory: ``volume.array [M,Z,Y,X]``; ``reference`` and ``prediction`` ``[Z,Y,X]`` class indices."""
+    """A test case in memory: ``volume.array [M,Z,Y,X]``; ``reference`` and ``prediction`` ``[Z,Y,X]`` label values of the task."""
 
     volume: Volume
     reference: np.ndarray
@@ -168,14 +166,10 @@ def read_scan(files: CaseFiles) -> Scan:
     """Image, reference, prediction of one case on one grid.
 
     Raises:
-        InputError: as ``read_volume`` and ``read_label``.
+        InputError: as ``load_case`` and ``read_label``.
     """
-    volume = read_volume(files.image_paths)
-    raw = read_label(files.label_path, files.image_paths)
-    reference = raw.copy()
-    for value, class_index in files.label_map.items():
-        reference[raw == value] = class_index
-    return Scan(volume, reference, read_label(files.prediction_path, files.image_paths))
+    volume, reference = load_case(files.task, files.source, files.case)
+    return Scan(volume, reference, read_label(files.prediction_path, [reference_image(files.task, files.case)]))
 
 
 def extremes(cases: tuple[CaseResult, ...]) -> list[tuple[str, CaseResult]]:
@@ -232,11 +226,21 @@ def _cases(text: str) -> list[CaseResult]:
 def _files(text: str, evaluation: Path) -> dict[tuple[str, str], CaseFiles]:
     return {
         (entry["task"], entry["case_id"]): CaseFiles(
-            tuple(Path(path) for path in entry["images"]),
-            Path(entry["label"]),
-            {int(value): int(class_index) for value, class_index in entry["label_map"].items()},
+            Task.from_dict(entry["definition"]),
+            Source(
+                entry["source"]["layout"],
+                Path(entry["source"]["root"]),
+                label_map={int(value): int(target) for value, target in entry["source"]["label_map"].items()},
+                ignore=entry["source"]["ignore"],
+            ),
+            Case(
+                entry["case_id"],
+                entry["patient_id"],
+                tuple(path and Path(path) for path in entry["images"]),
+                entry["label"] and Path(entry["label"]),
+                absent=entry["label"] is None,
+            ),
             evaluation / entry["prediction"],
-            tuple(entry["classes"]),
         )
         for entry in json.loads(text)
     }
@@ -275,7 +279,7 @@ def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_
             raise InputError(scores_path, f"{where} with classes {[s.class_name for s in case.scores]}", f"{list(names)}, each once", "evaluate again")
         if (task.name, case.case_id) not in files:
             raise InputError(cases_path, f"no {where}", "every scored case", "evaluate again")
-        classes = files[task.name, case.case_id].classes
+        classes = files[task.name, case.case_id].task.classes
         if classes[1:] != names:
             raise InputError(cases_path, f"{where} with classes {list(classes)}", f"background, then {list(names)}", "evaluate again")
 

@@ -1,8 +1,7 @@
 """Files in, label maps out: the only place that converts axis order."""
 
 import os
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel as nib
@@ -10,64 +9,90 @@ import numpy as np
 from nibabel import orientations as ornt
 
 from uniseg.errors import InputError
-from uniseg.scans.case import Case
+from uniseg.scans.dicom import is_series, open_series
+from uniseg.scans.grid import Grid, is_same, offset_in, place, require_same, resample_onto
+from uniseg.scans.itk import open_meta, open_nrrd, open_segmentation
+from uniseg.scans.nifti import open_nifti
+from uniseg.scans.stored import Stored
 from uniseg.scans.volume import Volume
 
 CANONICAL = ornt.axcodes2ornt(("L", "P", "S"))
-ENDINGS = (".nii.gz", ".nii")
-GEOMETRY_TOLERANCE = 1e-3  # of a voxel's size, for affines that should be equal
-UNREADABLE = (OSError, EOFError, ValueError, zlib.error, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError)
+OPENERS: dict[str, Callable[[Path], Stored]] = {  # a longer ending ahead of the one that it ends in
+    ".nii.gz": open_nifti,
+    ".nii": open_nifti,
+    ".seg.nrrd": open_segmentation,
+    ".nrrd": open_nrrd,
+    ".nhdr": open_nrrd,
+    ".mha": open_meta,
+    ".mhd": open_meta,
+}
+ENDINGS = tuple(OPENERS)
 
 
-def read_volume(paths: Sequence[Path]) -> Volume:
-    """One image per modality, all on one grid, as ``[M,Z,Y,X]`` float32. A single 4-D file holds all modalities.
+def read_volume(paths: Sequence[Path | None], reference: int | None = None) -> Volume:
+    """One image per modality as ``[M,Z,Y,X]`` float32. A single 4-D file holds all modalities.
+
+    Args:
+        paths: files, or folders of DICOM slices; None for a modality that the case lacks, whose channel is zeros.
+        reference: position of the modality onto whose grid the others are resampled; None: all must lie on one grid.
 
     Raises:
-        InputError: a file is missing, unreadable, not 3-D, holds NaN or infinity, has no usable spacing, or lies on another grid.
+        InputError: no path, or one is missing, unreadable, not 3-D, holds NaN or infinity, has no usable spacing, or lies on another grid.
     """
-    arrays, first = [], None
+    first = _open(reference_path(paths, reference))
+    grid, channels = _grid(first), []
     for path in paths:
-        image = _load(path)
-        values = _voxels(image, path)
+        if path is None:
+            channels.append(np.zeros((1, *grid.shape), np.float32))
+            continue
+        image = first if path == first.path else _open(path)
+        if len(image.shape) == 4 and len(paths) > 1:
+            raise InputError(path, f"shape {image.shape}", "three dimensions where each modality has its own file", "split the file")
+        own = _grid(image)
+        if reference is None:
+            require_same(own, grid)
+        values = image.voxels()
         if not np.isfinite(values).all():
             raise InputError(path, f"{np.count_nonzero(~np.isfinite(values))} voxels of NaN or infinity", "finite intensities", "repair the file")
-        if first is None:
-            first = image
-        _same_grid(image, first, path, paths[0])
-        arrays.append(_to_canonical(values, image))
-    array = np.concatenate(arrays) if arrays[0].ndim == 4 else np.stack(arrays)
-    return Volume(array, *_geometry(first))
+        values = _to_canonical(values, image.affine)
+        values = values if values.ndim == 4 else values[None]
+        channels.append(values if reference is None or is_same(own, grid) else resample_onto(values, own, grid))
+    array = channels[0] if len(channels) == 1 else np.concatenate(channels)
+    present = (True,) * len(array) if len(paths) == 1 else tuple(path is not None for path in paths)
+    return Volume(array, grid.spacing_mm, grid.affine, present)
 
 
-def read_label(path: Path, like: Sequence[Path]) -> np.ndarray:
-    """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``.
+def read_label(path: Path, like: Sequence[Path | None], reference: int | None = None) -> np.ndarray:
+    """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``; with ``reference``, of the one in that place.
+
+    Slicer's segmentations may cover a part of the grid.
 
     Raises:
         InputError: missing, unreadable, not whole numbers, or on another grid than the image.
     """
-    image = _load(path)
-    _same_grid(image, _load(like[0]), path, like[0])
-    values = _voxels(image, path)
+    label, grid = _open(path), _grid(_open(reference_path(like, reference)))
+    _require_label_grid(label, grid)
+    values = label.voxels()
     whole = np.rint(values)
     if values.ndim != 3 or not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > 1e-3 or np.abs(whole).max(initial=0) > 32767:
         raise InputError(path, "values that are not whole numbers in three dimensions", "a label map", "give the label file")
-    return _to_canonical(whole.astype(np.int16), image)
+    turned = _to_canonical(whole.astype(np.int16), label.affine)
+    return place(turned, _grid(label), grid) if label.is_extract else turned
 
 
 def read_geometry(path: Path) -> Volume:
     """Shape, spacing and affine from the header alone; the array is empty memory of the right shape."""
-    image = _load(path)
-    shape = _to_canonical(np.broadcast_to(np.int8(0), image.shape[:3]), image).shape
-    return Volume(np.broadcast_to(np.int8(0), (1, *shape)), *_geometry(image))
+    grid = _grid(_open(path))
+    return Volume(np.broadcast_to(np.int8(0), (1, *grid.shape)), grid.spacing_mm, grid.affine)
 
 
 def write_label_map(label: np.ndarray, like: Path, path: Path) -> None:
     """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``; appears whole or not at all."""
-    reference = _load(like)
-    back = ornt.ornt_transform(CANONICAL, ornt.io_orientation(reference.affine))
+    affine = _open(like).affine
+    back = ornt.ornt_transform(CANONICAL, ornt.io_orientation(affine))
     values = ornt.apply_orientation(label.transpose(2, 1, 0), back)
     dtype = np.uint8 if values.max(initial=0) < 256 else np.int16
-    image = nib.Nifti1Image(np.ascontiguousarray(values, dtype=dtype), reference.affine)
+    image = nib.Nifti1Image(np.ascontiguousarray(values, dtype=dtype), affine)
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part{os.getpid()}_{path.name}")
@@ -76,67 +101,60 @@ def write_label_map(label: np.ndarray, like: Path, path: Path) -> None:
 
 
 def case_id_of(path: Path) -> str | None:
-    """File name without a known ending, or None where the ending is not one of an image."""
-    return next((path.name.removesuffix(e) for e in ENDINGS if path.name.endswith(e) and not path.name.startswith(".")), None)
+    """File name without a known ending, or the name of a folder of DICOM slices; None for all else."""
+    if path.is_dir():
+        return Path(os.path.abspath(path)).name if is_series(path) else None
+    ending = _ending(path)
+    return None if ending is None or path.name.startswith(".") else path.name.removesuffix(ending)
 
 
-def check_grid(case: Case) -> None:
-    """Headers only: every file of a case lies on the grid of its first image.
+def reference_path(paths: Sequence[Path | None], reference: int | None = None) -> Path:
+    """The image whose grid holds: the one in place ``reference``, or else the first that is there.
 
     Raises:
-        InputError: as ``read_volume``.
+        InputError: it is not there.
     """
-    first = _load(case.image_paths[0])
-    for path in (*case.image_paths[1:], *([case.label_path] if case.label_path else [])):
-        _same_grid(_load(path), first, path, case.image_paths[0])
+    candidates = paths if reference is None else paths[reference : reference + 1]
+    found = next((path for path in candidates if path is not None), None)
+    if found is None:
+        wanted = "at least one image" if reference is None else f"the image of modality {reference}, onto which the others are resampled"
+        raise InputError("case", f"images {[path and str(path) for path in paths]}", wanted, "give its file")
+    return found
 
 
-def _load(path: Path) -> nib.Nifti1Image:
-    if case_id_of(path) is None:
-        raise InputError(path, "an unknown file ending", f"one of {', '.join(ENDINGS)}", "convert the file")
+def _open(path: Path) -> Stored:
+    ending = _ending(path)
+    if path.is_dir() and ending is None:
+        return open_series(path)
+    if ending is None:
+        raise InputError(path, "an unknown file ending", f"one of {', '.join(ENDINGS)}, or a folder of DICOM slices", "convert the file")
     if not path.is_file():
         raise InputError(path, "no such file", "an image", "check the path")
-    try:
-        image = nib.load(path)
-    except UNREADABLE as error:
-        raise InputError(path, _reason(error), "a readable NIfTI file", "restore the file") from error
-    spacing = np.linalg.norm(image.affine[:3, :3], axis=0)
-    if image.ndim not in (3, 4) or 0 in image.shape:
-        raise InputError(path, f"shape {image.shape}", "three dimensions (or four, modalities last)", "give one volume per file")
-    if not np.isfinite(image.affine).all() or (spacing < 1e-6).any() or abs(np.linalg.det(image.affine[:3, :3] / spacing)) < 1e-3:
-        raise InputError(path, f"spacing {spacing.tolist()}", "three positive numbers and independent axes", "repair the header")
-    return image
+    return OPENERS[ending](path)
 
 
-def _voxels(image: nib.Nifti1Image, path: Path) -> np.ndarray:
-    try:
-        return np.asarray(image.dataobj, dtype=np.float32)
-    except (*UNREADABLE, TypeError) as error:
-        raise InputError(path, _reason(error), "a complete NIfTI file", "restore the file") from error
+def _ending(path: Path) -> str | None:
+    return next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
 
 
-def _reason(error: Exception) -> str:
-    text = str(error).splitlines()
-    return f"{type(error).__name__} ({text[0] if text else 'no detail'})"
+def _require_label_grid(label: Stored, grid: Grid) -> None:
+    own = _grid(label)
+    if label.is_extract:
+        offset_in(own, grid)
+    else:
+        require_same(own, grid)
 
 
-def _same_grid(image: nib.Nifti1Image, first: nib.Nifti1Image, path: Path, first_path: Path) -> None:
-    if image.shape[:3] != first.shape[:3]:
-        raise InputError(path, f"shape {image.shape[:3]}", f"{first.shape[:3]}, as {first_path.name}", "put both on one grid")
-    spacing = np.linalg.norm(first.affine[:3, :3], axis=0)
-    reach = GEOMETRY_TOLERANCE * spacing.min() * max(first.shape[:3])
-    if np.abs(image.affine - first.affine).max() > reach:
-        raise InputError(path, f"affine {np.round(image.affine[:3], 3).tolist()}", f"that of {first_path.name}", "put both on one grid")
-
-
-def _to_canonical(values: np.ndarray, image: nib.Nifti1Image) -> np.ndarray:
+def _to_canonical(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """File order (i, j, k[, modality]) -> ``[Z,Y,X]`` or ``[M,Z,Y,X]``."""
-    values = ornt.apply_orientation(values, ornt.ornt_transform(ornt.io_orientation(image.affine), CANONICAL))
+    values = ornt.apply_orientation(values, ornt.ornt_transform(ornt.io_orientation(affine), CANONICAL))
     return np.ascontiguousarray(values.T)
 
 
-def _geometry(image: nib.Nifti1Image) -> tuple[tuple[float, float, float], np.ndarray]:
+def _grid(image: Stored) -> Grid:
+    """The grid in canonical order."""
     turn = ornt.ornt_transform(ornt.io_orientation(image.affine), CANONICAL)
+    shape = np.empty(3, int)
+    shape[turn[:, 0].astype(int)] = image.shape[:3]
     affine_xyz = image.affine @ ornt.inv_ornt_aff(turn, image.shape[:3])
-    affine = affine_xyz[:, [2, 1, 0, 3]]
-    return tuple(float(s) for s in np.linalg.norm(affine[:3, :3], axis=0)), affine
+    return Grid(image.path, tuple(int(n) for n in shape[::-1]), affine_xyz[:, [2, 1, 0, 3]])

@@ -1,5 +1,7 @@
 """Intensities -> network input, as a task's resolved normalisation says."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from uniseg.task import Normalization
@@ -7,10 +9,17 @@ from uniseg.task import Normalization
 SMALLEST_SD = 1e-8
 
 
-def normalize(array: np.ndarray, normalization: tuple[Normalization, ...], body: np.ndarray) -> np.ndarray:
-    """``[M,Z,Y,X]`` -> the same in float32. ``body [Z,Y,X]``: voxels that are non-zero in some modality, used where ``masked``."""
-    channels = [_normalize(channel.astype(np.float32), n, body) for channel, n in zip(array, normalization, strict=True)]
-    return np.stack(channels).astype(np.float32)
+def normalize(array: np.ndarray, normalization: tuple[Normalization, ...], body: np.ndarray, present: Sequence[bool]) -> np.ndarray:
+    """``[M,Z,Y,X]`` -> the same in float32; a modality that is not ``present`` is 0.
+
+    Args:
+        body: ``[Z,Y,X]``, voxels that are non-zero in some modality, used where ``masked``.
+    """
+    out = np.zeros(array.shape, np.float32)
+    for own, channel, how, here in zip(out, array, normalization, present, strict=True):
+        if here:
+            own[...] = _normalize(channel.astype(np.float32), how, body)
+    return out
 
 
 def _normalize(values: np.ndarray, how: Normalization, body: np.ndarray) -> np.ndarray:

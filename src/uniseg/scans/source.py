@@ -1,6 +1,8 @@
 """Where a task's scans lie, how they are laid out, whose they are."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +11,7 @@ from pkgutil import iter_modules
 from uniseg.errors import InputError
 from uniseg.scans import datasets
 from uniseg.scans.case import Case
+from uniseg.scans.datasets import Files
 from uniseg.scans.split_file import expand_split, read_split
 
 
@@ -19,12 +22,14 @@ class Source:
     Attributes:
         layout: module of ``uniseg.scans.datasets`` that finds the files.
         root: folder of the dataset.
-        label_map: label value in the file -> class index; empty: values are class indices already.
+        label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task already.
+        ignore: label value in the file of voxels that do not count.
+        absent: case ids without a label in which the target is known to be absent.
         patient_pattern: regular expression on the case id whose group 1 is the patient; None: a case is a patient.
         cases_per_patient: that many consecutive case numbers (group 1) belong to one patient.
         patient_namespace: datasets that share patients share this word; None: the root folder's name.
-        splits: ``{train: [...], dev: [...], test: [...]}`` by case id or patient, or such a split in a JSON file as
-            ``<path>`` or ``<path>#<key>`` (see ``split_file``), or None for the hash rule.
+        splits: ``{train: [...], dev: [...], test: [...]}`` by case id or patient, or a split in a JSON file as ``<path>`` or
+            ``<path>#<key>`` (see ``split_file``), or None for what the dataset itself states, else the hash rule.
         homepage: where the data can be had.
         licence: of the data.
     """
@@ -32,6 +37,8 @@ class Source:
     layout: str
     root: Path
     label_map: dict[int, int] = field(default_factory=dict)
+    ignore: int | None = None
+    absent: tuple[str, ...] = ()
     patient_pattern: str | None = None
     cases_per_patient: int = 1
     patient_namespace: str | None = None
@@ -53,6 +60,10 @@ class Source:
             patient = match.group(1)
         if self.cases_per_patient > 1:
             patient = str(-(-int(patient) // self.cases_per_patient))
+        return self.global_id(patient)
+
+    def global_id(self, patient: str) -> str:
+        """``<namespace>/<patient>``."""
         return f"{self.patient_namespace or self.root.name}/{patient}"
 
     def given_split(self) -> dict[str, list[str]] | None:
@@ -66,24 +77,61 @@ class Source:
         return read_split(self.splits) if isinstance(self.splits, str) else expand_split(self.root, self.splits)
 
 
-def find_cases(source: Source, modalities: tuple[str, ...]) -> list[Case]:
-    """All labelled cases of a dataset, sorted by case id.
+def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[Case]:
+    """All cases of a dataset that have a label or are known to lack the target, sorted by case id.
+
+    Args:
+        source: where to look.
+        modalities: in the task's order.
+        optional: those that a case may lack.
 
     Raises:
-        InputError: unknown layout, missing folder, missing channel file, no case at all.
+        InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case at all.
     """
     layouts = sorted(m.name for m in iter_modules(datasets.__path__) if not m.name.startswith("_"))
     if source.layout not in layouts:
         raise InputError(source.root, f"layout '{source.layout}'", f"one of {', '.join(layouts)}", "correct source.layout")
     if not source.root.is_dir():
         raise InputError(source.root, "no such folder", f"a dataset in layout '{source.layout}'", "set paths.data or source.root")
-    module = import_module(f"uniseg.scans.datasets.{source.layout}")
-    cases = [Case(case_id, source.patient_id(case_id), tuple(images), label) for case_id, images, label in module.find_files(source.root, modalities)]
-    if not cases:
+    found = list(import_module(f"uniseg.scans.datasets.{source.layout}").find_files(source.root, modalities))
+    _check_absent(source, found)
+    found = [files for files in found if files.label_path or files.absent or files.case_id in source.absent]
+    if not found:
         raise InputError(source.root, "no labelled case", f"files in layout '{source.layout}'", "check the folder")
-    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if not path.exists()]
+    _check_names(source, found)
+    cases = [_case(source, files, modalities, optional) for files in found]
+    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if path and not path.exists()]
     if missing:
         raise InputError(
             missing[0], f"no such file ({len(missing)} missing in {source.root})", "one image per modality and a label per case", "restore the files"
         )
     return sorted(cases, key=lambda case: case.case_id)
+
+
+def _case(source: Source, files: Files, modalities: Sequence[str], optional: Sequence[str]) -> Case:
+    images, where = files.image_paths, files.where or source.root
+    if len(images) == len(modalities):
+        images = tuple(None if modality in optional and path and not path.exists() else path for path, modality in zip(images, modalities, strict=True))
+        lacking = [modality for path, modality in zip(images, modalities, strict=True) if path is None and modality not in optional]
+        if lacking:
+            raise InputError(where, f"case '{files.case_id}' without {lacking[0]}", "an image of every modality that is not optional", "name its file")
+    if not any(images):
+        raise InputError(where, f"case '{files.case_id}' without any image", "at least one", "name a file or remove the case")
+    patient_id = source.patient_id(files.case_id) if files.patient is None else source.global_id(files.patient)
+    return Case(files.case_id, patient_id, images, files.label_path, absent=files.label_path is None, side=files.side)
+
+
+def _check_absent(source: Source, found: Sequence[Files]) -> None:
+    known = {files.case_id: files for files in found}
+    for case_id in source.absent:
+        if case_id not in known:
+            raise InputError(source.root, f"no image of case '{case_id}'", "one for every name in source.absent", "correct source.absent")
+        if known[case_id].label_path:
+            raise InputError(known[case_id].label_path, "a label", f"none, since source.absent lists '{case_id}'", "correct source.absent")
+
+
+def _check_names(source: Source, found: Sequence[Files]) -> None:
+    name, number = Counter(files.case_id for files in found).most_common(1)[0]
+    if number > 1:
+        second = [files for files in found if files.case_id == name][1]
+        raise InputError(second.where or second.label_path or source.root, f"case '{name}' {number} times", "each case once", "rename or remove one")

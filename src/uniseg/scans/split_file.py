@@ -6,10 +6,13 @@ A split says of a dataset's cases which are for training, development, test::
 
 A side is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
 or a patient, which stands for all its cases. ``dev`` may be left out. A file may hold several splits, each under a key.
+
+A list ``[{"train": [...], "val": [...]}, ...]``, nnU-Net's ``splits_final.json``, gives folds instead, without test.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
@@ -22,8 +25,10 @@ REPAIR = "correct the split"
 def read_split(spec: str) -> dict[str, list[str]]:
     """The names on each side, from ``<path>`` or ``<path>#<key>`` of a JSON file.
 
+    Folds have the sides ``fold_0``, ``fold_1``, ... in place of dev; what no fold holds out is on the side train.
+
     Raises:
-        InputError: unreadable file, unknown key, or what ``expand_split`` refuses.
+        InputError: unreadable file, unknown key, or what ``expand_split`` or ``expand_folds`` refuses.
     """
     path, _, key = spec.partition("#")
     try:
@@ -35,7 +40,8 @@ def read_split(spec: str) -> dict[str, list[str]]:
             found = ", ".join(values) if isinstance(values, Mapping) else "a list"
             raise InputError(path, found, f"the key '{key}'", "correct source.splits")
         values = values[key]
-    return expand_split(spec, values)
+    is_folds = isinstance(values, list) and all(isinstance(fold, Mapping) for fold in values)
+    return expand_folds(spec, values) if is_folds else expand_split(spec, values)
 
 
 def expand_split(where, sides: Mapping) -> dict[str, list[str]]:
@@ -55,6 +61,34 @@ def expand_split(where, sides: Mapping) -> dict[str, list[str]]:
                 raise InputError(where, f"'{name}' in {first_side[name]} and in {side}", "each name once", REPAIR)
             first_side[name] = side
     return split
+
+
+def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
+    """The names on each side of nnU-Net's folds: ``fold_k`` is what fold k holds out; a single fold gives train with dev.
+
+    Raises:
+        InputError: a malformed fold, a name that two folds hold out, or a fold that does not train on all the others.
+    """
+    for number, fold in enumerate(folds):
+        if set(fold) != {"train", "val"}:
+            raise InputError(where, f"fold {number} with {', '.join(fold) or 'nothing'}", "train and val", REPAIR)
+    sides = [{side: list(_names(where, f"fold {number}: {side}", fold[side])) for side in ("train", "val")} for number, fold in enumerate(folds)]
+    if not sides:
+        raise InputError(where, "an empty list", "one or more folds", REPAIR)
+    if len(sides) == 1:
+        return expand_split(where, {"train": sides[0]["train"], "dev": sides[0]["val"], "test": []})
+    held_out = Counter(name for fold in sides for name in fold["val"])
+    twice = [name for name, number in held_out.items() if number > 1]
+    if twice:
+        raise InputError(where, f"'{twice[0]}' held out twice ({len(twice)} such names)", "each name in the val of one fold", REPAIR)
+    always = [name for name in sides[0]["train"] if name not in held_out]
+    for number, fold in enumerate(sides):
+        expected = {*always, *held_out} - set(fold["val"])
+        odd = sorted(expected ^ set(fold["train"]))
+        if odd:
+            fault = "not in train" if odd[0] in expected else "in train"
+            raise InputError(where, f"fold {number}: '{odd[0]}' {fault}", "folds that train on all that they do not hold out", REPAIR)
+    return {"train": always, **{f"fold_{number}": fold["val"] for number, fold in enumerate(sides)}}
 
 
 def assign_sides(where, split: Mapping[str, list[str]], cases: Iterable[Case]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from uniseg.stream.batch import Batch, RawBatch
 from uniseg.stream.patches import PatchReader, make_batch
 from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
 from uniseg.stream.signals import leave_signals
-from uniseg.task import TaskSet
+from uniseg.task import Task, TaskSet
 
 VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixed stream
 
@@ -66,7 +66,7 @@ class MultiDatasetModule(LightningDataModule):
         steps_per_epoch: int,
         val_steps: int,
         tasks_per_batch: int | None,
-        task_weights: dict[str, float],
+        task_weights: str | float | dict[str, float],
         foreground_fraction: float,
         recipe: AugmentRecipe,
         seed: int,
@@ -87,9 +87,7 @@ class MultiDatasetModule(LightningDataModule):
             "tasks_per_batch": tasks_per_batch,
             "foreground_fraction": foreground_fraction,
         }
-        self.train_stream = RequestStream(
-            self._cases("train"), steps_per_epoch=steps_per_epoch, task_weights=task_weights, recipe=recipe, seed=seed, **shared
-        )
+        self.train_stream = RequestStream(self._cases("train"), steps_per_epoch=steps_per_epoch, task_weights=task_weights, recipe=recipe, seed=seed, **shared)
         self.val_stream = RequestStream(
             self._cases("dev"),
             steps_per_epoch=val_steps,
@@ -101,7 +99,7 @@ class MultiDatasetModule(LightningDataModule):
         self._consumed = 0
 
     def _cases(self, side: str) -> list[TaskCases]:
-        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], cache.task.num_modalities) for cache in self.caches]
+        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task)) for cache in self.caches]
 
     def train_dataloader(self) -> DataLoader:
         return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, lambda: self._consumed))
@@ -137,6 +135,10 @@ class MultiDatasetModule(LightningDataModule):
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         self._consumed = state_dict["consumed"]
+
+
+def _optional(task: Task) -> tuple[bool, ...]:
+    return tuple(modality in task.optional for modality in task.modalities)
 
 
 def _as_it_is(batch: RawBatch) -> RawBatch:

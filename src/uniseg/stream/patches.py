@@ -1,13 +1,13 @@
 """Reads the boxes of voxels that requests need."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from uniseg.prepare.cache import CaseEntry, TaskCache
+from uniseg.prepare.cache import TaskCache
 from uniseg.stream.augment.intensity import augment_intensity
 from uniseg.stream.augment.spatial import box_margin, sample_patch
 from uniseg.stream.batch import Batch, RawBatch
@@ -29,29 +29,31 @@ class PatchReader(Dataset):
         """The box ``[M,z,y,x]`` with its label ``[z,y,x]``; zero outside the case."""
         cache = self.caches[request.task]
         entry = cache.entries[request.case_id]
-        start = np.array(patch_start(entry, request, self.patch_size))
+        foreground = cache.foreground(request.case_id) if request.force_foreground else {}
+        start = np.array(patch_start(entry.shape, foreground, request.seed, self.patch_size))
         margin = np.array(box_margin(request.augmentation, self.patch_size) if request.augmentation else (0, 0, 0))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
-        image = np.zeros((cache.task.num_modalities, *(stop - start)), np.float32)
-        label = np.zeros(stop - start, np.int16)
+        new = np.empty if (low == start).all() and (high == stop).all() else np.zeros
+        image = new((cache.task.num_modalities, *(stop - start)), np.float32)
+        label = new(stop - start, np.int16)
         if (high > low).all():
             inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
             image[(slice(None), *inside)], label[inside] = cache.read_box(request.case_id, low, high)
         return torch.from_numpy(image), torch.from_numpy(label)
 
 
-def patch_start(entry: CaseEntry, request: PatchRequest, patch_size: Sequence[int]) -> tuple[int, ...]:
+def patch_start(shape: Sequence[int], foreground: Mapping[int, np.ndarray], seed: int, patch_size: Sequence[int]) -> tuple[int, ...]:
     """First voxel of the patch; may be negative where the case is smaller than the patch.
 
-    A forced sample is centred on a random voxel of a random class among those that the case has; other samples
-    lie anywhere inside the case. A case smaller than the patch is centred in it along that axis, as nnU-Net does.
+    With ``foreground`` (voxels ``[n,3]`` per class) the patch is centred on a random voxel of a random class; without, it
+    lies anywhere inside the case. A case smaller than the patch is centred in it along that axis, as nnU-Net does.
     """
-    rng = np.random.default_rng(request.seed)
-    lowest = [-((patch - size) // 2) if patch > size else 0 for size, patch in zip(entry.shape, patch_size, strict=True)]
-    highest = [max(size - patch, low) for size, patch, low in zip(entry.shape, patch_size, lowest, strict=True)]
-    if request.force_foreground and entry.foreground:
-        voxels = entry.foreground[sorted(entry.foreground)[rng.integers(len(entry.foreground))]]
+    rng = np.random.default_rng(seed)
+    lowest = [-((patch - size) // 2) if patch > size else 0 for size, patch in zip(shape, patch_size, strict=True)]
+    highest = [max(size - patch, low) for size, patch, low in zip(shape, patch_size, lowest, strict=True)]
+    if foreground:
+        voxels = foreground[sorted(foreground)[rng.integers(len(foreground))]]
         centre = voxels[rng.integers(len(voxels))]
         return tuple(int(np.clip(c - p // 2, low, high)) for c, p, low, high in zip(centre, patch_size, lowest, highest, strict=True))
     return tuple(int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True))
@@ -70,6 +72,8 @@ def make_batch(raw: RawBatch, patch_size: Sequence[int]) -> Batch:
     draws = [request.augmentation for request in raw.requests]
     if all(draws):
         augment_intensity(image, draws, [request.seed for request in raw.requests])
+        for own, one in zip(image, draws, strict=True):
+            own[[m for m, dropped in enumerate(one.dropped) if dropped]] = 0
     task = torch.tensor([request.task for request in raw.requests])
     label = torch.stack([label for _, label in patches])
     return Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)

@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from uniseg.losses.deep_supervision import DeepSupervision
 from uniseg.metrics.overlap import ClassCounts, count_classes
+from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.stream.batch import Batch
+from uniseg.task import Task
 from uniseg.weights.checkpoint import KEY, describe_model
 
 Parameters = Iterable[nn.Parameter]
@@ -20,7 +22,7 @@ class SegmentationModule(LightningModule):
 
     Args:
         model: the network.
-        loss: per sample ``[B]`` from logits with label; used at every scale.
+        loss: per sample ``[B]`` from logits, label, tasks; used at every scale.
         optimizer: called with the parameters.
         scheduler: called with the optimizer and ``num_steps`` (of the whole run), stepped after every step.
         data_facts: task name -> plain facts about its data (cases per side, licence), carried into the checkpoint.
@@ -47,7 +49,7 @@ class SegmentationModule(LightningModule):
         return self.model(image, task)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.loss(self(batch.image, batch.task), batch.label)
+        losses = self.loss(self(batch.image, batch.task), batch.label, self._tasks(batch))
         self._log_per_task("train/loss", losses.detach(), batch.task)
         loss = losses.mean()
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
@@ -58,10 +60,11 @@ class SegmentationModule(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         logits = self(batch.image, batch.task)
-        losses = self.loss(logits, batch.label)
+        tasks = self._tasks(batch)
+        losses = self.loss(logits, batch.label, tasks)
         self.log("val/loss", losses.mean(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
-        for position, scores, label in zip(batch.task.tolist(), logits[0], batch.label, strict=True):
-            counts = count_classes(scores.argmax(0), label, self.model.tasks[position].num_classes)
+        for position, task, own, label in zip(batch.task.tolist(), tasks, logits[0], batch.label, strict=True):
+            counts = count_classes(label_scores(own, task).argmax(0), label, task.membership)
             before = self.dev_counts.get(position)
             self.dev_counts[position] = counts if before is None else before + counts
 
@@ -86,6 +89,9 @@ class SegmentationModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint[KEY] = describe_model(self.model) | {"data": self.data_facts}
+
+    def _tasks(self, batch: Batch) -> list[Task]:
+        return [self.model.tasks[position] for position in batch.task.tolist()]
 
     def _log_per_task(self, name: str, losses: Tensor, tasks: Tensor) -> None:
         positions: Sequence[int] = tasks.tolist()

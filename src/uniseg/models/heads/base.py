@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from uniseg.task import Task
+
 
 class Head(nn.Module):
     """Turns the pyramid into class logits.
@@ -29,3 +31,16 @@ def mask_surplus(logits: Tensor, num_classes: Sequence[int]) -> Tensor:
     own = torch.tensor(num_classes, device=logits.device)
     surplus = torch.arange(logits.shape[1], device=logits.device) >= own[:, None]
     return logits.masked_fill(surplus[:, :, None, None, None], float("-inf"))
+
+
+def label_scores(logits: Tensor, task: Task) -> Tensor:
+    """``[...,K,Z,Y,X]`` of one task -> ``[...,V,Z,Y,X]``: the label value with the largest score is the segmentation.
+
+    Classes that exclude each other are their own label values. For regions, the score of a value is the sum of the logits
+    of the regions that it belongs to, 0 for the background: up to a constant the log-likelihood under independent
+    sigmoids, so the largest is the likeliest value that the labels know.
+    """
+    if not task.regions:
+        return logits[..., : task.num_classes, :, :, :]
+    membership = torch.tensor(task.membership, dtype=logits.dtype, device=logits.device)
+    return torch.einsum("vk,...kzyx->...vzyx", membership, logits[..., 1 : task.num_classes, :, :, :])

@@ -13,13 +13,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.scans.datasets import Files
 
 IMAGES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz"}
 LABEL = "SEG.nii.gz"
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, list[Path], Path]]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """``PETCT_<patient>/<study>/`` with ``CTres.nii.gz`` (CT on the PET's grid), ``SUV.nii.gz`` (PET), ``SEG.nii.gz``.
+
+    A study without lesions has a ``SEG.nii.gz`` too, of zeros: an ordinary case whose target is absent.
 
     Raises:
         InputError: a modality other than CT or PET.
@@ -29,4 +32,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, l
         raise InputError(root, f"modality '{unknown[0]}'", f"one of {', '.join(IMAGES)}", "correct the task's modalities")
     for patient in sorted(root.glob("PETCT_*")):
         for rank, label in enumerate(sorted(patient.glob(f"*/{LABEL}"))):
-            yield f"{patient.name}_{rank}", [label.parent / IMAGES[modality] for modality in modalities], label
+            yield Files(f"{patient.name}_{rank}", tuple(label.parent / IMAGES[modality] for modality in modalities), label)

@@ -11,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.scans.datasets import Files
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, list[Path], Path]]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """``case_00000/imaging.nii.gz`` with ``segmentation.nii.gz``; cases 210 to 299 come without a label and are left out.
 
     Raises:
@@ -22,4 +23,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, l
     if len(modalities) != 1:
         raise InputError(root, f"modalities {list(modalities)}", "one, the CT", "correct the task's modalities")
     for label in sorted(root.glob("case_*/segmentation.nii.gz")):
-        yield label.parent.name, [label.parent / "imaging.nii.gz"], label
+        yield Files(label.parent.name, (label.parent / "imaging.nii.gz",), label)

@@ -1,37 +1,105 @@
 """The layout of nnU-Net v1, v2, the Medical Segmentation Decathlon, read in place."""
 
 import json
-from collections.abc import Iterator
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.scans.datasets import Files
 from uniseg.scans.io import ENDINGS, case_id_of
 
+CHANNEL = re.compile(r"_\d{4}$")
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, list[Path], Path]]:
+
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """``imagesTr/<case>_0000.nii.gz`` or, for the Decathlon, one ``imagesTr/<case>.nii.gz`` (4-D for several modalities).
 
-    ``.nii`` is accepted beside ``.nii.gz``.
+    Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where ``dataset.json``
+    lists the files under ``dataset``, the list holds instead. Any format of ``scans.io`` will do: the one that ``file_ending``
+    in ``dataset.json`` names, or else whatever lies there.
 
     Raises:
-        InputError: ``dataset.json`` is missing, unreadable, or names another number of channels.
+        InputError: ``dataset.json`` is missing, unreadable, names another number of channels or an unknown ``file_ending``, or a case has two labels.
     """
-    description = root / "dataset.json"
-    try:
-        values = json.loads(description.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(description, f"{type(error).__name__}", "a readable dataset.json", "restore the file") from error
-    channels = values.get("channel_names", values.get("modality", {}))
+    values = read_description(root)
+    channels = channel_names(root, values)
     if len(channels) != len(modalities):
         expected = f"{len(modalities)} for {list(modalities)}"
-        raise InputError(description, f"{len(channels)} channels {list(channels.values())}", expected, "correct the task's modalities")
-    labels = {case_id: path for path in sorted((root / "labelsTr").glob("*")) if (case_id := case_id_of(path))}
-    for case_id, label in labels.items():
-        single = [root / "imagesTr" / f"{case_id}{ending}" for ending in ENDINGS]
-        whole = next((path for path in single if path.exists()), None)
-        yield case_id, [whole] if whole else [_channel(root, case_id, m) for m in range(len(modalities))], label
+        raise InputError(root / "dataset.json", f"{len(channels)} channels {channels}", expected, "correct the task's modalities")
+    if "dataset" in values:
+        yield from _listed(root, values["dataset"])
+        return
+    ending = values.get("file_ending")
+    if ending not in (None, *ENDINGS):
+        raise InputError(root / "dataset.json", f"file_ending '{ending}'", f"one of {', '.join(ENDINGS)}", "convert the files")
+    endings = ENDINGS if ending is None else (ending,)
+    yield from _folder(root / "imagesTr", root / "labelsTr", len(modalities), endings, None)
+    yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
 
 
-def _channel(root: Path, case_id: str, channel: int) -> Path:
-    paths = [root / "imagesTr" / f"{case_id}_{channel:04d}{ending}" for ending in ENDINGS]
+def read_description(root: Path) -> Mapping:
+    """The content of ``dataset.json``.
+
+    Raises:
+        InputError: it is missing or not a JSON object.
+    """
+    path = root / "dataset.json"
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(path, f"{type(error).__name__}", "a readable dataset.json", "restore the file") from error
+    if not isinstance(values, Mapping):
+        raise InputError(path, f"a {type(values).__name__}", "a JSON object", "restore the file")
+    return values
+
+
+def channel_names(root: Path, description: Mapping) -> list[str]:
+    """Names in channel order: ``channel_names`` in v2, ``modality`` before.
+
+    Raises:
+        InputError: neither is there, or it is no mapping from channel numbers.
+    """
+    channels = description.get("channel_names", description.get("modality"))
+    if not isinstance(channels, Mapping) or not all(str(key).isdigit() for key in channels):
+        raise InputError(root / "dataset.json", f"channel_names: {channels!r:.60}", "a mapping from channel number to name", "correct dataset.json")
+    return [str(channels[key]) for key in sorted(channels, key=int)]
+
+
+def _folder(images: Path, labels: Path, num_modalities: int, endings: Sequence[str], side: str | None) -> Iterator[Files]:
+    label_paths = _labels(labels, endings)
+    stems = {stem for path in images.glob("*") if path.is_file() and (stem := case_id_of(path))}
+    unlabelled = {CHANNEL.sub("", stem) for stem in stems - label_paths.keys()} - label_paths.keys()
+    for case_id in (*label_paths, *sorted(unlabelled)):
+        yield Files(case_id, _images(images, case_id, num_modalities, endings), label_paths.get(case_id), side=side)
+
+
+def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
+    labels: dict[str, Path] = {}
+    for path in sorted(folder.glob("*")):
+        case_id = case_id_of(path) if path.is_file() and path.name.endswith(tuple(endings)) else None
+        if case_id in labels:
+            raise InputError(path, f"a second label of case '{case_id}' beside {labels[case_id].name}", "one", "move one away")
+        if case_id is not None:
+            labels[case_id] = path
+    return labels
+
+
+def _images(folder: Path, case_id: str, num_modalities: int, endings: Sequence[str]) -> tuple[Path, ...]:
+    whole = _existing(folder, case_id, endings)
+    return (whole,) if whole.exists() else tuple(_existing(folder, f"{case_id}_{channel:04d}", endings) for channel in range(num_modalities))
+
+
+def _existing(folder: Path, stem: str, endings: Sequence[str]) -> Path:
+    paths = [folder / f"{stem}{ending}" for ending in endings]
     return next((path for path in paths if path.exists()), paths[0])
+
+
+def _listed(root: Path, dataset: Mapping) -> Iterator[Files]:
+    for case_id, files in dataset.items():
+        try:
+            images, label = [root / os.path.expandvars(path) for path in files["images"]], root / os.path.expandvars(files["label"])
+        except (KeyError, TypeError) as error:
+            raise InputError(root / "dataset.json", f"case '{case_id}': {files!r:.80}", "images, a list, with label, a path", "correct dataset.json") from error
+        yield Files(case_id, tuple(images), label)

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.scans.datasets import Files
 
 SITE_SIZES = {"BIDMC": 12, "BMC": 30, "HK": 12, "I2CVB": 19, "RUNMC": 30, "UCL": 13}
 LABEL_ENDINGS = ("_segmentation.nii.gz", "_Segmentation.nii.gz")
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, list[Path], Path]]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """``<site>/Case00.nii.gz`` with ``<site>/Case00_segmentation.nii.gz`` or ``_Segmentation.nii.gz``.
 
     A site whose folder is absent is left out.
@@ -36,4 +37,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, l
         if len(labels) != size:
             raise InputError(root / site, f"{len(labels)} labels", f"{size}, since cases are numbered by rank", "restore the files or move the folder away")
         for rank, (stem, label) in enumerate(sorted(labels.items())):
-            yield f"{site}_{rank:02d}", [root / site / f"{stem}.nii.gz"], label
+            yield Files(f"{site}_{rank:02d}", (root / site / f"{stem}.nii.gz",), label)

@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.scans.datasets import Files
 
 LABEL_ENDING = "_seg-vert_msk.nii.gz"
 IMAGE_ENDING = "_ct.nii.gz"
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, list[Path], Path]]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """``rawdata/sub-*/*_ct.nii.gz`` with ``derivatives/sub-*/*_seg-vert_msk.nii.gz``.
 
     Both folders lie in ``root`` or in its folders (the training, validation and test subsets), which are pooled.
@@ -33,4 +34,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[tuple[str, l
         for label in sorted(subset.glob(f"derivatives/sub-*/sub-*{LABEL_ENDING}")):
             series = label.name.removesuffix(LABEL_ENDING)
             case_id = "_".join(entity for entity in series.split("_") if not entity.startswith("dir-"))
-            yield case_id, [subset / "rawdata" / label.parent.name / f"{series}{IMAGE_ENDING}"], label
+            yield Files(case_id, (subset / "rawdata" / label.parent.name / f"{series}{IMAGE_ENDING}",), label)

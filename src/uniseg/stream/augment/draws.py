@@ -12,7 +12,8 @@ Range = Sequence[float]
 class AugmentRecipe:
     """Probabilities with ranges (nnU-Net's transforms). A probability of 0 switches a transform off.
 
-    ``p_*_channel`` is per modality, given that the sample was chosen. Rotation is in degrees about each axis.
+    ``p_*_channel`` is per modality, given that the sample was chosen; ``p_channel_dropout`` is per optional modality.
+    Rotation is in degrees about each axis.
     """
 
     p_rotation: float
@@ -35,6 +36,7 @@ class AugmentRecipe:
     p_gamma: float
     gamma: Range
     mirror_axes: Sequence[int]
+    p_channel_dropout: float
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class AugmentDraw:
     """One sample's augmentation. Intensity entries hold one number per modality; NaN means: not applied.
 
     Attributes:
+        dropped: modalities set to 0, as if the case lacked them.
         rotation: radians about (z, y, x).
         scale: of the sampling grid; above 1 the patch shows more of the scan.
         mirror: flip per axis (z, y, x).
@@ -60,6 +63,7 @@ class AugmentDraw:
     zoom: tuple[float, ...]
     gamma_inverted: tuple[float, ...]
     gamma: tuple[float, ...]
+    dropped: tuple[bool, ...]
 
     @property
     def is_spatial(self) -> bool:
@@ -67,15 +71,15 @@ class AugmentDraw:
         return self.scale != 1 or any(self.rotation)
 
 
-def draw(recipe: AugmentRecipe, num_modalities: int, rng: np.random.Generator) -> AugmentDraw:
-    """All of a sample's random numbers, always in the same order."""
+def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator) -> AugmentDraw:
+    """All of a sample's random numbers, always in the same order; ``optional`` says per modality whether a case may lack it."""
 
     def chosen(p: float) -> bool:
         return bool(rng.random() < p)
 
     def per_modality(p: float, p_channel: float, sample: Callable[[], float]) -> tuple[float, ...]:
         use = chosen(p)
-        return tuple(sample() if use and chosen(p_channel) else float("nan") for _ in range(num_modalities))
+        return tuple(sample() if use and chosen(p_channel) else float("nan") for _ in optional)
 
     def uniform(bounds: Range) -> Callable[[], float]:
         return lambda: float(rng.uniform(*bounds))
@@ -95,6 +99,7 @@ def draw(recipe: AugmentRecipe, num_modalities: int, rng: np.random.Generator) -
         zoom=per_modality(recipe.p_low_resolution, recipe.p_low_resolution_channel, uniform(recipe.low_resolution_zoom)),
         gamma_inverted=per_modality(recipe.p_gamma_inverted, 1, factor(recipe.gamma)),
         gamma=per_modality(recipe.p_gamma, 1, factor(recipe.gamma)),
+        dropped=tuple(may and chosen(recipe.p_channel_dropout) for may in optional),
     )
 
 

@@ -22,8 +22,8 @@ def augment_intensity(image: Tensor, draws: Sequence[AugmentDraw], noise_seeds: 
     for sample, one, seed in zip(image, draws, noise_seeds, strict=True):
         if one.noise_sd == one.noise_sd:
             generator = torch.Generator(image.device).manual_seed(seed)
-            own = sample[: len(one.gamma)]
-            own += one.noise_sd * torch.randn(own.shape, generator=generator, device=image.device)
+            for row in sample[: len(one.gamma)]:
+                row.add_(torch.randn(row.shape, generator=generator, device=image.device), alpha=one.noise_sd)
     rows = image.flatten(0, 1)
     steps: tuple[tuple[str, Callable[[Tensor, Tensor], Tensor]], ...] = (
         ("blur_sigma", blur),
@@ -38,11 +38,16 @@ def augment_intensity(image: Tensor, draws: Sequence[AugmentDraw], noise_seeds: 
         for own, one in zip(values, draws, strict=True):
             own[: len(one.gamma)] = getattr(one, name)
         chosen = np.flatnonzero(~np.isnan(values))
-        if len(chosen):
-            index = torch.from_numpy(chosen).to(image.device)
-            parameters = torch.from_numpy(values.ravel()[chosen]).float()
+        for part in _parts(chosen, image.device):
+            index = torch.from_numpy(part).to(image.device)
+            parameters = torch.from_numpy(values.ravel()[part]).float()
             rows[index] = transform(rows[index], parameters)
     return image
+
+
+def _parts(chosen: np.ndarray, device: torch.device) -> Sequence[np.ndarray]:
+    """All rows at once; on a CPU one by one, because fresh memory of several rows costs more there than the arithmetic."""
+    return chosen.reshape(-1, 1) if device.type == "cpu" else [chosen] if len(chosen) else []
 
 
 def brighten(rows: Tensor, factor: Tensor) -> Tensor:
@@ -52,21 +57,24 @@ def brighten(rows: Tensor, factor: Tensor) -> Tensor:
 
 def change_contrast(rows: Tensor, factor: Tensor) -> Tensor:
     """Stretch about the row's mean, kept within its range."""
-    low, high, mean = rows.amin((1, 2, 3), True), rows.amax((1, 2, 3), True), rows.mean((1, 2, 3), keepdim=True)
-    return ((rows - mean) * _per_row(factor, rows) + mean).clamp(low, high)
+    factor, mean = _per_row(factor, rows), _mean(rows)
+    return torch.addcmul(mean * (1 - factor), rows, factor).clamp_(rows.amin((1, 2, 3), True), rows.amax((1, 2, 3), True))
 
 
 def gamma(rows: Tensor, exponent: Tensor) -> Tensor:
     """Power of the row scaled to 0..1, then its own mean and standard deviation again."""
-    low = rows.amin((1, 2, 3), True)
+    low, mean = rows.amin((1, 2, 3), True), _mean(rows)
     span = rows.amax((1, 2, 3), True) - low
-    curved = ((rows - low) / (span + SMALLEST)).clamp_min(0) ** _per_row(exponent, rows) * span + low
-    return (curved - curved.mean((1, 2, 3), keepdim=True)) / (_sd(curved) + SMALLEST) * _sd(rows) + rows.mean((1, 2, 3), keepdim=True)
+    curved = rows - mean
+    sd = _sd_of_centred(curved)
+    curved.add_(mean - low).div_(span + SMALLEST).clamp_min_(0).pow_(_per_row(exponent, rows))
+    curved.sub_(_mean(curved))
+    return torch.addcmul(mean, curved, sd * span / (_sd_of_centred(curved) * span + SMALLEST))
 
 
 def gamma_inverted(rows: Tensor, exponent: Tensor) -> Tensor:
     """The gamma transform of the negative."""
-    return -gamma(-rows, exponent)
+    return gamma(-rows, exponent).neg_()
 
 
 def blur(rows: Tensor, sigma: Tensor) -> Tensor:
@@ -105,5 +113,9 @@ def _per_row(values: Tensor, rows: Tensor) -> Tensor:
     return values.to(rows.device)[:, None, None, None]
 
 
-def _sd(rows: Tensor) -> Tensor:
-    return rows.std((1, 2, 3), keepdim=True, correction=0)
+def _mean(rows: Tensor) -> Tensor:
+    return rows.mean((1, 2, 3), keepdim=True)
+
+
+def _sd_of_centred(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=(1, 2, 3), keepdim=True) / rows[0].numel() ** 0.5

@@ -1,0 +1,57 @@
+"""A task with its cases, their sides, what was measured of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from uniseg.prepare.fingerprint import CaseFingerprint
+from uniseg.prepare.splits import SplitTable, check_patients, split_cases
+from uniseg.scans.case import Case
+from uniseg.scans.source import Source, find_cases
+from uniseg.task import Task, TaskSet
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Who of a task's cases is on which side.
+
+    Attributes:
+        fingerprints: of the cases that an audit has read.
+    """
+
+    task: Task
+    source: Source
+    cases: Mapping[str, Case]
+    splits: SplitTable
+    fingerprints: Mapping[str, CaseFingerprint] = field(default_factory=dict)
+
+    def side(self, side: str, fold: int) -> list[Case]:
+        return [self.cases[case_id] for case_id in self.splits.fold(self.task.name, fold)[side]]
+
+    @property
+    def kept(self) -> list[str]:
+        """Cases that the cache holds: all but those for test."""
+        test = set(self.splits.test)
+        return [case_id for case_id in self.splits.patients if case_id not in test]
+
+
+def find_dataset(task: Task, source: Source) -> Dataset:
+    """Cases with their sides; headers and voxels are not read.
+
+    Raises:
+        InputError: as ``find_cases`` and ``split_cases``, or fold 0 leaves a side empty.
+    """
+    cases = {case.case_id: case for case in find_cases(source, task.modalities, task.optional)}
+    splits = split_cases(task.name, list(cases.values()), source.given_split())
+    splits.fold(task.name, 0)
+    return Dataset(task, source, cases, splits)
+
+
+def find_datasets(tasks: TaskSet, sources: Mapping[str, Source]) -> list[Dataset]:
+    """The dataset of every task.
+
+    Raises:
+        InputError: as ``find_dataset``, or one patient is on two sides.
+    """
+    found = [find_dataset(task, sources[task.name]) for task in tasks]
+    check_patients({dataset.task.name: dataset.splits for dataset in found}, fold=0)
+    return found

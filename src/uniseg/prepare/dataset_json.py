@@ -1,0 +1,122 @@
+"""What nnU-Net's ``dataset.json`` says about a task, in the words of a task file."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from uniseg.errors import InputError
+from uniseg.scans.datasets.nnunet import channel_names, read_description
+from uniseg.scans.io import case_id_of
+
+REPAIR = "correct dataset.json"
+NORMALIZATION = {"ct": "fingerprint"}  # by nnU-Net's channel name in lower case; any other name: zscore
+UNKNOWN_NORMALIZATION = ("nonorm", "rescale_to_0_1", "rgb_to_0_1")
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The classes of a dataset.
+
+    Attributes:
+        classes: background first.
+        label_map: label value in the file -> class index, where they differ.
+        regions: class -> label values, where classes overlap.
+        ignore: label value of voxels that do not count.
+    """
+
+    classes: tuple[str, ...]
+    label_map: Mapping[int, int] = field(default_factory=dict)
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    ignore: int | None = None
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a task file takes from a ``dataset.json``; ``normalization`` is a mode per modality."""
+
+    modalities: tuple[str, ...]
+    normalization: tuple[str, ...]
+    labels: Labels
+    homepage: str
+    licence: str
+
+
+def describe(root: Path) -> Description:
+    """The description of the dataset in folder ``root``.
+
+    Raises:
+        InputError: a ``dataset.json`` that is unreadable or malformed, asks for another normalisation than z-score or CT, or
+            names a file format that cannot be read.
+    """
+    values, where = read_description(root), root / "dataset.json"
+    ending = values.get("file_ending", ".nii.gz")
+    if case_id_of(Path(f"case{ending}")) is None:
+        raise InputError(where, f"file_ending '{ending}'", "a format of 3D scans", "convert the files")
+    if not isinstance(values.get("labels"), Mapping):
+        raise InputError(where, f"labels: {values.get('labels')!r:.60}", "a mapping", REPAIR)
+    names = channel_names(root, values)
+    unknown = [name for name in names if name.casefold() in UNKNOWN_NORMALIZATION]
+    if unknown:
+        raise InputError(where, f"the channel '{unknown[0]}'", "one that nnU-Net normalises by CT values or z-score", "write the task file by hand")
+    modes = tuple(NORMALIZATION.get(name.casefold(), "zscore") for name in names)
+    licence = values.get("licence") or values.get("license") or ""
+    return Description(_unique(names), modes, read_labels(where, values["labels"]), str(values.get("reference") or ""), str(licence))
+
+
+def task_name(folder: str) -> str:
+    """``Dataset004_Hippocampus``, ``Task04_Hippocampus`` -> ``hippocampus``: lower case, other characters become underscores."""
+    name = re.sub(r"\W+", "_", re.sub(r"^(Dataset|Task)\d+_", "", folder).lower()).strip("_")
+    return name if re.match(r"[a-z_]", name) else f"task_{name}"
+
+
+def read_labels(where: Path, labels: Mapping) -> Labels:
+    """Classes from nnU-Net's ``labels``: name -> value or region in v2, value -> name before.
+
+    Raises:
+        InputError: values that are no whole numbers, a repeated one, or no background of value 0.
+    """
+    if all(str(key).isdigit() for key in labels):
+        named = [(str(name), value) for value, name in labels.items()]
+    else:
+        named = [(str(name), value) for name, value in labels.items()]
+    values = {name: _values(where, name, value) for name, value in named}
+    if len(values) < len(named):
+        raise InputError(where, f"labels {[name for name, _ in named]!r:.80}", "different names", REPAIR)
+    ignored = values.pop("ignore", ())
+    background = [name for name, own in values.items() if set(own) == {0}]
+    foreground = {name: own for name, own in values.items() if name not in background}
+    if len(background) != 1 or len(ignored) > 1 or any(0 in own for own in foreground.values()) or not foreground:
+        raise InputError(where, f"labels {dict(named)!r:.80}", "a background of value 0, then classes of other values", REPAIR)
+    ignore = ignored[0] if ignored else None
+    if any(len(own) > 1 for own in foreground.values()):
+        return Labels((*background, *foreground), regions=foreground, ignore=ignore)
+    single = sorted((own[0], name) for name, own in foreground.items())
+    numbers = [value for value, _ in single]
+    if len({*numbers, ignore}) <= len(numbers):
+        raise InputError(where, f"label values {[*numbers, *ignored]}", "each once", REPAIR)
+    label_map = {value: index for index, value in enumerate(numbers, start=1)}
+    consecutive = all(value == index for value, index in label_map.items())
+    return Labels((*background, *(name for _, name in single)), {} if consecutive else label_map, ignore=ignore)
+
+
+def _values(where: Path, name: str, value) -> tuple[int, ...]:
+    try:
+        values = tuple(int(v) for v in (value if isinstance(value, list) else [value]))
+    except (TypeError, ValueError) as error:
+        raise InputError(where, f"the label '{name}': {value!r:.60}", "a whole number or a list of them", REPAIR) from error
+    if not values or min(values) < 0:
+        raise InputError(where, f"the label '{name}': {value!r:.60}", "0 or more", REPAIR)
+    return values
+
+
+def _unique(names: list[str]) -> tuple[str, ...]:
+    """``MRI, MRI`` -> ``MRI_0, MRI_1``."""
+    number = Counter(names)
+    seen: Counter[str] = Counter()
+    unique = []
+    for name in names:
+        unique.append(f"{name}_{seen[name]}" if number[name] > 1 else name)
+        seen[name] += 1
+    return tuple(unique)

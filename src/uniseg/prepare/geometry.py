@@ -1,0 +1,121 @@
+"""Which voxels the tasks' scans have, which they should have."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+from rich.console import Console
+from rich.progress import track
+
+from uniseg.prepare.dataset import Dataset
+from uniseg.scans.io import read_geometry, reference_path
+from uniseg.scans.resample import target_shape
+from uniseg.task import Task
+
+ANISOTROPY = 3  # nnU-Net: an axis counts as coarse where it is that many times coarser, with that many times fewer voxels
+ANISOTROPIC_PERCENTILE = 10
+
+
+@dataclass(frozen=True)
+class TaskGeometry:
+    """The scans of one task that are not for test.
+
+    Attributes:
+        case_ids: N.
+        num_patients: who they are of.
+        shapes: ``[N,3]`` voxels (Z, Y, X), before cropping.
+        spacings_mm: ``[N,3]`` (z, y, x).
+    """
+
+    task: Task
+    case_ids: tuple[str, ...]
+    num_patients: int
+    shapes: np.ndarray
+    spacings_mm: np.ndarray
+
+    def at(self, spacing_mm: Sequence[float]) -> np.ndarray:
+        """``[N,3]`` shapes after resampling."""
+        return np.array([target_shape(shape, own, spacing_mm) for shape, own in zip(self.shapes.tolist(), self.spacings_mm.tolist(), strict=True)])
+
+
+def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskGeometry]:
+    """Of all cases but those for test.
+
+    Raises:
+        InputError: an unreadable header.
+    """
+    cases = [[d.cases[case_id] for case_id in d.kept] for d in datasets]
+    jobs = [reference_path(case.image_paths, d.task.reference_position) for d, own in zip(datasets, cases, strict=True) for case in own]
+    read = Parallel(n_jobs=num_workers, prefer="threads", return_as="generator")(delayed(_header)(path) for path in jobs)
+    headers = iter(list(track(read, "headers", total=len(jobs), console=Console(stderr=True))))
+    found = []
+    for dataset, own in zip(datasets, cases, strict=True):
+        shapes, spacings = zip(*(next(headers) for _ in own), strict=True)
+        ids, patients = tuple(case.case_id for case in own), len({case.patient_id for case in own})
+        found.append(TaskGeometry(dataset.task, ids, patients, np.array(shapes), np.array(spacings)))
+    return found
+
+
+def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
+    """nnU-Net's spacing (z, y, x) in mm for cases of ``spacings [n,3]`` with ``shapes [n,3]``, from headers alone.
+
+    The median; of an axis that is coarse in spacing as in voxels, the 10th percentile, but not finer than the other axes
+    (``ExperimentPlanner.determine_fullres_target_spacing``, which takes the shapes after cropping).
+    """
+    spacing, shape = np.median(spacings, 0), np.median(shapes, 0)
+    coarse = int(spacing.argmax())
+    finer, longer = np.delete(spacing, coarse).max(), np.delete(shape, coarse).min()
+    if spacing[coarse] > ANISOTROPY * finer and shape[coarse] * ANISOTROPY < longer:
+        spacing[coarse] = max(np.percentile(spacings[:, coarse], ANISOTROPIC_PERCENTILE), finer)
+    return tuple(round(float(s), 6) for s in spacing)
+
+
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
+    """The value with half of the weight on either side; between two such, their mean."""
+    order = np.argsort(values)
+    values, share = values[order], np.cumsum(weights[order]) / weights.sum()
+    low, high = np.searchsorted(share, 0.5 - 1e-9), np.searchsorted(share, 0.5 + 1e-9)
+    return float(values[low] + values[min(high, len(values) - 1)]) / 2
+
+
+def share_spacings(tasks: Sequence[Task], within: float) -> list[Task]:
+    """The tasks with one spacing per group of ``window_groups``, the coarsest of the group per axis."""
+    coarsest = {task.name: _extremes(group)[1] for group in window_groups(tasks, within) for task in group}
+    return [replace(task, spacing_mm=coarsest[task.name]) for task in tasks]
+
+
+def window_groups(tasks: Sequence[Task], within: float = 1.0) -> list[list[Task]]:
+    """Tasks whose spacings differ by no more than the factor ``within`` along any axis and that read the same input.
+
+    The same input is the same modalities with the same normalisation, none of them measured on a task's own foreground. At one spacing a group's
+    windows are computed once at prediction. Coarse tasks open groups, finer ones join the first that takes them.
+    """
+    groups: list[list[Task]] = []
+    for task in sorted(tasks, key=lambda t: -float(np.prod(t.spacing_mm))):
+        group = next((g for g in groups if _fits(task, g, within)), None)
+        if group is None:
+            groups.append([task])
+        else:
+            group.append(task)
+    return groups
+
+
+def _fits(task: Task, group: Sequence[Task], within: float) -> bool:
+    first = group[0]
+    measured = any(n.mode == "fingerprint" and not n.resolved for n in task.normalization)
+    if measured or (task.modalities, task.normalization) != (first.modalities, first.normalization):
+        return False
+    finest, coarsest = _extremes([*group, task])
+    return all(c <= f * within for f, c in zip(finest, coarsest, strict=True))
+
+
+def _extremes(group: Sequence[Task]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    axes = list(zip(*(task.spacing_mm for task in group), strict=True))
+    return tuple(min(axis) for axis in axes), tuple(max(axis) for axis in axes)
+
+
+def _header(path: Path) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    volume = read_geometry(path)
+    return volume.array.shape[1:], volume.spacing_mm

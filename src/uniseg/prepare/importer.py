@@ -1,0 +1,237 @@
+"""Task files for the datasets of nnU-Net v1, v2, or the Decathlon, which stay where they are."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from uniseg.config import CONF_DIR
+from uniseg.errors import InputError
+from uniseg.prepare.dataset_json import Description, describe, task_name
+from uniseg.prepare.geometry import target_spacing
+from uniseg.prepare.splits import SplitTable, split_cases
+from uniseg.scans.case import Case
+from uniseg.scans.io import read_geometry
+from uniseg.scans.source import Source, find_cases
+from uniseg.task import Normalization, Task
+
+V1_FOLDER = "nnUNet_raw_data"
+
+
+class Block(dict):
+    """A mapping with one line per key that has a value; PyYAML puts one of plain values into braces."""
+
+    def __init__(self, values: Mapping) -> None:
+        super().__init__((key, value) for key, value in values.items() if value not in (None, "", {}))
+
+
+class Dumper(yaml.SafeDumper):
+    """Knows ``Block``."""
+
+
+Dumper.add_representer(Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False))
+
+
+@dataclass(frozen=True)
+class Imported:
+    """One dataset as its task file describes it.
+
+    Attributes:
+        task: normalisation unresolved.
+        source: where it lies.
+        description: from its ``dataset.json``.
+        splits: who is on which side.
+        can_go_on: the sides are not empty.
+        note: what the user should know.
+    """
+
+    task: Task
+    source: Source
+    description: Description
+    splits: SplitTable
+    can_go_on: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A dataset that no task file can describe, with the reason."""
+
+    name: str
+    reason: str
+
+
+def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, overwrite: bool) -> list[Path]:
+    """Write ``task_dir/<name>.yaml`` for every dataset in ``folder``; a table of all goes to stderr.
+
+    Args:
+        folder: holds datasets, or is one.
+        preprocessed: holds ``<dataset>/splits_final.json``; None: the datasets' own folders alone are looked into.
+        task_dir: created where it is missing.
+        overwrite: whether files that differ are replaced.
+
+    Returns:
+        The task files. All are written or none.
+
+    Raises:
+        InputError: no dataset there, none that can be described, two of one name, or a task file that differs.
+    """
+    if preprocessed is not None and not preprocessed.is_dir():
+        raise InputError(preprocessed, "no such folder", "nnUNet_preprocessed", "correct preprocessed=")
+    results = [_import(dataset, preprocessed) for dataset in find_folders(folder)]
+    imported = [result for result in results if isinstance(result, Imported)]
+    paths = {task_dir / f"{result.task.name}.yaml": to_yaml(result) for result in imported}
+    console = Console(stderr=True, width=240)
+    console.print(_table(results, task_dir))
+    if not imported:
+        raise InputError(folder, "no dataset that a task file can describe", "at least one", "see the table above")
+    _check_names(folder, imported)
+    differing = [path for path, text in paths.items() if path.exists() and path.read_text(encoding="utf-8") != text]
+    if differing and not overwrite:
+        raise InputError(differing[0], f"a task file that differs ({len(differing)} do)", "none", "move it away or add overwrite=true; nothing was written")
+    for path, text in paths.items():
+        _write(path, text)
+    ready = [result.task.name for result in imported if result.can_go_on]
+    console.print("A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file.")
+    if ready:
+        console.print(f"Go on with: python -m uniseg.prepare task=\\[{','.join(ready)}]", soft_wrap=True)
+    return list(paths)
+
+
+def find_folders(folder: Path) -> list[Path]:
+    """The folders with a ``dataset.json``: ``folder`` itself, or those in it or in its ``nnUNet_raw_data``.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = folder.absolute()
+    if (folder / "dataset.json").is_file():
+        return [folder]
+    found = sorted(path.parent for place in (folder, folder / V1_FOLDER) for path in place.glob("*/dataset.json"))
+    if not found:
+        raise InputError(folder, "no dataset.json", "a dataset of nnU-Net or the Decathlon, or a folder of them", "correct import=")
+    return found
+
+
+def to_yaml(imported: Imported) -> str:
+    """The task file."""
+    task, source, labels = imported.task, imported.source, imported.description.labels
+    values = {
+        "modalities": list(task.modalities),
+        "classes": list(task.classes),
+        "regions": {name: list(values) for name, values in labels.regions.items()},
+        "spacing_mm": list(task.spacing_mm),
+        "normalization": {modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)},
+        "source": Block(
+            {
+                "layout": source.layout,
+                "root": str(source.root),
+                "label_map": dict(source.label_map),
+                "ignore": source.ignore,
+                "splits": source.splits,
+                "homepage": source.homepage,
+                "licence": source.licence,
+            }
+        ),
+    }
+    text = yaml.dump(Block(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000)
+    return f"# @package tasks.{task.name}\n# Imported from {source.root.name}, in place.\n{text}"
+
+
+def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
+    name = task_name(root.name)
+    try:
+        description = describe(root)
+        labels = description.labels
+        splits, note = _find_splits(root, preprocessed)
+        source = Source(
+            layout="nnunet",
+            root=root,
+            label_map=dict(labels.label_map),
+            ignore=labels.ignore,
+            splits=splits,
+            homepage=description.homepage,
+            licence=description.licence,
+        )
+        cases = find_cases(source, description.modalities)
+        spacing = _spacing([case for case in cases if case.side != "test"])
+        task = Task(name, description.modalities, labels.classes, spacing, tuple(Normalization(mode) for mode in description.normalization))
+        table = split_cases(name, cases, source.given_split())
+    except InputError as error:
+        return Refused(name, str(error))
+    try:
+        table.fold(name, 0)
+    except InputError:
+        return Imported(task, source, description, table, False, "too few patients for its sides: add source.splits")
+    return Imported(task, source, description, table, True, note)
+
+
+def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
+    headers = [read_geometry(case.image_paths[0]) for case in cases]
+    return target_spacing(np.array([header.spacing_mm for header in headers]), np.array([header.array.shape[1:] for header in headers]))
+
+
+def _find_splits(root: Path, preprocessed: Path | None) -> tuple[str | None, str]:
+    """Path of ``splits_final.json`` if there is one, with a note about what was passed over."""
+    places = [root]
+    if preprocessed is not None:
+        places.insert(0, preprocessed.absolute() if preprocessed.name == root.name else preprocessed.absolute() / root.name)
+    for place in places:
+        if (place / "splits_final.json").is_file():
+            return str(place / "splits_final.json"), ""
+    pickled = [place / "splits_final.pkl" for place in places if (place / "splits_final.pkl").is_file()]
+    if pickled:
+        return None, f"{pickled[0]} is not read, since a pickle may run code: save its folds as splits_final.json"
+    return None, f"no splits_final.json in {places[0]}" if preprocessed is not None else ""
+
+
+def _check_names(folder: Path, imported: Sequence[Imported]) -> None:
+    first: dict[str, str] = {}
+    for result in imported:
+        name, root = result.task.name, result.source.root.name
+        if name in first:
+            found = f"{first[name]} and {root}, both task '{name}'"
+            raise InputError(folder, found, "different names", "import one alone and rename its file and first line; nothing was written")
+        first[name] = root
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part{os.getpid()}_{path.name}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+
+
+def _table(results: Sequence[Imported | Refused], task_dir: Path) -> Table:
+    table = Table("task", "modalities", "classes", "cases", "spacing_mm", "normalisation", "splits", "note")
+    for result in results:
+        cells = (result.name, *[""] * 6, f"not imported: {result.reason}") if isinstance(result, Refused) else _cells(result, task_dir)
+        table.add_row(*(escape(cell) for cell in cells))
+    return table
+
+
+def _cells(imported: Imported, task_dir: Path) -> tuple[str, ...]:
+    task, labels, splits = imported.task, imported.description.labels, imported.splits
+    packaged = CONF_DIR / "task" / f"{task.name}.yaml"
+    is_shadowed = packaged.exists() and task_dir.absolute() != packaged.parent
+    notes = {
+        imported.note: bool(imported.note),
+        "comes before the packaged task of this name": is_shadowed,
+        f"label {labels.ignore} does not count": labels.ignore is not None,
+    }
+    return (
+        task.name,
+        ", ".join(task.modalities),
+        f"{task.num_classes}{' as regions' if labels.regions else ''}",
+        str(len(splits.patients)),
+        " ".join(f"{s:g}" for s in task.spacing_mm),
+        ", ".join(how.mode for how in task.normalization),
+        f"{'splits_final.json' if imported.source.splits else 'by patient'}: {len(splits.folds)} folds, {len(splits.test)} for test",
+        "; ".join(note for note, holds in notes.items() if holds),
+    )

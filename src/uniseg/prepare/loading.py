@@ -1,0 +1,68 @@
+"""One case in memory: image with label, in the task's own label values."""
+
+from pathlib import Path
+
+import numpy as np
+
+from uniseg.errors import InputError
+from uniseg.scans.case import Case
+from uniseg.scans.io import read_geometry, read_label, read_volume, reference_path
+from uniseg.scans.source import Source
+from uniseg.scans.volume import Volume
+from uniseg.task import Task
+
+IGNORE = -1
+
+
+def load_case(task: Task, source: Source, case: Case) -> tuple[Volume, np.ndarray]:
+    """Image with label ``[Z,Y,X]`` int16, -1 where a voxel is not to be counted.
+
+    Raises:
+        InputError: anything that would make the case useless for training.
+    """
+    volume = read_volume(case.image_paths, task.reference_position)
+    if len(volume.array) != task.num_modalities:
+        found, expected = f"{len(volume.array)} channels", f"{task.num_modalities} for {list(task.modalities)}"
+        raise InputError(case.files[0], found, expected, "correct the task")
+    return volume, load_label(task, source, case)
+
+
+def load_label(task: Task, source: Source, case: Case) -> np.ndarray:
+    """``[Z,Y,X]`` int16 on the grid of the case's reference image; all background where the target is known to be absent.
+
+    Raises:
+        InputError: as ``read_label``, or a value that the task does not know.
+    """
+    reference = reference_image(task, case)
+    if case.absent:
+        return np.zeros(read_geometry(reference).array.shape[1:], np.int16)
+    return _map_values(read_label(case.label_path, [reference]), task, source, case)
+
+
+def reference_image(task: Task, case: Case) -> Path:
+    """The image on whose grid the case is seen; the label where there is no image.
+
+    Raises:
+        InputError: the case lacks the task's reference modality.
+    """
+    return reference_path(case.image_paths, task.reference_position) if case.image_paths else case.label_path
+
+
+def _map_values(label: np.ndarray, task: Task, source: Source, case: Case) -> np.ndarray:
+    """Values in the file -> label values of the task.
+
+    Where there is a label_map it must name every value but 0: one that stood for itself could pass for the target of another.
+    """
+    targets = {0: 0, **source.label_map} if source.label_map else {value: value for value in range(task.num_labels)}
+    if source.ignore is not None:
+        targets[source.ignore] = IGNORE
+    known = {value: target for value, target in targets.items() if IGNORE <= target < task.num_labels}
+    values = np.unique(label)
+    wrong = [int(value) for value in values if int(value) not in known]
+    if wrong:
+        expected = f"values {sorted(known)} for {', '.join(task.classes)}"
+        raise InputError(case.label_path, f"label values {wrong}", expected, "correct the label, the classes, source.label_map or source.ignore")
+    table = np.zeros(int(values[-1]) - int(values[0]) + 1, np.int16)
+    for value in values:
+        table[value - values[0]] = known[int(value)]
+    return table[label - values[0]]

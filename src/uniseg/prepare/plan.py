@@ -1,0 +1,217 @@
+"""One plan for a set of tasks: spacings, patch, strides, batch, with what they will cost."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import joblib
+import numpy as np
+
+from uniseg.errors import InputError
+from uniseg.prepare.dataset import Dataset
+from uniseg.prepare.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
+from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
+from uniseg.prepare.topology import MIN_EDGE, Topology, first_patch, shrink
+from uniseg.prepare.trial import CaseTrial, StepTrial, try_case, try_step
+from uniseg.task import Task, TaskSet
+
+SPACINGS = ("given", "nnunet")
+MIN_BATCH = 2  # nnU-Net's
+MAX_COVERED = 0.05  # nnU-Net: a batch shows at most this share of all voxels
+OFFER_WITHIN = 1.5  # the sharing that a plan without it tells of
+
+Memory = Callable[[Topology, int], float]
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What a user chooses.
+
+    Attributes:
+        gpu_memory_gb: of one GPU, in 10⁹ bytes.
+        spacing: of ``SPACINGS``: the task files' or nnU-Net's rule.
+        share_within: tasks of one input whose spacings differ by no more than this factor get one; 1 leaves them.
+        measure_memory: on this machine's GPU instead of modelling it.
+        task_weights: how often training draws each task, relative.
+        steps_per_epoch: of the run.
+        num_workers: processes of preparation.
+
+    Raises:
+        InputError: a value that no plan can have.
+    """
+
+    gpu_memory_gb: float
+    spacing: str
+    share_within: float
+    measure_memory: bool
+    task_weights: tuple[float, ...]
+    steps_per_epoch: int
+    num_workers: int
+
+    def __post_init__(self) -> None:
+        if self.spacing not in SPACINGS:
+            raise InputError("plan_spacing", f"'{self.spacing}'", f"one of {', '.join(SPACINGS)}", "correct it")
+        if self.share_within < 1:
+            raise InputError("plan_share_within", f"{self.share_within}", "a factor of 1 or more", "correct it")
+
+
+@dataclass(frozen=True)
+class TaskPlan:
+    """One task's share of the plan.
+
+    Attributes:
+        task: at the planned spacing.
+        geometry: of its scans; ``geometry.task`` has the spacing of the task file.
+        rule_mm: nnU-Net's spacing for it.
+        trial: of one of its cases.
+    """
+
+    task: Task
+    geometry: TaskGeometry
+    rule_mm: tuple[float, float, float]
+    trial: CaseTrial
+
+    @property
+    def shapes(self) -> np.ndarray:
+        """``[N,3]``, cropped, at the planned spacing."""
+        return self.geometry.at(self.task.spacing_mm) * self.trial.kept
+
+    @property
+    def median_shape(self) -> tuple[int, int, int]:
+        return tuple(int(n) for n in np.round(np.median(self.shapes, 0)))
+
+    @property
+    def cache_bytes(self) -> float:
+        return self.shapes.prod(1).sum() * self.trial.bytes_per_voxel
+
+    def prepare_seconds(self, num_workers: int) -> float:
+        return self.geometry.shapes.prod(1).sum() * self.trial.seconds_per_voxel / joblib.effective_n_jobs(num_workers)
+
+
+@dataclass(frozen=True)
+class PatchPlan:
+    """Patch with batch that fit.
+
+    Attributes:
+        shape: joint median shape.
+        ratio: joint spacing, finest axis 1.
+        start: patch before it was made to fit.
+        batch_size: for one GPU.
+        batch_cap: that nnU-Net's 5 % rule allows.
+        gigabytes: of GPU memory.
+    """
+
+    shape: tuple[int, int, int]
+    ratio: tuple[float, float, float]
+    start: tuple[int, int, int]
+    topology: Topology
+    batch_size: int
+    batch_cap: int
+    gigabytes: float
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Tasks whose windows are computed once at prediction; ``saving`` is the share of operations of a scan predicted for all of them."""
+
+    names: tuple[str, ...]
+    spacing_mm: tuple[float, float, float]
+    saving: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything chosen, with its cost."""
+
+    options: PlanOptions
+    recipe: Recipe
+    tasks: tuple[TaskPlan, ...]
+    patch: PatchPlan
+    operations: Operations
+    step: StepTrial
+    shared: tuple[Sharing, ...]
+    offered: tuple[Sharing, ...]
+
+
+def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions) -> Plan:
+    """Reads every header and one case per task; computes one or two training steps.
+
+    Raises:
+        InputError: a bad header or case, too little memory, scans too small to halve, memory to be measured without a GPU.
+    """
+    geometries = read_geometries(datasets, options.num_workers)
+    rules = [target_spacing(g.spacings_mm, g.shapes) for g in geometries]
+    chosen = [replace(g.task, spacing_mm=rule) if options.spacing == "nnunet" else g.task for g, rule in zip(geometries, rules, strict=True)]
+    planned = share_spacings(chosen, options.share_within)
+    trials = [try_case(d, task, g) for d, task, g in zip(datasets, planned, geometries, strict=True)]
+    tasks = [TaskPlan(*parts) for parts in zip(planned, geometries, rules, trials, strict=True)]
+    recipe = replace(recipe, tasks=TaskSet(planned))
+    memory = partial(measure_gigabytes, recipe) if options.measure_memory else partial(_modelled_gigabytes, recipe)
+    patch = plan_patch([t.shapes for t in tasks], [t.spacing_mm for t in planned], options.task_weights, memory, options.gpu_memory_gb)
+    operations = count_operations(recipe, patch.topology, patch.batch_size)
+    step = try_step(recipe, patch.topology, patch.batch_size)
+    shared = find_sharing(chosen, planned, operations)
+    offer = find_sharing(chosen, share_spacings(chosen, max(OFFER_WITHIN, options.share_within)), operations)
+    return Plan(options, recipe, tuple(tasks), patch, operations, step, tuple(shared), tuple(s for s in offer if s not in shared))
+
+
+def plan_patch(shapes: Sequence[np.ndarray], spacings_mm: Sequence[Sequence[float]], weights: Sequence[float], memory: Memory, limit_gb: float) -> PatchPlan:
+    """nnU-Net v2's way on the joint median shape: start large, shrink until two samples fit, then let the batch grow.
+
+    The joint shape is the median, per axis, of what training draws: every case weighs its task's weight over the task's number of cases. The
+    joint spacing, likewise over the tasks, counts relative to a task's own finest axis, for the network sees voxels.
+
+    Args:
+        shapes: per task ``[N,3]`` at its spacing.
+        memory: GB of a topology at a batch size.
+
+    Raises:
+        InputError: the smallest patch does not fit, or no axis has 8 voxels.
+    """
+    cases = np.concatenate(shapes)
+    share = np.concatenate([np.full(len(own), weight / len(own)) for own, weight in zip(shapes, weights, strict=True)])
+    shape = tuple(max(round(weighted_median(cases[:, axis], share)), 1) for axis in range(3))
+    relative = np.array([np.array(s) / min(s) for s in spacings_mm])
+    ratio = tuple(round(weighted_median(relative[:, axis], np.array(weights)), 3) for axis in range(3))
+    topology: Topology | None = first_patch(shape, ratio)
+    if not topology.strides:
+        raise InputError("plan", f"joint median shape {shape}", f"an axis of {2 * MIN_EDGE} voxels or more", "give a finer spacing_mm")
+    start = last = topology.patch_size
+    while topology is not None and (used := memory(topology, MIN_BATCH)) > limit_gb:
+        topology, last = shrink(topology, ratio, shape), topology.patch_size
+    if topology is None:
+        found = f"{limit_gb} GB; patch {_times(last)} with batch {MIN_BATCH} takes {used:.2f}"
+        raise InputError("gpu_memory_gb", found, "room for the smallest patch", "give more memory or a narrower plan_width")
+    cap = max(MIN_BATCH, round(cases.prod(1).sum() * MAX_COVERED / np.prod(topology.patch_size)))
+    batch_size = _largest_batch(partial(memory, topology), cap, limit_gb)
+    return PatchPlan(shape, ratio, start, topology, batch_size, cap, memory(topology, batch_size))
+
+
+def _largest_batch(memory: Callable[[int], float], cap: int, limit_gb: float) -> int:
+    """Memory grows by the same step per sample."""
+    least = memory(MIN_BATCH)
+    step = memory(MIN_BATCH + 1) - least
+    batch_size = min(cap, MIN_BATCH + int((limit_gb - least) / step)) if np.isfinite(step) else MIN_BATCH
+    while batch_size > MIN_BATCH and memory(batch_size) > limit_gb:
+        batch_size -= 1
+    return batch_size
+
+
+def find_sharing(before: Sequence[Task], after: Sequence[Task], operations: Operations) -> list[Sharing]:
+    """Groups of two or more tasks among ``after``, against each task alone at its spacing in ``before``."""
+    alone = {task.name: (operations.encode + operations.decode) / np.prod(task.spacing_mm) for task in before}
+    found = []
+    for group in window_groups(after):
+        names = tuple(task.name for task in group)
+        together = (operations.encode + len(group) * operations.decode) / np.prod(group[0].spacing_mm)
+        if len(group) > 1:
+            found.append(Sharing(names, group[0].spacing_mm, float(1 - together / sum(alone[name] for name in names))))
+    return found
+
+
+def _modelled_gigabytes(recipe: Recipe, topology: Topology, batch_size: int) -> float:
+    return model_bytes(recipe, topology, batch_size).gigabytes
+
+
+def _times(size: Sequence[int]) -> str:
+    return "x".join(str(n) for n in size)

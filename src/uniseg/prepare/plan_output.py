@@ -1,0 +1,173 @@
+"""A plan as a person reads it, as Hydra reads it."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from uniseg.errors import InputError
+from uniseg.prepare.plan import MIN_BATCH, OFFER_WITHIN, Plan, Sharing
+
+MARK = "# What it plans:"  # in the header of every file written here
+
+
+def print_plan(plan: Plan) -> None:
+    """Two tables with the reasons below, on stderr."""
+    console = Console(stderr=True, width=240)
+    console.print(_voxel_table(plan))
+    console.print(_cost_table(plan))
+    for line in reasons(plan):
+        console.print(line, markup=False, highlight=False)
+
+
+def reasons(plan: Plan) -> list[str]:
+    """The joint choices, one per line."""
+    patch, topology = plan.patch, plan.patch.topology
+    shrunk = f"shrunk from {_size(patch.start)} until batch {MIN_BATCH} fitted" if patch.start != topology.patch_size else "the whole of it fits"
+    coarse = [axis for axis, name in enumerate("zyx") if topology.strides[0][axis] == 1]
+    halving = f"{'zyx'[coarse[0]]} is coarse, halved later" if len(coarse) == 1 else "axes are halved while maps keep 4 voxels"
+    strides = " ".join(_size(stride) for stride in topology.strides)
+    least = "nnU-Net's least" if patch.batch_size == MIN_BATCH else "as many as fit"
+    batch = "nnU-Net's cap, 5 % of all voxels" if patch.batch_size == patch.batch_cap else least
+    epoch, step = _duration(epoch_seconds(plan)), _duration(plan.step.seconds)
+    lines = [
+        f"patch {_size(topology.patch_size)}: median shape of what training draws is {_size(patch.shape)}; {shrunk}",
+        f"strides {strides}: joint spacing ratio {_size(patch.ratio)}; {halving}",
+        f"channels {list(topology.channels(*plan.recipe.width))}: doubled from {plan.recipe.width[0]} to at most {plan.recipe.width[1]} (plan_width)",
+        f"batch {patch.batch_size} on one GPU: {batch}",
+        f"memory {patch.gigabytes:.1f} of {plan.options.gpu_memory_gb:g} GB, {memory_word(plan)}, {plan.recipe.precision}",
+        f"time {epoch} per epoch of {plan.options.steps_per_epoch} training steps, {step} a step, {plan.step.how}",
+        f"spacing: {SPACING_REASONS[plan.options.spacing]}",
+    ]
+    lines += [f"shared windows: {_sharing(s)}" for s in plan.shared]
+    lines += [f"plan_share_within={max(OFFER_WITHIN, plan.options.share_within):g} would share: {_sharing(s)}" for s in plan.offered]
+    return lines
+
+
+SPACING_REASONS = {"given": "the task files' (plan_spacing=nnunet takes the rule's)", "nnunet": "nnU-Net's rule (plan_spacing=given keeps the task files')"}
+
+
+def memory_word(plan: Plan) -> str:
+    return "measured" if plan.options.measure_memory else "modelled"
+
+
+def epoch_seconds(plan: Plan) -> float:
+    return plan.step.seconds * plan.options.steps_per_epoch
+
+
+def write_experiment(plan: Plan, path: Path, command: str, model_choice: str) -> None:
+    """``conf/experiment/<name>.yaml`` for ``experiment=<name>``; appears whole or not at all.
+
+    Raises:
+        InputError: the file exists and is no plan.
+    """
+    if path.exists() and MARK not in path.read_text():
+        raise InputError(path, "an experiment that was not planned", "a new file or an earlier plan", "give another plan_output")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part{os.getpid()}_{path.name}")
+    part.write_text(experiment_text(plan, path.stem, command, model_choice))
+    os.replace(part, path)
+
+
+def experiment_text(plan: Plan, name: str, command: str, model_choice: str) -> str:
+    """The experiment file."""
+    topology = plan.patch.topology
+    values = {
+        "defaults": [{"override /task": [t.task.name for t in plan.tasks]}, {"override /model": model_choice}],
+        "name": name,
+        "tasks": {t.task.name: {"spacing_mm": list(t.task.spacing_mm)} for t in plan.tasks},
+        "data": {"patch_size": list(topology.patch_size), "batch_size": plan.patch.batch_size},
+        "model": {
+            "encoder": {
+                "channels": list(topology.channels(*plan.recipe.width)),
+                "strides": [list(stride) for stride in topology.strides],
+                "kernels": [list(kernel) for kernel in topology.kernels],
+            }
+        },
+        "trainer": {"precision": plan.recipe.precision},
+    }
+    cases = sum(len(t.geometry.case_ids) for t in plan.tasks)
+    header = [
+        "# @package _global_",
+        f"{MARK} one network for {len(plan.tasks)} tasks, {cases} training and dev cases.",
+        f"# Command: {command}; then python -m uniseg.prepare experiment={name}, the same with uniseg.train",
+        f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {plan.patch.gigabytes:.1f} GB {memory_word(plan)};",
+        f"#   an epoch of {plan.options.steps_per_epoch} training steps {_duration(epoch_seconds(plan))}, {plan.step.how};",
+        f"#   cache {_total_gb(plan):.3g} GB, preparation {_duration(_total_prepare(plan))}, one case per task measured, scaled by voxels",
+        "# Expected score: not measured",
+    ]
+    return "\n".join(header) + "\n" + yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=160)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Lists that hold no mapping stay on one line; items are indented."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
+        return super().increase_indent(flow, False)
+
+
+def _one_line(dumper: yaml.SafeDumper, values: list) -> yaml.Node:
+    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=not any(isinstance(v, dict) for v in values))
+
+
+_Dumper.add_representer(list, _one_line)
+
+
+SCAN_HEADINGS = ("task", "cases (patients)", "scan, median", "mm, median", "mm, task file", "mm, nnU-Net's rule")
+PLAN_HEADINGS = ("mm, planned", "shape at it", "patch covers", "normalisation")
+
+
+def _voxel_table(plan: Plan) -> Table:
+    table = Table(*SCAN_HEADINGS, *PLAN_HEADINGS)
+    for own in plan.tasks:
+        geometry, shape = own.geometry, own.median_shape
+        table.add_row(
+            own.task.name,
+            f"{len(geometry.case_ids)} ({geometry.num_patients})",
+            _size(np.median(geometry.shapes, 0)),
+            _size(np.median(geometry.spacings_mm, 0)),
+            _size(geometry.task.spacing_mm),
+            _size(own.rule_mm),
+            _size(own.task.spacing_mm),
+            _size(shape),
+            " ".join(f"{p / n:.0%}" for p, n in zip(plan.patch.topology.patch_size, shape, strict=True)),
+            ", ".join(f"{m} {n.mode}" for m, n in zip(own.task.modalities, own.task.normalization, strict=True)),
+        )
+    return table
+
+
+def _cost_table(plan: Plan) -> Table:
+    workers = plan.options.num_workers
+    table = Table("task", "cache GB", f"preparation, num_workers={workers}", title="one case per task measured, scaled by voxels", title_justify="left")
+    for own in plan.tasks:
+        table.add_row(own.task.name, f"{own.cache_bytes / 1e9:.3g}", _duration(own.prepare_seconds(workers)))
+    table.add_row("all", f"{_total_gb(plan):.3g}", _duration(_total_prepare(plan)))
+    return table
+
+
+def _total_gb(plan: Plan) -> float:
+    return sum(own.cache_bytes for own in plan.tasks) / 1e9
+
+
+def _total_prepare(plan: Plan) -> float:
+    return sum(own.prepare_seconds(plan.options.num_workers) for own in plan.tasks)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"
+
+
+def _sharing(sharing: Sharing) -> str:
+    return (
+        f"{', '.join(sharing.names)} at {_size(sharing.spacing_mm)} mm: {sharing.saving:.0%} fewer operations for a scan predicted for all of them (modelled)"
+    )
+
+
+def _size(values: Sequence[float]) -> str:
+    return "x".join(f"{float(v):.4g}" for v in values)

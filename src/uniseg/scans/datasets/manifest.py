@@ -1,0 +1,125 @@
+"""The layout of a manifest: a table that lists the files of every case, wherever they lie.
+
+``root`` is the folder that holds ``manifest.csv`` or ``manifest.yaml``. The table has one row per case::
+
+    case,patient,CT,PET,label,split
+    a1,smith,a1/ct.nii.gz,/data/pet/a1,a1/label.nii.gz,train
+    b7,jones,b7/dicom,,absent,test
+
+Columns are ``case``, one per modality of the task under its name, ``label``, and if wanted ``patient`` and ``split``. Paths
+are absolute or begin at the manifest; an image may be a DICOM folder. An empty modality: the case lacks it. The label
+``absent``: the target is known not to be there. An empty ``patient``: ``source.patient_pattern`` tells it. An empty
+``split`` among others: train. In YAML the rows are a list of mappings with the same keys.
+"""
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import yaml
+
+from uniseg.errors import InputError
+from uniseg.scans.datasets import Files
+from uniseg.scans.split_file import SIDES
+
+NAMES = ("manifest.csv", "manifest.yaml")
+OPTIONAL_COLUMNS = ("patient", "split")
+ABSENT = "absent"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case as the table has it; ``where`` is the file with its row, counted as its reader counts."""
+
+    where: str
+    cells: Mapping[str, str]
+
+
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+    """The files of every row.
+
+    Raises:
+        InputError: no manifest or two, an unreadable one, a column too few or too many, a cell that is wrong, or a missing file.
+    """
+    paths = [root / name for name in NAMES if (root / name).is_file()]
+    if len(paths) != 1:
+        raise InputError(root, " and ".join(path.name for path in paths) or "no manifest", f"one of {' or '.join(NAMES)}", "put one there")
+    rows = (_csv_rows if paths[0].suffix == ".csv" else _yaml_rows)(paths[0], ("case", *modalities, "label"))
+    for row in rows:
+        yield _files(root, row, modalities)
+
+
+def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
+    case_id, label, side = row.cells["case"], row.cells["label"], row.cells.get("split") or None
+    if not case_id or Path(case_id).name != case_id:
+        raise InputError(row.where, f"case '{case_id}'", "a name that a file can have", "correct the row")
+    if not label:
+        raise InputError(row.where, f"case '{case_id}' without a label", f"a path, or {ABSENT} where the target is known not to be there", "correct the row")
+    if side not in (None, *SIDES):
+        raise InputError(row.where, f"split '{side}'", f"one of {', '.join(SIDES)}", "correct the row")
+    images = tuple(_path(root, row, modality) for modality in modalities)
+    absent = label == ABSENT
+    return Files(case_id, images, None if absent else _path(root, row, "label"), row.cells.get("patient") or None, absent, side, row.where)
+
+
+def _path(root: Path, row: Row, column: str) -> Path | None:
+    if not row.cells[column]:
+        return None
+    path = root / row.cells[column]
+    if not path.exists():
+        raise InputError(row.where, f"{column}: no such file {path}", "a path from the manifest's folder, or an absolute one", "correct the row")
+    return path
+
+
+def _csv_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            table = list(csv.reader(file, skipinitialspace=True, strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise InputError(path, f"{type(error).__name__} ({error})", "a readable CSV file", "restore the file") from error
+    header = [name.strip() for name in table[0]] if table else []
+    _check_columns(str(path), header, required)
+    for number, cells in enumerate(table[1:], start=2):
+        where = f"{path}, row {number}"
+        if len(cells) not in (0, len(header)):
+            raise InputError(where, f"{len(cells)} cells", f"{len(header)}, as the first row", "correct the row")
+        if any(cells):
+            yield Row(where, dict(zip(header, (cell.strip() for cell in cells), strict=True)))
+
+
+def _yaml_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
+    try:
+        table = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", "a readable YAML file", "restore the file") from error
+    if not isinstance(table, list) or not all(isinstance(row, Mapping) for row in table):
+        raise InputError(path, f"a {type(table).__name__}", "a list of mappings, one per case", "correct the file")
+    for number, cells in enumerate(table, start=1):
+        where = f"{path}, row {number}"
+        _check_columns(where, list(cells), required)
+        wrong = next((name for name, value in cells.items() if not isinstance(value, str | None)), None)
+        if wrong is not None:
+            raise InputError(where, f"{wrong}: {cells[wrong]!r:.60}", "text", "put it in quotes")
+        yield Row(where, {name: (value or "").strip() for name, value in cells.items()})
+
+
+def _check_columns(where: str, found: Sequence[str], required: Sequence[str]) -> None:
+    known = (*required, *OPTIONAL_COLUMNS)
+    expected = f"the columns {', '.join(required)} and perhaps {', '.join(OPTIONAL_COLUMNS)}"
+    unknown = [str(name) for name in found if name not in known]
+    missing = [name for name in required if name not in found]
+    twice = [name for name in known if list(found).count(name) > 1]
+    if twice:
+        raise InputError(where, f"the column '{twice[0]}' twice", expected, "delete one")
+    if unknown:
+        near = _nearest(unknown[0], missing or known)
+        raise InputError(where, f"an unknown column '{unknown[0]}'", expected, f"rename it to '{near}'" if near else "delete it")
+    if missing:
+        raise InputError(where, f"no column '{missing[0]}'", expected, "add it")
+
+
+def _nearest(name: str, names: Sequence[str]) -> str | None:
+    folded = {known.casefold(): known for known in names}
+    return next((folded[key] for key in get_close_matches(name.casefold(), folded, n=1)), None)

@@ -1,0 +1,87 @@
+"""PET activity -> standardised uptake value by body weight.
+
+The vendor-neutral calculation of QIBA (https://qibawiki.rsna.org/index.php/Standardized_Uptake_Value_(SUV)): the dose at
+the time to which the scanner corrected for decay, per gram of the body.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.valuerep import DA, DT, TM
+
+from uniseg.errors import InputError
+
+SUV_TAGS = (
+    "Units",
+    "DecayCorrection",
+    "PatientWeight",
+    "SeriesDate",
+    "SeriesTime",
+    "AcquisitionDate",
+    "AcquisitionTime",
+    "RadiopharmaceuticalInformationSequence",
+)
+MALFORMED = (ValueError, TypeError, AttributeError, IndexError, OverflowError)
+
+
+def suv_factor(headers: Sequence[Dataset], folder: Path) -> float:
+    """Factor from rescaled voxels to SUV; 1 where they are SUV already (Units GML).
+
+    Raises:
+        InputError: other units than BQML or GML, or a tag that the calculation needs is missing or senseless.
+    """
+    first = headers[0]
+    units = {str(header.get("Units", "")) for header in headers}
+    if units == {"GML"}:
+        return 1.0
+    if units != {"BQML"}:
+        raise InputError(folder, f"PET in units {', '.join(sorted(units)) or 'none'}", "BQML or GML", "convert the scan to SUV")
+    weight_g = 1000 * _positive(first, "PatientWeight", folder)
+    sequence = first.get("RadiopharmaceuticalInformationSequence")
+    if not sequence:
+        raise _lacking("RadiopharmaceuticalInformationSequence", folder)
+    dose = _positive(sequence[0], "RadionuclideTotalDose", folder)
+    correction = first.get("DecayCorrection")
+    if correction == "START":
+        dose *= 2 ** (-_decay_s(headers, sequence[0], folder) / _positive(sequence[0], "RadionuclideHalfLife", folder))
+    elif correction != "ADMIN":
+        raise InputError(folder, f"DecayCorrection '{correction}'", "START or ADMIN", "convert the scan to SUV")
+    return weight_g / dose
+
+
+def _decay_s(headers: Sequence[Dataset], drug: Dataset, folder: Path) -> float:
+    """Seconds from the injection to the start of the scan."""
+    try:
+        start = _moment(headers[0].SeriesDate, headers[0].SeriesTime)
+        acquired = min(_moment(header.AcquisitionDate, header.AcquisitionTime) for header in headers)
+        given = DT(str(drug.RadiopharmaceuticalStartDateTime)).replace(tzinfo=None) if drug.get("RadiopharmaceuticalStartDateTime") else None
+        injected = given or _moment(headers[0].SeriesDate, drug.RadiopharmaceuticalStartTime)
+    except MALFORMED as error:
+        raise InputError(folder, f"PET times that cannot be read ({error})", "times of series, acquisition and injection", "convert it to SUV") from error
+    if start > acquired:
+        raise InputError(folder, f"a series time, {start}, after the acquisition, {acquired}", "that of the scanner's own series", "convert the scan to SUV")
+    if given is None and injected > start:
+        injected -= timedelta(days=1)
+    if not timedelta(0) <= start - injected < timedelta(days=1):
+        raise InputError(folder, f"an injection at {injected} for a scan at {start}", "less than a day before the scan", "convert the scan to SUV")
+    return (start - injected).total_seconds()
+
+
+def _moment(date: str, time: str) -> datetime:
+    return datetime.combine(DA(str(date)), TM(str(time)))
+
+
+def _positive(header: Dataset, name: str, folder: Path) -> float:
+    try:
+        value = float(header.get(name))
+    except MALFORMED as error:
+        raise _lacking(name, folder) from error
+    if not 0 < value < float("inf"):
+        raise InputError(folder, f"{name} {value:g}", "a positive number", "convert the scan to SUV")
+    return value
+
+
+def _lacking(name: str, folder: Path) -> InputError:
+    return InputError(folder, f"no {name}", "the tags that SUV needs", "convert the scan to SUV")

@@ -1,0 +1,51 @@
+"""A plan from the shell, then training on it."""
+
+import shutil
+
+import pytest
+import yaml
+
+from commands import run, succeed
+
+TASKS = "task=[phantom_liver,phantom_whole_body_tumour]"
+PLAN = [TASKS, "plan=true", "plan_width=[4,8]", "plan_precision=32-true", "num_workers=1"]
+
+
+@pytest.fixture
+def suite(prepared, tmp_path):
+    """A folder with two phantom datasets, no cache."""
+    for name in ("phantom_liver", "phantom_whole_body_tumour"):
+        shutil.copytree(prepared / "outputs/phantoms" / name, tmp_path / "outputs/phantoms" / name)
+    return tmp_path
+
+
+def test_train_runs_on_the_plan(suite):
+    done = succeed("prepare", *PLAN, "gpu_memory_gb=1.1", "plan_spacing=nnunet", cwd=suite)
+    for words in ("phantom_liver", "patch covers", "memory 1.", "modelled", "measured on"):
+        assert words in done.stderr
+    assert not (suite / "outputs/cache").exists()
+    planned = yaml.safe_load((suite / "conf/experiment/planned.yaml").read_text())
+    succeed("prepare", "experiment=planned", "num_workers=1", cwd=suite)
+    short = ["data.steps_per_epoch=2", "data.val_steps=1", "trainer.max_epochs=1", "trainer.accelerator=cpu"]
+    succeed("train", "experiment=planned", *short, cwd=suite)
+    config = yaml.safe_load((suite / "outputs/planned/config.yaml").read_text())
+    assert config["data"]["patch_size"] == planned["data"]["patch_size"]
+    assert config["model"]["encoder"]["strides"] == planned["model"]["encoder"]["strides"]
+    assert config["tasks"]["phantom_liver"]["spacing_mm"] == planned["tasks"]["phantom_liver"]["spacing_mm"]
+    assert (suite / "outputs/planned/checkpoints/last.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        ([], "gpu_memory_gb"),
+        (["gpu_memory_gb=0.5"], "room for the smallest patch"),
+        (["gpu_memory_gb=4", "tasks.phantom_liver.source.splits={train: [], dev: [], test: [liver_000]}"], "no train case"),
+    ],
+)
+def test_what_cannot_be_planned_is_told_in_one_line(suite, overrides, told):
+    done = run("prepare", *PLAN, *overrides, cwd=suite)
+    assert done.returncode == 2, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert told in line
+    assert not (suite / "conf").exists()

@@ -1,0 +1,172 @@
+"""What an audit finds over cases and over tasks."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from samples import make_task, save_nifti
+from uniseg.errors import InputError
+from uniseg.prepare.audit import findings_table, judge
+from uniseg.prepare.dataset import Dataset
+from uniseg.prepare.fingerprint import CaseFingerprint
+from uniseg.prepare.loading import load_case
+from uniseg.prepare.pipeline import audit, prepare, prune
+from uniseg.prepare.splits import SplitTable
+from uniseg.scans.case import Case
+from uniseg.scans.source import Source
+from uniseg.task import TaskSet
+
+TASK = make_task("liver", ("T2",))
+
+
+def fingerprint(image_hash, class_ml=(10.0, 1.0), placed=True):
+    return CaseFingerprint(1.0, np.ones((5, 1), np.float32), image_hash, class_ml, placed)
+
+
+def dataset(name="liver", hashes=("h0", "h1", "h2"), patients=("p0", "p1", "p2"), **changes):
+    """Three cases: for training, dev, test."""
+    ids = [f"{name}{i}" for i in range(3)]
+    cases = {i: Case(i, f"set/{p}", (Path(f"{i}.nii.gz"),), Path(f"{i}_label.nii.gz")) for i, p in zip(ids, patients, strict=True)}
+    splits = SplitTable((ids[2],), ((ids[1],),), (ids[0],), {i: case.patient_id for i, case in cases.items()})
+    known = {i: fingerprint(h) for i, h in zip(ids, hashes, strict=True)}
+    return replace(Dataset(replace(TASK, name=name), Source("nnunet", Path(name)), cases, splits, known), **changes)
+
+
+def told(findings):
+    return [(f.task, f.case_id, f.fatal) for f in findings]
+
+
+def test_clean_data_have_no_findings():
+    assert judge([dataset(), dataset("spleen", ("s0", "s1", "s2"), ("q0", "q1", "q2"))]) == []
+
+
+def test_one_scan_on_two_sides_is_fatal():
+    findings = judge([dataset(), dataset("spleen", ("s0", "s1", "h0"), ("q0", "q1", "q2"))])
+    assert told(findings) == [("spleen", "spleen2", True)]
+    assert "'liver0' of 'liver' (train), here for test" in findings[0].found
+
+
+def test_one_scan_in_two_tasks_on_one_side_is_in_order():
+    assert judge([dataset(), dataset("spleen", ("h0", "s1", "s2"), ("q0", "q1", "q2"))]) == []
+
+
+def test_one_scan_twice_in_a_task_is_noted():
+    assert told(judge([dataset(hashes=("h0", "h0", "h2"))])) == [("liver", "liver1", True)]
+    splits = SplitTable(("liver2",), (("liver1",),), ("liver0", "liver3"), {f"liver{i}": f"set/p{i}" for i in range(4)})
+    cases = {i: Case(i, p, (Path(i),), Path(i)) for i, p in splits.patients.items()}
+    twice = dataset(splits=splits, cases=cases, fingerprints={f"liver{i}": fingerprint(f"h{i % 3}") for i in range(4)})
+    assert told(judge([twice])) == [("liver", "liver3", False)]
+
+
+def test_one_patient_on_two_sides_is_fatal():
+    findings = judge([dataset(), dataset("spleen", ("s0", "s1", "s2"), ("p2", "q1", "q2"))])
+    assert [f.fatal for f in findings] == [True]
+    assert "patient 'set/p2' in test of 'liver' and in train of 'spleen'" in findings[0].found
+
+
+def test_empty_labels_lost_geometry_unused_classes_are_noted():
+    known = {"liver0": fingerprint("h0", (0.0, 0.0)), "liver1": fingerprint("h1", (5.0, 0.0)), "liver2": fingerprint("h2", (5.0, 1.0), placed=False)}
+    findings = judge([dataset(fingerprints=known)])
+    assert [(f.case_id, f.found, f.fatal) for f in findings] == [
+        ("liver0", "no foreground", False),
+        ("-", "class 'tumour' in none of 2 training cases", False),
+        ("liver2", "1 mm voxels at the origin in 1 of 3 cases", False),
+    ]
+    absent = dataset().cases | {"liver0": Case("liver0", "set/p0", (Path("a"),), None, absent=True)}
+    assert not [f for f in judge([dataset(fingerprints=known, cases=absent)]) if f.found == "no foreground"]
+
+
+def test_one_class_name_with_two_extents_is_noted():
+    small = {f"spleen{i}": fingerprint(f"s{i}", (3.0 + i / 10, 1.0)) for i in range(3)}
+    findings = judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=small)])
+    assert [(f.task, f.found, f.fatal) for f in findings] == [("spleen", "class 'liver': median 3.1 ml, but 10 ml in 'liver'", False)]
+    near = {f"spleen{i}": fingerprint(f"s{i}", (6.0, 1.0)) for i in range(3)}
+    assert judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=near)]) == []
+
+
+def test_the_table_puts_errors_first():
+    known = {f"liver{i}": fingerprint(f"h{i}", (0.0, 0.0)) for i in range(3)}
+    findings = judge([dataset(fingerprints=known), dataset("spleen", ("h2", "s1", "s2"), ("q0", "q1", "q2"))])
+    table = findings_table(findings)
+    assert list(table.columns[0].cells)[:2] == ["error", "note"]
+
+
+@pytest.fixture
+def real(tmp_path):
+    """Six cases on disk in nnU-Net's layout; returns (tasks, sources)."""
+    root, rng = tmp_path / "raw", np.random.default_rng(0)
+    root.mkdir()
+    (root / "dataset.json").write_text('{"channel_names": {"0": "T2"}}')
+    for i in range(6):
+        save_nifti(root / "imagesTr" / f"c{i}_0000.nii.gz", rng.normal(100, 9, (6, 8, 8)).astype(np.float32), np.diag([1, 1, 2.0, 1]))
+        label = np.zeros((6, 8, 8), np.uint8)
+        label[2:4, 2:6, 2:6], label[3, 3, 3] = 1, 2
+        label[0] = 9
+        save_nifti(root / "labelsTr" / f"c{i}.nii.gz", label, np.diag([1, 1, 2.0, 1]))
+    splits = {"train": ["c0", "c1", "c2"], "dev": ["c3"], "test": ["c4"]}
+    return TaskSet([TASK]), {"liver": Source("nnunet", root, ignore=9, splits=splits)}
+
+
+def test_findings_of_all_cases_come_at_once(real, capsys, tmp_path):
+    tasks, sources = real
+    for name in ("c0", "c3"):
+        (sources["liver"].root / "imagesTr" / f"{name}_0000.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"audit: found 2 errors, first: .*c0_0000"):
+        audit(tasks, sources, 1, tmp_path / "cache")
+    table = capsys.readouterr().err
+    assert "c0_0000" in table
+    assert "c3_0000" in table
+    assert not list((tmp_path / "cache").rglob("task.json"))
+
+
+def test_a_dry_audit_writes_nothing(real, tmp_path):
+    tasks, sources = real
+    before = sorted(tmp_path.rglob("*"))
+    assert sorted(audit(tasks, sources, 1)[0].fingerprints) == ["c0", "c1", "c2", "c3", "c4"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_finished_work_is_kept_and_changed_settings_rebuild_what_they_touch(real, tmp_path):
+    _, sources = real
+    cache = tmp_path / "cache"
+
+    def run(spacing_mm):
+        own = TaskSet([replace(TASK, spacing_mm=spacing_mm)])
+        prepare(audit(own, sources, 1, cache), cache, 1)
+        return {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file() and path.name not in ("task.json", "splits.json")}
+
+    first = run((2, 1, 1))
+    assert len([path for path in first if path.name == "case.json"]) == 4  # not the one for test
+    assert run((2, 1, 1)) == first
+    image = sources["liver"].root / "imagesTr" / "c1_0000.nii.gz"
+    save_nifti(image, np.full((6, 8, 8), 50.0, np.float32), np.diag([1, 1, 2.0, 1]))
+    second = run((2, 1, 1))
+    assert {path: second[path] for path in first if "fingerprints" not in path.parts} == {p: t for p, t in first.items() if "fingerprints" not in p.parts}
+    assert {path.parts[-3] for path in set(second) - set(first)} == {"c1"}
+    run((2, 2, 2))
+    assert "5 cached cases" in prune(cache, ["liver"], remove=False)
+    assert "removed" in prune(cache, ["liver"], remove=True)
+    assert prune(cache, ["liver"], remove=True) == ""
+    assert len(list(cache.rglob("case.json"))) == 4
+
+
+def test_ignored_voxels_are_marked(real):
+    tasks, sources = real
+    case = next(iter(audit(tasks, sources, 1)[0].cases.values()))
+    _, label = load_case(TASK, sources["liver"], case)
+    assert sorted(np.unique(label)) == [-1, 0, 1, 2]
+    assert (label == -1).sum() == 64
+    with pytest.raises(InputError, match=r"label values \[9\]; expected values \[0, 1, 2\]"):
+        load_case(TASK, replace(sources["liver"], ignore=None), case)
+
+
+def test_a_label_map_names_every_value(real):
+    """1 is mapped to 2; a stray 2 must not pass for it."""
+    tasks, sources = real
+    case = next(iter(audit(tasks, sources, 1)[0].cases.values()))
+    with pytest.raises(InputError, match=r"label values \[2\]; expected values \[0, 1, 9\]"):
+        load_case(TASK, replace(sources["liver"], label_map={1: 2}), case)
+    _, label = load_case(TASK, replace(sources["liver"], label_map={1: 2, 2: 1}), case)
+    assert (label[2, 2, 2], label[3, 4, 4]) == (2, 1)  # a file in RAS is turned about Y and X

@@ -1,0 +1,168 @@
+"""DICOM series: geometry, rescaling, what is refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import DeflatedExplicitVRLittleEndian, RLELossless, RTStructureSetStorage, SegmentationStorage
+from scipy.spatial.transform import Rotation
+
+from samples import save_nifti
+from scan_files import dicom_slice, save_series, save_slices
+from uniseg.errors import InputError
+from uniseg.scans.dicom import is_series
+from uniseg.scans.io import case_id_of, read_geometry, read_label, read_volume
+
+AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
+ARRAY = np.random.default_rng(0).integers(0, 3000, (5, 4, 6))
+REAL = Path(os.environ.get("UNISEG_DICOM", Path(__file__).parents[3] / "shared" / "data" / "totalsegmentator_ct"))
+
+
+def slices(**values):
+    return [dicom_slice(plane, AFFINE, index, **values) for index, plane in enumerate(ARRAY)]
+
+
+def refused(folder, told):
+    with pytest.raises(InputError, match=told) as refusal:
+        read_volume([folder])
+    assert "\n" not in str(refusal.value)
+
+
+def test_slices_are_sorted_in_space_with_their_affine(tmp_path):
+    folder = save_series(tmp_path / "ct", ARRAY, AFFINE)
+    assert is_series(folder)
+    assert case_id_of(folder) == "ct"
+    volume = read_volume([folder])
+    np.testing.assert_array_equal(volume.array[0], ARRAY)
+    assert volume.spacing_mm == pytest.approx((3, 2, 1.5))
+    np.testing.assert_allclose(volume.affine, AFFINE[:, [2, 1, 0, 3]])
+    np.testing.assert_allclose(read_geometry(folder).affine, volume.affine)
+
+
+@pytest.mark.parametrize("flip", [(1, 1, 1), (1, 1, -1), (-1, 1, 1)])
+def test_an_oblique_series_equals_the_nifti_of_its_affine(tmp_path, flip):
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec([20, -15, 35], degrees=True).as_matrix()
+    affine = turn @ AFFINE @ np.diag([*flip, 1.0])
+    series, nifti = save_series(tmp_path / "ct", ARRAY, affine), save_nifti(tmp_path / "ct.nii.gz", ARRAY.astype(np.int16), affine)
+    ours, theirs = read_volume([series]), read_volume([nifti])
+    np.testing.assert_array_equal(ours.array, theirs.array)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+    assert read_label(nifti, [series]).shape == ours.array.shape[1:]
+
+
+def test_a_tilted_gantry_keeps_its_shear(tmp_path):
+    sheared = AFFINE.copy()
+    sheared[1, 2] = 0.8
+    series = []
+    for index, plane in enumerate(ARRAY):
+        dataset = dicom_slice(plane, AFFINE, index)
+        dataset.ImagePositionPatient = [f"{v:.8g}" for v in (np.diag([-1.0, -1, 1, 1]) @ sheared @ [0, 0, index, 1])[:3]]
+        series.append(dataset)
+    np.testing.assert_allclose(read_volume([save_slices(tmp_path / "ct", series)]).affine, sheared[:, [2, 1, 0, 3]], atol=1e-6)
+
+
+def test_each_slice_has_its_own_rescaling(tmp_path):
+    series = [dicom_slice(plane, AFFINE, index, slope=0.5 * (index + 1), intercept=-10 * index) for index, plane in enumerate(ARRAY)]
+    array = read_volume([save_slices(tmp_path / "pt", series)]).array[0]
+    np.testing.assert_allclose(array, [plane * 0.5 * (k + 1) - 10 * k for k, plane in enumerate(ARRAY)], rtol=1e-6)
+
+
+@pytest.mark.parametrize("syntax", [RLELossless, DeflatedExplicitVRLittleEndian])
+def test_packed_slices(tmp_path, syntax):
+    series = slices(intercept=-1024)
+    for dataset in series:
+        if syntax == RLELossless:
+            dataset.compress(syntax)
+        dataset.file_meta.TransferSyntaxUID = syntax
+    np.testing.assert_array_equal(read_volume([save_slices(tmp_path / "ct", series)]).array[0], ARRAY - 1024)
+
+
+def test_one_slice_takes_its_thickness(tmp_path):
+    volume = read_volume([save_slices(tmp_path / "ct", slices()[:1])])
+    assert volume.spacing_mm == pytest.approx((3, 2, 1.5))
+    lone = slices()[0]
+    del lone.SliceThickness
+    refused(save_slices(tmp_path / "bare", [lone]), "one slice without SliceThickness")
+
+
+def test_objects_without_slices_are_passed_over(tmp_path):
+    folder = save_series(tmp_path / "ct", ARRAY, AFFINE)
+    for name, storage in (("rtstruct.dcm", RTStructureSetStorage), ("seg.dcm", SegmentationStorage)):
+        other = slices()[0]
+        other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = storage
+        other.SeriesInstanceUID = "1.2.3"
+        for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing") + (("Rows", "Columns", "PixelData") if name[0] == "r" else ()):
+            delattr(other, tag)
+        other.save_as(folder / name, enforce_file_format=True)
+    (folder / ".DS_Store").write_bytes(b"hidden")
+    (folder / "deeper").mkdir()
+    np.testing.assert_array_equal(read_volume([folder]).array[0], ARRAY)
+
+
+def changed(index, **values):
+    series = slices()
+    for name, value in values.items():
+        if value is None:
+            delattr(series[index], name)
+        else:
+            setattr(series[index], name, value)
+    return series
+
+
+BAD = {
+    "two series": (changed(2, SeriesInstanceUID="1.2.3"), r"ct: found 2 series \(1\.2\.3, 1\.2\.826.*\)"),
+    "orientation": (changed(2, ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6]), r"slice_003\.dcm: found ImageOrientationPatient"),
+    "no unit vectors": (changed(2, ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), r"slice_003\.dcm: found ImageOrientationPatient .* perpendicular"),
+    "spacing": (changed(2, PixelSpacing=[2.0, 1.6]), r"slice_00\d\.dcm: found PixelSpacing"),
+    "negative spacing": (changed(2, PixelSpacing=[2.0, -1.5]), r"slice_003\.dcm: found .*positive"),
+    "shape": (changed(2, Rows=6, Columns=4), r"slice_00\d\.dcm: found Rows, Columns"),
+    "no position": (changed(2, ImagePositionPatient=None), r"slice_003\.dcm: found no ImagePositionPatient"),
+    "empty position": (changed(2, ImagePositionPatient=""), r"slice_003\.dcm: found no ImagePositionPatient|found ImagePositionPatient"),
+    "no orientation": (changed(2, ImageOrientationPatient=None), r"slice_003\.dcm: found no ImageOrientationPatient"),
+    "gap": (slices()[:2] + slices()[3:], r"slice_002\.dcm: found 6 mm from slice_003\.dcm; expected 3 mm"),
+    "duplicate": ([*slices(), slices()[3]], r"slice_00\d\.dcm: found the position of slice_00\d\.dcm"),
+    "off the line": (changed(2, ImagePositionPatient=[-50, -30, -14]), r"slice_003\.dcm: found a position"),
+    "frames": (changed(2, NumberOfFrames=2), r"slice_003\.dcm: found 2 frames"),
+    "colour": (changed(2, SamplesPerPixel=3), r"slice_003\.dcm: found 3 samples"),
+    "modality": (changed(2, Modality="MR"), r"slice_00\d\.dcm: found Modality"),
+    "no slope": (changed(2, RescaleSlope=0), r"slice_003\.dcm: found RescaleSlope 0"),
+    "short pixels": (changed(2, PixelData=b"12"), r"slice_003\.dcm"),
+    "no pixels": (changed(2, PixelData=None), r"slice_003\.dcm"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_series_is_refused_with_the_file_named(tmp_path, name):
+    series, told = BAD[name]
+    refused(save_slices(tmp_path / "ct", series), told)
+
+
+def test_a_slice_that_is_no_dicom_file_is_never_left_out(tmp_path):
+    folder = save_series(tmp_path / "ct", ARRAY, AFFINE)
+    (folder / "slice_001.dcm").write_text("a note")
+    refused(folder, r"slice_001\.dcm: found InvalidDicomError")
+
+
+def test_a_folder_without_slices(tmp_path):
+    (tmp_path / "empty").mkdir()
+    assert not is_series(tmp_path / "empty")
+    refused(tmp_path / "empty", "empty: found no DICOM slice")
+
+
+@pytest.mark.skipif(not (REAL / "dicom_series").is_dir(), reason=f"no DICOM series in {REAL} (set UNISEG_DICOM)")
+def test_a_scanners_series_with_a_label_stored_upside_down():
+    image, label_path = REAL / "dicom_series", REAL / "dicom_series_seg.nii.gz"
+    volume = read_volume([image])
+    label = read_label(label_path, [image])
+    assert volume.array.shape == (1, 20, 512, 512)
+    assert label.shape == volume.array.shape[1:]
+    by_value = {value: volume.array[0][label == value].mean() for value in (1, 5, 32)}
+    assert 50 < by_value[1] < 130  # spleen, in Hounsfield units
+    assert 50 < by_value[5] < 130  # liver
+    assert by_value[32] > 200  # a vertebra
+    upside_down = volume.array[0][label[:, ::-1] == 32].mean()
+    assert upside_down < 0 < by_value[32]
+    assert pydicom.dcmread(min(image.iterdir())).RescaleIntercept == volume.array.min() == -1024
