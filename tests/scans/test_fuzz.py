@@ -144,15 +144,14 @@ def damaged_dimensions(root: Path, ending: str) -> Iterator[Corrupted]:
     """Two axes, five axes, values that are no real numbers."""
     root.mkdir(parents=True)
     if ending in ITK_ENDINGS:
-        pictures = {
-            "2-D": SimpleITK.GetImageFromArray(ARRAY[0]),
-            "5-D": SimpleITK.GetImageFromArray(np.zeros((2, 2, *ARRAY.shape), np.uint8), isVector=False),
-            "complex": SimpleITK.GetImageFromArray(ARRAY.astype(np.complex64)),
-        }
+        pictures = {"2-D": SimpleITK.GetImageFromArray(ARRAY[0])}
+        if ending in (".nrrd", ".nhdr"):
+            pictures["complex"] = SimpleITK.GetImageFromArray(ARRAY.astype(np.complex64))
+        else:
+            pictures["5-D"] = SimpleITK.GetImageFromArray(np.zeros((2, 2, *ARRAY.shape), np.uint8), isVector=False)
         for name, picture in pictures.items():
-            if name != "5-D" or ending in (".mha", ".mhd"):
-                SimpleITK.WriteImage(picture, str(root / f"{name}{ending}"))
-                yield Corrupted(f"{ending} {name}", root / f"{name}{ending}")
+            SimpleITK.WriteImage(picture, str(root / f"{name}{ending}"))
+            yield Corrupted(f"{ending} {name}", root / f"{name}{ending}")
         return
     rgb = np.zeros(ARRAY.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
     for name, array in {"2-D": ARRAY[0], "5-D": np.zeros((2, 2, *ARRAY.shape)), "complex": ARRAY.astype(np.complex64), "rgb": rgb}.items():
@@ -195,7 +194,7 @@ def text_headers(root: Path, ending: str) -> Iterator[Corrupted]:
     """The same in the text of a NRRD or MetaImage."""
     path = good(root / "good", ending)
     nrrd = {
-        "spacing": (b"(1.5,0,0)", [b"(0,0,0)", b"(nan,0,0)", b"(nan,nan,nan)", b"(inf,0,0)", b"(0,2,0)", b"none", b"(1.5,0)", b"(1e300,0,0)"]),
+        "spacing": (b"(1.5,0,0)", [b"(0,0,0)", b"(nan,0,0)", b"(nan,nan,nan)", b"(inf,0,0)", b"(0,2,0)", b"none", b"(1.5,0)", b"(1e300,0,0)", b"(1e-300,0,0)"]),
         "sizes": (b"sizes: 6 5 4", [b"sizes: 9999 9999 9999", b"sizes: -6 5 4", b"sizes: 0 5 4", b"sizes: 6 5", b"sizes: 4294967297 5 4", b"sizes: 6 5 x"]),
         "type": (b"type: short", [b"type: double", b"type: block", b"type: word"]),
         "space": (b"left-posterior-superior", [b"scanner-xyz", b"somewhere"]),

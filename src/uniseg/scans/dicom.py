@@ -13,7 +13,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import LPS_TO_RAS, UNREADABLE, Stored, reason
+from uniseg.scans.stored import UNREADABLE, Stored, reason
 from uniseg.scans.suv import SUV_TAGS, suv_factor
 
 pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # what matters is checked here
@@ -74,16 +74,18 @@ def open_series(folder: Path) -> Stored:
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = first.axes[0] * first.spacing_mm[1], first.axes[1] * first.spacing_mm[0], step
     affine[:3, 3] = first.position
+    affine[:2] *= -1  # LPS to RAS
     factor = suv_factor([s.header for s in slices], folder) if first.header.get("Modality") == "PT" else 1.0
     shape = (first.shape[1], first.shape[0], len(slices))
 
     def load() -> np.ndarray:
         out = np.empty(shape[::-1], np.float32)
         for place, s in zip(out, slices, strict=True):
-            place[...] = _pixels(s) * factor
+            with np.errstate(all="ignore"):
+                place[...] = _pixels(s) * factor
         return out.transpose()
 
-    return Stored(folder, shape, LPS_TO_RAS @ affine, load)
+    return Stored(folder, shape, affine, load)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -184,7 +186,7 @@ def _pixels(s: Slice) -> np.ndarray:
             values = apply_modality_lut(dataset.pixel_array, dataset)
     except REFUSALS as error:
         expected = "voxels that pydicom can decode"
-        raise InputError(s.path, reason(error), expected, "restore the file, or decompress it, with gdcmconv --raw for instance") from error
+        raise InputError(s.path, reason(error), expected, "restore the file, or install python-gdcm for lossless JPEG") from error
     if values.shape != s.shape:
         raise InputError(s.path, f"voxels of shape {values.shape}", f"{s.shape}", "restore the file")
     slope = float(dataset.get("RescaleSlope", 1))

@@ -17,7 +17,7 @@ import numpy as np
 import SimpleITK
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import LPS_TO_RAS, UNREADABLE, Stored, reason, require_bytes
+from uniseg.scans.stored import FARTHEST_MM, UNREADABLE, Stored, reason, require_bytes
 
 SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
 HEADER_BYTES, CHUNK_BYTES = 1 << 20, 1 << 14
@@ -135,7 +135,8 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
     if dimension == 4 and (direction[3, :3].any() or direction[:3, 3].any()):
         raise InputError(path, "a fourth axis that leans into space", "modalities along the fourth axis", "convert the file")
     affine = np.eye(4)
-    affine[:3, :3] = direction[:3, :3] * reader.GetSpacing()[:3]
+    with np.errstate(all="ignore"):
+        affine[:3, :3] = direction[:3, :3] * reader.GetSpacing()[:3]
     affine[:3, 3] = reader.GetOrigin()[:3]
 
     def load() -> np.ndarray:
@@ -147,7 +148,8 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
             values = SimpleITK.GetArrayFromImage(reader.Execute())
         return values.transpose(2, 1, 0, 3) if components > 1 else values.transpose()
 
-    return Stored(path, shape, LPS_TO_RAS @ affine, load)
+    affine[:2] *= -1  # LPS to RAS
+    return Stored(path, shape, affine, load)
 
 
 @contextmanager
@@ -246,8 +248,8 @@ def _number(path: Path, name: str, word: str) -> float:
         value = float(word)
     except ValueError:
         value = float("nan")
-    if not np.isfinite(value):
-        raise InputError(path, f"'{word}' in {name}", "finite numbers", "repair the header")
+    if not abs(value) < FARTHEST_MM:
+        raise InputError(path, f"'{word}' in {name}", f"numbers below {FARTHEST_MM:.0e}", "repair the header")
     return value
 
 

@@ -11,7 +11,6 @@ from uniseg.errors import InputError
 
 DEFLATE_RATIO = 1032  # no deflate stream unpacks to more times its own length
 FARTHEST_MM = 1e6
-LPS_TO_RAS = np.diag([-1.0, -1, 1, 1])
 UNREADABLE = (OSError, EOFError, ValueError, TypeError, OverflowError, MemoryError, zlib.error)
 
 
