@@ -41,7 +41,7 @@ def test_the_checkpoint_describes_itself(trained):
 def test_test_cases_are_not_in_the_cache(prepared):
     for name in NAMES:
         sides = json.loads((prepared / f"outputs/cache/{name}/splits.json").read_text())
-        cached = {path.name.split(".")[0] for path in (prepared / f"outputs/cache/{name}").glob("*.b2nd")}
+        cached = {path.parts[-3] for path in (prepared / f"outputs/cache/{name}").rglob("image.b2nd")}
         assert sides["test"]
         assert not cached & set(sides["test"])
         assert len(cached) == 7 - len(sides["test"])
@@ -118,7 +118,7 @@ def test_a_sweep_makes_one_run_per_value(prepared):
 
 
 def test_preparing_again_keeps_finished_cases(prepared):
-    array = next((prepared / "outputs/cache/phantom_liver").glob("*.image.b2nd"))
+    array = next((prepared / "outputs/cache/phantom_liver").rglob("image.b2nd"))
     before = array.stat().st_mtime_ns
     succeed("prepare", "experiment=demo", *TINY, "num_workers=1", cwd=prepared)
     assert array.stat().st_mtime_ns == before
