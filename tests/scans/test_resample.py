@@ -80,3 +80,11 @@ def test_a_modality_that_the_case_lacks_is_zero():
     out = normalize(array, (window, window), array.any(0), (True, False))
     assert out[0].min() == pytest.approx(332 / 650)
     assert np.abs(out[1]).max() == 0
+
+
+def test_planes_of_a_coarse_axis_keep_within_their_own_range():
+    planes = np.array([1.0, 10, 100], np.float32)[:, None, None] * (np.random.default_rng(0).random((3, 16, 16)) > 0.5)
+    out = resample_image(planes[None].astype(np.float32), (8, 1, 1), (4, 0.7, 0.7))[0]
+    assert out.shape == (6, 23, 23)
+    assert out.max((1, 2)).tolist() == [1, 1, 10, 10, 100, 100]
+    assert out.min() == 0

@@ -59,13 +59,26 @@ def resample(array: Tensor, shape: Sequence[int], orders: Sequence[int], start: 
 
 
 def resample_image(array: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
-    """``[M,Z,Y,X]`` -> the same scan at ``target_mm``, cubic; kept within each modality's own range."""
+    """``[M,Z,Y,X]`` -> the same scan at ``target_mm``, cubic.
+
+    A modality keeps within its own range; where a coarse axis is resampled apart, a plane within its own, as nnU-Net's planes do.
+    """
     shape = target_shape(array.shape[1:], spacing_mm, target_mm)
     if shape == array.shape[1:]:
         return array
     orders = axis_orders(3, spacing_mm, target_mm)
-    out = [resample(torch.from_numpy(channel), shape, orders).clamp_(float(channel.min()), float(channel.max())).numpy() for channel in array]
-    return np.stack(out)
+    return np.stack([_clamp(resample(channel, shape, orders), channel, orders).numpy() for channel in torch.from_numpy(array)])
+
+
+def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
+    """``resampled [z,y,x]``, in place, within the range of ``channel [Z,Y,X]`` or of its planes across an axis of order 0."""
+    if 0 not in orders:
+        return resampled.clamp_(channel.min(), channel.max())
+    coarse = orders.index(0)
+    across = tuple(axis for axis in range(3) if axis != coarse)
+    planes = torch.from_numpy(axis_matrix(channel.shape[coarse], resampled.shape[coarse], 0)).argmax(1)
+    low, high = (bound.index_select(coarse, planes) for bound in (channel.amin(across, True), channel.amax(across, True)))
+    return resampled.clamp_(low, high)
 
 
 def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
