@@ -5,10 +5,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
-from uniseg.stream.augment.draws import AugmentDraw
+from uniseg.config import CONF_DIR
+from uniseg.stream.augment.draws import AugmentDraw, draw
 from uniseg.stream.augment.intensity import augment_intensity, blur, brighten, change_contrast, gamma, gamma_inverted, lower_resolution
 from uniseg.stream.augment.spatial import box_margin, grid_matrix, sample_patch
+from uniseg.stream.batch import RawBatch
+from uniseg.stream.patches import make_batch
+from uniseg.stream.requests import PatchRequest
 
 NAN = float("nan")
 PATCH = (8, 12, 10)
@@ -129,3 +135,103 @@ def test_low_resolution_loses_detail_but_not_the_mean():
     assert out.diff(dim=3).abs().mean() < 0.7 * rows.diff(dim=3).abs().mean()
     flat = torch.full((1, 8, 8, 8), 3.0)
     torch.testing.assert_close(lower_resolution(flat, torch.tensor([0.6])), flat, atol=1e-4, rtol=0)
+
+
+def shipped(name: str = "nnunet", **changes):
+    return replace(instantiate(OmegaConf.load(CONF_DIR / "augment" / f"{name}.yaml"), _convert_="all"), **changes)
+
+
+def nothing_but(*names: str):
+    """The shipped recipe where all probabilities are 0 but those named, which are 1."""
+    base = shipped()
+    off = {field: 0.0 for field in vars(base) if field.startswith("p_")}
+    return replace(base, **off | dict.fromkeys(names, 1.0), mirror_axes=())
+
+
+TRANSFORMS = {
+    "rotation": ("p_rotation",), "scale": ("p_scale",), "noise": ("p_noise",), "blur": ("p_blur", "p_blur_channel"),
+    "brightness": ("p_brightness",), "contrast": ("p_contrast",), "low resolution": ("p_low_resolution", "p_low_resolution_channel"),
+    "inverted gamma": ("p_gamma_inverted",), "gamma": ("p_gamma",), "channel dropout": ("p_channel_dropout",),
+}  # fmt: skip
+
+
+def raw_batch(how, num_samples: int = 3, num_modalities: int = 2) -> RawBatch:
+    rng, images, labels, requests = np.random.default_rng(5), [], [], []
+    for place in range(num_samples):
+        one = draw(how, (False,) + (True,) * (num_modalities - 1), rng)
+        size = [n + 2 * m for n, m in zip(PATCH, box_margin(one, PATCH), strict=True)]
+        images.append(torch.from_numpy(rng.normal(size=(num_modalities, *size)).astype(np.float32)))
+        labels.append((images[-1][0] > 0.5).to(torch.int16))
+        requests.append(PatchRequest(0, "case", 100 + place, False, one, 0, place))
+    return RawBatch(images, labels, requests)
+
+
+@pytest.mark.parametrize("names", TRANSFORMS.values(), ids=TRANSFORMS)
+def test_every_transform_batched_equals_one_by_one(names):
+    raw = raw_batch(nothing_but(*names))
+    together = make_batch(raw, PATCH)
+    for i in range(3):
+        alone = make_batch(RawBatch(raw.images[i : i + 1], raw.labels[i : i + 1], raw.requests[i : i + 1]), PATCH)
+        torch.testing.assert_close(together.image[i], alone.image[0], atol=1e-5, rtol=1e-5)
+        assert torch.equal(together.label[i], alone.label[0])
+    if raw.images[0].shape[1:] == PATCH:
+        assert (together.image[0] - raw.images[0]).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("transform", [brighten, blur, lower_resolution, gamma, gamma_inverted, change_contrast])
+def test_rows_in_one_go_equal_rows_one_by_one(transform):
+    rows, parameters = torch.randn(6, *PATCH), torch.linspace(0.6, 0.95, 6)
+    alone = [transform(row[None], p[None])[0] for row, p in zip(rows, parameters, strict=True)]
+    torch.testing.assert_close(transform(rows, parameters), torch.stack(alone), atol=1e-5, rtol=1e-5)
+
+
+def test_probability_0_is_identity():
+    raw = raw_batch(nothing_but())
+    batch = make_batch(raw, PATCH)
+    assert torch.equal(batch.image, torch.stack(raw.images))
+    assert torch.equal(batch.label, torch.stack(raw.labels))
+
+
+@pytest.mark.parametrize("names", [("p_rotation",), ("p_scale",), ("p_rotation", "p_scale")])
+def test_a_label_made_from_the_image_stays_so(names):
+    how = replace(nothing_but(*names), mirror_axes=(0, 1, 2))
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        one = draw(how, (False,), rng)
+        box = box_of(one)
+        ball = (sum((box_axis - 1) ** 2 for box_axis in torch.meshgrid(*(torch.arange(n) - (n - 1) / 2 for n in box.shape), indexing="ij")) + 1e-3).sqrt()
+        image, label = sample_patch(ball[None], (ball < 4).to(torch.int16), one, PATCH)
+        sure = (image[0] - 4).abs() > 1  # further from the border than half a voxel's diagonal
+        assert torch.equal((image[0] < 4)[sure], (label == 1)[sure])
+        assert label.any()
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1, 2), (0, 1, 2)])
+def test_only_the_axes_of_the_recipe_are_mirrored(axes):
+    rng = np.random.default_rng(0)
+    mirrors = np.array([draw(shipped(mirror_axes=axes), (False,), rng).mirror for _ in range(200)])
+    assert np.flatnonzero(mirrors.any(0)).tolist() == list(axes)
+    assert all(0.4 < share < 0.6 for share in mirrors.mean(0)[list(axes)])
+
+
+@pytest.mark.parametrize("mirror", [(True, False, False), (False, True, True)])
+@pytest.mark.parametrize("rotation", [(0.0, 0.0, 0.0), (0.2, -0.3, 0.1)])
+def test_mirroring_follows_rotation_and_scale(mirror, rotation):
+    plain, mirrored = still(rotation=rotation, scale=1.2), still(rotation=rotation, scale=1.2, mirror=mirror)
+    box = box_of(plain)
+    label = (box > 0).to(torch.int16)
+    axes = [axis for axis in range(3) if mirror[axis]]
+    image, moved = sample_patch(box[None], label, plain, PATCH)
+    flipped, flipped_label = sample_patch(box[None], label, mirrored, PATCH)
+    torch.testing.assert_close(flipped[0], image[0].flip(axes), rtol=1e-4, atol=0.1)
+    assert (flipped_label == moved.flip(axes)).float().mean() > 0.99
+
+
+def test_scaling_by_axes_equals_the_grid():
+    scaled = still(scale=1.3)
+    almost = still(scale=1.3, rotation=(1e-7, 0.0, 0.0))
+    box = torch.randn(2, *box_of(scaled).shape)
+    label = torch.randint(0, 4, box.shape[1:]).to(torch.int16)
+    by_axes, by_grid = (sample_patch(box, label, one, PATCH) for one in (scaled, almost))
+    torch.testing.assert_close(by_axes[0], by_grid[0], atol=1e-4, rtol=1e-4)
+    assert (by_axes[1] == by_grid[1]).float().mean() > 0.99
