@@ -40,7 +40,7 @@ def seconds_of_ours(recipe: AugmentRecipe, channels: int, draws: int, seed: int)
     rng = np.random.default_rng(seed)
     seconds = []
     for place in range(-WARM_UP, draws):
-        augmentation = draw(recipe, channels, rng)
+        augmentation = draw(recipe, (False,) * channels, rng)
         size = [n + 2 * m for n, m in zip(PATCH, box_margin(augmentation, PATCH), strict=True)]
         image, label = torch.randn(channels, *size), torch.zeros(size, dtype=torch.int16)
         label[20:60, 40:150, 50:140] = 1

@@ -178,19 +178,11 @@ def test_every_transform_batched_equals_one_by_one(names):
         assert (together.image[0] - raw.images[0]).abs().max() > 1e-3
 
 
-def test_rows_in_one_go_equal_rows_one_by_one():
-    image = torch.randn(3, 2, *PATCH)
-    for transform, values in (
-        (blur, (0.5, 0.9)),
-        (lower_resolution, (0.5, 0.8)),
-        (gamma, (0.7, 1.4)),
-        (gamma_inverted, (0.7, 1.4)),
-        (change_contrast, (0.8, 1.2)),
-    ):
-        parameters = torch.linspace(*values, 6)
-        together = transform(image.flatten(0, 1), parameters)
-        alone = [transform(row[None], p[None])[0] for row, p in zip(image.flatten(0, 1), parameters, strict=True)]
-        torch.testing.assert_close(together, torch.stack(alone), atol=1e-5, rtol=1e-5)
+@pytest.mark.parametrize("transform", [brighten, blur, lower_resolution, gamma, gamma_inverted, change_contrast])
+def test_rows_in_one_go_equal_rows_one_by_one(transform):
+    rows, parameters = torch.randn(6, *PATCH), torch.linspace(0.6, 0.95, 6)
+    alone = [transform(row[None], p[None])[0] for row, p in zip(rows, parameters, strict=True)]
+    torch.testing.assert_close(transform(rows, parameters), torch.stack(alone), atol=1e-5, rtol=1e-5)
 
 
 def test_probability_0_is_identity():

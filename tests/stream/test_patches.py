@@ -1,0 +1,63 @@
+"""The same request gives the same patch, whoever reads it."""
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader
+
+from samples import make_task
+from uniseg.config import CONF_DIR
+from uniseg.prepare.cache import CaseEntry, TaskCache, write_case, write_task
+from uniseg.prepare.splits import SplitTable
+from uniseg.stream.batch import Batch
+from uniseg.stream.patches import PatchReader, make_batch
+from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
+
+PATCH = (8, 12, 12)
+SHAPE = (20, 30, 27)
+
+
+@pytest.fixture
+def cache(tmp_path) -> TaskCache:
+    rng = np.random.default_rng(0)
+    entries = [CaseEntry(name, f"set/{name}", SHAPE, "key") for name in "ab"]
+    for entry in entries:
+        image = rng.normal(size=(1, *SHAPE)).astype(np.float32)
+        write_case(tmp_path, entry, image, (image[0] > 1.5).astype(np.int16), make_task())
+    write_task(tmp_path, make_task(), entries, SplitTable((), (("a", "b"),), (), {"a": "set/a", "b": "set/b"}))
+    return TaskCache(tmp_path)
+
+
+def batches(cache: TaskCache, num_workers: int) -> list[Batch]:
+    recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
+    stream = RequestStream(
+        [TaskCases("liver", ("a", "b"), (False,))], steps_per_epoch=6, batch_size=2, tasks_per_batch=None, task_weights={},
+        foreground_fraction=0.5, recipe=recipe, seed=3,
+    )  # fmt: skip
+    steps = [stream.batch(step) for step in range(6)]
+    loader = DataLoader(PatchReader([cache], PATCH), batch_sampler=steps, collate_fn=lambda raw: raw, num_workers=num_workers)
+    return [make_batch(raw, PATCH) for raw in loader]
+
+
+def test_workers_read_the_same_patches(cache):
+    here, apart = batches(cache, 0), batches(cache, 2)
+    assert len(here) == len(apart) == 6
+    for one, other in zip(here, apart, strict=True):
+        assert torch.equal(one.image, other.image)
+        assert torch.equal(one.label, other.label)
+        assert one.case_ids == other.case_ids
+    assert not torch.equal(here[0].image, here[1].image)
+
+
+def test_a_box_that_leaves_the_case_is_zero_there(cache):
+    reader = PatchReader([cache], (24, 12, 40))
+    image, label = reader.read(PatchRequest(0, "a", 3, False, None, 0, 0))
+    assert image.dtype == torch.float32
+    assert label.dtype == torch.int16
+    inside = torch.zeros(24, 12, 40, dtype=torch.bool)
+    inside[2:22, :, 6:33] = True
+    assert image[0][~inside].abs().max() == 0
+    assert label[~inside].max() == 0
+    assert (image[0][inside] != 0).float().mean() > 0.99
