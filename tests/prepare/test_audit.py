@@ -31,7 +31,7 @@ def dataset(name="liver", hashes=("h0", "h1", "h2"), patients=("p0", "p1", "p2")
     cases = {i: Case(i, f"set/{p}", (Path(f"{i}.nii.gz"),), Path(f"{i}_label.nii.gz")) for i, p in zip(ids, patients, strict=True)}
     splits = SplitTable((ids[2],), ((ids[1],),), (ids[0],), {i: case.patient_id for i, case in cases.items()})
     known = {i: fingerprint(h) for i, h in zip(ids, hashes, strict=True)}
-    return replace(Dataset(replace(TASK, name=name), Source("nnunet", Path(name)), cases, splits, known), **changes)
+    return replace(Dataset(replace(TASK, name=name), Source("manifest", Path(name)), cases, splits, known), **changes)
 
 
 def told(findings):
@@ -150,6 +150,16 @@ def test_finished_work_is_kept_and_changed_settings_rebuild_what_they_touch(real
     assert "removed" in prune(cache, ["liver"], remove=True)
     assert prune(cache, ["liver"], remove=True) == ""
     assert len(list(cache.rglob("case.json"))) == 4
+
+
+def test_a_wrong_number_of_training_cases_is_noted(real, capsys):
+    tasks, sources = real
+    (sources["liver"].root / "dataset.json").write_text('{"channel_names": {"0": "T2"}, "numTraining": 7}')
+    audit(tasks, sources, 1)
+    assert "numTraining 7" in capsys.readouterr().err
+    (sources["liver"].root / "dataset.json").write_text('{"channel_names": {"0": "T2"}, "numTraining": 6}')
+    audit(tasks, sources, 1)
+    assert "numTraining" not in capsys.readouterr().err
 
 
 def test_ignored_voxels_are_marked(real):

@@ -10,6 +10,7 @@ from rich.table import Table
 from uniseg.errors import InputError
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.splits import patients_on_two_sides
+from uniseg.scans.source import remarks
 from uniseg.scans.split_file import SIDES
 
 SHOWN = 200  # rows of the table
@@ -52,6 +53,8 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 
 def _within(dataset: Dataset) -> Iterator[Finding]:
     task, name = dataset.task, dataset.task.name
+    for where, found, expected in remarks(dataset.source, list(dataset.cases.values())):
+        yield Finding(name, "-", str(where), found, expected, "complete the folder, or correct the description", fatal=False)
     for case_id, fingerprint in dataset.fingerprints.items():
         case = dataset.cases[case_id]
         if not any(fingerprint.class_ml) and not case.absent:

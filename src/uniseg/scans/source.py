@@ -108,6 +108,12 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
     return sorted(cases, key=lambda case: case.case_id)
 
 
+def remarks(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]]:
+    """(where, found, expected) of what is odd in the dataset's own description without harm."""
+    module = import_module(f"uniseg.scans.datasets.{source.layout}")
+    return list(module.remarks(source.root, cases)) if hasattr(module, "remarks") else []
+
+
 def _case(source: Source, files: Files, modalities: Sequence[str], optional: Sequence[str]) -> Case:
     images, where = files.image_paths, files.where or source.root
     if len(images) == len(modalities):

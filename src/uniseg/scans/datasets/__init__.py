@@ -1,6 +1,7 @@
 """One module per dataset layout.
 
-Each has one function, ``find_files(root, modalities)``, that yields ``Files`` for every case that it finds.
+Each has one function, ``find_files(root, modalities)``, that yields ``Files`` for every case that it finds. One that has more
+to say of a dataset's own description may have ``remarks(root, cases)``, which yields (where, found, expected) of what is odd but harmless.
 """
 
 from dataclasses import dataclass

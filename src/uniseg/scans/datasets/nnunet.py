@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.scans.case import Case
 from uniseg.scans.datasets import Files
 from uniseg.scans.io import ENDINGS, case_id_of
 
@@ -37,6 +38,13 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     endings = ENDINGS if ending is None else (ending,)
     yield from _folder(root / "imagesTr", root / "labelsTr", len(modalities), endings, None)
     yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
+
+
+def remarks(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]]:
+    """A ``numTraining`` that is not the number of training cases."""
+    stated, counted = read_description(root).get("numTraining"), sum(case.side != "test" for case in cases)
+    if stated is not None and stated != counted:
+        yield root / "dataset.json", f"numTraining {stated}", f"{counted}, the cases that lie there"
 
 
 def read_description(root: Path) -> Mapping:
