@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NNUNET := $(VENV)/nnunet
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
@@ -38,8 +39,16 @@ lint: setup ## style
 check: lint ## style, layers
 	$(RUN) pytest -q tests/test_layering.py
 
-bench: setup ## measure; writes benchmarks/results.json
-	for script in benchmarks/bench_*.py; do $(BIN)/python $$script; done
+$(NNUNET)/ready: constraints.txt
+	$(PYTHON) -m venv $(NNUNET)
+	$(NNUNET)/bin/pip install --quiet --constraint constraints.txt nnunetv2==2.8.1
+	touch $@
+
+bench: setup $(NNUNET)/ready ## measure beside nnU-Net v2; writes benchmarks/results.json; DATA=<folder of scans> for the preparation
+	$(BIN)/python benchmarks/bench_augment.py --nnunet-python $(NNUNET)/bin/python
+	$(BIN)/python benchmarks/bench_reader.py --nnunet-python $(NNUNET)/bin/python
+	$(BIN)/python benchmarks/bench_scale.py
+	$(if $(DATA),$(BIN)/python benchmarks/bench_prepare.py --nnunet-python $(NNUNET)/bin/python --data $(DATA))
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) outputs dist .pytest_cache .ruff_cache
