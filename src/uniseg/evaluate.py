@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -12,10 +13,14 @@ from rich.table import Table
 from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.inference.evaluation import Score, blind_map, score_case, summarise, write_scores, write_summary
+from uniseg.inference.prompt_files import MAP, SIMILARITY
+from uniseg.inference.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
+from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.scans.case import Case
 from uniseg.scans.inputs import find_inputs
 
+PROMPT_CASES = 2  # dev scans per task over which the prompts are compared
 RULES = (
     "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
     "beside it nnU-Net's convention, which leaves such cases out."
@@ -54,10 +59,19 @@ def evaluate_run(config: DictConfig) -> dict:
                 "cases_per_side": {side: len(split[side]) for side in ("train", "dev", "test")},
                 "licence": dataset.source.licence,
             }
+    write_prompts(predictor.model, datasets, fold, output)
     write_scores(scores, output / "scores.csv")
     (output / "cases.json").write_text(json.dumps(rows))
     write_summary(summary, output / "metrics.json")
     return summary
+
+
+def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, output: Path) -> None:
+    """``prompts/similarity.npz`` over a few dev scans of every task, ``prompts/map.npz`` over the first; nothing for a network without prompts."""
+    seen = [SeenCase(dataset.task, case) for dataset in datasets for case in dataset.side("dev", fold)[:PROMPT_CASES]]
+    if similarity := prompt_similarity(model, seen):
+        similarity.save(output / SIMILARITY)
+        prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(output / MAP)
 
 
 def _case_row(dataset: Dataset, case: Case, prediction: Path) -> dict:

@@ -1,5 +1,6 @@
 """The contract of a conditioning."""
 
+import torch
 from torch import Tensor, nn
 
 
@@ -22,3 +23,11 @@ class Conditioning(nn.Module):
     def forward(self, bottleneck: Tensor, task: Tensor) -> Tensor:
         """``bottleneck [B or 1,C,z,y,x]``, ``task [B]`` -> ``[B,out_channels,z,y,x]``."""
         raise NotImplementedError
+
+    def task_prompts(self, bottleneck: Tensor) -> Tensor:
+        """The prompts of all tasks ``[B,T,z,y,x]``; ``[B,0,z,y,x]`` where a conditioning has none."""
+        return bottleneck[:, :0]
+
+    def universal_rows(self) -> Tensor:
+        """What the task prompts are fused from, a row per task ``[T,z,y,x]``; T is 0 where a conditioning has none."""
+        return torch.zeros(0, 1, 1, 1)

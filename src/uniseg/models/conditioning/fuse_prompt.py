@@ -39,6 +39,9 @@ class FusePrompt(Conditioning):
             prompt = F.interpolate(prompt, bottleneck.shape[2:], mode="trilinear")
         return self.fuse(torch.cat([bottleneck, prompt.to(bottleneck.dtype).expand(len(bottleneck), -1, -1, -1, -1)], dim=1))
 
+    def universal_rows(self) -> Tensor:
+        return self.universal_prompt[0].detach()
+
     def forward(self, bottleneck: Tensor, task: Tensor) -> Tensor:
         prompts = self.task_prompts(bottleneck).expand(len(task), -1, -1, -1, -1)
         own = prompts[torch.arange(len(task), device=task.device), task].unsqueeze(1)

@@ -1,0 +1,93 @@
+"""What a run keeps of its prompts, as NPZ files."""
+
+import os
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from uniseg.errors import InputError
+
+EVOLUTION, SIMILARITY, MAP = Path("prompts/evolution.npz"), Path("prompts/similarity.npz"), Path("prompts/map.npz")
+
+
+@dataclass(frozen=True)
+class PromptFile:
+    """Arrays of one NPZ file, a field each; ``tasks`` are names ``[T]``."""
+
+    tasks: np.ndarray
+
+    def save(self, path: Path) -> None:
+        """The file appears whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".part{os.getpid()}_{path.name}")
+        with part.open("wb") as file:
+            np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
+        os.replace(part, path)
+
+    @classmethod
+    def load(cls, path: Path) -> Self | None:
+        """None where there is no file.
+
+        Raises:
+            InputError: not what ``save`` writes.
+        """
+        if not path.is_file():
+            return None
+        try:
+            with path.open("rb") as file, np.load(file) as content:
+                return cls(**{field.name: content[field.name] for field in fields(cls)})
+        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", "the arrays that uniseg writes", "remove the file") from error
+
+
+@dataclass(frozen=True)
+class PromptSimilarity(PromptFile):
+    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` dev windows, of the universal prompt's rows (``[0,0]`` where there is none)."""
+
+    cosine: np.ndarray
+    universal: np.ndarray
+    num_windows: np.ndarray
+
+
+@dataclass(frozen=True)
+class PromptMap(PromptFile):
+    """Task prompts over one scan, at its task's spacing.
+
+    Attributes:
+        task, case_id, modality: what is seen in ``image``.
+        spacing_mm: (z, y, x).
+        image: ``[Z,Y,X]``, normalised.
+        maps: ``[T,Z,Y,X]`` float16.
+    """
+
+    task: np.ndarray
+    case_id: np.ndarray
+    modality: np.ndarray
+    spacing_mm: np.ndarray
+    image: np.ndarray
+    maps: np.ndarray
+
+
+@dataclass(frozen=True)
+class PromptEvolution(PromptFile):
+    """Cosine matrices of the task prompts on one dev batch: ``epochs [E]``, ``steps [E]`` that were done, ``cosine [E,T,T]``."""
+
+    epochs: np.ndarray
+    steps: np.ndarray
+    cosine: np.ndarray
+
+    def ahead_of(self, step: int) -> "PromptEvolution":
+        """Without what was seen at ``step`` or later, as a run needs that goes on from before."""
+        kept = self.steps < step
+        return PromptEvolution(self.tasks, self.epochs[kept], self.steps[kept], self.cosine[kept])
+
+    def append(self, epoch: int, step: int, cosine: np.ndarray) -> "PromptEvolution":
+        """With one more matrix at the end."""
+        return PromptEvolution(self.tasks, np.append(self.epochs, epoch), np.append(self.steps, step), np.concatenate([self.cosine, cosine[None]]))
+
+    @classmethod
+    def begin(cls, tasks: list[str]) -> "PromptEvolution":
+        return cls(np.array(tasks), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(tasks), len(tasks)), np.float32))

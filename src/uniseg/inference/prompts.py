@@ -1,0 +1,94 @@
+"""Task prompts that a trained network makes of scans."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from monai.inferers import sliding_window_inference
+from torch import Tensor
+from torch.nn import functional as F
+
+from uniseg.inference.prompt_files import PromptMap, PromptSimilarity
+from uniseg.metrics.similarity import cosine_matrix
+from uniseg.models.uniseg import UniSegModel
+from uniseg.prepare.preprocess import preprocess
+from uniseg.scans.case import Case
+from uniseg.scans.io import read_volume
+from uniseg.task import Task
+
+OVERLAP = 0.5
+
+
+@dataclass(frozen=True)
+class SeenCase:
+    """A scan through which the prompts are seen, with the task that says how it is prepared."""
+
+    task: Task
+    case: Case
+
+
+def batch_prompts(model: UniSegModel, image: Tensor, task: Tensor) -> Tensor:
+    """Prompts of all tasks ``[T,B,z,y,x]`` for windows ``image [B,M,Z,Y,X]``; ``task [B]`` says how many modalities each has. T is 0 where there are none."""
+    return model.conditioning.task_prompts(model.encode(image, task).bottleneck).transpose(0, 1)
+
+
+@torch.inference_mode()
+def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSimilarity | None:
+    """How alike the prompts are over the middle windows of the scans; None for a network without prompts, or without scans."""
+    windows = []
+    for each in seen:
+        image = _middle(_prepared(each), model.patch_size).to(model.device)
+        windows.append(batch_prompts(model, image[None], _asked(model, each.task)).cpu())
+        if not len(windows[0]):
+            return None
+    if not windows:
+        return None
+    maps, universal = torch.cat(windows, 1), model.conditioning.universal_rows().cpu()
+    names = np.array(model.tasks.names[: len(maps)])
+    return PromptSimilarity(names, cosine_matrix(maps).numpy(), cosine_matrix(universal).numpy(), np.array(len(seen)))
+
+
+@torch.inference_mode()
+def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> PromptMap:
+    """Prompts of ``tasks`` (positions) over a whole scan: overlapping windows, each map brought to the size of its window."""
+    image = _prepared(seen)
+
+    def window_maps(window: Tensor) -> Tensor:
+        maps = batch_prompts(model, window, _asked(model, seen.task)).transpose(0, 1)[:, list(tasks)]
+        return F.interpolate(maps, window.shape[2:], mode="trilinear")
+
+    maps = sliding_window_inference(image[None].to(model.device), model.patch_size, 1, window_maps, overlap=OVERLAP, mode="gaussian", progress=False)[0]
+    return PromptMap(
+        np.array([model.tasks[t].name for t in tasks]),
+        np.array(seen.task.name),
+        np.array(seen.case.case_id),
+        np.array(seen.task.modalities[0]),
+        np.array(seen.task.spacing_mm),
+        image[0].numpy(),
+        maps.cpu().numpy().astype(np.float16),
+    )
+
+
+def telling_tasks(similarity: PromptSimilarity, task: str) -> list[int]:
+    """Positions of a task, of the one whose prompt is most like its own, of the one whose is least; fewer where there are fewer."""
+    own = similarity.tasks.tolist().index(task)
+    others = [int(t) for t in np.argsort(-similarity.cosine[own], kind="stable") if t != own]
+    return [own, *dict.fromkeys([*others[:1], *others[-1:]])]
+
+
+def _prepared(seen: SeenCase) -> Tensor:
+    """``[M,z,y,x]`` at the task's spacing."""
+    return torch.from_numpy(preprocess(read_volume(seen.case.image_paths, seen.task.reference_position), seen.task).image)
+
+
+def _asked(model: UniSegModel, task: Task) -> Tensor:
+    return torch.tensor([model.tasks.position(task.name)])
+
+
+def _middle(image: Tensor, size: Sequence[int]) -> Tensor:
+    """The middle of ``[M,z,y,x]``, zeros around a scan that is smaller than ``size``."""
+    spare = [(n - s) // 2 for n, s in zip(image.shape[1:], size, strict=True)]
+    pads = [side for n, s, low in zip(image.shape[1:], size, spare, strict=True) for side in (-low, s - n + low)]
+    axes = [pads[i : i + 2] for i in (4, 2, 0)]
+    return F.pad(image, [side for axis in axes for side in axis])

@@ -1,0 +1,142 @@
+"""Pictures of the task prompts."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from scipy.cluster.hierarchy import dendrogram
+
+from uniseg.inference.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.metrics.similarity import cluster, leaf_order
+from uniseg.report.overlays import PLANES, Plane
+
+CELL_INCHES, NAME_INCHES, TREE_INCHES = 0.42, 2.0, 0.9  # a cell, a task's name beside or below it, the dendrogram
+MOST_WRITTEN = 20  # tasks whose cells hold their number
+MOST_PAIRS = 40  # lines of the evolution
+PAIR_INCHES, WIDTH_INCHES, PLANE_INCHES = 0.2, 9.0, 2.6
+COLOURS, MAP_COLOURS = "RdBu_r", "magma"
+PERCENTILES = (1, 99)  # of a map, of an image: dark, bright
+OPAQUE = 0.55
+
+Named = tuple[str, str, Figure]
+
+
+def prompt_figures(run_dir: Path) -> Iterator[Named]:
+    """Name, caption, figure of what a run kept of its prompts; nothing for a run without.
+
+    Raises:
+        InputError: a file is malformed.
+    """
+    if similarity := PromptSimilarity.load(run_dir / "evaluation" / SIMILARITY):
+        windows = f"over {int(similarity.num_windows)} windows of dev scans"
+        yield "prompt_similarity", f"Task prompts {windows}: cosine of the maps, each less its mean.", similarity_figure(similarity.cosine, similarity.tasks)
+        if len(similarity.universal):
+            caption = "Rows of the universal prompt, which no scan has touched: cosine, each row less its mean."
+            yield "prompt_universal", caption, similarity_figure(similarity.universal, similarity.tasks)
+    evolution = PromptEvolution.load(run_dir / EVOLUTION)
+    if evolution and len(evolution.tasks) > 1:
+        yield (
+            "prompt_evolution",
+            "Cosine of every two task prompts on one dev batch, epoch by epoch; the most alike at the end above.",
+            evolution_figure(evolution),
+        )
+    if seen := PromptMap.load(run_dir / "evaluation" / MAP):
+        caption = f"Task prompts over the dev scan {seen.case_id} of {seen.task}: its own, the most and the least like it. Low, high: 1st, 99th percentile."
+        yield "prompt_map", caption, map_figure(seen)
+
+
+def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
+    """Clustered heat map of ``[T,T]`` with its dendrogram."""
+    links = cluster(cosine)
+    order = leaf_order(links)
+    side = CELL_INCHES * max(len(names), 3)
+    width, height = NAME_INCHES + side + 1.3, TREE_INCHES + side + NAME_INCHES + 0.5
+    figure = Figure(figsize=(width, height))
+    bottom = NAME_INCHES / height
+    axes = figure.add_axes((NAME_INCHES / width, bottom, side / width, side / height))
+    tree = figure.add_axes((NAME_INCHES / width, bottom + (side + 0.05) / height, side / width, TREE_INCHES / height))
+    bar = figure.add_axes(((NAME_INCHES + side + 0.2) / width, bottom, 0.15 / width, side / height))
+    _draw_matrix(axes, cosine[np.ix_(order, order)], [names[t] for t in order])
+    if len(links):
+        dendrogram(links, ax=tree, no_labels=True, color_threshold=0, above_threshold_color="#5b6674")
+        tree.set_ylim(bottom=0)
+    tree.set_axis_off()
+    figure.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, label="cosine")
+    figure.text((NAME_INCHES + side / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11)
+    return figure
+
+
+def similarity_image(cosine: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """``similarity_figure`` as ``[H,W,3]`` uint8."""
+    canvas = FigureCanvasAgg(similarity_figure(cosine, names))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def evolution_figure(evolution: PromptEvolution) -> Figure:
+    """A line per pair of tasks, a column per epoch; of very many pairs the most and the least alike at the end."""
+    pairs = np.array(np.triu_indices(len(evolution.tasks), 1)).T
+    pairs = pairs[np.argsort(-evolution.cosine[-1][pairs[:, 0], pairs[:, 1]], kind="stable")]
+    total = len(pairs)
+    if total > MOST_PAIRS:
+        pairs = np.concatenate([pairs[: MOST_PAIRS // 2], pairs[-MOST_PAIRS // 2 :]])
+    figure = Figure(figsize=(WIDTH_INCHES, PAIR_INCHES * len(pairs) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(evolution.cosine[:, pairs[:, 0], pairs[:, 1]].T, cmap=COLOURS, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    axes.set_yticks(range(len(pairs)), [f"{evolution.tasks[a]} · {evolution.tasks[b]}" for a, b in pairs], fontsize=8)
+    ticks = np.unique(np.linspace(0, len(evolution.epochs) - 1, 11).astype(int))
+    axes.set_xticks(ticks, [str(evolution.epochs[t]) for t in ticks], fontsize=8)
+    axes.set_xlabel("epoch")
+    few = "every pair" if total == len(pairs) else f"the {MOST_PAIRS // 2} most and the {MOST_PAIRS // 2} least alike of {total} pairs"
+    axes.set_title(f"similarity of prompts while training: {few}", fontsize=11)
+    figure.colorbar(drawn, ax=axes, label="cosine", fraction=0.04, pad=0.02)
+    return figure
+
+
+def map_figure(seen: PromptMap) -> Figure:
+    """A row per task prompt, laid over three planes through the middle of the scan; the scan alone above."""
+    sizes = [n * mm for n, mm in zip(seen.image.shape, seen.spacing_mm, strict=True)]
+    widths, tallest = [sizes[p.columns] for p in PLANES], max(sizes[p.rows] for p in PLANES)
+    scale = min(WIDTH_INCHES / sum(widths), PLANE_INCHES / tallest)
+    rows = len(seen.maps) + 1
+    figure = Figure(figsize=(max(sum(widths) * scale, 5.0) + 2.0, rows * (tallest * scale + 0.3) + 0.6), layout="constrained")
+    grid = figure.subplots(rows, len(PLANES), width_ratios=widths, squeeze=False)
+    for row, own, name in zip(grid, [None, *seen.maps], ["scan", *seen.tasks], strict=True):
+        for axes, plane in zip(row, PLANES, strict=True):
+            _draw_plane(axes, plane, seen.image, own, seen.spacing_mm)
+        row[0].set_ylabel(name, fontsize=9)
+    for axes, plane in zip(grid[0], PLANES, strict=True):
+        axes.set_title(plane.name, fontsize=9)
+    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLOURS), ax=grid, fraction=0.03, pad=0.02, label="task prompt")
+    bar.set_ticks([0, 1], labels=["low", "high"])
+    figure.suptitle(f"task prompts over {seen.case_id} ({seen.task}, {seen.modality})", fontsize=11)
+    return figure
+
+
+def _draw_matrix(axes: Axes, cosine: np.ndarray, names: Sequence[str]) -> None:
+    axes.imshow(cosine, cmap=COLOURS, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+    places = range(len(names))
+    axes.set_xticks(places, names, rotation=90, fontsize=9)
+    axes.set_yticks(places, names, fontsize=9)
+    if len(names) <= MOST_WRITTEN:
+        for (row, column), value in np.ndenumerate(cosine):
+            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.6 else "black")
+
+
+def _draw_plane(axes: Axes, plane: Plane, image: np.ndarray, own: np.ndarray | None, spacing_mm: Sequence[float]) -> None:
+    index = image.shape[plane.axis] // 2
+    origin = "lower" if plane.rows_up else "upper"
+    aspect = spacing_mm[plane.rows] / spacing_mm[plane.columns]
+    low, high = np.percentile(image, PERCENTILES)
+    axes.imshow(np.take(image, index, plane.axis), cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin=origin, aspect=aspect)
+    if own is not None:
+        low, high = np.percentile(own.astype(np.float32), PERCENTILES)
+        shown = np.take(own, index, plane.axis).astype(np.float32)
+        axes.imshow(shown, cmap=MAP_COLOURS, vmin=low, vmax=max(high, low + 1e-6), alpha=OPAQUE, origin=origin, aspect=aspect)
+    axes.set_xticks([])
+    axes.set_yticks([])

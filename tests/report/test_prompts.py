@@ -1,0 +1,45 @@
+"""Pictures of the task prompts."""
+
+import numpy as np
+
+from uniseg.inference.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.report.html import write_report
+from uniseg.report.prompts import evolution_figure, prompt_figures, similarity_figure, similarity_image
+
+COSINE = np.array([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]], np.float32)
+NAMES = ["liver", "lung", "spleen"]
+
+
+def write_prompts(run_dir) -> None:
+    PromptSimilarity(np.array(NAMES), COSINE, np.zeros((0, 0)), np.array(6)).save(run_dir / "evaluation" / SIMILARITY)
+    PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(1, 10, COSINE).save(run_dir / EVOLUTION)
+    image = np.random.default_rng(0).normal(size=(4, 6, 8))
+    seen = PromptMap(np.array(NAMES[:2]), np.array("liver"), np.array("a"), np.array("CT"), np.array([2.0, 1, 1]), image, np.stack([image, -image]))
+    seen.save(run_dir / "evaluation" / MAP)
+
+
+def test_page_shows_prompts_where_there_are_some(run_dir, tmp_path):
+    without = write_report(run_dir, tmp_path / "without").read_text()
+    assert "Task prompts" not in without
+    assert not list(prompt_figures(run_dir))
+    write_prompts(run_dir)
+    page = write_report(run_dir, tmp_path / "out").read_text()
+    assert page.index('id="prompts"') < page.index('id="cases"')
+    assert "over 6 windows" in page
+    files = {file.name for file in (tmp_path / "out" / "figures").glob("prompt_*")}
+    assert files == {"prompt_similarity.png", "prompt_evolution.png", "prompt_map.png"}
+
+
+def test_alike_tasks_are_neighbours():
+    axes = similarity_figure(COSINE, NAMES).axes[0]
+    order = [label.get_text() for label in axes.get_yticklabels()]
+    assert abs(order.index("liver") - order.index("spleen")) == 1
+    shown = axes.images[0].get_array()
+    np.testing.assert_allclose(shown, COSINE[np.ix_([NAMES.index(n) for n in order], [NAMES.index(n) for n in order])])
+    assert similarity_image(COSINE, NAMES).dtype == np.uint8
+
+
+def test_pairs_of_the_evolution_are_ranked_by_the_end():
+    axes = evolution_figure(PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(3, 10, COSINE)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["liver · spleen", "lung · spleen", "liver · lung"]
+    np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.9], [0, 0.2], [0, 0.1]], atol=1e-6)
