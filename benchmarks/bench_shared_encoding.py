@@ -48,7 +48,7 @@ def main() -> None:
             strides=[[1, 2, 2], *[[2, 2, 2]] * 4],
             kernels=[[1, 3, 3], *[[3, 3, 3]] * 5],
         ),
-        conditioning=partial(FusePrompt, hidden_channels=None),
+        conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     ).eval()
     image, tasks = torch.randn(1, 1, *WINDOW), [torch.tensor([t]) for t in range(7)]

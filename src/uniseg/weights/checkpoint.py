@@ -14,7 +14,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 
 KEY = "uniseg"
-FORMAT = 1
+FORMAT = 2
 PREFIX = "model."  # of the network's tensors in a training checkpoint
 TRUSTED = "uniseg.models."  # a checkpoint may name no other code
 
@@ -61,13 +61,17 @@ def read_checkpoint(path: str | Path) -> dict:
 
 
 def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
-    """The network that ``UniSegModel.config`` describes, with new weights.
+    """The network that ``UniSegModel.config`` describes, with new weights; its last tasks may be added ones.
 
     Raises:
         InputError: it names code outside ``uniseg.models``.
     """
     parts = {name: _factory(config[name]) for name in ("encoder", "conditioning", "head")}
-    return UniSegModel(tasks, patch_size=config["patch_size"], **parts)
+    num_base = len(tasks) - len(config["added"])
+    model = UniSegModel(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
+    for task, added in zip(tasks[num_base:], config["added"], strict=True):
+        model.extend([task], **added)
+    return model
 
 
 def _factory(description: Mapping) -> partial:
