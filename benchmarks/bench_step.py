@@ -23,7 +23,7 @@ from step_worker import Setting
 HERE = Path(__file__).parent
 WIDTHS = (8, 16, 32)
 TASKS = (1, 11, 100, 200)
-SPEED = ("channels_last", "checkpoint_activations", "compile")
+SPEED = ("checkpoint_activations", "compile")
 WARM_UP = 2
 
 
@@ -94,12 +94,14 @@ def main() -> None:
     where = f"{'x'.join(map(str, given.patch))}, batch {given.batch}, {given.precision}, {given.device}"
     for width in given.widths:
         setting = replace(base, width=width)
-        planned = replace(setting, planned_decoder=True)
-        arms = [(sys.executable, "ours_step.py", setting), *((given.nnunet_python, "anchor_step.py", s) for s in (setting, planned))]
-        ours, anchor, lighter = measure(arms, given.repeats)
+        last, planned = replace(setting, speed=("channels_last",)), replace(setting, planned_decoder=True)
+        sides = [(sys.executable, "ours_step.py", s) for s in (setting, last)] + [(given.nnunet_python, "anchor_step.py", s) for s in (setting, planned)]
+        ours, faster, anchor, lighter = measure(sides, given.repeats)
         name = f"training step, width {width}, {where}"
         record(name, ours.seconds, anchor.seconds, "s, median; anchor: plain U-Net, same kernels")
-        record(f"{name}, 1x3x3 in the anchor's last stage", ours.seconds, lighter.seconds, "s, median; anchor: plain U-Net as nnU-Net v2 builds it")
+        record(f"{name}, channels last", faster.seconds, anchor.seconds, "s, median; anchor: plain U-Net, same kernels")
+        record(f"{name}, channels last, 1x3x3 in the anchor's last stage", faster.seconds, lighter.seconds, "s, median; anchor: as nnU-Net v2 builds it")
+        record(f"{name}, channels last, peak memory", faster.peak_mb, anchor.peak_mb, "MB beyond the imports")
         record(f"{name}, peak memory", ours.peak_mb, anchor.peak_mb, "MB beyond the imports")
         record(f"{name}, parameters", ours.parameters, anchor.parameters, "numbers; ours with the prompts of 11 tasks")
     if given.tasks:

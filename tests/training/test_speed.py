@@ -19,8 +19,10 @@ def gradients(model):
     return [x.detach() for x in logits], {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
-@pytest.mark.parametrize("switch", [None, "channels_last", "checkpoint_activations", pytest.param("compile_trunk", marks=pytest.mark.slow)])
+COMPILED = pytest.param("compile_trunk", marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")])  # torch's compiler warns about its own code
+
+
+@pytest.mark.parametrize("switch", [None, "channels_last", "checkpoint_activations", COMPILED])
 def test_numbers_and_names_stay(model, switch):
     """In double precision: in single precision, a leaky ReLU at its kink tells rounding apart."""
     model.double()
