@@ -4,7 +4,10 @@ from copy import deepcopy
 
 import pytest
 import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
 
+from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.training.speed import speed_up
 
@@ -64,3 +67,16 @@ def test_without_a_compiler_compilation_is_refused(model, monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/compiler")
     with pytest.raises(InputError, match=r"speed\.compile: found no C\+\+ compiler"):
         speed_up(model, **OFF | {"compile_trunk": True})
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_a_fused_optimizer_takes_the_same_steps(name):
+    config = OmegaConf.load(CONF_DIR / "optimizer" / f"{name}.yaml")
+    weights = [torch.nn.Parameter(torch.arange(4.0)) for _ in range(2)]
+    for weight, fused in zip(weights, (None, True), strict=True):
+        optimizer = instantiate(config, fused=fused)([weight])
+        for step in range(3):
+            weight.grad = torch.tensor([1.0, -1, 2, step])
+            optimizer.step()
+    torch.testing.assert_close(weights[1], weights[0], atol=1e-7, rtol=1e-6)
+    assert (weights[0].detach() - torch.arange(4.0)).abs().min() > 1e-4
