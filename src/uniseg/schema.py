@@ -85,6 +85,13 @@ class InferenceConfig:
 
 
 @dataclass
+class SpeedConfig:
+    compile: bool = MISSING
+    channels_last: bool = MISSING
+    checkpoint_activations: bool = MISSING
+
+
+@dataclass
 class RunConfig:
     """What an experiment fixes; prepare, train and evaluate read the same one."""
 
@@ -101,6 +108,7 @@ class RunConfig:
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
+    speed: SpeedConfig = MISSING
     trainer: Any = MISSING
     callbacks: Any = MISSING
     logger: Any = MISSING
