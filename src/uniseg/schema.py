@@ -154,6 +154,13 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    checkpoint: str = MISSING
+    output: str = MISSING
+    scores: str | None = None
+
+
+@dataclass
 class ReportConfig:
     run: str = MISSING
     output: str = MISSING
@@ -172,5 +179,6 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,
         "report": ReportConfig,
+        "export": ExportConfig,
     }.items():
         store.store(name=f"{name}_schema", node=node)

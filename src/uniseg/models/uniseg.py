@@ -38,6 +38,7 @@ class UniSegModel(nn.Module):
 
     Attributes:
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
+        origin: plain containers that say how the weights came to be.
 
     Raises:
         InputError: the patch does not fit the encoder's strides.
@@ -72,6 +73,7 @@ class UniSegModel(nn.Module):
             "conditioning": describe(conditioning) | self.conditioning.settings(),
             "head": describe(head),
         }
+        self.origin: dict = {}
 
     def check_window(self, size: Sequence[int]) -> None:
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
