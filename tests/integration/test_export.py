@@ -18,7 +18,7 @@ def test_a_shared_folder_predicts_as_its_checkpoint(trained, tmp_path):
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["README.md", "model.json", "model.safetensors", "shared"]
     origin = load_model(tmp_path / "shared").origin
     splits = json.loads((trained / f"outputs/cache/{NAME}/splits.json").read_text())
-    assert {side: origin["data"][NAME][side] for side in splits} == splits
+    assert origin["data"][NAME]["test"] == splits["test"]
     assert "commit" in origin
     assert "Strictest licence of the training data: none needed." in (tmp_path / "shared/README.md").read_text()
     scan = next((trained / f"outputs/phantoms/{NAME}/imagesTr").glob("*_0000.nii.gz"))
