@@ -28,7 +28,7 @@ def build(setting: Setting) -> UniSegModel:
         TaskSet([make_task(number) for number in range(setting.num_tasks)]),
         patch_size=setting.patch,
         encoder=partial(UNetEncoder, channels=setting.channels, strides=STRIDES, kernels=KERNELS),
-        conditioning=partial(FusePrompt, hidden_channels=None),
+        conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     )
     on = set(setting.speed)

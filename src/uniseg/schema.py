@@ -162,6 +162,13 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    checkpoint: str = MISSING
+    output: str = MISSING
+    scores: str | None = None
+
+
+@dataclass
 class ReportConfig:
     run: str = MISSING
     output: str = MISSING
@@ -180,5 +187,6 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,
         "report": ReportConfig,
+        "export": ExportConfig,
     }.items():
         store.store(name=f"{name}_schema", node=node)

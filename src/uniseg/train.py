@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
+from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.scans.source import Source
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
@@ -100,6 +101,7 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all"),
         data_facts=facts,
+        commit=git_commit(PACKAGE_DIR),
     )
 
 

@@ -41,7 +41,7 @@ def test_numbers_and_names_stay(model, switch):
 
 def test_channels_last_reaches_the_features(model):
     speed_up(model, **OFF | {"channels_last": True})
-    features = model.encoder(model.stem(torch.randn(2, 1, 8, 16, 16), [1, 1]))
+    features = model.encoder(model.stem(torch.randn(2, 1, 8, 16, 16), [model.stem_of(0)] * 2))
     assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in features)
 
 

@@ -85,7 +85,6 @@ class UniSegModel(nn.Module):
         self.added = nn.ModuleList()
         init_weights(self)
         self.decoder.init_halves()
-        self.origin: dict = {}
         self.config: dict = {
             "patch_size": list(self.patch_size),
             "encoder": describe(encoder),
@@ -93,6 +92,7 @@ class UniSegModel(nn.Module):
             "head": describe(head),
             "added": [],
         }
+        self.origin: dict = {}
 
     def extend(self, tasks: Iterable[Task], *, adapter_channels: int) -> None:
         """Add tasks; what the old ones answer stays bit-identical as long as only the new weights train (``freeze_base``).
