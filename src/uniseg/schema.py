@@ -92,6 +92,18 @@ class SpeedConfig:
 
 
 @dataclass
+class InitConfig:
+    checkpoint: str | None = MISSING
+
+
+@dataclass
+class StrategyConfig:
+    extend: bool = MISSING
+    adapter_channels: int = MISSING
+    trained: str = MISSING
+
+
+@dataclass
 class RunConfig:
     """What an experiment fixes; prepare, train and evaluate read the same one."""
 
@@ -103,6 +115,8 @@ class RunConfig:
     paths: PathsConfig = MISSING
     inference: InferenceConfig = MISSING
     phantom: PhantomConfig | None = None
+    init: InitConfig = MISSING
+    strategy: StrategyConfig = MISSING
     model: Any = MISSING
     augment: Any = MISSING
     loss: Any = MISSING
@@ -146,6 +160,7 @@ class TrainConfig(RunConfig):
 @dataclass
 class EvaluateConfig(RunConfig):
     checkpoint: str | None = None
+    task_files: list[str] = MISSING
     predictions: str | None = None
     labels: str | None = None
     output: str = MISSING
@@ -154,6 +169,7 @@ class EvaluateConfig(RunConfig):
 @dataclass
 class PredictConfig:
     checkpoint: str = MISSING
+    task_files: list[str] = MISSING
     input: Any = MISSING
     output: str = MISSING
     tasks: Any = MISSING
@@ -165,6 +181,7 @@ class PredictConfig:
 class ExportConfig:
     checkpoint: str = MISSING
     output: str = MISSING
+    task: str | None = None
     scores: str | None = None
 
 
