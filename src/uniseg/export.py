@@ -22,8 +22,8 @@ def export(config: DictConfig) -> Path:
         InputError: a bad checkpoint, scores of another one, or something else at ``output``.
     """
     model = load_model(config.checkpoint)
-    if config.task is not None:
-        return save_task(model, config.task, config.output)
+    if config.added_task is not None:
+        return save_task(model, config.added_task, config.output)
     if config.scores is not None:
         model.origin["scores"] = read_scores(Path(config.scores), file_hash(config.checkpoint))
     return save_model(model, config.output)

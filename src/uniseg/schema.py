@@ -181,7 +181,7 @@ class PredictConfig:
 class ExportConfig:
     checkpoint: str = MISSING
     output: str = MISSING
-    task: str | None = None
+    added_task: str | None = None
     scores: str | None = None
 
 

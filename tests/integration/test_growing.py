@@ -56,7 +56,7 @@ def test_all_may_move_and_the_change_is_told(grown):
 
 def test_the_task_file_predicts_what_the_grown_network_predicts(grown, tmp_path):
     grown_checkpoint, base = (grown / f"outputs/{name}/checkpoints/last.ckpt" for name in ("grown", "demo"))
-    done = succeed("export", f"checkpoint={grown_checkpoint}", f"task={NEW}", "output=kidney.safetensors", cwd=tmp_path)
+    done = succeed("export", f"checkpoint={grown_checkpoint}", f"added_task={NEW}", "output=kidney.safetensors", cwd=tmp_path)
     assert done.stdout.strip() == "kidney.safetensors"
     assert [path.name for path in tmp_path.iterdir()] == ["kidney.safetensors"]
     scan, maps = first_scan(grown, NEW), []

@@ -4,11 +4,15 @@ import copy
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from samples import make_task
 from uniseg import InputError, load_model, load_tasks, save_model, save_task
+from uniseg.config import CONF_DIR
+from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import file_hash
 from uniseg.weights.task_file import base_hash
 
@@ -123,3 +127,11 @@ def test_predictions_name_the_task_files(base, tmp_path):
     assert names == file_hash(base, files[::-1])
     assert names.startswith(file_hash(base) + "+")
     assert len(names.split("+")) == 3
+
+
+def test_at_the_published_width_a_task_is_below_one_megabyte(tmp_path):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", ["task=[phantom_liver]", "model=uniseg_published", "strategy=prompt_only"])
+    model = instantiate(config.model, _convert_="all")(TaskSet([make_task(f"t{i}") for i in range(11)]), patch_size=(64, 192, 192))
+    model.extend([GALLBLADDER], adapter_channels=config.strategy.adapter_channels)
+    assert save_task(model, "gallbladder", tmp_path / "file").stat().st_size < 1e6

@@ -16,7 +16,7 @@ from uniseg.task import Task
 
 FORMAT = 1
 KIND = "uniseg task"
-EXPECTED, GIVE = "a task file", "give a file that uniseg.export task=<name> wrote"
+EXPECTED, GIVE = "a task file", "give a file that uniseg.export added_task=<name> wrote"
 ADDED = "added."
 
 
@@ -38,7 +38,9 @@ def save_task(model: UniSegModel, name: str, path: str | Path) -> Path:
     """
     path, position = Path(path), model.tasks.position(name)
     if position < model.num_base:
-        raise InputError(f"task '{name}'", "a task that the network was made with", "one that was added to it", "share the whole model: leave task=... out")
+        raise InputError(
+            f"task '{name}'", "a task that the network was made with", "one that was added to it", "share the whole model: leave added_task=... out"
+        )
     index = position - model.num_base
     description = {
         "kind": KIND,
