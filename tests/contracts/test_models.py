@@ -114,6 +114,21 @@ def test_one_encoding_serves_several_tasks(built):
             torch.testing.assert_close(both[row, : len(own)], own, atol=1e-5, rtol=0)
 
 
+def test_bfloat16_gives_the_logits_of_float32(built):
+    """Within a few of bfloat16's 2^-8 of their spread; logits leave in float32, gradients are numbers."""
+    image, order = mixed_image()
+    exact = built(image, order)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = built(image, order)
+    for a, b in zip(exact, mixed, strict=True):
+        assert b.dtype == torch.float32
+        own = torch.isfinite(a)
+        assert torch.equal(own, torch.isfinite(b))
+        assert (a[own] - b[own]).square().mean().sqrt() < 0.05 * a[own].std()
+    sum(x[torch.isfinite(x)].square().mean() for x in mixed).backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in built.parameters())
+
+
 def test_an_added_task_leaves_the_old_ones_bit_identical(built):
     check_extension(built)
 
