@@ -56,6 +56,7 @@ class DataConfig:
     tasks_per_batch: int | None = MISSING
     task_weights: Any = MISSING
     foreground_fraction: float = MISSING
+    num_patients: int | None = MISSING
     num_workers: int = MISSING
     pin_memory: bool = MISSING
 
