@@ -34,7 +34,7 @@ def names(group: str) -> list[str]:
     return [path.stem for path in found]
 
 
-DEAF = [(conditioning, head) for conditioning in ("one_hot",) for head in names("head") if head != "dynamic"]  # nobody reads the code
+DEAF = [(conditioning, head) for conditioning in ("one_hot", "text_embedding") for head in names("head") if head != "dynamic"]  # nobody reads the code
 CHOICES = [(conditioning, head) for conditioning in names("conditioning") for head in names("head") if (conditioning, head) not in DEAF]
 
 
