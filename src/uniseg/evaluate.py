@@ -35,7 +35,7 @@ def evaluate_run(config: DictConfig) -> dict:
     """
     sources = sources_of(config)
     require_datasets(sources)
-    predictor = make_predictor(config.checkpoint, config.inference)
+    predictor = make_predictor(config.checkpoint, config.task_files, config.inference)
     datasets = find_datasets(tasks_of(config), sources)
     output, fold = Path(config.output), config.data.fold
     for dataset in datasets:
@@ -68,7 +68,7 @@ def evaluate_run(config: DictConfig) -> dict:
 
 def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, output: Path) -> None:
     """``prompts/similarity.npz`` over a few dev scans of every task, ``prompts/map.npz`` over the first; nothing for a network without prompts."""
-    seen = [SeenCase(dataset.task, case) for dataset in datasets for case in dataset.side("dev", fold)[:PROMPT_CASES]]
+    seen = [SeenCase(model.tasks[model.tasks.position(dataset.task.name)], case) for dataset in datasets for case in dataset.side("dev", fold)[:PROMPT_CASES]]
     if similarity := prompt_similarity(model, seen):
         similarity.save(output / SIMILARITY)
         prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(output / MAP)

@@ -56,6 +56,7 @@ class DataConfig:
     tasks_per_batch: int | None = MISSING
     task_weights: Any = MISSING
     foreground_fraction: float = MISSING
+    num_patients: int | None = MISSING
     num_workers: int = MISSING
     pin_memory: bool = MISSING
 
@@ -85,6 +86,25 @@ class InferenceConfig:
 
 
 @dataclass
+class SpeedConfig:
+    compile: bool = MISSING
+    channels_last: bool = MISSING
+    checkpoint_activations: bool = MISSING
+
+
+@dataclass
+class InitConfig:
+    checkpoint: str | None = MISSING
+
+
+@dataclass
+class StrategyConfig:
+    extend: bool = MISSING
+    adapter_channels: int = MISSING
+    trained: str = MISSING
+
+
+@dataclass
 class RunConfig:
     """What an experiment fixes; prepare, train and evaluate read the same one."""
 
@@ -96,11 +116,14 @@ class RunConfig:
     paths: PathsConfig = MISSING
     inference: InferenceConfig = MISSING
     phantom: PhantomConfig | None = None
+    init: InitConfig = MISSING
+    strategy: StrategyConfig = MISSING
     model: Any = MISSING
     augment: Any = MISSING
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
+    speed: SpeedConfig = MISSING
     trainer: Any = MISSING
     callbacks: Any = MISSING
     logger: Any = MISSING
@@ -138,6 +161,7 @@ class TrainConfig(RunConfig):
 @dataclass
 class EvaluateConfig(RunConfig):
     checkpoint: str | None = None
+    task_files: list[str] = MISSING
     predictions: str | None = None
     labels: str | None = None
     output: str = MISSING
@@ -146,11 +170,20 @@ class EvaluateConfig(RunConfig):
 @dataclass
 class PredictConfig:
     checkpoint: str = MISSING
+    task_files: list[str] = MISSING
     input: Any = MISSING
     output: str = MISSING
     tasks: Any = MISSING
     modality: list[str] | None = None
     inference: InferenceConfig = MISSING
+
+
+@dataclass
+class ExportConfig:
+    checkpoint: str = MISSING
+    output: str = MISSING
+    added_task: str | None = None
+    scores: str | None = None
 
 
 @dataclass
@@ -172,5 +205,6 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,
         "report": ReportConfig,
+        "export": ExportConfig,
     }.items():
         store.store(name=f"{name}_schema", node=node)

@@ -45,7 +45,7 @@ class PromptFile:
 
 @dataclass(frozen=True)
 class PromptSimilarity(PromptFile):
-    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` dev windows, of the universal prompt's rows (``[0,0]`` where there is none)."""
+    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` dev windows, of the universal prompt's rows, which added tasks have not."""
 
     cosine: np.ndarray
     universal: np.ndarray

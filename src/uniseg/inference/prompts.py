@@ -30,7 +30,7 @@ class SeenCase:
 
 def batch_prompts(model: UniSegModel, image: Tensor, task: Tensor) -> Tensor:
     """Prompts of all tasks ``[T,B,z,y,x]`` for windows ``image [B,M,Z,Y,X]``; ``task [B]`` says how many modalities each has. T is 0 where there are none."""
-    return model.conditioning.task_prompts(model.encode(image, task).bottleneck).transpose(0, 1)
+    return model.task_prompts(model.encode(image, task)).transpose(0, 1)
 
 
 @torch.inference_mode()
@@ -45,8 +45,7 @@ def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSim
     if not windows:
         return None
     maps, universal = torch.cat(windows, 1), model.conditioning.universal_rows().cpu()
-    names = np.array(model.tasks.names[: len(maps)])
-    return PromptSimilarity(names, cosine_matrix(maps).numpy(), cosine_matrix(universal).numpy(), np.array(len(seen)))
+    return PromptSimilarity(np.array(model.tasks.names), cosine_matrix(maps).numpy(), cosine_matrix(universal).numpy(), np.array(len(seen)))
 
 
 @torch.inference_mode()

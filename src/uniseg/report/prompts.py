@@ -37,7 +37,7 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
         yield "prompt_similarity", f"Task prompts {windows}: cosine of the maps, each less its mean.", similarity_figure(similarity.cosine, similarity.tasks)
         if len(similarity.universal):
             caption = "Rows of the universal prompt, which no scan has touched: cosine, each row less its mean."
-            yield "prompt_universal", caption, similarity_figure(similarity.universal, similarity.tasks)
+            yield "prompt_universal", caption, similarity_figure(similarity.universal, similarity.tasks[: len(similarity.universal)])
     evolution = PromptEvolution.load(run_dir / EVOLUTION)
     if evolution and len(evolution.tasks) > 1:
         yield (

@@ -35,10 +35,10 @@ class PromptTracker(Callback):
         if batch_idx > 0 or trainer.sanity_checking or not trainer.is_global_zero:
             return
         with torch.no_grad():
-            maps = batch_prompts(pl_module.model, batch.image, batch.task)
+            maps = batch_prompts(pl_module.model, batch.image, pl_module.positions[batch.task])
         if not len(maps):
             return
-        cosine, names = cosine_matrix(maps).cpu().numpy(), pl_module.model.tasks.names[: len(maps)]
+        cosine, names = cosine_matrix(maps).cpu().numpy(), pl_module.model.tasks.names
         before = PromptEvolution.load(self.path)
         if before is None or before.tasks.tolist() != list(names):
             before = PromptEvolution.begin(list(names))
