@@ -97,6 +97,14 @@ def test_evaluate_then_report(trained):
     html = (trained / "outputs/demo/report/report.html").read_text()
     assert str(trained / "outputs/demo/report/report.html").endswith(report.stdout.split()[0])
     assert all(name in html for name in NAMES)
+    with (
+        np.load(trained / "outputs/demo/evaluation/prompts/similarity.npz") as similarity,
+        np.load(trained / "outputs/demo/prompts/evolution.npz") as evolution,
+    ):
+        assert tuple(similarity["tasks"]) == NAMES
+        assert f"over {similarity['num_windows']} windows of dev scans" in html
+        np.testing.assert_allclose(np.diag(similarity["cosine"]), 1, atol=1e-5)
+        assert evolution["epochs"].tolist() == [0, 1]
 
 
 def test_evaluate_any_tools_folders(trained, tmp_path):

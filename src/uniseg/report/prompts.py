@@ -15,7 +15,7 @@ from uniseg.inference.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvol
 from uniseg.metrics.similarity import cluster, leaf_order
 from uniseg.report.overlays import PLANES, Plane
 
-CELL_INCHES, NAME_INCHES, TREE_INCHES = 0.42, 2.0, 0.9  # a cell, a task's name beside or below it, the dendrogram
+CELL_INCHES, LETTER_INCHES, TREE_INCHES = 0.42, 0.085, 0.9  # a cell, a letter of a task's name beside or below it, the dendrogram
 MOST_WRITTEN = 20  # tasks whose cells hold their number
 MOST_PAIRS = 40  # lines of the evolution
 PAIR_INCHES, WIDTH_INCHES, PLANE_INCHES = 0.2, 9.0, 2.6
@@ -54,20 +54,21 @@ def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
     """Clustered heat map of ``[T,T]`` with its dendrogram."""
     links = cluster(cosine)
     order = leaf_order(links)
+    beside = 0.3 + LETTER_INCHES * max(map(len, names))
     side = CELL_INCHES * max(len(names), 3)
-    width, height = NAME_INCHES + side + 1.3, TREE_INCHES + side + NAME_INCHES + 0.5
+    width, height = beside + side + 1.3, TREE_INCHES + side + beside + 0.5
     figure = Figure(figsize=(width, height))
-    bottom = NAME_INCHES / height
-    axes = figure.add_axes((NAME_INCHES / width, bottom, side / width, side / height))
-    tree = figure.add_axes((NAME_INCHES / width, bottom + (side + 0.05) / height, side / width, TREE_INCHES / height))
-    bar = figure.add_axes(((NAME_INCHES + side + 0.2) / width, bottom, 0.15 / width, side / height))
+    bottom = beside / height
+    axes = figure.add_axes((beside / width, bottom, side / width, side / height))
+    tree = figure.add_axes((beside / width, bottom + (side + 0.05) / height, side / width, TREE_INCHES / height))
+    bar = figure.add_axes(((beside + side + 0.2) / width, bottom, 0.15 / width, side / height))
     _draw_matrix(axes, cosine[np.ix_(order, order)], [names[t] for t in order])
     if len(links):
         dendrogram(links, ax=tree, no_labels=True, color_threshold=0, above_threshold_color="#5b6674")
         tree.set_ylim(bottom=0)
     tree.set_axis_off()
     figure.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, label="cosine")
-    figure.text((NAME_INCHES + side / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11)
+    figure.text((beside + side / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11)
     return figure
 
 
