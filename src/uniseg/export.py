@@ -1,4 +1,4 @@
-"""``python -m uniseg.export``: checkpoint -> folder, or task file, to share."""
+"""``python -m uniseg.export``: checkpoint -> folder, task file or delta to share."""
 
 import json
 import sys
@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 from uniseg.cli import entry_point
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import file_hash, load_model
+from uniseg.weights.delta import save_delta
 from uniseg.weights.shared import save_model
 from uniseg.weights.task_file import save_task
 
@@ -16,12 +17,14 @@ SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")
 
 
 def export(config: DictConfig) -> Path:
-    """The folder, with the scores on its card where they are given; for one added task its file.
+    """The folder, with the scores on its card where they are given; for one added task, or for what a base has not, a file.
 
     Raises:
         InputError: a bad checkpoint, scores of another one, or something else at ``output``.
     """
-    model = load_model(config.checkpoint)
+    model = load_model(config.checkpoint, base=config.base)
+    if config.delta_of is not None:
+        return save_delta(model, load_model(config.delta_of), config.output)
     if config.added_task is not None:
         return save_task(model, config.added_task, config.output)
     if config.scores is not None:

@@ -102,6 +102,9 @@ class StrategyConfig:
     extend: bool = MISSING
     adapter_channels: int = MISSING
     trained: str = MISSING
+    freeze_encoder: bool = MISSING
+    heads_first_steps: int = MISSING
+    layer_decay: float = MISSING
 
 
 @dataclass
@@ -183,6 +186,8 @@ class ExportConfig:
     checkpoint: str = MISSING
     output: str = MISSING
     added_task: str | None = None
+    delta_of: str | None = None
+    base: str | None = None
     scores: str | None = None
 
 

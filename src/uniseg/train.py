@@ -23,6 +23,7 @@ from uniseg.scans.source import Source
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
+from uniseg.training.downstream import DownstreamModule, HeadsFirst
 from uniseg.training.logs import keep_log
 from uniseg.training.old_tasks import OldTasks
 from uniseg.training.segmentation import SegmentationModule
@@ -74,11 +75,13 @@ def _train(config: DictConfig) -> Trainer:
         seed=config.seed,
     )
     module = build_module(config, data, sources)
-    grown = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
+    strategy = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
+    if config.strategy.heads_first_steps:
+        strategy.append(HeadsFirst(config.strategy.heads_first_steps))
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *grown, *instantiate(config.callbacks).values()],
+        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *strategy, *instantiate(config.callbacks).values()],
         logger=list(instantiate(config.logger).values()),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
@@ -99,11 +102,16 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
     }
     new = partial(instantiate(config.model, _convert_="all"), patch_size=data.patch_size)
     checkpoint = config.init.checkpoint and Path(config.init.checkpoint)
-    model = start_model(new, data.tasks, checkpoint, Strategy(**config.strategy))
+    strategy = Strategy(**config.strategy)
+    beginning = start_model(new, data.tasks, checkpoint, strategy)
+    model = beginning.model
+    for line in beginning.report.lines() if beginning.report else []:
+        rank_zero_info(line)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     rank_zero_info(f"{trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters train.")
     _speed_up(model, config)
-    return UpstreamModule(
+    module = UpstreamModule if checkpoint is None else partial(DownstreamModule, layer_decay=strategy.layer_decay)
+    return module(
         model,
         tasks=data.tasks,
         loss=instantiate(config.loss),

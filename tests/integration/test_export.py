@@ -4,8 +4,9 @@ import json
 
 import nibabel as nib
 import numpy as np
+import torch
 
-from commands import run, succeed
+from commands import TINY, run, succeed
 from uniseg import load_model
 
 NAME = "phantom_spleen"
@@ -36,3 +37,27 @@ def test_a_folder_that_is_no_model_is_refused_in_one_line(tmp_path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: empty/model.json: found No such file")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_delta_becomes_the_checkpoint_again(trained, tmp_path):
+    """Against a base whose encoder it was trained from, it holds no encoder."""
+    base = trained / "outputs/demo/checkpoints/last.ckpt"
+    settings = [
+        "experiment=demo",
+        *TINY,
+        "trainer.max_epochs=1",
+        "init=checkpoint",
+        f"init.checkpoint={base}",
+        "strategy=frozen_encoder",
+        "run_dir=outputs/tuned",
+    ]
+    done = succeed("train", *settings, cwd=trained)
+    assert "100.0% of the numbers from" in done.stderr
+    tuned = trained / "outputs/tuned/checkpoints/last.ckpt"
+    succeed("export", f"checkpoint={tuned}", f"delta_of={base}", "output=delta", cwd=tmp_path)
+    succeed("export", "checkpoint=delta", f"base={base}", "output=whole", cwd=tmp_path)
+    state, whole = load_model(tuned).state_dict(), load_model(tmp_path / "whole").state_dict()
+    assert all(torch.equal(tensor, whole[name]) for name, tensor in state.items())
+    before = load_model(base).state_dict()
+    kept = {name for name in state if torch.equal(state[name], before[name])}
+    assert kept == {name for name in state if name.startswith(("encoder.", "stem."))}

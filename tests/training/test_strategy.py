@@ -1,6 +1,9 @@
 """Which network a run begins with, what of it trains, how far the old answers move."""
 
+import copy
+from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,11 +11,14 @@ import torch
 from samples import make_task
 from uniseg import InputError, UniSegModel, load_model, save_model
 from uniseg.task import TaskSet
+from uniseg.training.downstream import DownstreamModule, HeadsFirst, stages_from_head
 from uniseg.training.old_tasks import Change, changes_between
 from uniseg.training.strategy import Strategy, start_model
 
 NEW = TaskSet([make_task("heart", ("MR", "CT"), ("background", "heart"))])
-PROMPT_ONLY, EXTEND_FULL, FULL = Strategy(True, 2, "added"), Strategy(True, 2, "all"), Strategy(False, 0, "all")
+FULL = Strategy(extend=False, adapter_channels=2, trained="all", freeze_encoder=False, heads_first_steps=0, layer_decay=1.0)
+EXTEND_FULL = replace(FULL, extend=True)
+PROMPT_ONLY = replace(EXTEND_FULL, trained="added")
 
 
 def never(tasks: TaskSet) -> UniSegModel:
@@ -25,17 +31,17 @@ def base(model, tmp_path):
 
 
 def test_only_what_is_new_trains(base):
-    first = start_model(never, NEW, base, PROMPT_ONLY)
+    first = start_model(never, NEW, base, PROMPT_ONLY).model
     assert {name for name, p in first.named_parameters() if p.requires_grad} == {name for name, _ in first.named_parameters() if name.startswith("added.0.")}
     save_model(first, base)
-    second = start_model(never, TaskSet([make_task("spine")]), base, PROMPT_ONLY)
+    second = start_model(never, TaskSet([make_task("spine")]), base, PROMPT_ONLY).model
     assert {name.split(".")[1] for name, p in second.named_parameters() if p.requires_grad} == {"1"}
-    assert all(p.requires_grad for p in start_model(never, TaskSet([make_task("spine")]), base, EXTEND_FULL).parameters())
+    assert all(p.requires_grad for p in start_model(never, TaskSet([make_task("spine")]), base, EXTEND_FULL).model.parameters())
 
 
 def test_old_tasks_may_come_along_where_all_trains(base, model):
     both = TaskSet([*NEW, model.tasks[0]])
-    grown = start_model(never, both, base, EXTEND_FULL)
+    grown = start_model(never, both, base, EXTEND_FULL).model
     assert grown.tasks.names == ("liver", "prostate", "brain", "heart")
     with pytest.raises(InputError, match="liver, which the network"):
         start_model(never, both, base, PROMPT_ONLY)
@@ -49,11 +55,11 @@ def test_what_does_not_go_together_is_refused(base, model):
     with pytest.raises(InputError, match="new tasks to add"):
         start_model(never, model.tasks, base, EXTEND_FULL)
     with pytest.raises(InputError, match=r"strategy\.trained"):
-        Strategy(False, 2, "added")
+        replace(FULL, trained="added")
 
 
 def test_without_a_checkpoint_the_network_is_new(model):
-    assert start_model({model.tasks: model}.get, model.tasks, None, FULL) is model
+    assert start_model({model.tasks: model}.get, model.tasks, None, FULL).model is model
 
 
 @pytest.fixture
@@ -63,7 +69,7 @@ def pair(base):
 
 def test_what_was_frozen_has_not_moved(pair):
     before, start = pair
-    after = start(PROMPT_ONLY)
+    after = start(PROMPT_ONLY).model
     for p in after.added.parameters():
         p.data += 1
     changes = changes_between(before, after, torch.randn(2, 1, 2, 8, 16, 16))
@@ -74,7 +80,7 @@ def test_what_was_frozen_has_not_moved(pair):
 def test_a_moved_class_is_measured(pair):
     """The head is made to answer the background, but for one logit of one task's own class."""
     before, start = pair
-    for model in (before, after := start(EXTEND_FULL)):
+    for model in (before, after := start(EXTEND_FULL).model):
         for conv in model.head.convs:
             torch.nn.init.zeros_(conv.weight)
     with torch.no_grad():
@@ -84,3 +90,40 @@ def test_a_moved_class_is_measured(pair):
     assert changes["brain"].largest > 0
     assert not changes["brain"].identical
     assert 0 < changes["brain"].moved < 8 * 16 * 16
+
+
+def test_a_frozen_encoder_keeps_its_weights(base, model):
+    begun = start_model(lambda tasks: copy.deepcopy(model), model.tasks, base, replace(FULL, freeze_encoder=True))
+    assert begun.report.coverage == 1
+    frozen = {name.split(".")[0] for name, p in begun.model.named_parameters() if not p.requires_grad}
+    assert frozen == {"stem", "encoder"}
+    assert not any(p.requires_grad for part in (begun.model.stem, begun.model.encoder) for p in part.parameters())
+
+
+def test_learning_rates_fall_with_the_distance_from_the_head(model):
+    module = downstream(model, 0.5)
+    groups = module.trained_parameters()
+    stages = stages_from_head(model)
+    assert [group["lr"] for group in groups] == [0.5**i for i in range(len(stages))]
+    assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    assert {id(p) for p in groups[-1]["params"]} == {id(p) for p in model.stem.parameters()}
+    assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model.decoder.stages[0].parameters()}
+    model.encoder.requires_grad_(False)
+    assert len(module.trained_parameters()) == len(stages) - len(model.encoder.stages)
+    assert len(downstream(model, 1.0).trained_parameters()) == len([p for p in model.parameters() if p.requires_grad])
+
+
+def downstream(model, decay):
+    return DownstreamModule(
+        model, layer_decay=decay, tasks=model.tasks, loss=torch.nn.Identity(), optimizer=partial(torch.optim.SGD, lr=1.0), scheduler=None, data_facts={}
+    )
+
+
+def test_the_head_trains_alone_at_first(model):
+    """Also after a resume, which begins with all weights free."""
+    module, callback = downstream(model, 1.0), HeadsFirst(3)
+    model.stem.requires_grad_(False)
+    callback.on_fit_start(None, module)
+    for step, free in ((0, {"head"}), (2, {"head"}), (3, {"head", "encoder", "decoder", "conditioning"}), (9, {"head", "encoder", "decoder", "conditioning"})):
+        callback.on_train_batch_start(SimpleNamespace(global_step=step), module, None, 0)
+        assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == free

@@ -1,4 +1,4 @@
-"""The network that a run begins with: new, or one that is trained and takes the run's tasks."""
+"""The network that a run begins with, and what of it trains."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,18 +8,23 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import load_model
+from uniseg.weights.sources import open_source
+from uniseg.weights.transfer import TransferReport, transfer
 
 ALL, ADDED = "all", "added"
 
 
 @dataclass(frozen=True)
 class Strategy:
-    """What becomes of the network of ``init.checkpoint``.
+    """What becomes of the weights of ``init.checkpoint``.
 
     Attributes:
-        extend: it stays as it is and gets the run's new tasks.
+        extend: its network stays and gets the run's new tasks; otherwise its weights go into the network of the configuration.
         adapter_channels: of what is added.
         trained: ``all`` or ``added``.
+        freeze_encoder: first convolutions and encoder keep their weights.
+        heads_first_steps: steps in which only the head trains.
+        layer_decay: factor on the learning rate from each stage to the one before it, counted from the head; 1: none.
 
     Raises:
         InputError: something else to train, or an addition to train without one.
@@ -28,14 +33,27 @@ class Strategy:
     extend: bool
     adapter_channels: int
     trained: str
+    freeze_encoder: bool
+    heads_first_steps: int
+    layer_decay: float
 
     def __post_init__(self) -> None:
         if self.trained not in (ALL, ADDED) or (self.trained == ADDED and not self.extend):
             raise InputError("strategy.trained", f"'{self.trained}'", f"{ALL}, or {ADDED} with strategy.extend=true", "choose strategy=full or prompt_only")
+        if not 0 < self.layer_decay <= 1:
+            raise InputError("strategy.layer_decay", str(self.layer_decay), "above 0, at most 1", "correct the number")
 
 
-def start_model(new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: Strategy) -> UniSegModel:
-    """The network of a run, with its weights; those that do not train ask for no gradient.
+@dataclass(frozen=True)
+class Beginning:
+    """A network before its first step; ``report`` says what came from elsewhere, None where nothing was transferred."""
+
+    model: UniSegModel
+    report: TransferReport | None
+
+
+def start_model(new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: Strategy) -> Beginning:
+    """The network of a run, with its weights; those that never train ask for no gradient.
 
     Args:
         new: makes the network of the configuration.
@@ -43,15 +61,19 @@ def start_model(new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoin
         checkpoint: of a trained network, or None.
 
     Raises:
-        InputError: checkpoint and strategy do not go together, or the tasks do not go with the trained network.
+        InputError: checkpoint and strategy do not go together, the tasks do not go with the trained network, or weights do not fit.
     """
-    if checkpoint is None:
-        if strategy.extend:
+    if strategy.extend:
+        if checkpoint is None:
             raise InputError("strategy", "one that extends a trained network", "a trained network", "add init=checkpoint init.checkpoint=<file>")
-        return new(tasks)
-    if not strategy.extend:
-        raise InputError("init.checkpoint", str(checkpoint), "a strategy that extends it", "add strategy=prompt_only or strategy=extend_full")
-    return _extended(load_model(checkpoint), tasks, strategy, checkpoint)
+        return Beginning(_extended(load_model(checkpoint), tasks, strategy, checkpoint), None)
+    source = open_source(checkpoint) if checkpoint is not None else None
+    model = new(tasks)
+    report = transfer(model, source) if source is not None else None
+    if strategy.freeze_encoder:
+        model.stem.requires_grad_(False)
+        model.encoder.requires_grad_(False)
+    return Beginning(model, report)
 
 
 def _extended(model: UniSegModel, tasks: TaskSet, strategy: Strategy, checkpoint: Path) -> UniSegModel:

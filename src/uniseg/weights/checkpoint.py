@@ -12,6 +12,7 @@ import torch
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
+from uniseg.weights.delta import read_delta
 from uniseg.weights.shared import TENSORS, Stored, read_folder
 from uniseg.weights.task_file import load_tasks
 
@@ -26,17 +27,28 @@ def describe_model(model: UniSegModel) -> dict:
     return {"format": FORMAT, "tasks": model.tasks.to_list(), "model": model.config}
 
 
-def load_model(path: str | Path, task_files: Iterable[str | Path] = ()) -> UniSegModel:
+def load_model(path: str | Path, task_files: Iterable[str | Path] = (), *, base: str | Path | None = None) -> UniSegModel:
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 
     Args:
-        path: of either.
+        path: of either; of a delta where ``base`` is given.
         task_files: of tasks that were added to this network; they come behind its own.
+        base: checkpoint or folder that the delta was written against.
 
     Raises:
-        InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file does not fit it.
+        InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file or delta does not fit it.
     """
-    stored = read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
+    stored = _read(path) if base is None else read_delta(path, _read(base).state)
+    model = _restored(stored, path)
+    load_tasks(model, task_files)
+    return model.eval()
+
+
+def _read(path: str | Path) -> Stored:
+    return read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
+
+
+def _restored(stored: Stored, path: str | Path) -> UniSegModel:
     try:
         model = build_model(TaskSet.from_list(stored.tasks), stored.config)
     except (KeyError, TypeError, AttributeError, ImportError) as error:
@@ -47,8 +59,7 @@ def load_model(path: str | Path, task_files: Iterable[str | Path] = ()) -> UniSe
     except RuntimeError as error:
         raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "give the original file") from error
     model.origin = stored.origin
-    load_tasks(model, task_files)
-    return model.eval()
+    return model
 
 
 def _stored(content: Mapping) -> Stored:

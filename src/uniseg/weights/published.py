@@ -82,7 +82,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         with torch.serialization.safe_globals(NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
         reason = str(error).splitlines()[0] if str(error) else "an unreadable file"
         raise InputError(path, f"{type(error).__name__} ({reason})", expected, "give the original file") from error
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
@@ -120,7 +120,7 @@ def needs_bias(name: str) -> bool:
 def published_names(model: UniSegModel) -> dict[str, tuple[str, ...]]:
     """Published key -> our key, or our two halves."""
     num_stages = len(model.encoder.channels)
-    names: dict[str, tuple[str, ...]] = {"intermedia_prompt": ("conditioning.universal_prompt",)}
+    names: dict[str, tuple[str, ...]] = {}
 
     def norm(theirs: str, ours: str) -> None:
         for part in ("weight", "bias"):
@@ -130,8 +130,10 @@ def published_names(model: UniSegModel) -> dict[str, tuple[str, ...]]:
         names[f"{theirs}.conv.weight"] = (f"{ours}.conv.weight",)
         norm(f"{theirs}.instnorm", f"{ours}.adn")
 
-    for i in range(3):
-        block(f"fusion_layer.blocks.{i}", f"conditioning.fuse.{i}")
+    if isinstance(model.conditioning, FusePrompt):  # the downstream network has none
+        names["intermedia_prompt"] = ("conditioning.universal_prompt",)
+        for i in range(3):
+            block(f"fusion_layer.blocks.{i}", f"conditioning.fuse.{i}")
     for count in model.stem.convs:
         names[f"conv_blocks_context.0.blocks.0.conv_{count}.weight"] = (f"stem.convs.{count}.weight",)
     norm("conv_blocks_context.0.blocks.0.instnorm", "stem.adn")
