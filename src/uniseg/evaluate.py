@@ -5,14 +5,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Score, blind_map, score_case, summarise, write_scores, write_summary
+from uniseg.inference.evaluation import Rules, Score, blind_map, score_case, summarise, write_scores, write_summary
 from uniseg.inference.prompt_files import MAP, SIMILARITY
 from uniseg.inference.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
 from uniseg.models.uniseg import UniSegModel
@@ -33,7 +33,7 @@ def evaluate_run(config: DictConfig) -> dict:
     Raises:
         InputError: a dataset, the checkpoint, or a test case is missing or bad.
     """
-    sources = sources_of(config)
+    sources, rules = sources_of(config), Rules(**OmegaConf.to_container(config.rules, resolve=True))
     require_datasets(sources)
     predictor = make_predictor(config.checkpoint, config.task_files, config.inference)
     datasets = find_datasets(tasks_of(config), sources)
@@ -47,7 +47,7 @@ def evaluate_run(config: DictConfig) -> dict:
     for dataset, case in track(jobs, "evaluate", console=Console(stderr=True)):
         name = dataset.task.name
         (prediction,) = predictor.predict_case(case.case_id, {name: case.image_paths}, output / "predictions")
-        scores += score_case(dataset.task, dataset.source, case, prediction, blind[name])
+        scores += score_case(dataset.task, dataset.source, case, prediction, blind[name], rules)
         rows.append(_case_row(dataset, case, prediction.relative_to(output)))
     summary = summarise(scores) | {"split": "test", "checkpoint": predictor.fingerprint}
     for dataset in datasets:
@@ -94,7 +94,7 @@ def evaluate_folders(config: DictConfig) -> dict:
     Raises:
         InputError: not exactly one task, a folder without label maps, a prediction without reference or the reverse.
     """
-    tasks = tasks_of(config)
+    tasks, rules = tasks_of(config), Rules(**OmegaConf.to_container(config.rules, resolve=True))
     if len(tasks) != 1:
         raise InputError("task", f"{len(tasks)} tasks", "exactly one", "add task=<name>")
     task, source = tasks[0], sources_of(config)[tasks[0].name]
@@ -107,7 +107,7 @@ def evaluate_folders(config: DictConfig) -> dict:
     scores: list[Score] = []
     for case_id, reference in track(references.items(), "evaluate", console=Console(stderr=True)):
         case = Case(case_id, source.patient_id(case_id), (), reference)
-        scores += score_case(task, source, case, predictions[case_id], None)
+        scores += score_case(task, source, case, predictions[case_id], None, rules)
     output = Path(config.output)
     summary = summarise(scores)
     write_scores(scores, output / "scores.csv")

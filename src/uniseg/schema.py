@@ -162,7 +162,17 @@ class TrainConfig(RunConfig):
 
 
 @dataclass
+class RulesConfig:
+    tolerance_mm: float = MISSING
+    tolerances_mm: dict[str, float] = MISSING
+    surfaces: bool = MISSING
+    lesion_overlap: float = MISSING
+    lesions: bool = MISSING
+
+
+@dataclass
 class EvaluateConfig(RunConfig):
+    rules: RulesConfig = MISSING
     checkpoint: str | None = None
     task_files: list[str] = MISSING
     predictions: str | None = None
@@ -193,7 +203,10 @@ class ExportConfig:
 
 @dataclass
 class ReportConfig:
-    run: str = MISSING
+    run: str | None = None
+    runs: list[str] | None = None
+    metric: str = MISSING
+    margin: float = MISSING
     output: str = MISSING
 
 

@@ -11,7 +11,7 @@ import torch
 
 from samples import make_task, save_nifti
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Score, blind_map, score_case, stretch, summarise, write_scores, write_summary
+from uniseg.inference.evaluation import Rules, Score, blind_map, class_details, score_case, stretch, summarise, write_scores, write_summary
 from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
@@ -109,5 +109,48 @@ def test_means_go_over_cases_then_classes_then_tasks(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text())["tasks"]["b"]["dice_nnunet"] is None
     write_scores(scores, tmp_path / "scores.csv")
     lines = (tmp_path / "scores.csv").read_text().splitlines()
-    assert lines[0] == "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml"
-    assert lines[-1] == "b,3,3,z,1.0,,0.1,1.0,1.0"
+    plain, shapes = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml", "iou,nsd,hd95_mm,assd_mm"
+    assert lines[0] == f"{plain},{shapes},lesions_found,lesions_missed,lesions_false"
+    assert lines[-1] == "b,3,3,z,1.0,,0.1,1.0,1.0" + 7 * ","
+
+
+def test_shapes_by_hand(tmp_path):
+    """A liver of one slice, predicted one slice off; a tumour in two places, one of them found; spacing 1 mm."""
+    reference, predicted = np.zeros((2, 5, 6, 6), np.uint8)
+    reference[1], predicted[2] = 1, 1
+    reference[4, 0, 0] = reference[4, 4, 4] = predicted[4, 4, 4] = 2
+    path = save_nifti(tmp_path / "p.nii.gz", predicted)
+    liver, tumour = score_case(TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerance_mm=0.5, tolerances_mm={"other": 9.0}))
+    assert (liver.nsd, liver.hd95_mm, liver.assd_mm, liver.dice, liver.iou) == (0, 1, 1, 0, 0)
+    assert liver.complete_miss
+    assert (tumour.lesions_found, tumour.lesions_missed, tumour.lesions_false) == (1, 1, 0)
+    assert (tumour.dice, tumour.iou) == (pytest.approx(2 / 3), pytest.approx(0.5))
+    assert tumour.volume_difference_ml == pytest.approx(-0.001)
+    near = score_case(TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerances_mm={TASK.name: 1.0}, lesions=False))[0]
+    assert near.nsd == 1
+    assert math.isnan(near.lesions_found)
+
+
+def test_a_miss_costs_the_diagonal(tmp_path):
+    reference = np.zeros((3, 4, 12), np.uint8)
+    reference[0, 0, 0] = 1
+    path = save_nifti(tmp_path / "p.nii.gz", np.zeros_like(reference))
+    liver, tumour = score_case(TASK, SOURCE, case(tmp_path, reference), path, None, Rules())
+    assert (liver.nsd, liver.hd95_mm, liver.assd_mm) == (0, 13, 13)
+    assert tumour.nsd == 1
+    assert math.isnan(tumour.hd95_mm)
+
+
+def test_details_of_a_class():
+    """Two patients, one with two cases; one case without the class in which 3 ml were made up."""
+    scores = [
+        Score("a", "1", "p", "x", 1.0, 1.0, 0.1, 2.0, 2.0, iou=1.0, nsd=1.0, hd95_mm=0.0, assd_mm=0.0, lesions_found=2, lesions_missed=0, lesions_false=0),
+        Score("a", "2", "p", "x", 0.0, 0.0, 0.1, 4.0, 0.0, iou=0.0, nsd=0.0, hd95_mm=10.0, assd_mm=10.0, lesions_found=0, lesions_missed=1, lesions_false=0),
+        Score("a", "3", "q", "x", 0.0, 0.0, 0.1, 0.0, 3.0, iou=0.0, nsd=0.0, hd95_mm=10.0, assd_mm=10.0, lesions_found=0, lesions_missed=0, lesions_false=4),
+    ]
+    details = class_details(scores)
+    assert details["dice_interval"] == [0.0, 0.5]
+    assert (details["complete_misses"], details["cases_without"], details["false_positive_ml"]) == (1, 1, 3.0)
+    assert (details["lesion_sensitivity"], details["lesion_f1"], details["false_lesions_per_case"]) == (2 / 3, pytest.approx(4 / 9), pytest.approx(4 / 3))
+    assert details["hd95_mm"] == pytest.approx(20 / 3)
+    assert details["volume_difference_ml"] == pytest.approx(-1 / 3)

@@ -3,14 +3,17 @@
 import csv
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from uniseg.metrics.lesions import LesionCounts, count_lesions
 from uniseg.metrics.overlap import count_classes
+from uniseg.metrics.paired import bootstrap, by_patient
+from uniseg.metrics.surface import surface_distances
 from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
 from uniseg.scans.io import read_geometry, read_label
@@ -18,17 +21,40 @@ from uniseg.scans.source import Source
 from uniseg.task import Task
 
 BLIND_GRID = (48, 48, 48)
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How cases are scored beyond the overlap.
+
+    Attributes:
+        tolerance_mm: of the surface Dice, for tasks that ``tolerances_mm`` does not name.
+        tolerances_mm: task name -> its own.
+        surfaces: whether distances are computed.
+        lesion_overlap: share of a lesion's voxels that find it; 0: one voxel.
+        lesions: whether connected components are counted.
+    """
+
+    tolerance_mm: float = 2.0
+    tolerances_mm: Mapping[str, float] = field(default_factory=dict)
+    surfaces: bool = True
+    lesion_overlap: float = 0.0
+    lesions: bool = True
 
 
 @dataclass(frozen=True)
 class Score:
-    """One class of one case.
+    """One class of one case; NaN where something does not apply or was not asked.
 
     Attributes:
-        dice: 1 where reference and prediction are both empty.
+        dice, iou: 1 where reference and prediction are both empty.
         dice_nnunet: NaN there, to be left out of means (nnU-Net's convention).
         blind_dice: of the majority label map; NaN where none was given.
         reference_ml, prediction_ml: volumes.
+        nsd: at the task's tolerance; 1 where both are empty, 0 where one is.
+        hd95_mm, assd_mm: NaN where both are empty; the scan's diagonal where one is, so that a miss is no gain.
+        lesions_found, lesions_missed, lesions_false: counts.
     """
 
     task: str
@@ -40,23 +66,43 @@ class Score:
     blind_dice: float
     reference_ml: float
     prediction_ml: float
+    iou: float = NAN
+    nsd: float = NAN
+    hd95_mm: float = NAN
+    assd_mm: float = NAN
+    lesions_found: float = NAN
+    lesions_missed: float = NAN
+    lesions_false: float = NAN
+
+    @property
+    def volume_difference_ml(self) -> float:
+        """Prediction minus reference."""
+        return self.prediction_ml - self.reference_ml
+
+    @property
+    def complete_miss(self) -> bool:
+        """There is something to find, and none of it was found."""
+        return self.reference_ml > 0 and self.dice == 0
 
 
-def score_case(task: Task, source: Source, case: Case, prediction: Path, blind: np.ndarray | None) -> list[Score]:
+def score_case(task: Task, source: Source, case: Case, prediction: Path, blind: np.ndarray | None, rules: Rules | None = None) -> list[Score]:
     """One Score per foreground class.
 
     Args:
         source: says what the reference's values mean; the prediction holds label values of the task.
         blind: majority map ``[z,y,x]`` of ``blind_map``, or None.
+        rules: None: the overlap alone.
     """
     grid = reference_image(task, case)
-    reference = torch.from_numpy(load_label(task, source, case))
-    predicted = torch.from_numpy(read_label(prediction, [grid])).clamp(0, task.num_labels - 1)
-    voxel_ml = float(np.prod(read_geometry(grid).spacing_mm)) / 1000
-    counts = count_classes(predicted, reference, task.membership)
-    plain = counts.dice()
-    stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), reference, task.membership).dice() if blind is not None else None
+    reference = load_label(task, source, case)
+    predicted = read_label(prediction, [grid]).clip(0, task.num_labels - 1)
+    spacing_mm = read_geometry(grid).spacing_mm
+    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    counts = count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
+    stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership) if blind is not None else None
+    plain, blind_dice = counts.dice().tolist(), stretched.dice().tolist() if stretched is not None else None
     tp, fp, fn = counts.values.tolist()
+    membership = np.array(task.membership)
     return [
         Score(
             task.name,
@@ -64,13 +110,41 @@ def score_case(task: Task, source: Source, case: Case, prediction: Path, blind: 
             case.patient_id,
             name,
             dice=_full_if_nan(plain[k]),
-            dice_nnunet=float(plain[k]),
-            blind_dice=_full_if_nan(stretched[k]) if stretched is not None else float("nan"),
+            dice_nnunet=plain[k],
+            blind_dice=_full_if_nan(blind_dice[k]) if blind_dice is not None else NAN,
             reference_ml=(tp[k] + fn[k]) * voxel_ml,
             prediction_ml=(tp[k] + fp[k]) * voxel_ml,
+            iou=_full_if_nan(plain[k] / (2 - plain[k])),
+            **_shape_scores(predicted, reference, membership[:, k], spacing_mm, task.name, rules),
         )
         for k, name in enumerate(task.classes[1:])
     ]
+
+
+def _shape_scores(
+    predicted: np.ndarray, reference: np.ndarray, own_values: np.ndarray, spacing_mm: Sequence[float], task_name: str, rules: Rules | None
+) -> dict[str, float]:
+    """Of the class whose label values ``own_values [V]`` says; ignored voxels are outside of both."""
+    if rules is None:
+        return {}
+    valid = reference >= 0
+    ours, theirs = own_values[predicted] & valid, own_values[np.maximum(reference, 0)] & valid
+    scores: dict[str, float] = {}
+    if rules.surfaces:
+        empty = [not mask.any() for mask in (ours, theirs)]
+        if all(empty):
+            scores |= {"nsd": 1.0}
+        elif any(empty):
+            diagonal = float(np.linalg.norm(np.multiply(reference.shape, spacing_mm)))
+            scores |= {"nsd": 0.0, "hd95_mm": diagonal, "assd_mm": diagonal}
+        else:
+            distances = surface_distances(ours, theirs, spacing_mm)
+            tolerance = rules.tolerances_mm.get(task_name, rules.tolerance_mm)
+            scores |= {"nsd": distances.nsd(tolerance), "hd95_mm": distances.hd95(), "assd_mm": distances.assd()}
+    if rules.lesions:
+        counts = count_lesions(ours, theirs, least_overlap=rules.lesion_overlap)
+        scores |= {"lesions_found": counts.found, "lesions_missed": counts.missed, "lesions_false": counts.false}
+    return scores
 
 
 def blind_map(task: Task, source: Source, cases: Iterable[Case]) -> np.ndarray:
@@ -104,6 +178,7 @@ def summarise(scores: Sequence[Score]) -> dict:
             "num_patients": len({s.patient_id for s in own}),
             "classes": means["dice"],
             "blind_classes": means["blind_dice"],
+            "details": {c: class_details(per) for c, per in classes.items()},
         }
     over_tasks = {key: _mean(task[key] for task in tasks.values()) for key in ("dice", "dice_nnunet", "blind_dice")}
     return {
@@ -114,9 +189,31 @@ def summarise(scores: Sequence[Score]) -> dict:
     }
 
 
+def class_details(scores: Sequence[Score]) -> dict:
+    """What the cases of one class say beyond the mean Dice.
+
+    Means are over cases; the interval of the Dice is a bootstrap over patients, 95 %. Lesions are summed over the cases.
+    """
+    _, per_patient = by_patient([s.patient_id for s in scores], [s.dice for s in scores])
+    interval = bootstrap(per_patient)
+    known = [s for s in scores if s.lesions_found == s.lesions_found]
+    lesions = LesionCounts(*(int(sum(getattr(s, key) for s in known)) for key in ("lesions_found", "lesions_missed", "lesions_false")))
+    absent = [s for s in scores if s.reference_ml == 0]
+    return {
+        "dice_interval": [interval.low, interval.high],
+        **{key: _mean(getattr(s, key) for s in scores) for key in ("iou", "nsd", "hd95_mm", "assd_mm", "volume_difference_ml")},
+        "lesion_sensitivity": lesions.sensitivity,
+        "lesion_f1": lesions.f1,
+        "false_lesions_per_case": lesions.false / len(known) if known else NAN,
+        "complete_misses": sum(s.complete_miss for s in scores),
+        "cases_without": len(absent),
+        "false_positive_ml": _mean(s.prediction_ml for s in absent),
+    }
+
+
 def write_scores(scores: Sequence[Score], path: Path) -> None:
     """CSV, one row per case and class; NaN is an empty cell."""
-    names = [field.name for field in fields(Score)]
+    names = [each.name for each in fields(Score)]
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -134,6 +231,8 @@ def write_summary(summary: dict, path: Path) -> None:
 def _null_for_nan(value):
     if isinstance(value, dict):
         return {k: _null_for_nan(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [_null_for_nan(v) for v in value]
     return None if isinstance(value, float) and value != value else value
 
 
@@ -142,5 +241,5 @@ def _mean(values: Iterable[float]) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _full_if_nan(dice: torch.Tensor) -> float:
-    return 1.0 if torch.isnan(dice) else float(dice)
+def _full_if_nan(dice: float) -> float:
+    return 1.0 if dice != dice else dice
