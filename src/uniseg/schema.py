@@ -207,7 +207,7 @@ class ReportConfig:
     runs: list[str] | None = None
     metric: str = MISSING
     margin: float = MISSING
-    output: str = MISSING
+    output: str | None = None
 
 
 def register() -> None:

@@ -107,6 +107,17 @@ def test_evaluate_then_report(trained):
         assert evolution["epochs"].tolist() == [0, 1]
 
 
+def test_a_run_against_its_reference(trained, tmp_path):
+    """Another tool's label maps are a run too; here the reference itself."""
+    succeed("evaluate", "experiment=demo", *TINY, "rules.lesions=false", f"output={tmp_path}/own", cwd=trained)
+    labels = trained / "outputs/phantoms/phantom_liver/labelsTr"
+    succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[phantom_liver]", f"output={tmp_path}/perfect", cwd=tmp_path)
+    done = succeed("report", f"runs=[{tmp_path}/own,{tmp_path}/perfect]", "metric=nsd", cwd=tmp_path)
+    assert done.stdout.strip() == "comparison/comparison.html"
+    rows = json.loads((tmp_path / "comparison/comparison.json").read_text())["runs"]["perfect"]
+    assert [(row["task"], row["own"], row["verdict"]) for row in rows] == [("phantom_liver", 1.0, "too few patients to tell")] * 2
+
+
 def test_evaluate_any_tools_folders(trained, tmp_path):
     labels = trained / "outputs/phantoms/phantom_liver/labelsTr"
     done = succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[phantom_liver]", f"output={tmp_path}", cwd=tmp_path)

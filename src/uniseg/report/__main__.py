@@ -15,11 +15,10 @@ from uniseg.report.html import write_report
 def main(config: DictConfig) -> None:
     if (config.run is None) == (config.runs is None):
         raise InputError("report", "both run and runs" if config.run else "neither run nor runs", "one of them", "give run=<folder> or runs=[a,b]")
-    output = Path(config.output)
     if config.runs is None:
-        page = write_report(Path(config.run), output)
+        page = write_report(Path(config.run), Path(config.output or Path(config.run) / "report"))
     else:
-        page = write_comparison([Path(run) for run in config.runs], output, metric=config.metric, margin=config.margin)
+        page = write_comparison([Path(run) for run in config.runs], Path(config.output or "comparison"), metric=config.metric, margin=config.margin)
     sys.stdout.write(f"{page}\n")
 
 
