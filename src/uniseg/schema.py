@@ -94,11 +94,14 @@ class SpeedConfig:
 
 @dataclass
 class InitConfig:
+    name: str = MISSING
+    run: str | None = None
     checkpoint: str | None = MISSING
 
 
 @dataclass
 class StrategyConfig:
+    name: str = MISSING
     extend: bool = MISSING
     adapter_channels: int = MISSING
     trained: str = MISSING
@@ -205,6 +208,7 @@ class ExportConfig:
 class ReportConfig:
     run: str | None = None
     runs: list[str] | None = None
+    sweep: str | None = None
     metric: str = MISSING
     margin: float = MISSING
     output: str | None = None

@@ -102,7 +102,7 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
     }
     new = partial(instantiate(config.model, _convert_="all"), patch_size=data.patch_size)
     checkpoint = config.init.checkpoint and Path(config.init.checkpoint)
-    strategy = Strategy(**config.strategy)
+    strategy = Strategy(**{key: value for key, value in config.strategy.items() if key != "name"})
     beginning = start_model(new, data.tasks, checkpoint, strategy)
     model = beginning.model
     for line in beginning.report.lines() if beginning.report else []:

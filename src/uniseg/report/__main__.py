@@ -1,4 +1,4 @@
-"""``python -m uniseg.report``: a run folder, or several against each other -> one HTML file."""
+"""``python -m uniseg.report``: a run folder, several against each other, a few-shot sweep -> page or table."""
 
 import sys
 from pathlib import Path
@@ -8,18 +8,29 @@ from omegaconf import DictConfig
 from uniseg.cli import entry_point
 from uniseg.errors import InputError
 from uniseg.report.compare_files import write_comparison
+from uniseg.report.fewshot_files import write_fewshot
 from uniseg.report.html import write_report
+
+
+def report(config: DictConfig) -> Path:
+    """What was written.
+
+    Raises:
+        InputError: not exactly one of run, runs, sweep; or what they name is not whole.
+    """
+    given = [key for key in ("run", "runs", "sweep") if config[key] is not None]
+    if len(given) != 1:
+        raise InputError("report", " and ".join(given) or "nothing to report on", "one of run, runs, sweep", "give run=<folder>, runs=[a,b] or sweep=<folder>")
+    if config.run is not None:
+        return write_report(Path(config.run), Path(config.output or Path(config.run) / "report"))
+    if config.sweep is not None:
+        return write_fewshot(Path(config.sweep), Path(config.output or config.sweep))
+    return write_comparison([Path(run) for run in config.runs], Path(config.output or "comparison"), metric=config.metric, margin=config.margin)
 
 
 @entry_point("report")
 def main(config: DictConfig) -> None:
-    if (config.run is None) == (config.runs is None):
-        raise InputError("report", "both run and runs" if config.run else "neither run nor runs", "one of them", "give run=<folder> or runs=[a,b]")
-    if config.runs is None:
-        page = write_report(Path(config.run), Path(config.output or Path(config.run) / "report"))
-    else:
-        page = write_comparison([Path(run) for run in config.runs], Path(config.output or "comparison"), metric=config.metric, margin=config.margin)
-    sys.stdout.write(f"{page}\n")
+    sys.stdout.write(f"{report(config)}\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,65 @@
+"""A few-shot sweep by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from uniseg.errors import InputError
+from uniseg.report.fewshot import points, read_shots, shot_figure
+from uniseg.report.fewshot_files import write_fewshot
+
+HEAD = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml"
+
+
+def write(sweep, init, strategy, number, seed, dice):
+    run = sweep / f"{init}-{strategy}" / str(number) / f"seed{seed}"
+    (run / "evaluation").mkdir(parents=True)
+    number = "null" if number is None else number
+    (run / "config.yaml").write_text(f"seed: {seed}\ninit: {{name: {init}}}\nstrategy: {{name: {strategy}}}\ndata: {{num_patients: {number}}}\n")
+    rows = [f"hippocampus,c{i},p{i},{c},{value},{value},0.2,1.0,1.0" for i, value in enumerate(dice) for c in ("anterior", "posterior")]
+    (run / "evaluation/scores.csv").write_text("\n".join([HEAD, *rows]) + "\n")
+    (run / "evaluation/metrics.json").write_text(json.dumps({"blind_mean_dice": 0.2}))
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Eight test patients; the pre-trained start is better by 0.2 with one patient, by nothing with all."""
+    base = np.linspace(0.3, 0.5, 8)
+    for seed, shift in enumerate((0.0, 0.02)):
+        write(tmp_path, "upstream", "full", 1, seed, base + shift + 0.2 + np.arange(8) / 1000)
+        write(tmp_path, "scratch", "full", 1, seed, base + shift)
+        write(tmp_path, "scratch", "full", None, seed, base + 0.3)
+        write(tmp_path, "upstream", "full", None, seed, base + 0.3)
+    write(tmp_path, "upstream", "prompt_only", 1, 0, base)
+    return tmp_path
+
+
+def test_points_by_hand(sweep):
+    found = points(read_shots(sweep))
+    keys = [("scratch", 1), ("scratch", None), ("upstream", 1), ("upstream", None), ("upstream, prompt_only", 1)]
+    assert [(point.start, point.num_patients) for point in found] == keys
+    scratch, _, upstream, same, only = found
+    assert scratch.seeds == pytest.approx((0.4, 0.42))
+    assert scratch.against is None
+    assert upstream.against.difference == pytest.approx(0.2035)
+    assert upstream.against.p == pytest.approx(2 / 2**8)
+    assert upstream.p_holm == pytest.approx(6 / 2**8)
+    assert same.against.p == same.p_holm == 1
+    assert only.against.difference == pytest.approx(-0.01)
+
+
+def test_files(sweep):
+    text = write_fewshot(sweep, sweep / "out").read_text()
+    assert "| scratch | 1 | 2 | 0.410 ± 0.014 |  |  |  |" in text
+    assert "| image-blind | | | 0.200 | | | |" in text
+    assert (sweep / "out/fewshot.png").stat().st_size > 10_000
+    axes = shot_figure(points(read_shots(sweep)), 0.2).axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "all"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["scratch", "upstream", "upstream, prompt_only", "image-blind"]
+
+
+def test_nothing_evaluated_is_told(tmp_path):
+    with pytest.raises(InputError, match="no evaluated run"):
+        write_fewshot(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
