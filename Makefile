@@ -48,6 +48,7 @@ bench: setup $(NNUNET)/ready ## measure beside nnU-Net v2; writes benchmarks/res
 	$(BIN)/python benchmarks/bench_augment.py --nnunet-python $(NNUNET)/bin/python
 	$(BIN)/python benchmarks/bench_reader.py --nnunet-python $(NNUNET)/bin/python
 	$(BIN)/python benchmarks/bench_scale.py
+	$(BIN)/python benchmarks/bench_step.py --nnunet-python $(NNUNET)/bin/python
 	$(if $(DATA),$(BIN)/python benchmarks/bench_prepare.py --nnunet-python $(NNUNET)/bin/python --data $(DATA))
 
 clean: ## remove what the commands above made

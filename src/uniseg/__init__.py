@@ -5,5 +5,6 @@ from uniseg.inference.predictor import Predictor
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
 from uniseg.weights.checkpoint import load_model
+from uniseg.weights.shared import save_model
 
-__all__ = ["InputError", "Normalization", "Predictor", "Task", "TaskSet", "UniSegModel", "load_model"]
+__all__ = ["InputError", "Normalization", "Predictor", "Task", "TaskSet", "UniSegModel", "load_model", "save_model"]

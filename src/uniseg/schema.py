@@ -85,6 +85,13 @@ class InferenceConfig:
 
 
 @dataclass
+class SpeedConfig:
+    compile: bool = MISSING
+    channels_last: bool = MISSING
+    checkpoint_activations: bool = MISSING
+
+
+@dataclass
 class RunConfig:
     """What an experiment fixes; prepare, train and evaluate read the same one."""
 
@@ -101,6 +108,7 @@ class RunConfig:
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
+    speed: SpeedConfig = MISSING
     trainer: Any = MISSING
     callbacks: Any = MISSING
     logger: Any = MISSING
@@ -154,6 +162,13 @@ class PredictConfig:
 
 
 @dataclass
+class ExportConfig:
+    checkpoint: str = MISSING
+    output: str = MISSING
+    scores: str | None = None
+
+
+@dataclass
 class ReportConfig:
     run: str = MISSING
     output: str = MISSING
@@ -172,5 +187,6 @@ def register() -> None:
         "evaluate": EvaluateConfig,
         "predict": PredictConfig,
         "report": ReportConfig,
+        "export": ExportConfig,
     }.items():
         store.store(name=f"{name}_schema", node=node)

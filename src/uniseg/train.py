@@ -16,12 +16,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
+from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.scans.source import Source
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.logs import keep_log
 from uniseg.training.segmentation import SegmentationModule
+from uniseg.training.speed import speed_up
 from uniseg.training.stop import BASE, StopOnSignal
 from uniseg.training.upstream import UpstreamModule
 from uniseg.weights.checkpoint import read_checkpoint
@@ -90,12 +92,16 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
         name: {"licence": sources[name].licence, "homepage": sources[name].homepage, **{side: list(split[side]) for side in ("train", "dev", "test")}}
         for name, split in data.splits.items()
     }
+    model = instantiate(config.model, _convert_="all")(data.tasks, patch_size=data.patch_size)
+    speed = config.speed
+    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
     return UpstreamModule(
-        instantiate(config.model, _convert_="all")(data.tasks, patch_size=data.patch_size),
+        model,
         loss=instantiate(config.loss),
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all"),
         data_facts=facts,
+        commit=git_commit(PACKAGE_DIR),
     )
 
 

@@ -62,11 +62,12 @@ class Decoder(nn.Module):
         """The task-free half of every stage's first convolution, finest first."""
         return [stage.skip_half(skip) for stage, skip in zip(self.stages, skips, strict=True)]
 
-    def forward(self, bottleneck: Tensor, skip_terms: Sequence[Tensor]) -> list[Tensor]:
-        """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first."""
+    def forward(self, bottleneck: Tensor, skip_terms: Sequence[Tensor], adapters: Sequence[nn.Module] | None = None) -> list[Tensor]:
+        """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first; an adapter, where given, follows its stage."""
         pyramid: list[Tensor] = []
         x = bottleneck
-        for stage, term in zip(reversed(self.stages), reversed(skip_terms), strict=True):
-            x = stage(x, term)
+        for i in reversed(range(len(self.stages))):
+            x = self.stages[i](x, skip_terms[i])
+            x = adapters[i](x) if adapters else x
             pyramid.insert(0, x)
         return pyramid

@@ -13,24 +13,26 @@ class Stem(nn.Module):
 
     def __init__(self, modality_counts: Iterable[int], channels: int, kernel: Sequence[int]) -> None:
         super().__init__()
-        padding = tuple(k // 2 for k in kernel)
-        self.convs = nn.ModuleDict(
-            {str(count): nn.Conv3d(count, channels, tuple(kernel), padding=padding, bias=False) for count in sorted(set(modality_counts))}
-        )
+        self.channels, self.kernel = channels, tuple(kernel)
+        self.convs = nn.ModuleDict({str(count): self.make_conv(count) for count in sorted(set(modality_counts))})
         self.adn = norm_act(channels)
 
-    def forward(self, image: Tensor, num_modalities: Sequence[int]) -> Tensor:
-        """``num_modalities``: B numbers; sample b is read from ``image[b, :num_modalities[b]]``.
+    def make_conv(self, num_modalities: int) -> nn.Conv3d:
+        return nn.Conv3d(num_modalities, self.channels, self.kernel, padding=tuple(k // 2 for k in self.kernel), bias=False)
+
+    def forward(self, image: Tensor, convs: Sequence[nn.Conv3d]) -> Tensor:
+        """``convs``: B convolutions; sample b is read from ``image[b, :convs[b].in_channels]``.
 
         Raises:
             ValueError: the image has fewer channels than a sample's task wants.
         """
-        if image.shape[1] < max(num_modalities):
-            raise ValueError(f"image has {image.shape[1]} channels; the task wants {max(num_modalities)}; give one channel per modality")
-        counts = sorted(set(num_modalities))
-        if len(counts) == 1:
-            return self.adn(self.convs[str(counts[0])](image[:, : counts[0]]))
-        rows = [[b for b, n in enumerate(num_modalities) if n == count] for count in counts]
-        parts = [self.convs[str(count)](image[index, :count]) for count, index in zip(counts, rows, strict=True)]
+        wanted = max(conv.in_channels for conv in convs)
+        if image.shape[1] < wanted:
+            raise ValueError(f"image has {image.shape[1]} channels; the task wants {wanted}; give one channel per modality")
+        kinds = list(dict.fromkeys(convs))
+        if len(kinds) == 1:
+            return self.adn(kinds[0](image[:, : kinds[0].in_channels]))
+        rows = [[b for b, own in enumerate(convs) if own is conv] for conv in kinds]
+        parts = [conv(image[index, : conv.in_channels]) for conv, index in zip(kinds, rows, strict=True)]
         order = torch.tensor([b for index in rows for b in index]).argsort().to(image.device)
         return self.adn(torch.cat(parts)[order])

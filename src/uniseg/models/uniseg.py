@@ -1,21 +1,23 @@
 """The network: stem, encoder, conditioning, decoder, head."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from uniseg.errors import InputError
+from uniseg.models.added import AddedTask, merge_rows
 from uniseg.models.blocks import init_weights
 from uniseg.models.conditioning.base import Conditioning
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.heads.base import Head
 from uniseg.models.stem import Stem
-from uniseg.task import TaskSet
+from uniseg.task import Task, TaskSet
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,12 @@ class Encoded:
     bottleneck: Tensor
     skip_terms: list[Tensor]
 
+    def rows(self, index: Sequence[int]) -> "Encoded":
+        """The samples ``index``; a single one serves all."""
+        if len(self.bottleneck) == 1:
+            return self
+        return Encoded(self.bottleneck[index], [term[index] for term in self.skip_terms])
+
 
 class UniSegModel(nn.Module):
     """One network for a set of tasks.
@@ -33,14 +41,16 @@ class UniSegModel(nn.Module):
         tasks: what it can be asked; fixes stems, prompts, head width.
         patch_size: (Z, Y, X) voxels it is trained with; other windows work where they fit the strides.
         encoder: called without arguments.
-        conditioning: called with ``channels``, ``num_tasks``, ``size``.
-        head: called with ``channels``, ``num_classes``.
+        conditioning: called with ``channels``, ``tasks``, ``size``.
+        head: called with ``channels``, ``tasks``, ``control_channels``.
 
     Attributes:
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
+        added: one module per task that ``extend`` added; the last tasks of ``tasks``.
+        origin: plain containers that say how the weights came to be.
 
     Raises:
-        InputError: the patch does not fit the encoder's strides.
+        InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning writes.
     """
 
     def __init__(
@@ -61,17 +71,64 @@ class UniSegModel(nn.Module):
         self.check_window(self.patch_size)
         self.stem = Stem((task.num_modalities for task in tasks), channels[0], self.encoder.stem_kernel)
         size = tuple(p // s for p, s in zip(self.patch_size, self.stride, strict=True))
-        self.conditioning = conditioning(channels=channels[-1], num_tasks=len(tasks), size=size)
-        self.decoder = Decoder(channels=channels, strides=strides, bottleneck_channels=self.conditioning.out_channels)
-        self.head = head(channels=self.decoder.channels, num_classes=[task.num_classes for task in tasks])
+        self.conditioning = conditioning(channels=channels[-1], tasks=tasks, size=size)
+        told = self.conditioning
+        if told.code_channels and not _class_of(head).reads_code:
+            raise InputError(
+                "model",
+                f"a {_class_of(head).__name__} with a code of the task that it does not read",
+                "head=dynamic",
+                "correct model/head or model/conditioning",
+            )
+        self.decoder = Decoder(channels=channels, strides=strides, bottleneck_channels=told.out_channels)
+        self.head = head(channels=[c + told.late_channels for c in self.decoder.channels], tasks=tasks, control_channels=told.out_channels + told.code_channels)
+        self.added = nn.ModuleList()
         init_weights(self)
         self.decoder.init_halves()
-        self.config = {
+        self.config: dict = {
             "patch_size": list(self.patch_size),
             "encoder": describe(encoder),
-            "conditioning": describe(conditioning) | self.conditioning.settings(),
+            "conditioning": describe(conditioning) | told.settings(),
             "head": describe(head),
+            "added": [],
         }
+        self.origin: dict = {}
+
+    def extend(self, tasks: Iterable[Task], *, adapter_channels: int) -> None:
+        """Add tasks; what the old ones answer stays bit-identical as long as only the new weights train (``freeze_base``).
+
+        A task brings its prompt with its way through FUSE, a head, an adapter behind every decoder stage and, for a
+        number of modalities that the network does not know, a first convolution.
+
+        Args:
+            tasks: their names must be new.
+            adapter_channels: width of the adapters.
+        """
+        tasks = list(tasks)
+        self.tasks = TaskSet([*self.tasks, *tasks])
+        for task in tasks:
+            known = str(task.num_modalities) in self.stem.convs
+            self.added.append(
+                AddedTask(
+                    task,
+                    stem=None if known else self.stem.make_conv(task.num_modalities),
+                    own=self.conditioning.make_own(),
+                    channels=self.decoder.channels,
+                    late_channels=self.conditioning.late_channels,
+                    adapter_channels=adapter_channels,
+                ).to(self.device)
+            )
+            self.config["added"].append({"adapter_channels": adapter_channels})
+
+    @property
+    def num_base(self) -> int:
+        """Tasks that the network was made for; those behind them were added."""
+        return len(self.tasks) - len(self.added)
+
+    def freeze_base(self) -> None:
+        """Let only what was added train."""
+        self.requires_grad_(False)
+        self.added.requires_grad_(True)
 
     def check_window(self, size: Sequence[int]) -> None:
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
@@ -90,29 +147,66 @@ class UniSegModel(nn.Module):
         return self.decode(self.encode(image, task), task)
 
     def encode(self, image: Tensor, task: Tensor) -> Encoded:
-        """What all tasks of one modality count share; ``task`` is asked for its number of modalities only."""
+        """What all tasks of one first convolution (``stem_of``) share; ``task`` is asked for nothing else."""
         self.check_window(image.shape[2:])
-        features = self.encoder(self.stem(image, [self.tasks[t].num_modalities for t in task.tolist()]))
+        features = self.encoder(self.stem(image, [self.stem_of(t) for t in task.tolist()]))
         return Encoded(features[-1], self.decoder.skip_terms(features[:-1]))
+
+    def stem_of(self, position: int) -> nn.Conv3d:
+        """The first convolution of the task at ``position``."""
+        own = self.added[position - self.num_base].stem if position >= self.num_base else None
+        return own if own is not None else self.stem.convs[str(self.tasks[position].num_modalities)]
 
     def decode(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         """Logits of ``task [B]``; an ``encoded`` of one window serves any number of tasks."""
+        owner = [max(0, t - self.num_base + 1) for t in task.tolist()]  # 0: the network as it was made
+        if not any(owner):
+            return self._decode_base(encoded, task)
+        rows = [[b for b, own in enumerate(owner) if own == kind] for kind in sorted(set(owner))]
+        parts = [
+            self._decode_added(encoded.rows(own), self.added[owner[own[0]] - 1], len(own)) if owner[own[0]] else self._decode_base(encoded.rows(own), task[own])
+            for own in rows
+        ]
+        return [merge_rows(level, rows) for level in zip(*parts, strict=True)]
+
+    def _decode_base(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         num_classes = [self.tasks[t].num_classes for t in task.tolist()]
         task = task.to(encoded.bottleneck.device)
-        bottleneck = self.conditioning(encoded.bottleneck, task)
-        pyramid = self.decoder(bottleneck, encoded.skip_terms)
-        return self.head(pyramid, task, num_classes)
+        conditioned = self.conditioning(encoded.bottleneck, task)
+        pyramid = _with_late(self.decoder(conditioned.features, encoded.skip_terms), conditioned.late)
+        return self.head(pyramid, conditioned, task, num_classes)
+
+    def _decode_added(self, encoded: Encoded, own: AddedTask, num_samples: int) -> list[Tensor]:
+        conditioned = self.conditioning.forward_own(encoded.bottleneck, own.own)
+        pyramid = _with_late(self.decoder(conditioned.features, encoded.skip_terms, own.adapters), conditioned.late)
+        return [level.expand(num_samples, -1, -1, -1, -1) for level in own.logits(pyramid)]
+
+    def task_prompts(self, encoded: Encoded) -> Tensor:
+        """The prompts of all tasks ``[B,T,z,y,x]``, T in the order of ``tasks``; ``[B,0,z,y,x]`` where the conditioning has none."""
+        added = [self.conditioning.own_prompt(encoded.bottleneck, own.own) for own in self.added]
+        return torch.cat([self.conditioning.task_prompts(encoded.bottleneck), *added], dim=1)
 
     @property
     def device(self) -> torch.device:
         return next(self.parameters()).device
 
 
+def _with_late(pyramid: list[Tensor], late: Tensor) -> list[Tensor]:
+    """Every level with the late prompts as its last channels."""
+    if not late.shape[1]:
+        return pyramid
+    return [torch.cat([x, F.interpolate(late, x.shape[2:], mode="trilinear")], dim=1) for x in pyramid]
+
+
 def describe(factory: Callable) -> dict:
     """Plain containers that name a factory: ``_target_`` with the keywords bound to it."""
     keywords = factory.keywords if isinstance(factory, partial) else {}
-    target = factory.func if isinstance(factory, partial) else factory
+    target = _class_of(factory)
     return {"_target_": f"{target.__module__}.{target.__qualname__}", **{k: _plain(v) for k, v in keywords.items()}}
+
+
+def _class_of(factory: Callable) -> type:
+    return factory.func if isinstance(factory, partial) else factory
 
 
 def _plain(value):

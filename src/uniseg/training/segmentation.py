@@ -26,6 +26,7 @@ class SegmentationModule(LightningModule):
         optimizer: called with the parameters.
         scheduler: called with the optimizer and ``num_steps`` (of the whole run), stepped after every step.
         data_facts: task name -> plain facts about its data (cases per side, licence), carried into the checkpoint.
+        commit: of the code that trains, carried along; empty where it is not known.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class SegmentationModule(LightningModule):
         optimizer: Callable[[Parameters], torch.optim.Optimizer],
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         data_facts: dict[str, dict],
+        commit: str = "",
     ) -> None:
         super().__init__()
         self.model = model
@@ -43,6 +45,7 @@ class SegmentationModule(LightningModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.data_facts = data_facts
+        self.commit = commit
         self.dev_counts: dict[int, ClassCounts] = {}
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
@@ -88,7 +91,7 @@ class SegmentationModule(LightningModule):
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint[KEY] = describe_model(self.model) | {"data": self.data_facts}
+        checkpoint[KEY] = describe_model(self.model) | {"data": self.data_facts, "commit": self.commit}
 
     def _tasks(self, batch: Batch) -> list[Task]:
         return [self.model.tasks[position] for position in batch.task.tolist()]

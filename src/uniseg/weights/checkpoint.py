@@ -12,9 +12,10 @@ import torch
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
+from uniseg.weights.shared import TENSORS, Stored, read_folder
 
 KEY = "uniseg"
-FORMAT = 1
+FORMAT = 2
 PREFIX = "model."  # of the network's tensors in a training checkpoint
 TRUSTED = "uniseg.models."  # a checkpoint may name no other code
 
@@ -25,19 +26,29 @@ def describe_model(model: UniSegModel) -> dict:
 
 
 def load_model(path: str | Path) -> UniSegModel:
-    """The network of a training checkpoint, in eval mode on the CPU.
+    """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 
     Raises:
         InputError: unreadable, not one of ours, or its tensors do not fit its description.
     """
-    content = read_checkpoint(path)
-    model = build_model(TaskSet.from_list(content[KEY]["tasks"]), content[KEY]["model"])
-    state = {name.removeprefix(PREFIX): tensor for name, tensor in content["state_dict"].items() if name.startswith(PREFIX)}
+    stored = read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
     try:
-        model.load_state_dict(state)
+        model = build_model(TaskSet.from_list(stored.tasks), stored.config)
+    except (KeyError, TypeError, AttributeError, ImportError) as error:
+        found = " ".join(f"{type(error).__name__}: {error}".split())
+        raise InputError(path, f"a description that builds no model ({found})", "one that this version wrote", "give the original") from error
+    try:
+        model.load_state_dict(stored.state)
     except RuntimeError as error:
         raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "give the original file") from error
+    model.origin = stored.origin
     return model.eval()
+
+
+def _stored(content: Mapping) -> Stored:
+    own = content[KEY]
+    state = {name.removeprefix(PREFIX): tensor for name, tensor in content["state_dict"].items() if name.startswith(PREFIX)}
+    return Stored(own["tasks"], own["model"], {key: own[key] for key in ("data", "commit") if key in own}, state)
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -61,13 +72,17 @@ def read_checkpoint(path: str | Path) -> dict:
 
 
 def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
-    """The network that ``UniSegModel.config`` describes, with new weights.
+    """The network that ``UniSegModel.config`` describes, with new weights; its last tasks may be added ones.
 
     Raises:
         InputError: it names code outside ``uniseg.models``.
     """
     parts = {name: _factory(config[name]) for name in ("encoder", "conditioning", "head")}
-    return UniSegModel(tasks, patch_size=config["patch_size"], **parts)
+    num_base = len(tasks) - len(config["added"])
+    model = UniSegModel(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
+    for task, added in zip(tasks[num_base:], config["added"], strict=True):
+        model.extend([task], **added)
+    return model
 
 
 def _factory(description: Mapping) -> partial:
@@ -80,6 +95,7 @@ def _factory(description: Mapping) -> partial:
 
 
 def file_hash(path: str | Path) -> str:
-    """The first 16 hexadecimal digits of a file's SHA-256: which weights made a prediction."""
-    with Path(path).open("rb") as file:
+    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a prediction."""
+    path = Path(path)
+    with (path / TENSORS if path.is_dir() else path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -51,7 +51,9 @@ def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegMo
         tasks,
         patch_size=patch_size,
         encoder=partial(UNetEncoder, channels=channels, strides=strides, kernels=kernels),
-        conditioning=partial(FusePrompt, hidden_channels=len(_take(state, "fusion_layer.blocks.0.conv.weight", path))),
+        conditioning=partial(
+            FusePrompt, hidden_channels=len(_take(state, "fusion_layer.blocks.0.conv.weight", path)), learned=True, place="bottleneck", fuse=True
+        ),
         head=StaticHead,
     )
     _check(prompt.shape[1] == len(tasks), path, f"{prompt.shape[1]} prompts", f"one for each of {len(tasks)} tasks")

@@ -7,39 +7,100 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uniseg.errors import InputError
 from uniseg.models.blocks import conv_block
-from uniseg.models.conditioning.base import Conditioning
+from uniseg.models.conditioning.base import Conditioned, Conditioning, plain
+from uniseg.task import TaskSet
+
+PLACES = ("bottleneck", "decoder")
 
 
 class FusePrompt(Conditioning):
-    """A learnable universal prompt ``[1,T,z,y,x]`` is fused with the bottleneck into one map per task; a sample keeps its own.
+    """A universal prompt ``[1,T,z,y,x]`` is fused with the bottleneck into one map per task; a sample keeps its own.
 
     FUSE is three convolution blocks over cat[bottleneck, universal prompt]. The task prompt is appended to the
     bottleneck as its last channel. The universal prompt is interpolated where a window's bottleneck has another size.
 
     Args:
         hidden_channels: width of FUSE; None: (C + T) // 4, as published. A saved model carries the number.
+        learned: False: the universal prompt stays as it was drawn.
+        place: where the task prompt enters; ``decoder``: at its end, ahead of the head, at every scale.
+        fuse: False: a task's prompt is its row of the universal prompt, whatever the image.
+
+    Raises:
+        InputError: an unknown place.
     """
 
-    def __init__(self, *, channels: int, num_tasks: int, size: Sequence[int], hidden_channels: int | None) -> None:
+    universal_prompt: Tensor
+
+    def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int], hidden_channels: int | None, learned: bool, place: str, fuse: bool) -> None:
         super().__init__()
+        if place not in PLACES:
+            raise InputError("conditioning.place", f"'{place}'", f"one of {', '.join(PLACES)}", "correct the name")
+        num_tasks = len(tasks)
         self.hidden_channels = hidden_channels or (channels + num_tasks) // 4
-        self.out_channels = channels + 1
-        self.universal_prompt = nn.Parameter(torch.randn(1, num_tasks, *size))
+        self.late_channels = int(place == "decoder")
+        self.out_channels = channels + 1 - self.late_channels
+        prompt = torch.randn(1, num_tasks, *size)
+        if learned:
+            self.universal_prompt = nn.Parameter(prompt)
+        else:
+            self.register_buffer("universal_prompt", prompt)
         widths = (channels + num_tasks, self.hidden_channels, self.hidden_channels, num_tasks)
-        self.fuse = nn.Sequential(*(conv_block(a, b, kernel=(3, 3, 3)) for a, b in pairwise(widths)))
+        self.fuse = nn.Sequential(*(conv_block(a, b, kernel=(3, 3, 3)) for a, b in pairwise(widths))) if fuse else None
 
     def settings(self) -> dict:
         return {"hidden_channels": self.hidden_channels}
 
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
         """``[B,C,z,y,x]`` -> the prompts of all tasks, ``[B,T,z,y,x]``."""
-        prompt = self.universal_prompt
-        if prompt.shape[2:] != bottleneck.shape[2:]:
-            prompt = F.interpolate(prompt, bottleneck.shape[2:], mode="trilinear")
-        return self.fuse(torch.cat([bottleneck, prompt.to(bottleneck.dtype).expand(len(bottleneck), -1, -1, -1, -1)], dim=1))
+        prompt = _fitted(self.universal_prompt, bottleneck)
+        return prompt if self.fuse is None else self.fuse(torch.cat([bottleneck, prompt], dim=1))
 
-    def forward(self, bottleneck: Tensor, task: Tensor) -> Tensor:
+    def forward(self, bottleneck: Tensor, task: Tensor) -> Conditioned:
         prompts = self.task_prompts(bottleneck).expand(len(task), -1, -1, -1, -1)
         own = prompts[torch.arange(len(task), device=task.device), task].unsqueeze(1)
-        return torch.cat([bottleneck.expand(len(task), -1, -1, -1, -1), own], dim=1)
+        return self._entered(bottleneck.expand(len(task), -1, -1, -1, -1), own)
+
+    def make_own(self) -> nn.Module:
+        return OwnPrompt(self.universal_prompt.shape[2:], self.hidden_channels if self.fuse is not None else None)
+
+    def own_prompt(self, bottleneck: Tensor, own: nn.Module) -> Tensor:
+        """The first two blocks of FUSE see the added prompt beside the old ones; the last is the task's own."""
+        prompt = _fitted(own.prompt, bottleneck)
+        if self.fuse is None:
+            return prompt
+        first, second, _ = self.fuse
+        seen = first.conv(torch.cat([bottleneck, _fitted(self.universal_prompt, bottleneck)], dim=1)) + own.enter(prompt)
+        return own.leave(second(first.adn(seen)))
+
+    def forward_own(self, bottleneck: Tensor, own: nn.Module) -> Conditioned:
+        return self._entered(bottleneck, self.own_prompt(bottleneck, own))
+
+    def _entered(self, bottleneck: Tensor, prompt: Tensor) -> Conditioned:
+        if self.late_channels:
+            return Conditioned(bottleneck, bottleneck.new_zeros(len(bottleneck), 0), prompt)
+        return plain(torch.cat([bottleneck, prompt], dim=1))
+
+
+class OwnPrompt(nn.Module):
+    """The prompt ``[1,1,z,y,x]`` of an added task, with its way into FUSE and out of it.
+
+    Args:
+        size: z, y, x of the universal prompt.
+        hidden_channels: width of FUSE; None: there is none.
+    """
+
+    def __init__(self, size: Sequence[int], hidden_channels: int | None) -> None:
+        super().__init__()
+        self.prompt = nn.Parameter(torch.randn(1, 1, *size))
+        if hidden_channels is not None:
+            self.enter = nn.Conv3d(1, hidden_channels, 3, padding=1, bias=False)
+            self.leave = conv_block(hidden_channels, 1, kernel=(3, 3, 3))
+
+
+def _fitted(prompt: Tensor, bottleneck: Tensor) -> Tensor:
+    """``prompt`` in the size, type and number of samples of ``bottleneck``."""
+    if prompt.shape[2:] != bottleneck.shape[2:]:
+        prompt = F.interpolate(prompt, bottleneck.shape[2:], mode="trilinear")
+    return prompt.to(bottleneck.dtype).expand(len(bottleneck), -1, -1, -1, -1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from uniseg.models.blocks import conv_block
 from uniseg.models.encoders.base import Encoder
@@ -31,10 +31,3 @@ class UNetEncoder(Encoder):
         for below, here, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
             stages.append(nn.Sequential(conv_block(below, here, kernel=kernel, stride=stride), conv_block(here, here, kernel=kernel)))
         self.stages = nn.ModuleList(stages)
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        features = []
-        for stage in self.stages:
-            x = stage(x)
-            features.append(x)
-        return features

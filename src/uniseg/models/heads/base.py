@@ -5,18 +5,24 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from uniseg.models.conditioning.base import Conditioned
 from uniseg.task import Task
 
 
 class Head(nn.Module):
     """Turns the pyramid into class logits.
 
-    Every head is built with ``channels`` (of the pyramid, finest first) and ``num_classes`` (one number per task),
-    beside its own settings.
+    Every head is built with ``channels`` (of the pyramid, finest first), ``tasks`` (a TaskSet) and ``control_channels``
+    (C' + D of ``Conditioned``), beside its own settings.
+
+    Attributes:
+        reads_code: whether the code of the task matters to it.
     """
 
-    def forward(self, pyramid: Sequence[Tensor], task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
-        """Pyramid, ``task [B]``, the B class counts -> logits, finest first, each ``[B,K,Z,Y,X]`` float32.
+    reads_code = False
+
+    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
+        """Pyramid, what the conditioning says, ``task [B]``, the B class counts -> logits, finest first, each ``[B,K,Z,Y,X]`` float32.
 
         K is the widest task in the batch; rows beyond a sample's own classes are -inf.
         """

@@ -5,16 +5,19 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uniseg.models.conditioning.base import Conditioned
 from uniseg.models.heads.base import Head, mask_surplus
+from uniseg.task import TaskSet
 
 
 class StaticHead(Head):
     """Row k of the weight is class k of whatever task is asked; only rows that the batch needs are computed."""
 
-    def __init__(self, *, channels: Sequence[int], num_classes: Sequence[int]) -> None:
+    def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int) -> None:
         super().__init__()
-        self.convs = nn.ModuleList(nn.Conv3d(c, max(num_classes), 1, bias=False) for c in channels)
+        widest = max(task.num_classes for task in tasks)
+        self.convs = nn.ModuleList(nn.Conv3d(c, widest, 1, bias=False) for c in channels)
 
-    def forward(self, pyramid: Sequence[Tensor], task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
+    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
         widest = max(num_classes)
         return [mask_surplus(F.conv3d(x, conv.weight[:widest]), num_classes) for x, conv in zip(pyramid, self.convs, strict=True)]

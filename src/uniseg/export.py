@@ -1,0 +1,54 @@
+"""``python -m uniseg.export``: checkpoint -> folder to share."""
+
+import json
+import sys
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from uniseg.cli import entry_point
+from uniseg.errors import InputError
+from uniseg.weights.checkpoint import file_hash, load_model
+from uniseg.weights.shared import save_model
+
+SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")
+
+
+def export(config: DictConfig) -> Path:
+    """The folder, with the scores on its card where they are given.
+
+    Raises:
+        InputError: a bad checkpoint, scores of another one, or something else at ``output``.
+    """
+    model = load_model(config.checkpoint)
+    if config.scores is not None:
+        model.origin["scores"] = read_scores(Path(config.scores), file_hash(config.checkpoint))
+    return save_model(model, config.output)
+
+
+def read_scores(path: Path, fingerprint: str) -> dict[str, dict]:
+    """Task name -> ``SCORES``, of an evaluation of the weights with this hash.
+
+    Raises:
+        InputError: unreadable, not such a file, or of other weights.
+    """
+    expected, fix = "metrics.json of uniseg.evaluate", "give scores=<run>/evaluation/metrics.json"
+    try:
+        content = json.loads(path.read_bytes())
+        scores = {name: {key: task[key] for key in SCORES} for name, task in content["tasks"].items()}
+    except OSError as error:
+        raise InputError(path, error.strerror, expected, fix) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(path, "a file of something else", expected, fix) from error
+    if content.get("checkpoint") != fingerprint:
+        raise InputError(path, f"scores of weights {content.get('checkpoint')}", f"of {fingerprint}, which are exported", "evaluate this checkpoint")
+    return scores
+
+
+@entry_point("export")
+def main(config: DictConfig) -> None:
+    sys.stdout.write(f"{export(config)}\n")
+
+
+if __name__ == "__main__":
+    main()

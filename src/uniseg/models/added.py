@@ -1,0 +1,59 @@
+"""What a task brings that is added to a trained network."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from uniseg.models.blocks import NEGATIVE_SLOPE, init_weights
+from uniseg.models.heads.base import mask_surplus
+from uniseg.task import Task
+
+
+class Adapter(nn.Module):
+    """A narrow residual branch behind a decoder stage; 0 at the start, so that the decoder begins as the old tasks know it."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.down = nn.Conv3d(channels, width, 3, padding=1)
+        self.act = nn.LeakyReLU(NEGATIVE_SLOPE, inplace=True)
+        self.up = nn.Conv3d(width, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.up(self.act(self.down(x)))
+
+
+class AddedTask(nn.Module):
+    """The weights of one added task; the old tasks never see them.
+
+    Args:
+        task: what was added.
+        stem: its first convolution, or None where the network has one for its number of modalities.
+        own: its part of the conditioning (``Conditioning.make_own``).
+        channels: of the decoder's stages, finest first.
+        late_channels: of the conditioning.
+        adapter_channels: width of the adapters.
+    """
+
+    def __init__(self, task: Task, *, stem: nn.Conv3d | None, own: nn.Module, channels: Sequence[int], late_channels: int, adapter_channels: int) -> None:
+        super().__init__()
+        self.num_classes = task.num_classes
+        self.stem = stem
+        self.own = own
+        self.adapters = nn.ModuleList(Adapter(c, adapter_channels) for c in channels)
+        self.head = nn.ModuleList(nn.Conv3d(c + late_channels, task.num_classes, 1, bias=False) for c in channels)
+        init_weights(self)
+        for adapter in self.adapters:
+            nn.init.zeros_(adapter.up.weight)
+
+    def logits(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
+        """Finest first, ``[B,K,...]`` float32."""
+        return [mask_surplus(conv(x), [self.num_classes] * len(x)) for conv, x in zip(self.head, pyramid, strict=True)]
+
+
+def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
+    """Logits ``[b_i,K_i,Z,Y,X]`` of the samples ``rows[i]`` -> ``[B,K,Z,Y,X]`` in the order of the batch, surplus classes -inf."""
+    widest = max(part.shape[1] for part in parts)
+    padded = [nn.functional.pad(part, (0, 0, 0, 0, 0, 0, 0, widest - part.shape[1]), value=float("-inf")) for part in parts]
+    order = torch.tensor([row for own in rows for row in own]).argsort()
+    return torch.cat(padded)[order.to(padded[0].device)]

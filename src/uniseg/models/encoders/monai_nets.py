@@ -1,0 +1,36 @@
+"""Encoders of MONAI's networks."""
+
+from collections.abc import Sequence
+
+from monai.networks.nets.segresnet_ds import SegResEncoder, aniso_kernel
+from torch import nn
+
+from uniseg.models.blocks import NORM
+from uniseg.models.encoders.base import Encoder
+
+
+class SegResNetEncoder(Encoder):
+    """The encoder of SegResNet (Myronenko 2018, MONAI's ``SegResNetDS``): pre-activated residual blocks, channels double from stage to stage.
+
+    A stage's kernel is 3 along the axes that the next stride halves, 1 along the others, as MONAI has it; the last stage's is 3x3x3.
+
+    Args:
+        width: channels of the finest stage.
+        strides: per stage after the first, (z, y, x), 1 or 2 each.
+        blocks: number per stage.
+
+    Raises:
+        ValueError: the lists do not describe the same number of stages.
+    """
+
+    def __init__(self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int]) -> None:
+        super().__init__()
+        if len(strides) + 1 != len(blocks):
+            raise ValueError(f"{len(strides)} strides, {len(blocks)} blocks: expected n - 1, n")
+        scales = (*(tuple(stride) for stride in strides), (2, 2, 2))
+        self.channels = tuple(width * 2**i for i in range(len(blocks)))
+        self.strides = ((1, 1, 1), *scales[:-1])
+        self.stem_kernel = tuple(aniso_kernel(scales[0])[0])
+        levels = SegResEncoder(3, init_filters=width, norm=NORM, blocks_down=tuple(blocks), anisotropic_scales=scales).layers
+        ways_down = (nn.Identity(), *(level["downsample"] for level in levels[:-1]))
+        self.stages = nn.ModuleList(nn.Sequential(down, level["blocks"]) for down, level in zip(ways_down, levels, strict=True))

@@ -1,0 +1,30 @@
+"""One head per task on shared features (MultiTalent, Ulrich et al., MICCAI 2023)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from uniseg.models.conditioning.base import Conditioned
+from uniseg.models.heads.base import Head, mask_surplus
+from uniseg.task import TaskSet
+
+
+class PerTaskHead(Head):
+    """One 1x1x1 convolution per scale holds the classes of all tasks, task after task; a sample gets its own rows."""
+
+    first_row: Tensor
+
+    def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int) -> None:
+        super().__init__()
+        counts = torch.tensor([task.num_classes for task in tasks])
+        self.register_buffer("first_row", counts.cumsum(0) - counts, persistent=False)
+        self.convs = nn.ModuleList(nn.Conv3d(c, int(counts.sum()), 1, bias=False) for c in channels)
+
+    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
+        rows = self.first_row[task][:, None] + torch.arange(max(num_classes), device=task.device)  # [B,K]; surplus ones are masked
+        logits = []
+        for x, conv in zip(pyramid, self.convs, strict=True):
+            weight = conv.weight.flatten(1)[rows.clamp_max(len(conv.weight) - 1)]  # [B,K,C]
+            logits.append(mask_surplus(torch.bmm(weight, x.flatten(2)).unflatten(2, x.shape[2:]), num_classes))
+        return logits

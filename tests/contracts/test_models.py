@@ -1,0 +1,201 @@
+"""What every encoder, conditioning, head on disk must do; a new YAML is tested by being there."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+from samples import make_task
+from uniseg.config import CONF_DIR
+from uniseg.errors import InputError
+from uniseg.losses.dice_ce import DiceCELoss
+from uniseg.models.uniseg import UniSegModel
+from uniseg.task import TaskSet
+from uniseg.weights.checkpoint import build_model
+
+MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
+# With 1, 2 and 4 modalities, 2 to 4 classes.
+TASKS = TaskSet(
+    [
+        make_task("phantom_liver"),
+        make_task("phantom_spleen", classes=("background", "spleen")),
+        make_task("phantom_whole_body_tumour", ("CT", "PET"), ("background", "tumour")),
+        make_task("phantom_brain_tumour", MODALITIES, ("background", "oedema", "necrosis", "enhancing")),
+    ]
+)
+UNTOLD = [("none", "static"), ("none", "dynamic")]
+
+
+def names(group: str) -> list[str]:
+    found = sorted(Path(CONF_DIR / "model" / group).glob("*.yaml"))
+    assert found
+    return [path.stem for path in found]
+
+
+DEAF = [(conditioning, head) for conditioning in ("one_hot",) for head in names("head") if head != "dynamic"]  # nobody reads the code
+CHOICES = [(conditioning, head) for conditioning in names("conditioning") for head in names("head") if (conditioning, head) not in DEAF]
+
+
+def build(*overrides: str, tasks: TaskSet = TASKS, patch_size=(16, 32, 32)) -> UniSegModel:
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", ["task=[liver]", "model=uniseg_tiny", *overrides])
+    return instantiate(config.model, _convert_="all")(tasks, patch_size=patch_size)
+
+
+@pytest.fixture(params=CHOICES, ids="-".join)
+def choice(request) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.fixture
+def built(choice) -> UniSegModel:
+    return build(f"model/conditioning={choice[0]}", f"model/head={choice[1]}")
+
+
+def mixed_image() -> tuple[torch.Tensor, torch.Tensor]:
+    order = torch.tensor([3, 0, 2, 1])
+    image = torch.randn(4, 4, 16, 32, 32)
+    for b, t in enumerate(order):
+        image[b, TASKS[t].num_modalities :] = 0
+    return image, order
+
+
+def test_mixed_batch_equals_one_by_one(built):
+    image, order = mixed_image()
+    built, image = built.double(), image.double()  # in float32 the eight bottleneck voxels' norm makes 2e-5 of rounding
+    with torch.no_grad():
+        mixed = built(image, order)
+        assert [tuple(x.shape) for x in mixed] == [(4, 4, 16, 32, 32), (4, 4, 16, 16, 16), (4, 4, 8, 8, 8), (4, 4, 4, 4, 4)]
+        for b, t in enumerate(order):
+            alone = built(image[b : b + 1, : TASKS[t].num_modalities], order[b : b + 1])
+            for together, own in zip(mixed, alone, strict=True):
+                torch.testing.assert_close(together[b : b + 1, : own.shape[1]], own, atol=1e-5, rtol=0)
+                assert torch.isneginf(together[b, own.shape[1] :]).all()
+
+
+def test_gradient_reaches_every_trained_tensor(built):
+    image, order = mixed_image()
+    label = torch.stack([torch.randint(0, TASKS[t].num_classes, (16, 32, 32)) for t in order])
+    tasks = [TASKS[t] for t in order]
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)
+    sum(
+        loss(logits, label[:, :: 16 // logits.shape[2], :: 32 // logits.shape[3], :: 32 // logits.shape[4]], tasks).mean() for logits in built(image, order)
+    ).backward()
+    untrained = [name for name, p in built.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
+    assert untrained == []
+
+
+def test_only_the_untold_network_answers_two_tasks_alike(built, choice):
+    image = torch.randn(1, 1, 16, 32, 32)
+    with torch.no_grad():
+        liver, spleen = (built(image, torch.tensor([t]))[0][:, :2] for t in (0, 1))
+    assert torch.equal(liver, spleen) == (choice in UNTOLD)
+
+
+def test_no_tensor_twice_nor_lost_on_the_way(built):
+    addresses = [tensor.data_ptr() for tensor in built.state_dict().values() if tensor.numel()]
+    assert len(addresses) == len(set(addresses))
+    again = build_model(TASKS, built.config)
+    again.load_state_dict(built.state_dict())
+    image, order = mixed_image()
+    with torch.no_grad():
+        for a, b in zip(again(image, order), built(image, order), strict=True):
+            assert torch.equal(a, b)
+
+
+def test_one_encoding_serves_several_tasks(built):
+    image, order = torch.randn(1, 1, 16, 32, 32), torch.tensor([0, 1])
+    with torch.no_grad():
+        both = built.decode(built.encode(image, order[:1]), order)[0]
+        for row, t in enumerate(order):
+            own = built(image, order[t : t + 1])[0][0]
+            torch.testing.assert_close(both[row, : len(own)], own, atol=1e-5, rtol=0)
+
+
+def test_an_added_task_leaves_the_old_ones_bit_identical(built):
+    check_extension(built)
+
+
+def check_extension(model: UniSegModel) -> None:
+    image, order = mixed_image()
+    with torch.no_grad():
+        before = model(image, order)
+    own = make_task("gallbladder", ("CT", "PET", "T2"), tuple("abcdef"))
+    model.extend([own], adapter_channels=4)
+    model.freeze_base()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
+    wide, mine = torch.randn(1, 3, 16, 32, 32), torch.tensor([4])
+    first = None
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy(model(wide, mine)[0], torch.randint(0, 6, (1, 16, 32, 32), generator=torch.manual_seed(0)))
+        first = first or loss.item()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < first
+    assert all(
+        p.grad is not None and p.grad.abs().max() > 0
+        for name, p in model.added.named_parameters()
+        if "head.0" in name or "stem" in name or "adapters.0" in name
+    )
+    with torch.no_grad():
+        for a, b in zip(before, model(image, order), strict=True):
+            assert torch.equal(a, b)
+        together = model(torch.cat([torch.nn.functional.pad(wide, (0,) * 7 + (1,)), image[:1]]), torch.tensor([4, 3]))
+        torch.testing.assert_close(together[0][:1], model(wide, mine)[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(together[0][1, :4], before[0][0, :4], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("encoder", names("encoder"))
+def test_every_encoder_keeps_its_promises(encoder):
+    model = build(f"model/encoder={encoder}", patch_size=(32, 64, 64))
+    image = torch.randn(1, 1, 32, 64, 64)
+    with torch.no_grad():
+        features = model.encoder(model.stem(image, [model.stem_of(0)]))
+        assert [f.shape[1] for f in features] == list(model.encoder.channels)
+        size = torch.tensor(image.shape[2:])
+        for feature, stride in zip(features, model.encoder.strides, strict=True):
+            size = size // torch.tensor(stride)
+            assert list(feature.shape[2:]) == size.tolist()
+        assert model(image, torch.tensor([0]))[0].shape == (1, 3, 32, 64, 64)
+
+
+@pytest.mark.parametrize("option", ["learned=false", "place=decoder", "fuse=false"])
+def test_ablations_of_the_prompt(option):
+    model = build(f"model.conditioning.{option}")
+    image, order = mixed_image()
+    model(image, order)[0][:, :2].square().mean().backward()
+    trained = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    assert ("conditioning.universal_prompt" in trained) == (option != "learned=false")
+    assert any(name.startswith("conditioning.fuse") for name in trained) == (option != "fuse=false")
+    bottleneck = model.encoder.channels[-1]
+    assert model.decoder.stages[-1].upsample.in_channels == bottleneck + (option != "place=decoder")
+    assert model.head.convs[0].in_channels == 8 + (option == "place=decoder")
+    same = torch.equal(*(model.conditioning.task_prompts(torch.randn(1, bottleneck, 2, 2, 2)) for _ in range(2)))
+    assert same == (option == "fuse=false")
+    check_extension(model)
+
+
+@pytest.mark.parametrize("num_tasks", [1, 200])
+def test_any_number_of_tasks_classes_modalities(num_tasks):
+    tasks = TaskSet([make_task(f"t{i}", [f"m{j}" for j in range(1 + i % 16)], [f"c{k}" for k in range(2 + (i * 7) % 119)]) for i in range(num_tasks)])
+    for head in ("static", "per_task", "dynamic"):
+        model = build(f"model/head={head}", tasks=tasks)
+        task = torch.tensor([0, num_tasks - 1])
+        widest = max(tasks[t].num_classes for t in task)
+        logits = model(torch.randn(2, 16, 16, 32, 32), task)[0]
+        assert logits.shape == (2, widest, 16, 32, 32)
+        assert torch.isfinite(logits[1, : tasks[-1].num_classes]).all()
+
+
+@pytest.mark.parametrize("choice", DEAF, ids="-".join)
+def test_a_code_that_nobody_reads_is_refused(choice):
+    with pytest.raises(InputError, match="head=dynamic"):
+        build(f"model/conditioning={choice[0]}", f"model/head={choice[1]}")
+
+
+def test_an_unknown_place_is_refused():
+    with pytest.raises(InputError, match="one of bottleneck, decoder"):
+        build("model.conditioning.place=encoder")

@@ -1,0 +1,38 @@
+"""Export: the folder predicts what the checkpoint predicts."""
+
+import json
+
+import nibabel as nib
+import numpy as np
+
+from commands import run, succeed
+from uniseg import load_model
+
+NAME = "phantom_spleen"
+
+
+def test_a_shared_folder_predicts_as_its_checkpoint(trained, tmp_path):
+    checkpoint = trained / "outputs/demo/checkpoints/last.ckpt"
+    done = succeed("export", f"checkpoint={checkpoint}", "output=shared", cwd=tmp_path)
+    assert done.stdout.strip() == "shared"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["README.md", "model.json", "model.safetensors", "shared"]
+    origin = load_model(tmp_path / "shared").origin
+    splits = json.loads((trained / f"outputs/cache/{NAME}/splits.json").read_text())
+    assert origin["data"][NAME]["test"] == splits["test"]
+    assert "commit" in origin
+    assert "Strictest licence of the training data: none needed." in (tmp_path / "shared/README.md").read_text()
+    scan = next((trained / f"outputs/phantoms/{NAME}/imagesTr").glob("*_0000.nii.gz"))
+    maps = []
+    for given, output in ((checkpoint, "a"), ("shared", "b")):
+        succeed("predict", f"checkpoint={given}", f"input={scan}", f"output={output}", f"tasks=[{NAME}]", "inference.device=cpu", cwd=tmp_path)
+        maps.append(np.asarray(nib.load(next((tmp_path / output / NAME).glob("*.nii.gz"))).dataobj))
+    np.testing.assert_array_equal(*maps)
+    assert maps[0].any()
+
+
+def test_a_folder_that_is_no_model_is_refused_in_one_line(tmp_path):
+    (tmp_path / "empty").mkdir()
+    done = run("export", "checkpoint=empty", "output=shared", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: empty/model.json: found No such file")
+    assert done.stderr.count("\n") == 1

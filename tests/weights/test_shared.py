@@ -1,0 +1,172 @@
+"""A shared folder gives back the model it was written from, or says in one line why not."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from uniseg import InputError, load_model, save_model
+from uniseg.export import read_scores
+from uniseg.weights.card import model_card, split_hash
+from uniseg.weights.checkpoint import file_hash
+from uniseg.weights.licences import UNKNOWN, strictest, strictness
+
+ORIGIN = {
+    "commit": "0123456789ab",
+    "data": {
+        "liver": {"licence": "CC BY-SA 4.0", "homepage": "https://a.example", "train": ["b", "a"], "dev": ["c"], "test": []},
+        "prostate": {"licence": "CC BY-NC-SA 4.0", "homepage": "", "train": ["p"], "dev": [], "test": ["q"]},
+        "brain": {"licence": "CC BY 3.0", "homepage": "https://b.example", "train": ["x"], "dev": [], "test": []},
+    },
+}
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    model.origin = ORIGIN
+    return save_model(model.eval(), tmp_path / "shared")
+
+
+def describe(folder, **changes):
+    path = folder / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def retensor(folder, tensors):
+    save_file(tensors, folder / "model.safetensors")
+    describe(folder, sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
+
+
+def refused(folder, *told):
+    with pytest.raises(InputError) as error:
+        load_model(folder)
+    text = str(error.value)
+    assert "\n" not in text
+    for part in (str(folder), *told):
+        assert part in text
+
+
+def test_a_round_trip_changes_nothing(model, folder):
+    back = load_model(folder)
+    state = model.state_dict()
+    assert list(back.state_dict()) == list(state)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in back.state_dict().items())
+    assert (back.tasks, back.config, back.origin) == (model.tasks, model.config, ORIGIN)
+    image, task = torch.randn(2, 4, 8, 16, 16), torch.tensor([0, 2])
+    with torch.inference_mode():
+        for ours, theirs in zip(back(image, task), model(image, task), strict=True):
+            assert torch.equal(ours, theirs)
+    assert file_hash(folder) == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def test_writing_again_replaces_the_folder_alone(model, folder):
+    with torch.no_grad():
+        next(model.parameters()).zero_()
+    save_model(model, folder)
+    assert not next(load_model(folder).parameters()).any()
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "model.json"])
+def test_another_folder_is_left_alone(model, tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(InputError, match="no model folder"):
+        save_model(model, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_model_folder_with_other_files_is_left_alone(model, folder):
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="other files"):
+        save_model(model, folder)
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_the_card(folder):
+    card = (folder / "README.md").read_text()
+    assert "**Strictest licence of the training data: CC BY-NC-SA 4.0.**" in card
+    digest = hashlib.sha256(b"dev c\ntrain a\ntrain b").hexdigest()[:16]
+    assert f"| liver | 2 | 1 | 0 | `{digest}` | CC BY-SA 4.0 | https://a.example |" in card
+    assert "| brain | T1, T1ce, T2, FLAIR | oedema, necrosis, enhancing | 2, 1, 1 |" in card
+    assert "commit 0123456789ab" in card
+    assert "None recorded." in card
+
+
+def test_a_case_on_another_side_is_another_split():
+    assert split_hash({"train": ["a"], "test": ["b"]}) == split_hash({"test": ["b"], "train": ["a"]}) != split_hash({"train": ["b"], "test": ["a"]})
+
+
+def test_scores_stand_beside_the_image_blind_ones(model):
+    model.origin = {"scores": {"liver": {"num_cases": 7, "dice": 0.8125, "dice_nnunet": None, "blind_dice": 0.25}}}
+    card = model_card(model)
+    assert "| liver | 7 | 0.812 | - | 0.250 |" in card
+    assert "Strictest licence of the training data: unknown (not recorded)." in card
+
+
+def test_scores_of_other_weights_are_refused(tmp_path):
+    path = tmp_path / "metrics.json"
+    own = {"num_cases": 1, "num_patients": 1, "dice": 0.5, "dice_nnunet": 0.5, "blind_dice": 0.1}
+    path.write_text(json.dumps({"checkpoint": "aa", "tasks": {"liver": own | {"classes": {}}}}))
+    assert read_scores(path, "aa") == {"liver": own}
+    with pytest.raises(InputError, match="scores of weights aa"):
+        read_scores(path, "bb")
+
+
+def test_licences_from_free_to_strict():
+    order = ["CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "CC BY-NC 4.0", "CC BY-NC-SA 4.0", "CC BY-NC-ND 4.0", "research use", "see homepage"]
+    ranks = [strictness(licence) for licence in order]
+    assert ranks == sorted(set(ranks))
+    assert ranks[-1] == UNKNOWN
+    assert strictest(order[:-1]) == "research use"
+    assert strictest(order) == "unknown (see homepage)"
+
+
+def test_a_changed_byte_is_refused(folder):
+    path = folder / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    refused(folder, "model.safetensors", "SHA-256")
+
+
+def test_truncated_tensors_are_refused(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-4])
+    refused(folder, "SHA-256")
+    describe(folder, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    refused(folder, "model.safetensors", "complete safetensors file")
+
+
+def test_a_folder_without_its_files_is_refused(folder):
+    (folder / "model.safetensors").unlink()
+    refused(folder, "model.safetensors", "No such file")
+    (folder / "model.json").unlink()
+    refused(folder, "model.json", "No such file")
+
+
+def test_tensors_that_do_not_fit_are_refused(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = next(iter(tensors))
+    retensor(folder, tensors | {"another": torch.zeros(1)})
+    refused(folder, "another")
+    retensor(folder, tensors | {name: torch.zeros(3)})
+    refused(folder, name, "size mismatch")
+    retensor(folder, {key: tensor for key, tensor in tensors.items() if key != name})
+    refused(folder, name, "Missing key")
+
+
+def test_a_description_of_something_else_is_refused(folder):
+    text = (folder / "model.json").read_text()
+    for changes, told in [({"format": 99}, "format 99"), ({"kind": "x"}, "something else"), ({"tasks": None}, "tasks"), ({"config": {}}, "encoder")]:
+        (folder / "model.json").write_text(text)
+        describe(folder, **changes)
+        refused(folder, told)
+
+
+def test_code_outside_the_models_is_refused(folder):
+    config = json.loads((folder / "model.json").read_text())["config"]
+    describe(folder, config=config | {"head": {"_target_": "os.system", "command": "true"}})
+    with pytest.raises(InputError, match=r"part .os\.system"):
+        load_model(folder)
