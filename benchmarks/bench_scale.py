@@ -24,7 +24,7 @@ SIZES = ((1, 10), (1, 1000), (1, 10_000), (10, 1000), (10, 10_000), (100, 1000),
 BATCHES = 500
 SETTINGS = {
     "fold": 0, "patch_size": (64, 192, 192), "batch_size": 2, "steps_per_epoch": 550, "val_steps": 50, "tasks_per_batch": None,
-    "task_weights": "equal", "foreground_fraction": 0.33, "seed": 0, "num_workers": 0, "pin_memory": False,
+    "task_weights": "equal", "num_patients": None, "foreground_fraction": 0.33, "seed": 0, "num_workers": 0, "pin_memory": False,
 }  # fmt: skip
 RECIPE = AugmentRecipe(
     p_rotation=0.2, rotation_deg=(-30, 30), p_scale=0.2, scale=(0.7, 1.4), p_noise=0.1, noise_sd=(0, 0.1), p_blur=0.2, p_blur_channel=0.5,

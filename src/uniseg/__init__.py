@@ -6,5 +6,6 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.shared import save_model
+from uniseg.weights.task_file import load_tasks, save_task
 
-__all__ = ["InputError", "Normalization", "Predictor", "Task", "TaskSet", "UniSegModel", "load_model", "save_model"]
+__all__ = ["InputError", "Normalization", "Predictor", "Task", "TaskSet", "UniSegModel", "load_model", "load_tasks", "save_model", "save_task"]

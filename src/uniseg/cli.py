@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from traceback import walk_tb
@@ -111,9 +111,9 @@ def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) 
         sys.exit(BAD_INPUT)
 
 
-def make_predictor(checkpoint: str, inference: DictConfig) -> Predictor:
-    """A Predictor on a checkpoint, with the settings of ``conf/inference``."""
+def make_predictor(checkpoint: str, task_files: Sequence[str], inference: DictConfig) -> Predictor:
+    """A Predictor on a checkpoint with the tasks of files added, with the settings of ``conf/inference``."""
     settings = OmegaConf.to_container(inference, resolve=True)
     if settings["device"] == "auto":
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    return Predictor(load_model(checkpoint), fingerprint=file_hash(checkpoint), **settings)
+    return Predictor(load_model(checkpoint, task_files), fingerprint=file_hash(checkpoint, task_files), **settings)

@@ -1,5 +1,6 @@
 """Where the configuration lies, whether checked out or installed."""
 
+import json
 from pathlib import Path
 
 import yaml
@@ -34,3 +35,20 @@ def make_task(name: str, values: dict) -> Task:
         reference=values.get("reference"),
         **fields,
     )
+
+
+def read_vectors(path: str) -> dict[str, list[float]]:
+    """The vectors of tasks by name, from ``conf/text_vectors/<path>`` or, with folders in front, from where it says.
+
+    Raises:
+        InputError: missing, or without vectors of numbers.
+    """
+    file = Path(path) if Path(path).parent != Path() else CONF_DIR / "text_vectors" / path
+    expected, fix = "JSON with a key 'vectors': task name -> numbers", "make it: experiments/text_vectors/README.md"
+    try:
+        vectors = json.loads(file.read_text())["vectors"]
+        return {name: [float(value) for value in vector] for name, vector in vectors.items()}
+    except OSError as error:
+        raise InputError(file, error.strerror, expected, fix) from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(file, f"{type(error).__name__} ({' '.join(str(error).split())})", expected, fix) from error

@@ -30,7 +30,7 @@ def evaluate_run(config: DictConfig) -> dict:
     """
     sources = sources_of(config)
     require_datasets(sources)
-    predictor = make_predictor(config.checkpoint, config.inference)
+    predictor = make_predictor(config.checkpoint, config.task_files, config.inference)
     datasets = find_datasets(tasks_of(config), sources)
     output, fold = Path(config.output), config.data.fold
     for dataset in datasets:

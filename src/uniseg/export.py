@@ -1,4 +1,4 @@
-"""``python -m uniseg.export``: checkpoint -> folder to share."""
+"""``python -m uniseg.export``: checkpoint -> folder, or task file, to share."""
 
 import json
 import sys
@@ -10,17 +10,20 @@ from uniseg.cli import entry_point
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import file_hash, load_model
 from uniseg.weights.shared import save_model
+from uniseg.weights.task_file import save_task
 
 SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")
 
 
 def export(config: DictConfig) -> Path:
-    """The folder, with the scores on its card where they are given.
+    """The folder, with the scores on its card where they are given; for one added task its file.
 
     Raises:
         InputError: a bad checkpoint, scores of another one, or something else at ``output``.
     """
     model = load_model(config.checkpoint)
+    if config.added_task is not None:
+        return save_task(model, config.added_task, config.output)
     if config.scores is not None:
         model.origin["scores"] = read_scores(Path(config.scores), file_hash(config.checkpoint))
     return save_model(model, config.output)

@@ -26,7 +26,7 @@ def predict(config: DictConfig) -> list[Path]:
     """
     given = OmegaConf.to_container(config.input) if OmegaConf.is_list(config.input) else config.input
     cases = find_inputs(given)
-    predictor = make_predictor(config.checkpoint, config.inference)
+    predictor = make_predictor(config.checkpoint, config.task_files, config.inference)
     tasks = predictor.model.tasks
     chosen = [tasks[tasks.position(name)] for name in chosen_tasks(predictor, config.tasks, config.modality)]
     written = []

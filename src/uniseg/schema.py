@@ -56,6 +56,7 @@ class DataConfig:
     tasks_per_batch: int | None = MISSING
     task_weights: Any = MISSING
     foreground_fraction: float = MISSING
+    num_patients: int | None = MISSING
     num_workers: int = MISSING
     pin_memory: bool = MISSING
 
@@ -92,6 +93,18 @@ class SpeedConfig:
 
 
 @dataclass
+class InitConfig:
+    checkpoint: str | None = MISSING
+
+
+@dataclass
+class StrategyConfig:
+    extend: bool = MISSING
+    adapter_channels: int = MISSING
+    trained: str = MISSING
+
+
+@dataclass
 class RunConfig:
     """What an experiment fixes; prepare, train and evaluate read the same one."""
 
@@ -103,6 +116,8 @@ class RunConfig:
     paths: PathsConfig = MISSING
     inference: InferenceConfig = MISSING
     phantom: PhantomConfig | None = None
+    init: InitConfig = MISSING
+    strategy: StrategyConfig = MISSING
     model: Any = MISSING
     augment: Any = MISSING
     loss: Any = MISSING
@@ -146,6 +161,7 @@ class TrainConfig(RunConfig):
 @dataclass
 class EvaluateConfig(RunConfig):
     checkpoint: str | None = None
+    task_files: list[str] = MISSING
     predictions: str | None = None
     labels: str | None = None
     output: str = MISSING
@@ -154,6 +170,7 @@ class EvaluateConfig(RunConfig):
 @dataclass
 class PredictConfig:
     checkpoint: str = MISSING
+    task_files: list[str] = MISSING
     input: Any = MISSING
     output: str = MISSING
     tasks: Any = MISSING
@@ -165,6 +182,7 @@ class PredictConfig:
 class ExportConfig:
     checkpoint: str = MISSING
     output: str = MISSING
+    added_task: str | None = None
     scores: str | None = None
 
 

@@ -6,6 +6,7 @@ import signal
 import sys
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -16,17 +17,20 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
+from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.scans.source import Source
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.logs import keep_log
+from uniseg.training.old_tasks import OldTasks
 from uniseg.training.segmentation import SegmentationModule
 from uniseg.training.speed import speed_up
 from uniseg.training.stop import BASE, StopOnSignal
+from uniseg.training.strategy import Strategy, start_model
 from uniseg.training.upstream import UpstreamModule
-from uniseg.weights.checkpoint import read_checkpoint
+from uniseg.weights.checkpoint import load_model, read_checkpoint
 
 INTERRUPTED = BASE + signal.SIGINT
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -70,10 +74,11 @@ def _train(config: DictConfig) -> Trainer:
         seed=config.seed,
     )
     module = build_module(config, data, sources)
+    grown = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *instantiate(config.callbacks).values()],
+        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *grown, *instantiate(config.callbacks).values()],
         logger=list(instantiate(config.logger).values()),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
@@ -92,17 +97,33 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
         name: {"licence": sources[name].licence, "homepage": sources[name].homepage, **{side: list(split[side]) for side in ("train", "dev", "test")}}
         for name, split in data.splits.items()
     }
-    model = instantiate(config.model, _convert_="all")(data.tasks, patch_size=data.patch_size)
-    speed = config.speed
-    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
+    new = partial(instantiate(config.model, _convert_="all"), patch_size=data.patch_size)
+    checkpoint = config.init.checkpoint and Path(config.init.checkpoint)
+    model = start_model(new, data.tasks, checkpoint, Strategy(**config.strategy))
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    rank_zero_info(f"{trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters train.")
+    _speed_up(model, config)
     return UpstreamModule(
         model,
+        tasks=data.tasks,
         loss=instantiate(config.loss),
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all"),
-        data_facts=facts,
+        data_facts=model.origin.get("data", {}) | facts,
         commit=git_commit(PACKAGE_DIR),
     )
+
+
+def old_network(config: DictConfig) -> UniSegModel:
+    """The network of ``init.checkpoint``, computing as that of the run does."""
+    model = load_model(config.init.checkpoint)
+    _speed_up(model, config)
+    return model
+
+
+def _speed_up(model: UniSegModel, config: DictConfig) -> None:
+    speed = config.speed
+    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
 
 
 def _start(wanted: str | None, run_dir: Path) -> Start:

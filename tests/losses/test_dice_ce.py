@@ -109,3 +109,14 @@ def test_deep_supervision_weighs_the_scales():
 def test_labels_shrink_by_nearest_neighbour():
     target = torch.arange(4, dtype=torch.int16).view(1, 1, 1, 4)
     assert shrink(target, (1, 1, 2)).flatten().tolist() == [0, 2]
+
+
+def test_sums_stay_in_float32_under_mixed_precision():
+    """65,536 voxels of one class: a sum in bfloat16 would stop at 256."""
+    logits = torch.randn(1, 2, 16, 64, 64)
+    target = torch.ones(1, 16, 64, 64, dtype=torch.int16)
+    loss, tasks = DiceCELoss(dice_weight=1, ce_weight=1), [make_task(classes=TWO)]
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = loss(logits, target, tasks)
+    assert mixed.dtype == torch.float32
+    torch.testing.assert_close(mixed, loss(logits, target, tasks), rtol=1e-6, atol=0)

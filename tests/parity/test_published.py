@@ -1,6 +1,7 @@
 """The published network's numbers, where its test vectors are at hand."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.weights import published
-from uniseg.weights.published import import_published
+from uniseg.weights.published import import_published, read_state
+from uniseg.weights.write_published import write_published
 
 PARITY = Path(os.environ.get("UNISEG_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 CHECKPOINT = PARITY / "model_final_checkpoint.model"
@@ -77,3 +79,26 @@ def test_a_wrong_checkpoint_is_refused_by_the_key(tmp_path, edit, named):
 def test_a_checkpoint_of_other_tasks_is_refused(model):
     with pytest.raises(InputError, match="11 prompts"):
         import_published(CHECKPOINT, tasks=type(model.tasks)(model.tasks[9:]))
+
+
+def test_weights_written_back_are_the_published_ones(model, tmp_path):
+    """Key by key the same, but for biases that a norm cancels; the logits stay the published ones."""
+    original, back = read_state(CHECKPOINT), read_state(write_published(model, tmp_path / "back.model"))
+    assert {name: tensor.shape for name, tensor in back.items()} == {name: tensor.shape for name, tensor in original.items()}
+    differing = {name for name, tensor in back.items() if not torch.equal(tensor, original[name])}
+    assert differing
+    assert all(name.endswith("bias") and "instnorm" not in name and not back[name].any() for name in differing)
+    again = import_published(tmp_path / "back.model")
+    for case in torch.load(PARITY / "vectors.pt", weights_only=True)["cases"]:
+        with torch.inference_mode():
+            logits = again(case["x"], torch.tensor([case["task"]]))
+        for ours, theirs in zip(logits, case["out"], strict=True):
+            torch.testing.assert_close(ours, theirs[:, : ours.shape[1]], atol=1e-4, rtol=0)
+
+
+def test_a_network_of_another_kind_is_not_written_as_published(model, tmp_path):
+    grown = import_published(CHECKPOINT)
+    grown.extend([replace(model.tasks[0], name="new")], adapter_channels=2)
+    with pytest.raises(InputError, match="with added tasks"):
+        write_published(grown, tmp_path / "grown.model")
+    assert not list(tmp_path.iterdir())

@@ -3,7 +3,7 @@
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.prepare.splits import SplitTable, check_patients, split_cases
+from uniseg.prepare.splits import Split, SplitTable, check_patients, first_patients, split_cases
 from uniseg.scans.case import Case
 
 
@@ -102,3 +102,16 @@ def test_an_unknown_fold_is_refused():
 def test_the_table_survives_json():
     table = split_cases("a", cases(range(30)), None)
     assert SplitTable.from_dict(table.to_dict()) == table
+
+
+def test_few_patients_come_whole_and_in_nested_draws():
+    patients = {f"p{i}_{k}": f"p{i}" for i in range(8) for k in range(2)}
+    split = Split(tuple(patients), ("d",), ("t",))
+    draws = {(n, seed): first_patients("liver", split, patients, n, seed) for n in (1, 2, 5, 8) for seed in range(4)}
+    assert all(len(own.train) == 2 * n and (own.dev, own.test) == (("d",), ("t",)) for (n, _), own in draws.items())
+    assert all(set(draws[1, s].train) < set(draws[2, s].train) < set(draws[5, s].train) for s in range(4))
+    assert len({draws[2, seed].train for seed in range(4)}) > 1
+    assert draws[8, 0] == split
+    for number in (0, 9):
+        with pytest.raises(InputError, match="1 to 8"):
+            first_patients("liver", split, patients, number, 0)

@@ -75,7 +75,8 @@ class Predictor:
             lacking = [m for m, here in zip(task.modalities, volume.present, strict=True) if not here and m not in task.optional]
             if lacking:
                 raise InputError(f"task '{name}'", f"a scan without {', '.join(lacking)}", "every modality that is not optional", "give the file")
-            groups.setdefault((task.spacing_mm, task.normalization), []).append(self.model.tasks.position(name))
+            position = self.model.tasks.position(name)
+            groups.setdefault((task.spacing_mm, task.normalization, self.model.stem_of(position)), []).append(position)
         labels = {}
         for positions in groups.values():
             labels |= self._predict_group(volume, positions)

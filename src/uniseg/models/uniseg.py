@@ -120,6 +120,13 @@ class UniSegModel(nn.Module):
             )
             self.config["added"].append({"adapter_channels": adapter_channels})
 
+    def retract(self, num_tasks: int) -> None:
+        """Take the last ``num_tasks`` added tasks away."""
+        kept = len(self.added) - num_tasks
+        self.tasks = TaskSet(self.tasks[: self.num_base + kept])
+        self.added = self.added[:kept]
+        self.config["added"] = self.config["added"][:kept]
+
     @property
     def num_base(self) -> int:
         """Tasks that the network was made for; those behind them were added."""

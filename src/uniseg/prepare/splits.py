@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from uniseg.errors import InputError
 from uniseg.scans.case import Case
@@ -63,6 +63,19 @@ class SplitTable:
     @classmethod
     def from_dict(cls, values: Mapping) -> "SplitTable":
         return cls(tuple(values["test"]), tuple(tuple(f) for f in values["folds"]), tuple(values["rest"]), values["patients"])
+
+
+def first_patients(name: str, split: Split, patients: Mapping[str, str], number: int, seed: int) -> Split:
+    """``split`` with the training cases of ``number`` patients, drawn by ``seed``; a larger number keeps the patients of a smaller.
+
+    Raises:
+        InputError: there are fewer.
+    """
+    train = {patients[case_id] for case_id in split.train}
+    if not 0 < number <= len(train):
+        raise InputError(f"task '{name}'", f"data.num_patients {number}", f"1 to {len(train)}, the patients of the training side", "correct the number")
+    kept = sorted(train, key=lambda patient: _fraction(patient, f"first {seed}"))[:number]
+    return replace(split, train=tuple(case_id for case_id in split.train if patients[case_id] in kept))
 
 
 def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[str]] | None) -> SplitTable:

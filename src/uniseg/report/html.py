@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from uniseg.report.environment import environment_rows
 from uniseg.report.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
+from uniseg.report.old_tasks import old_task_rows
 from uniseg.report.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
 from uniseg.report.tables import RULE, case_table, number, settings_rows, summary_line, task_table
 
@@ -45,7 +46,7 @@ def write_report(run_dir: Path, output: Path) -> Path:
     curves = list(curve_pictures(run))
     overlays = [(task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)]) for task in run.tasks]
     boxes = picture("dice_per_case", "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.", box_figure(run.tasks))
-    page = render(run, curves, overlays, boxes)
+    page = render(run, old_task_rows(run_dir), curves, overlays, boxes)
     for each in (*curves, *(p for _, pictures in overlays for p in pictures), boxes):
         _write(output / "figures" / f"{each.name}.png", each.png)
     _write(output / "report.html", page.encode())
@@ -87,7 +88,7 @@ def picture(name: str, caption: str, figure: Figure) -> Picture:
     return Picture(re.sub(r"[^\w.-]+", "_", name), caption, buffer.getvalue())
 
 
-def render(run: Run, curves: list[Picture], overlays: list[tuple[TaskResult, list[Picture]]], boxes: Picture) -> str:
+def render(run: Run, old_tasks: list[tuple[str, str, str]], curves: list[Picture], overlays: list[tuple[TaskResult, list[Picture]]], boxes: Picture) -> str:
     """The page as text."""
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     return environment.get_template(TEMPLATE.name).render(
@@ -97,6 +98,7 @@ def render(run: Run, curves: list[Picture], overlays: list[tuple[TaskResult, lis
         environment=environment_rows(),
         rule=RULE,
         tasks=[task_table(task) for task in run.tasks],
+        old_tasks=old_tasks,
         curves=curves,
         overlays=overlays,
         boxes=boxes,

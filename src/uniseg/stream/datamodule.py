@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader
 
 from uniseg.errors import InputError
 from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.splits import Split, check_patients
+from uniseg.prepare.splits import Split, check_patients, first_patients
 from uniseg.stream.augment.draws import AugmentRecipe
 from uniseg.stream.batch import Batch, RawBatch
 from uniseg.stream.patches import PatchReader, make_batch
@@ -49,6 +49,7 @@ class MultiDatasetModule(LightningDataModule):
         batch_size: of the global batch, over all ranks.
         steps_per_epoch, val_steps: batches per training epoch, per validation.
         tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see ``RequestStream``.
+        num_patients: of the training side that every task keeps, drawn by ``seed``; None: all.
         num_workers: reader processes per rank.
 
     Raises:
@@ -70,6 +71,7 @@ class MultiDatasetModule(LightningDataModule):
         foreground_fraction: float,
         recipe: AugmentRecipe,
         seed: int,
+        num_patients: int | None,
         num_workers: int,
         pin_memory: bool,
     ) -> None:
@@ -79,6 +81,8 @@ class MultiDatasetModule(LightningDataModule):
         tables = {cache.task.name: cache.splits for cache in self.caches}
         check_patients(tables, fold)
         self.splits: dict[str, Split] = {name: table.fold(name, fold) for name, table in tables.items()}
+        if num_patients is not None:
+            self.splits = {name: first_patients(name, split, tables[name].patients, num_patients, seed) for name, split in self.splits.items()}
         self.patch_size = tuple(patch_size)
         self.steps_per_epoch, self.val_steps = steps_per_epoch, val_steps
         self.num_workers, self.pin_memory = num_workers, pin_memory

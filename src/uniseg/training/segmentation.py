@@ -11,7 +11,7 @@ from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.stream.batch import Batch
-from uniseg.task import Task
+from uniseg.task import Task, TaskSet
 from uniseg.weights.checkpoint import KEY, describe_model
 
 Parameters = Iterable[nn.Parameter]
@@ -22,6 +22,7 @@ class SegmentationModule(LightningModule):
 
     Args:
         model: the network.
+        tasks: of the data, whose batches name a task by its position here; the network may know more.
         loss: per sample ``[B]`` from logits, label, tasks; used at every scale.
         optimizer: called with the parameters.
         scheduler: called with the optimizer and ``num_steps`` (of the whole run), stepped after every step.
@@ -33,6 +34,7 @@ class SegmentationModule(LightningModule):
         self,
         model: UniSegModel,
         *,
+        tasks: TaskSet,
         loss: nn.Module,
         optimizer: Callable[[Parameters], torch.optim.Optimizer],
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
@@ -41,6 +43,7 @@ class SegmentationModule(LightningModule):
     ) -> None:
         super().__init__()
         self.model = model
+        self.positions = torch.tensor([model.tasks.position(task.name) for task in tasks])
         self.loss = DeepSupervision(loss)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
@@ -52,8 +55,9 @@ class SegmentationModule(LightningModule):
         return self.model(image, task)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses = self.loss(self(batch.image, batch.task), batch.label, self._tasks(batch))
-        self._log_per_task("train/loss", losses.detach(), batch.task)
+        asked = self.positions[batch.task]
+        losses = self.loss(self(batch.image, asked), batch.label, self._tasks(asked))
+        self._log_per_task("train/loss", losses.detach(), asked)
         loss = losses.mean()
         self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
         return loss
@@ -62,11 +66,11 @@ class SegmentationModule(LightningModule):
         self.dev_counts = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        logits = self(batch.image, batch.task)
-        tasks = self._tasks(batch)
+        asked = self.positions[batch.task]
+        logits, tasks = self(batch.image, asked), self._tasks(asked)
         losses = self.loss(logits, batch.label, tasks)
         self.log("val/loss", losses.mean(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
-        for position, task, own, label in zip(batch.task.tolist(), tasks, logits[0], batch.label, strict=True):
+        for position, task, own, label in zip(asked.tolist(), tasks, logits[0], batch.label, strict=True):
             counts = count_classes(label_scores(own, task).argmax(0), label, task.membership)
             before = self.dev_counts.get(position)
             self.dev_counts[position] = counts if before is None else before + counts
@@ -74,7 +78,8 @@ class SegmentationModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Pseudo-Dice (nnU-Net): counts summed over all dev patches of all ranks, then one Dice per class."""
         means = []
-        for position, task in enumerate(self.model.tasks):
+        for position in self.positions.tolist():
+            task = self.model.tasks[position]
             own = self.dev_counts.get(position, ClassCounts.zero(task.num_classes, self.device))
             dice = ClassCounts(self.trainer.strategy.reduce(own.values, reduce_op="sum")).dice()
             for name, value in zip(task.classes[1:], dice.tolist(), strict=True):
@@ -93,8 +98,8 @@ class SegmentationModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint[KEY] = describe_model(self.model) | {"data": self.data_facts, "commit": self.commit}
 
-    def _tasks(self, batch: Batch) -> list[Task]:
-        return [self.model.tasks[position] for position in batch.task.tolist()]
+    def _tasks(self, asked: Tensor) -> list[Task]:
+        return [self.model.tasks[position] for position in asked.tolist()]
 
     def _log_per_task(self, name: str, losses: Tensor, tasks: Tensor) -> None:
         positions: Sequence[int] = tasks.tolist()

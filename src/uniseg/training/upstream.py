@@ -1,7 +1,7 @@
-"""Training one network on many tasks from new weights."""
+"""Training one network on many tasks."""
 
 from uniseg.training.segmentation import SegmentationModule
 
 
 class UpstreamModule(SegmentationModule):
-    """Universal training: every weight is new, every weight is trained."""
+    """Universal training; weights that ask for no gradient stay as they are."""

@@ -1,5 +1,6 @@
 """Checkpoints that describe themselves; foreign weights on their way in."""
 
 from uniseg.weights.published import import_published
+from uniseg.weights.write_published import write_published
 
-__all__ = ["import_published"]
+__all__ = ["import_published", "write_published"]

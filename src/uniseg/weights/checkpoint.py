@@ -2,7 +2,7 @@
 
 import hashlib
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.shared import TENSORS, Stored, read_folder
+from uniseg.weights.task_file import load_tasks
 
 KEY = "uniseg"
 FORMAT = 2
@@ -25,11 +26,15 @@ def describe_model(model: UniSegModel) -> dict:
     return {"format": FORMAT, "tasks": model.tasks.to_list(), "model": model.config}
 
 
-def load_model(path: str | Path) -> UniSegModel:
+def load_model(path: str | Path, task_files: Iterable[str | Path] = ()) -> UniSegModel:
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 
+    Args:
+        path: of either.
+        task_files: of tasks that were added to this network; they come behind its own.
+
     Raises:
-        InputError: unreadable, not one of ours, or its tensors do not fit its description.
+        InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file does not fit it.
     """
     stored = read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
     try:
@@ -42,6 +47,7 @@ def load_model(path: str | Path) -> UniSegModel:
     except RuntimeError as error:
         raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "give the original file") from error
     model.origin = stored.origin
+    load_tasks(model, task_files)
     return model.eval()
 
 
@@ -94,8 +100,14 @@ def _factory(description: Mapping) -> partial:
     return partial(getattr(import_module(module), name), **keywords)
 
 
-def file_hash(path: str | Path) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a prediction."""
-    path = Path(path)
+def file_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a prediction.
+
+    Those of task files are appended, in the order of their names.
+    """
+    return "+".join(_digest(Path(each)) for each in (path, *sorted(task_files)))
+
+
+def _digest(path: Path) -> str:
     with (path / TENSORS if path.is_dir() else path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -97,7 +97,7 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
         InputError: a key is missing, unknown, or of another shape; the first is named.
     """
     state, own = dict(state), model.state_dict()
-    names = _names(model)
+    names = published_names(model)
     translated: dict[str, Tensor] = {}
     for theirs, ours in names.items():
         tensor = state.pop(theirs, None)
@@ -106,13 +106,18 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
         for name, part in zip(ours, parts, strict=True):
             _check(part.shape == own[name].shape, path, f"'{theirs}' of shape {tuple(tensor.shape)}", f"parts of shape {tuple(own[name].shape)}")
             translated[name] = part
-    biases = {name.removesuffix("weight") + "bias" for name in names if name.endswith((".conv.weight",)) or ".conv_" in name}
+    biases = {name.removesuffix("weight") + "bias" for name in names if needs_bias(name)}
     unknown = sorted(set(state) - biases)
     _check(not unknown, path, f"unknown key '{unknown[0] if unknown else ''}'", "the published network's keys")
     return translated
 
 
-def _names(model: UniSegModel) -> dict[str, tuple[str, ...]]:
+def needs_bias(name: str) -> bool:
+    """Whether a published weight has a bias, which the norm behind it cancels."""
+    return name.endswith(".conv.weight") or ".conv_" in name
+
+
+def published_names(model: UniSegModel) -> dict[str, tuple[str, ...]]:
     """Published key -> our key, or our two halves."""
     num_stages = len(model.encoder.channels)
     names: dict[str, tuple[str, ...]] = {"intermedia_prompt": ("conditioning.universal_prompt",)}

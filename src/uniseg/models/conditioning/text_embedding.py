@@ -1,0 +1,54 @@
+"""The CLIP-driven model's conditioning: the task as the embedding of a sentence (Liu et al., ICCV 2023)."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from uniseg.errors import InputError
+from uniseg.models.conditioning.base import Conditioned, Conditioning
+from uniseg.task import TaskSet
+
+MAKE = "make the vectors anew: experiments/text_vectors/README.md"
+
+
+class TextEmbedding(Conditioning):
+    """Leaves the features alone; a dynamic head reads the code ``[B,D]``, a fixed vector per task.
+
+    Args:
+        vectors: task name -> D numbers, from a text model; scaled to a mean square of 1. None: zeros, for weights to be loaded.
+        num_channels: D; None: as long as the vectors. A saved model carries the number.
+
+    Raises:
+        InputError: a task has no vector, or one of another length than the first.
+    """
+
+    embeddings: Tensor
+
+    def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int], vectors: Mapping[str, Sequence[float]] | None, num_channels: int | None) -> None:
+        super().__init__()
+        self.out_channels = channels
+        if vectors is None:
+            embeddings = torch.zeros(len(tasks), num_channels or 0)
+        else:
+            rows = [_vector(vectors, name) for name in tasks.names]
+            for name, row in zip(tasks.names, rows, strict=True):
+                if len(row) != len(rows[0]):
+                    raise InputError(f"task '{name}'", f"a text vector of {len(row)} numbers", f"{len(rows[0])}, as '{tasks.names[0]}' has", MAKE)
+            embeddings = torch.tensor(rows, dtype=torch.float32)
+            embeddings = embeddings / embeddings.square().mean(1, keepdim=True).sqrt()
+        self.code_channels = embeddings.shape[1]
+        self.register_buffer("embeddings", embeddings)
+
+    def settings(self) -> dict:
+        return {"vectors": None, "num_channels": self.code_channels}
+
+    def forward(self, bottleneck: Tensor, task: Tensor) -> Conditioned:
+        features = bottleneck.expand(len(task), -1, -1, -1, -1)
+        return Conditioned(features, self.embeddings[task].to(features.dtype), features[:, :0])
+
+
+def _vector(vectors: Mapping[str, Sequence[float]], name: str) -> Sequence[float]:
+    if name not in vectors:
+        raise InputError(f"task '{name}'", "no text vector", "one for every task", MAKE)
+    return vectors[name]

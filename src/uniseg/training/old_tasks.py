@@ -1,0 +1,74 @@
+"""What training did to the tasks that the network knew before."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from uniseg.models.heads.base import label_scores
+from uniseg.models.uniseg import UniSegModel
+
+FILE = "old_tasks.json"
+
+
+@dataclass
+class Change:
+    """Of one task, over all windows.
+
+    Attributes:
+        largest: absolute difference of two logits.
+        identical: every logit has the same bits.
+        voxels, moved: how many there are, how many got another label.
+    """
+
+    largest: float = 0.0
+    identical: bool = True
+    voxels: int = 0
+    moved: int = 0
+
+
+class OldTasks(Callback):
+    """Writes ``old_tasks.json`` when the training is over: how far the answers of the tasks of the network ``before`` moved.
+
+    Both networks are asked every old task on the dev windows of the run, at hand wherever the new task is trained; a task
+    of another number of modalities gets the window's repeated or cut to its own.
+    """
+
+    def __init__(self, before: Callable[[], UniSegModel], run_dir: Path) -> None:
+        self.before, self.path = before, run_dir / FILE
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The stream of dev windows is each rank's own part; rank 0 asks on its part."""
+        if not trainer.is_global_zero:
+            return
+        data = trainer.datamodule
+        images = (data.on_after_batch_transfer(raw.to(pl_module.device), 0).image for raw in data.val_dataloader())
+        changes = changes_between(self.before().to(pl_module.device), pl_module.model, images)
+        part = self.path.with_name(f".part{os.getpid()}_{self.path.name}")
+        part.write_text(json.dumps({name: asdict(change) for name, change in changes.items()}, indent=1))
+        os.replace(part, self.path)
+
+
+@torch.inference_mode()
+def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Tensor]) -> dict[str, Change]:
+    """Name of each task of ``before`` -> how the logits of ``after`` on ``images``, each ``[B,M,Z,Y,X]``, differ from its own."""
+    training = after.training
+    after.eval()
+    changes = {task.name: Change() for task in before.tasks}
+    for image in images:
+        for task in before.tasks:
+            own = image[:, torch.arange(task.num_modalities) % image.shape[1]]
+            old, new = (model(own, torch.full((len(own),), model.tasks.position(task.name)))[0] for model in (before, after))
+            labels = [label_scores(logits, task).argmax(1) for logits in (old, new)]
+            change = changes[task.name]
+            change.largest = max(change.largest, (old - new).abs().max().item())
+            change.identical &= torch.equal(old, new)
+            change.voxels += labels[0].numel()
+            change.moved += int((labels[0] != labels[1]).sum())
+    after.train(training)
+    return changes

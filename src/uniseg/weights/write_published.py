@@ -1,0 +1,48 @@
+"""Weights written back in the published UniSeg's layout."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from uniseg.errors import InputError
+from uniseg.models.conditioning.fuse_prompt import FusePrompt
+from uniseg.models.encoders.unet import UNetEncoder
+from uniseg.models.heads.static import StaticHead
+from uniseg.models.uniseg import UniSegModel
+from uniseg.weights.published import needs_bias, published_names
+
+
+def write_published(model: UniSegModel, path: str | Path) -> Path:
+    """Write a file that ``import_published`` and the published network take: its ``state_dict``, with the biases that a norm cancels as 0.
+
+    Raises:
+        InputError: another network than the published one, of whatever width, or one with added tasks.
+    """
+    path = Path(path)
+    own = model.conditioning
+    same = isinstance(model.encoder, UNetEncoder) and isinstance(model.head, StaticHead) and isinstance(own, FusePrompt)
+    if not same or own.fuse is None or own.late_channels or model.added:
+        raise InputError(
+            path, "a network of another kind, or with added tasks", "the published network: model=uniseg_published", "export a folder: uniseg.export"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".part{os.getpid()}_{path.name}")
+    try:
+        torch.save({"epoch": 0, "state_dict": published_state(model)}, part)
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def published_state(model: UniSegModel) -> dict[str, Tensor]:
+    """Published names -> tensors."""
+    own = model.state_dict()
+    state: dict[str, Tensor] = {}
+    for theirs, ours in published_names(model).items():
+        state[theirs] = torch.cat([own[name] for name in ours], dim=1) if len(ours) > 1 else own[ours[0]].clone()
+        if needs_bias(theirs):
+            state[theirs.removesuffix("weight") + "bias"] = torch.zeros(len(state[theirs]))
+    return state

@@ -1,0 +1,137 @@
+"""A task goes to another copy of its base through a file, and to nothing else."""
+
+import copy
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from samples import make_task
+from uniseg import InputError, load_model, load_tasks, save_model, save_task
+from uniseg.config import CONF_DIR
+from uniseg.task import TaskSet
+from uniseg.weights.checkpoint import file_hash
+from uniseg.weights.task_file import base_hash
+
+GALLBLADDER = make_task("gallbladder", classes=("background", "wall", "bile", "stone"))
+HEART = make_task("heart", ("MR", "CT"), ("background", "heart"))
+
+
+@pytest.fixture
+def base(model, tmp_path):
+    return save_model(model, tmp_path / "base")
+
+
+def grown(base, *tasks):
+    """As after some training: what was added is no longer what extend drew."""
+    model = load_model(base)
+    model.extend(tasks, adapter_channels=2)
+    for p in model.added.parameters():
+        p.data += 0.1 * torch.randn_like(p)
+    model.origin = {"data": {task.name: {"licence": "CC BY 4.0", "train": ["a"]} for task in tasks}}
+    return model.eval()
+
+
+def logits(model, name):
+    position = model.tasks.position(name)
+    image = torch.randn(1, model.tasks[position].num_modalities, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        return model(image, torch.tensor([position]))
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_a_task_comes_back_bit_for_bit_whatever_the_order(base, model, tmp_path):
+    there = grown(base, GALLBLADDER, HEART)
+    files = [save_task(there, task.name, tmp_path / f"{task.name}.safetensors") for task in (GALLBLADDER, HEART)]
+    for order in (files, files[::-1]):
+        here = load_model(base, order)
+        assert set(here.tasks.names) == set(there.tasks.names)
+        for name in here.tasks.names:
+            assert equal(logits(here, name), logits(there, name))
+        for name in model.tasks.names:
+            assert equal(logits(here, name), logits(model.eval(), name))
+        assert here.origin["data"]["heart"]["licence"] == "CC BY 4.0"
+    assert load_model(save_model(here, tmp_path / "both")).tasks == here.tasks
+    assert not equal(logits(here, "gallbladder"), logits(grown(base, GALLBLADDER), "gallbladder"))
+
+
+def test_each_grown_alone_from_the_same_base_go_together(base, tmp_path):
+    apart = [grown(base, task) for task in (GALLBLADDER, HEART)]
+    here = load_model(base, [save_task(m, m.tasks[-1].name, tmp_path / m.tasks[-1].name) for m in apart])
+    for m in apart:
+        assert equal(logits(here, m.tasks[-1].name), logits(m, m.tasks[-1].name))
+
+
+def test_another_base_is_refused(base, model, tmp_path):
+    file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
+    with torch.no_grad():
+        next(model.encoder.parameters()).view(-1)[0] += 1e-6
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(InputError, match=f"heart.safetensors.*one of {base_hash(model)[:16]}"):
+        load_tasks(model, [file])
+    assert list(model.state_dict()) == list(before)
+    assert len(model.tasks) == 3
+
+
+def test_a_task_that_is_there_is_refused(base, tmp_path):
+    file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
+    twice = save_task(grown(base, HEART), "heart", tmp_path / "again.safetensors")
+    with pytest.raises(InputError, match=r"again.safetensors.*'heart', which the network has"):
+        load_model(base, [file, twice])
+
+
+def test_only_an_added_task_has_a_file(base, tmp_path):
+    with pytest.raises(InputError, match="task 'liver': found a task that the network was made with"):
+        save_task(grown(base, HEART), "liver", tmp_path / "liver.safetensors")
+    assert [path.name for path in tmp_path.iterdir()] == ["base"]
+
+
+def test_files_of_something_else_are_refused(base, tmp_path):
+    (tmp_path / "text").write_text("hello")
+    for path, told in ((tmp_path / "text", "text"), (tmp_path / "none", "none"), (base / "model.safetensors", "something else")):
+        with pytest.raises(InputError, match=told):
+            load_model(base, [path])
+
+
+def test_a_truncated_file_is_refused(base, tmp_path):
+    file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(InputError, match=r"heart.safetensors"):
+        load_model(base, [file])
+
+
+def test_the_tensors_of_another_task_are_refused_whole(base, tmp_path):
+    """The first file fits, the second does not: neither is added."""
+    good = save_task(grown(base, GALLBLADDER), "gallbladder", tmp_path / "good")
+    bad = save_task(grown(base, HEART), "heart", tmp_path / "bad")
+    with safe_open(bad, "pt") as file:
+        told = file.metadata()
+    save_file(load_file(good), bad, told)
+    model = load_model(base)
+    with pytest.raises(InputError, match="bad"):
+        load_tasks(model, [good, bad])
+    assert (len(model.tasks), len(model.added), model.config["added"]) == (3, 0, [])
+
+
+def test_predictions_name_the_task_files(base, tmp_path):
+    files = [tmp_path / "b", tmp_path / "a"]
+    for file in files:
+        file.write_bytes(file.name.encode())
+    names = file_hash(base, files)
+    assert names == file_hash(base, files[::-1])
+    assert names.startswith(file_hash(base) + "+")
+    assert len(names.split("+")) == 3
+
+
+def test_at_the_published_width_a_task_is_below_one_megabyte(tmp_path):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", ["task=[phantom_liver]", "model=uniseg_published", "strategy=prompt_only"])
+    model = instantiate(config.model, _convert_="all")(TaskSet([make_task(f"t{i}") for i in range(11)]), patch_size=(64, 192, 192))
+    model.extend([GALLBLADDER], adapter_channels=config.strategy.adapter_channels)
+    assert save_task(model, "gallbladder", tmp_path / "file").stat().st_size < 1e6
