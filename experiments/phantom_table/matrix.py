@@ -1,0 +1,46 @@
+"""Every task asked on every dataset's test scans, scored against the whole truth."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from jobs import Matrix
+from omegaconf import DictConfig
+
+from uniseg.cli import make_predictor, sources_of, tasks_of
+from uniseg.metrics.overlap import count_classes
+from uniseg.prepare.dataset import Dataset, find_datasets
+from uniseg.scans.case import Case
+from uniseg.scans.io import read_label, read_volume, reference_path
+from uniseg.scans.phantom import TASKS
+
+PHANTOMS = {task.dataset: task for task in TASKS}
+
+
+def ask_all(job: Matrix) -> list[dict]:
+    """One row per test case and task asked: ``dataset, case_id, asked, dice``.
+
+    Dice is the mean over the asked task's foreground classes; a class that truth and prediction both lack counts 1.
+    Asked are the tasks that want just the modalities of the scan.
+    """
+    config = job.training.config("evaluate")
+    predictor = make_predictor(config.checkpoint, config.inference)
+    rows = []
+    for dataset, case in _test_cases(config):
+        asked = predictor.fitting_tasks(dataset.task.modalities)
+        reference = dataset.task.reference_position
+        found = predictor.predict(read_volume(case.image_paths, reference), asked)
+        like = reference_path(case.image_paths, reference)
+        truth = read_label(Path(config.paths.phantoms) / "truth" / f"{case.case_id}.nii.gz", [like])
+        for name, prediction in found.items():
+            own = predictor.model.tasks[predictor.model.tasks.position(name)]
+            counts = count_classes(torch.from_numpy(prediction), torch.from_numpy(PHANTOMS[name].label(truth)), own.membership)
+            dice = float(counts.dice().nan_to_num(nan=1.0).mean())
+            rows.append({"dataset": dataset.task.name, "case_id": case.case_id, "asked": name, "dice": dice})
+    return rows
+
+
+def _test_cases(config: DictConfig) -> Iterator[tuple[Dataset, Case]]:
+    for dataset in find_datasets(tasks_of(config), sources_of(config)):
+        for case in dataset.side("test", config.data.fold):
+            yield dataset, case

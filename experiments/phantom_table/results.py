@@ -1,0 +1,124 @@
+"""What the finished runs say, in numbers."""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jobs import NAMES, SEEDS, UNISEG, Arm, Entry, Matrix, entries, matrices
+from paired import Comparison, by_patient, compare, holm
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """Test Dice of one arm on one task.
+
+    Attributes:
+        dice: ``[seeds, patients]``.
+        blind: ``[patients]``, of the majority label map.
+        nnunet: ``[seeds]``, Dice by nnU-Net's convention, without classes that reference and prediction both lack.
+    """
+
+    task: str
+    patients: tuple[str, ...]
+    dice: np.ndarray
+    blind: np.ndarray
+    nnunet: np.ndarray
+
+    @property
+    def seed_means(self) -> np.ndarray:
+        return self.dice.mean(1)
+
+
+@dataclass(frozen=True)
+class ArmScores:
+    """Test Dice of one arm, in the order of the suite's tasks."""
+
+    arm: Arm
+    tasks: tuple[TaskScores, ...]
+
+    def on(self, task: str) -> TaskScores | None:
+        return next((scores for scores in self.tasks if scores.task == task), None)
+
+    @property
+    def overall(self) -> np.ndarray | None:
+        """Mean over all tasks per seed; None where the arm lacks a task."""
+        return np.mean([scores.seed_means for scores in self.tasks], 0) if len(self.tasks) == len(NAMES) else None
+
+    @property
+    def overall_nnunet(self) -> np.ndarray | None:
+        """As ``overall``, by nnU-Net's convention."""
+        return np.mean([scores.nnunet for scores in self.tasks], 0) if len(self.tasks) == len(NAMES) else None
+
+
+@dataclass(frozen=True)
+class Compared:
+    """UniSeg minus an arm on one task.
+
+    Attributes:
+        p_holm: adjusted over the arm's tasks.
+    """
+
+    task: str
+    comparison: Comparison
+    p_holm: float | None
+
+
+def finished(arms: Sequence[Arm], runs: Path) -> list[Arm]:
+    """Arms with every network of the table scored."""
+    return [arm for arm in arms if all(job.result.exists() for job in entries((arm,), _any_rates((arm,)), runs))]
+
+
+def arm_scores(arm: Arm, runs: Path) -> ArmScores:
+    """Of a finished arm."""
+    jobs = entries((arm,), _any_rates((arm,)), runs)
+    names = [name for name in NAMES if any(name in own for own in arm.trainings)]
+    return ArmScores(arm, tuple(_task_scores(name, [job for job in jobs if name in job.training.tasks]) for name in names))
+
+
+def _task_scores(name: str, jobs: Sequence[Entry]) -> TaskScores:
+    """Of the networks, one per seed, that know the task."""
+    jobs = sorted(jobs, key=lambda job: SEEDS.index(job.training.seed))
+    per_seed = []
+    for job in jobs:
+        with job.result.with_name("scores.csv").open(newline="") as file:
+            per_seed.append([row for row in csv.DictReader(file) if row["task"] == name])
+    averaged = [by_patient([row["patient_id"] for row in rows], [float(row["dice"]) for row in rows]) for rows in per_seed]
+    patients, blind = by_patient([row["patient_id"] for row in per_seed[0]], [float(row["blind_dice"]) for row in per_seed[0]])
+    assert all(names == patients for names, _ in averaged)
+    nnunet = [json.loads(job.result.read_text())["tasks"][name]["dice_nnunet"] for job in jobs]
+    return TaskScores(name, patients, np.stack([values for _, values in averaged]), blind, np.array(nnunet, float))
+
+
+def against(own: ArmScores, other: ArmScores) -> list[Compared]:
+    """``own`` minus ``other`` on every task that ``other`` has."""
+    comparisons = [compare(own.on(scores.task).dice, scores.dice) for scores in other.tasks]
+    adjusted = holm([comparison.p for comparison in comparisons])
+    return [Compared(scores.task, comparison, p) for scores, comparison, p in zip(other.tasks, comparisons, adjusted, strict=True)]
+
+
+def asked_is_finished(runs: Path) -> bool:
+    """Whether every network of UniSeg was asked every task."""
+    return all(job.result.exists() for job in _matrices(runs))
+
+
+def asked_matrix(runs: Path) -> np.ndarray:
+    """Dice ``[seeds, datasets, asked]`` of UniSeg, NaN where the modalities do not fit."""
+    matrix = np.full((len(SEEDS), len(NAMES), len(NAMES)), np.nan)
+    for k, job in enumerate(_matrices(runs)):
+        rows = json.loads(job.result.read_text())
+        for cell in {(row["dataset"], row["asked"]) for row in rows}:
+            dice = [row["dice"] for row in rows if (row["dataset"], row["asked"]) == cell]
+            matrix[k, NAMES.index(cell[0]), NAMES.index(cell[1])] = np.mean(dice)
+    return matrix
+
+
+def _matrices(runs: Path) -> list[Matrix]:
+    return matrices((UNISEG,), _any_rates((UNISEG,)), runs)
+
+
+def _any_rates(arms: Sequence[Arm]) -> dict[str, float]:
+    """Where a network lies does not depend on its learning rate."""
+    return {arm.name: np.nan for arm in arms}
