@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from jobs import NAMES, SEEDS, UNISEG, Arm, Entry, Matrix, entries, matrices
-from paired import Comparison, by_patient, compare, holm
+
+from uniseg.metrics.paired import Comparison, by_patient, compare, holm
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def _task_scores(name: str, jobs: Sequence[Entry]) -> TaskScores:
 
 def against(own: ArmScores, other: ArmScores) -> list[Compared]:
     """``own`` minus ``other`` on every task that ``other`` has."""
-    comparisons = [compare(own.on(scores.task).dice, scores.dice) for scores in other.tasks]
+    comparisons = [compare(own.on(scores.task).dice.mean(0), scores.dice.mean(0)) for scores in other.tasks]
     adjusted = holm([comparison.p for comparison in comparisons])
     return [Compared(scores.task, comparison, p) for scores, comparison, p in zip(other.tasks, comparisons, adjusted, strict=True)]
 

@@ -48,4 +48,8 @@ def test_the_interval_narrows_with_patients():
 
 
 def test_holm_by_hand():
-    assert holm([0.01, None, 0.04, 0.03]) == pytest.approx([0.03, None, 0.06, 0.06])
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_holm_leaves_out_what_was_not_tested_and_stays_a_probability():
+    assert holm([None, 0.9, 0.02, None, 0.8]) == [None, 1.0, pytest.approx(0.06), None, 1.0]
