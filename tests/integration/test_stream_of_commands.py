@@ -128,12 +128,15 @@ def test_evaluate_any_tools_folders(trained, tmp_path):
     assert "phantom_liver" in done.stdout
 
 
-def test_a_sweep_makes_one_run_per_value(prepared):
-    succeed("train", "-m", "experiment=demo", *TINY, "trainer.max_epochs=1", "name=lr", "optimizer.lr=0.01,0.02", cwd=prepared)
-    rates = [(prepared / f"outputs/lr/sweep/{job}/config.yaml").read_text() for job in (0, 1)]
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow), pytest.param("submitit_local", marks=pytest.mark.slow)])
+def test_a_sweep_makes_one_run_per_value(prepared, launcher):
+    settings = [*TINY, "trainer.max_epochs=1", f"name={launcher}", f"hydra/launcher={launcher}"]
+    succeed("train", "-m", "experiment=demo", *settings, "optimizer.lr=0.01,0.02", cwd=prepared)
+    sweep = prepared / f"outputs/{launcher}/sweep"
+    rates = [(sweep / f"{job}/config.yaml").read_text() for job in (0, 1)]
     assert "lr: 0.01" in rates[0]
     assert "lr: 0.02" in rates[1]
-    assert (prepared / "outputs/lr/sweep/1/checkpoints/last.ckpt").exists()
+    assert (sweep / "1/checkpoints/last.ckpt").exists()
 
 
 def test_preparing_again_keeps_finished_cases(prepared):
