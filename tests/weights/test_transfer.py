@@ -65,6 +65,7 @@ def test_every_tensor_is_accounted_for(model, source):
     assert torch.equal(after[upsample], source.tensors[upsample][:-1])
     numbers = sum(tensor.numel() for tensor in before.values())
     assert report.coverage == pytest.approx(1 - sum(before[name].numel() for name in report.missing) / numbers)
+    assert {name: facts["licence"] for name, facts in target.origin["data"].items()} == dict.fromkeys(model.tasks.names, "CC BY-NC 4.0")
     assert any("drop_prompt_channel" in line for line in report.lines())
 
 

@@ -34,11 +34,19 @@ def _own(path: Path) -> Source:
     model = load_model(path)
     data = model.origin.get("data", {})
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
-    return Source(str(path), "uniseg", licence, model.state_dict(), model.tasks, {})
+    return Source(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, data)
 
 
 def _published(path: Path) -> Source:
     model = import_published(path)
     biases = [name for name in read_state(path) if name.endswith("bias") and "instnorm" not in name]
     unread = dict.fromkeys(biases, "a bias that the norm behind it cancels")
-    return Source(str(path), "published UniSeg", PUBLISHED_LICENCE, model.state_dict(), model.tasks, unread)
+    return Source(
+        str(path),
+        "published UniSeg",
+        PUBLISHED_LICENCE,
+        model.state_dict(),
+        model.tasks,
+        unread,
+        {task.name: {"licence": PUBLISHED_LICENCE} for task in model.tasks},
+    )

@@ -25,6 +25,7 @@ class Source:
         tensors: of the state dict.
         tasks: in the order of prompts and head rows; None where the source does not know tasks.
         unread: names of the source that have no place in ours -> why.
+        data: facts on its training data by task, as ``UniSegModel.origin`` has them.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Source:
     tensors: Mapping[str, Tensor]
     tasks: TaskSet | None
     unread: Mapping[str, str]
+    data: Mapping[str, Mapping]
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ class _Taken:
 
 
 def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> TransferReport:
-    """Put the weights of ``source`` into ``model``; tasks of the same names and classes keep prompts and head, others begin anew.
+    """Put the weights of ``source`` into ``model``; tasks of the same names and classes keep prompts and head, others begin anew. What is known of
+    the source's training data goes along, so that a licence is not lost.
 
     Args:
         dry_run: only report.
@@ -108,6 +111,7 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     if not dry_run:
         model.load_state_dict(own | {name: each.tensor for name, each in taken.items()})
+        model.origin = model.origin | {"data": {**model.origin.get("data", {}), **source.data}}
     return TransferReport(
         source.name,
         source.kind,
