@@ -75,13 +75,13 @@ def _train(config: DictConfig) -> Trainer:
         seed=config.seed,
     )
     module = build_module(config, data, sources)
-    strategy = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
+    watchers = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
     if config.strategy.heads_first_steps:
-        strategy.append(HeadsFirst(config.strategy.heads_first_steps))
+        watchers.append(HeadsFirst(config.strategy.heads_first_steps))
     trainer: Trainer = instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *strategy, *instantiate(config.callbacks).values()],
+        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *instantiate(config.callbacks).values()],
         logger=list(instantiate(config.logger).values()),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
