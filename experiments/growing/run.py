@@ -11,7 +11,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -124,25 +124,24 @@ def dev_dice(run: Run) -> float:
 
 
 def choices(outputs: Path) -> list[Run]:
+    """With the larger number of patients."""
+    n = max(NUM_PATIENTS)
+    return [Run(arm, n, CHOICE_SEED, lr, outputs / "choice" / arm.name / f"lr{lr}") for arm, lr in product(ARMS, LEARNING_RATES)]
+
+
+def chosen(candidates: Sequence[Run]) -> dict[str, float]:
+    """Arm -> the learning rate with the best pseudo-Dice on dev."""
+    return {run.arm.name: run.learning_rate for run in sorted(candidates, key=dev_dice)}
+
+
+def entries(best: dict[str, float], outputs: Path) -> list[Run]:
     return [
-        Run(arm, n, CHOICE_SEED, lr, outputs / "choice" / arm.name / f"{n}_patients" / f"lr{lr}") for arm, n, lr in product(ARMS, NUM_PATIENTS, LEARNING_RATES)
+        Run(arm, n, seed, best[arm.name], outputs / "table" / arm.name / f"{n}_patients" / f"seed{seed}")
+        for n, arm, seed in product(sorted(NUM_PATIENTS, reverse=True), ARMS, SEEDS)
     ]
 
 
-def chosen(candidates: Sequence[Run]) -> dict[tuple[str, int], Run]:
-    """Arm, patients -> the candidate with the best pseudo-Dice on dev."""
-    best: dict[tuple[str, int], Run] = {}
-    for run in sorted(candidates, key=dev_dice):
-        best[run.arm.name, run.num_patients] = run
-    return best
-
-
-def entries(best: dict[tuple[str, int], Run], outputs: Path) -> Iterator[Run]:
-    for arm, n, seed in product(ARMS, NUM_PATIENTS, SEEDS):
-        yield Run(arm, n, seed, best[arm.name, n].learning_rate, outputs / "table" / arm.name / f"{n}_patients" / f"seed{seed}")
-
-
-def summary(runs: Sequence[Run], base: Path, outputs: Path) -> dict:
+def summary(candidates: Sequence[Run], runs: Sequence[Run], base: Path, outputs: Path) -> dict:
     """Per arm and number of patients: Dice of every seed, image-blind Dice, how far old answers moved; the size of a task file."""
     rows = []
     for arm, n in product(ARMS, NUM_PATIENTS):
@@ -159,7 +158,13 @@ def summary(runs: Sequence[Run], base: Path, outputs: Path) -> dict:
     task_file = outputs / "stomach.safetensors"
     words = [f"checkpoint={first.folder / 'checkpoints/last.ckpt'}", f"added_task={NAME}", f"output={task_file}"]
     subprocess.run([sys.executable, "-m", "uniseg.export", *words], check=True, stdout=subprocess.DEVNULL)
-    return {"task_file_bytes": task_file.stat().st_size, "checkpoint_bytes": (base / "seed0/checkpoints/last.ckpt").stat().st_size, "rows": rows}
+    learning_rates = {f"{run.arm.name}, {run.learning_rate}": dev_dice(run) for run in candidates}
+    return {
+        "dev_dice": learning_rates,
+        "task_file_bytes": task_file.stat().st_size,
+        "checkpoint_bytes": (base / "seed0/checkpoints/last.ckpt").stat().st_size,
+        "rows": rows,
+    }
 
 
 def main() -> None:
@@ -175,9 +180,9 @@ def main() -> None:
     work = Parallel(n_jobs=options.processes, verbose=5)
     candidates = choices(outputs)
     work(delayed(train)(run, base, outputs) for run in candidates)
-    runs = list(entries(chosen(candidates), outputs))
+    runs = entries(chosen(candidates), outputs)
     work(delayed(train_and_score)(run, base, outputs) for run in runs)
-    (HERE / "results.json").write_text(json.dumps(summary(runs, base, outputs), indent=1) + "\n")
+    (HERE / "results.json").write_text(json.dumps(summary(candidates, runs, base, outputs), indent=1) + "\n")
 
 
 if __name__ == "__main__":
