@@ -19,7 +19,7 @@ AUTO = "auto"
 
 
 def predict(config: DictConfig) -> list[Path]:
-    """One label map per scan and task, under ``<output>/<task>/``.
+    """One label map per scan and task, under ``<output>/<task>/``; with ``merge`` one per scan, under ``<output>/merged/``.
 
     Raises:
         InputError: anything wrong with the scans, the tasks asked, the checkpoint.
@@ -32,7 +32,10 @@ def predict(config: DictConfig) -> list[Path]:
     written = []
     for case in track(cases, "predict", console=Console(stderr=True)):
         images = {task.name: arrange(task, case, config.modality) for task in chosen}
-        written += predictor.predict_case(case.case_id, images, Path(config.output))
+        if config.merge:
+            written.append(predictor.predict_merged(case.case_id, images, Path(config.output)))
+        else:
+            written += predictor.predict_case(case.case_id, images, Path(config.output))
     return written
 
 

@@ -191,6 +191,7 @@ class PredictConfig:
     output: str = MISSING
     tasks: Any = MISSING
     modality: list[str] | None = None
+    merge: bool = MISSING
     inference: InferenceConfig = MISSING
 
 

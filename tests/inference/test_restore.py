@@ -24,7 +24,7 @@ def threshold(path, out, spacing_mm):
     prepared = preprocess(volume, task)
     level = (LEVEL_HU + 325) / 650
     evidence = torch.from_numpy(prepared.image[0]) - level
-    label = restore(torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm)
+    label = restore(torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm).label
     write_label_map(label, path, out)
     return nib.load(out)
 
@@ -71,7 +71,7 @@ def test_oblique_affines_change_nothing_that_matters(scan, tmp_path, seed):
 def test_outside_the_crop_is_background():
     logits = torch.zeros(2, 2, 2, 2)
     logits[1] = 1
-    label = restore(logits, ((1, 3), (0, 2), (2, 4)), (4, 2, 5), (1, 1, 1), (1, 1, 1))
+    label = restore(logits, ((1, 3), (0, 2), (2, 4)), (4, 2, 5), (1, 1, 1), (1, 1, 1)).label
     assert label.sum() == 8
     assert label[1:3, :, 2:4].all()
     assert label.dtype == np.uint8
@@ -80,6 +80,14 @@ def test_outside_the_crop_is_background():
 def test_slabs_equal_the_whole(monkeypatch):
     torch.manual_seed(0)
     logits = torch.randn(3, 5, 6, 7)
-    whole = restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2))
+    whole = restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2)).label
     monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", 3 * 12 * 13)
-    np.testing.assert_array_equal(restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2)), whole)
+    np.testing.assert_array_equal(restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2)).label, whole)
+
+
+def test_confidence_is_the_probability_of_the_label():
+    logits = torch.tensor([[0.0, 3.0], [1.0, 0.0]]).view(2, 1, 1, 2)
+    found = restore(logits, ((0, 1), (0, 1), (1, 3)), (1, 1, 4), (1, 1, 1), (1, 1, 1), confident=True)
+    assert found.label.tolist() == [[[0, 1, 0, 0]]]
+    sure = [round(255 * np.exp(a) / (np.exp(a) + 1)) for a in (1.0, 3.0)]
+    assert found.confidence.tolist() == [[[255, *sure, 255]]]

@@ -62,6 +62,22 @@ def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):
     assert beside["volumes_ml"]["tumour"] == pytest.approx(np.count_nonzero(np.asarray(written.dataobj) == 2) * voxel_ml, rel=1e-3, abs=1e-3)
 
 
+def test_several_tasks_in_one_map(trained, tmp_path):
+    scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
+    given = [f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}", f"input={scan}", "inference.device=cpu", "modality=[CT]"]
+    case = scan.name.removesuffix("_0000.nii.gz")
+    done = succeed("predict", *given, f"output={tmp_path}", "merge=true", cwd=tmp_path)
+    assert done.stdout.split() == [str(tmp_path / f"merged/{case}.nii.gz")]
+    succeed("predict", *given, f"output={tmp_path}", cwd=tmp_path)
+    merged, liver, spleen = (np.asarray(nib.load(tmp_path / name / f"{case}.nii.gz").dataobj) for name in ("merged", *NAMES[:2]))
+    assert merged.shape == liver.shape
+    np.testing.assert_array_equal(merged > 0, (liver > 0) | (spleen > 0))
+    alone = (spleen == 0) & (liver > 0)
+    np.testing.assert_array_equal(merged[alone], liver[alone])
+    assert set(np.unique(merged[(liver == 0) & (spleen > 0)])) <= {3}
+    assert "3 phantom_spleen_spleen " in (tmp_path / "merged/labels.ctbl").read_text()
+
+
 def test_predicting_again_keeps_what_is_there(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
     predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), fingerprint="a")

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
-from uniseg.inference.restore import restore
+from uniseg.inference.merge import merge, merged_values, write_tables
+from uniseg.inference.restore import Restored, restore
 from uniseg.inference.windows import predict_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import preprocess
@@ -66,6 +67,9 @@ class Predictor:
         Raises:
             InputError: an unknown task, or one that wants another number of modalities.
         """
+        return {name: found.label for name, found in self._restored(volume, task_names, confident=False).items()}
+
+    def _restored(self, volume: Volume, task_names: Sequence[str], *, confident: bool) -> dict[str, Restored]:
         groups: dict[tuple, list[int]] = {}
         for name in task_names:
             task = self._task(name)
@@ -77,19 +81,20 @@ class Predictor:
                 raise InputError(f"task '{name}'", f"a scan without {', '.join(lacking)}", "every modality that is not optional", "give the file")
             position = self.model.tasks.position(name)
             groups.setdefault((task.spacing_mm, task.normalization, self.model.stem_of(position)), []).append(position)
-        labels = {}
+        found: dict[str, Restored] = {}
         for positions in groups.values():
-            labels |= self._predict_group(volume, positions)
-        return {name: labels[name] for name in task_names}
+            found |= self._predict_group(volume, positions, confident)
+        return {name: found[name] for name in task_names}
 
-    def _predict_group(self, volume: Volume, positions: Sequence[int]) -> dict[str, np.ndarray]:
+    def _predict_group(self, volume: Volume, positions: Sequence[int], confident: bool) -> dict[str, Restored]:
         first = self.model.tasks[positions[0]]
         prepared = preprocess(volume, first)
         image = torch.from_numpy(prepared.image).to(self.device)
         scores = predict_scores(self.model, image, positions, overlap=self.overlap, window_batch=self.window_batch, mirror_axes=self.mirror_axes)
         shape = volume.array.shape[1:]
         return {
-            self.model.tasks[p].name: restore(own, prepared.box, shape, volume.spacing_mm, first.spacing_mm) for p, own in zip(positions, scores, strict=True)
+            self.model.tasks[p].name: restore(own, prepared.box, shape, volume.spacing_mm, first.spacing_mm, confident=confident)
+            for p, own in zip(positions, scores, strict=True)
         }
 
     def predict_case(self, case_id: str, images: Mapping[str, Sequence[Path | None]], output: Path) -> list[Path]:
@@ -112,6 +117,42 @@ class Predictor:
                 write_label_map(label, reference_path(files, reference), paths[name])
                 _write_json(facts_path, facts[name] | _description(self._task(name), label, volume.spacing_mm))
         return list(paths.values())
+
+    @torch.inference_mode()
+    def predict_merged(self, case_id: str, images: Mapping[str, Sequence[Path | None]], output: Path) -> Path:
+        """Write one label map of several tasks, ``<output>/merged/<case>.nii.gz``, with a JSON beside it and colour tables. What exists is kept.
+
+        Args:
+            images: as of ``predict_case``.
+
+        Raises:
+            InputError: scans on more than one grid.
+        """
+        tasks = [self._task(name) for name in images]
+        grids = {reference_path(own, self._task(name).reference_position) for name, own in images.items()}
+        if len(grids) > 1:
+            raise InputError(case_id, f"{len(grids)} grids", "one scan for all tasks", "choose tasks of the same modality, or leave merge=true out")
+        values = merged_values(tasks)
+        path = output / "merged" / f"{case_id}.nii.gz"
+        facts = {"checkpoint": self.fingerprint, "images": {name: [p and str(p) for p in own] for name, own in images.items()}}
+        if _is_done(path, facts):
+            return path
+        scans: dict[tuple, list[str]] = {}
+        for name, own in images.items():
+            scans.setdefault((tuple(own), self._task(name).reference_position), []).append(name)
+        parts: dict[str, Restored] = {}
+        for (files, reference), names in scans.items():
+            volume = read_volume(files, reference)
+            parts |= self._restored(volume, names, confident=True)
+        label = merge({name: parts[name] for name in images}, values)
+        voxels, voxel_ml = np.bincount(label.ravel(), minlength=len(values) + 1), float(np.prod(volume.spacing_mm)) / 1000
+        beside = path.with_name(f"{case_id}.json")
+        beside.unlink(missing_ok=True)
+        write_label_map(label, grids.pop(), path)
+        write_tables(values, path.parent)
+        named = [{"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values]
+        _write_json(beside, facts | {"values": named, "uniseg": version("uniseg")})
+        return path
 
     def _task(self, name: str) -> Task:
         return self.model.tasks[self.model.tasks.position(name)]

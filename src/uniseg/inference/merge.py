@@ -1,0 +1,79 @@
+"""Label maps of several tasks as one, with a table of what its values mean."""
+
+import colorsys
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from uniseg.inference.restore import Restored
+from uniseg.task import Task
+
+GOLDEN = 0.618034  # of the hue circle: neighbouring values are told apart
+SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
+
+
+@dataclass(frozen=True)
+class MergedValue:
+    """One value of the merged map: label value ``own_value`` of ``task``.
+
+    Attributes:
+        name: of the task with the class; of a value that several regions hold, all of them.
+        colour: red, green, blue, 0 to 255.
+    """
+
+    value: int
+    task: str
+    own_value: int
+    name: str
+    colour: tuple[int, int, int]
+
+
+def merged_values(tasks: Sequence[Task]) -> list[MergedValue]:
+    """1, 2, ... over the label values of all tasks in their order."""
+    pairs = [(task, value) for task in tasks for value in range(1, task.num_labels)]
+    return [MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i)) for i, (task, value) in enumerate(pairs, 1)]
+
+
+def merge(parts: Mapping[str, Restored], values: Sequence[MergedValue]) -> np.ndarray:
+    """``[Z,Y,X]`` int16; where several tasks claim a voxel, the most probable label holds, of equals the earlier task's.
+
+    Args:
+        parts: task name -> its label map with probabilities, all of one grid.
+    """
+    first = next(iter(parts.values()))
+    merged, best = np.zeros(first.label.shape, np.int16), np.zeros(first.label.shape, np.uint8)
+    for name, part in parts.items():
+        numbers = np.zeros(1 + max(v.own_value for v in values if v.task == name), np.int16)
+        for own in (v for v in values if v.task == name):
+            numbers[own.own_value] = own.value
+        wins = (part.label > 0) & ((merged == 0) | (part.confidence > best))
+        merged[wins] = numbers[part.label[wins]]
+        best[wins] = part.confidence[wins]
+    return merged
+
+
+def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
+    """Colour tables that 3D Slicer and ITK-SNAP load."""
+    slicer = ["# Color table file, for 3D Slicer", "0 background 0 0 0 0", *(f"{v.value} {v.name} {' '.join(map(str, v.colour))} 255" for v in values)]
+    snap = [
+        "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL",
+        '0 0 0 0 0 0 0 "Clear Label"',
+        *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{v.name}"' for v in values),
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, lines in ((SLICER, slicer), (ITK_SNAP, snap)):
+        part = folder / f".part{os.getpid()}_{name}"
+        part.write_text("\n".join(lines) + "\n")
+        os.replace(part, folder / name)
+
+
+def _class_of(task: Task, value: int) -> str:
+    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(value)
+
+
+def _colour(number: int) -> tuple[int, int, int]:
+    red, green, blue = colorsys.hsv_to_rgb(number * GOLDEN % 1, 0.65, 0.95)
+    return round(255 * red), round(255 * green), round(255 * blue)
