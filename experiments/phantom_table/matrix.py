@@ -24,7 +24,7 @@ def ask_all(job: Matrix) -> list[dict]:
     Asked are the tasks that want just the modalities of the scan.
     """
     config = job.training.config("evaluate")
-    predictor = make_predictor(config.checkpoint, config.inference)
+    predictor = make_predictor(config.checkpoint, config.task_files, config.inference)
     rows = []
     for dataset, case in _test_cases(config):
         asked = predictor.fitting_tasks(dataset.task.modalities)
