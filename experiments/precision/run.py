@@ -44,7 +44,7 @@ def train(precision: str, seed: int, folder: Path, learning_rate: float) -> dict
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--learning-rate", type=float, default=0.01)
+    parser.add_argument("--learning-rate", type=float, default=0.01, help="of both")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/precision"))
     options = parser.parse_args()
     jobs = list(product(PRECISIONS, SEEDS))
