@@ -100,7 +100,7 @@ def test_a_prompt_that_the_source_lacks_begins_at_zero(model, tmp_path):
 def test_a_gap_without_a_rule_is_refused_whole(model, source):
     target = downstream(model, SPINE, channels=[4, 8, 16])
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    with pytest.raises(InputError, match=r"encoder\.stages\.2\.0\.conv\.weight.*choose the encoder"):
+    with pytest.raises(InputError, match=r"encoder\.stages\.2\.0\.conv\.weight.*choose the source's encoder"):
         transfer(target, source)
     assert all(torch.equal(tensor, before[name]) for name, tensor in target.state_dict().items())
 

@@ -11,20 +11,21 @@ KERNEL = (3, 3, 3)
 
 
 class DecoderStage(nn.Module):
-    """Upsample, join the skip, two convolutions.
+    """Upsample, join the skip, one or two convolutions.
 
     The first convolution reads [upsampled, skip]. It is kept in two halves: the skip half is linear and knows no task,
     so that prediction computes it once for all tasks.
     """
 
-    def __init__(self, in_channels: int, channels: int, stride: Sequence[int]) -> None:
+    def __init__(self, in_channels: int, channels: int, stride: Sequence[int], *, kernel: Sequence[int], num_convs: int, upsample_bias: bool) -> None:
         super().__init__()
-        stride = tuple(stride)
-        self.upsample = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=False)
-        self.up_half = nn.Conv3d(channels, channels, KERNEL, padding=1, bias=False)
-        self.skip_half = nn.Conv3d(channels, channels, KERNEL, padding=1, bias=False)
+        stride, kernel = tuple(stride), tuple(kernel)
+        padding = tuple(k // 2 for k in kernel)
+        self.upsample = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=upsample_bias)
+        self.up_half = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
+        self.skip_half = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
         self.adn = norm_act(channels)
-        self.conv = conv_block(channels, channels, kernel=KERNEL)
+        self.conv = conv_block(channels, channels, kernel=kernel) if num_convs == 2 else nn.Identity()
 
     def init_halves(self) -> None:
         """Initialise both halves as the one convolution that they are."""
@@ -46,13 +47,34 @@ class Decoder(nn.Module):
         channels: the encoder's, finest first.
         strides: the encoder's, finest first.
         bottleneck_channels: what conditioning hands over; the encoder's last or more.
+        kernels: the encoder's, finest first, for nnU-Net's mirrored decoder; None: 3x3x3 in all stages, as published.
+        num_convs: of every stage, 1 or 2; two as published, nnU-Net's residual presets have one.
+        upsample_bias: whether the transposed convolutions have biases, as nnU-Net v2's.
+
+    Raises:
+        ValueError: a number of convolutions other than 1 or 2.
     """
 
-    def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], bottleneck_channels: int) -> None:
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        strides: Sequence[Sequence[int]],
+        bottleneck_channels: int,
+        kernels: Sequence[Sequence[int]] | None = None,
+        num_convs: int = 2,
+        upsample_bias: bool = False,
+    ) -> None:
         super().__init__()
         below = [*channels[1:-1], bottleneck_channels]
         self.channels = tuple(channels[:-1])
-        self.stages = nn.ModuleList(DecoderStage(b, c, s) for b, c, s in zip(below, channels[:-1], strides[1:], strict=True))
+        if num_convs not in (1, 2):
+            raise ValueError(f"{num_convs} convolutions per decoder stage: expected 1 or 2")
+        own = kernels[:-1] if kernels is not None else [KERNEL] * len(below)
+        self.stages = nn.ModuleList(
+            DecoderStage(b, c, s, kernel=k, num_convs=num_convs, upsample_bias=upsample_bias)
+            for b, c, s, k in zip(below, channels[:-1], strides[1:], own, strict=True)
+        )
 
     def init_halves(self) -> None:
         for stage in self.stages:

@@ -9,13 +9,13 @@ from uniseg.models.blocks import norm_act
 
 
 class Stem(nn.Module):
-    """``[B,M,Z,Y,X]`` with zero-padded modalities -> ``[B,C,Z,Y,X]``; the norm is shared by all modality counts."""
+    """``[B,M,Z,Y,X]`` with zero-padded modalities -> ``[B,C,Z,Y,X]``; norm and activation are shared by all modality counts, none where ``bare``."""
 
-    def __init__(self, modality_counts: Iterable[int], channels: int, kernel: Sequence[int]) -> None:
+    def __init__(self, modality_counts: Iterable[int], channels: int, kernel: Sequence[int], *, bare: bool) -> None:
         super().__init__()
         self.channels, self.kernel = channels, tuple(kernel)
         self.convs = nn.ModuleDict({str(count): self.make_conv(count) for count in sorted(set(modality_counts))})
-        self.adn = norm_act(channels)
+        self.adn = nn.Identity() if bare else norm_act(channels)
 
     def make_conv(self, num_modalities: int) -> nn.Conv3d:
         return nn.Conv3d(num_modalities, self.channels, self.kernel, padding=tuple(k // 2 for k in self.kernel), bias=False)

@@ -43,6 +43,7 @@ class UniSegModel(nn.Module):
         encoder: called without arguments.
         conditioning: called with ``channels``, ``tasks``, ``size``.
         head: called with ``channels``, ``tasks``, ``control_channels``.
+        decoder: called with ``channels``, ``strides``, ``bottleneck_channels``.
 
     Attributes:
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
@@ -61,6 +62,7 @@ class UniSegModel(nn.Module):
         encoder: Callable[..., Encoder],
         conditioning: Callable[..., Conditioning],
         head: Callable[..., Head],
+        decoder: Callable[..., Decoder] = Decoder,
     ) -> None:
         super().__init__()
         self.tasks = tasks
@@ -69,7 +71,7 @@ class UniSegModel(nn.Module):
         channels, strides = self.encoder.channels, self.encoder.strides
         self.stride = tuple(prod(s) for s in zip(*strides, strict=True))
         self.check_window(self.patch_size)
-        self.stem = Stem((task.num_modalities for task in tasks), channels[0], self.encoder.stem_kernel)
+        self.stem = Stem((task.num_modalities for task in tasks), channels[0], self.encoder.stem_kernel, bare=self.encoder.bare_stem)
         size = tuple(p // s for p, s in zip(self.patch_size, self.stride, strict=True))
         self.conditioning = conditioning(channels=channels[-1], tasks=tasks, size=size)
         told = self.conditioning
@@ -80,7 +82,7 @@ class UniSegModel(nn.Module):
                 "head=dynamic",
                 "correct model/head or model/conditioning",
             )
-        self.decoder = Decoder(channels=channels, strides=strides, bottleneck_channels=told.out_channels)
+        self.decoder = decoder(channels=channels, strides=strides, bottleneck_channels=told.out_channels)
         self.head = head(channels=[c + told.late_channels for c in self.decoder.channels], tasks=tasks, control_channels=told.out_channels + told.code_channels)
         self.added = nn.ModuleList()
         init_weights(self)
@@ -90,6 +92,7 @@ class UniSegModel(nn.Module):
             "encoder": describe(encoder),
             "conditioning": describe(conditioning) | told.settings(),
             "head": describe(head),
+            "decoder": describe(decoder),
             "added": [],
         }
         self.origin: dict = {}

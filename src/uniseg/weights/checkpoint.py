@@ -94,7 +94,8 @@ def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
     Raises:
         InputError: it names code outside ``uniseg.models``.
     """
-    parts = {name: _factory(config[name]) for name in ("encoder", "conditioning", "head")}
+    named = ("encoder", "conditioning", "head", *(["decoder"] if "decoder" in config else []))  # older ones had one decoder
+    parts = {name: _factory(config[name]) for name in named}
     num_base = len(tasks) - len(config["added"])
     model = UniSegModel(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
     for task, added in zip(tasks[num_base:], config["added"], strict=True):

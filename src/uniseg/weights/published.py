@@ -1,13 +1,10 @@
 """Import of checkpoints in the published UniSeg's format (an nnU-Net v1 file)."""
 
-import pickle
 from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from uniseg.config import read_task
@@ -17,12 +14,12 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task, TaskSet
+from uniseg.weights.foreign import read_foreign
 
 PUBLISHED_TASKS = (
     "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen",
     "vertebrae", "prostate", "brain_tumour", "whole_body_tumour",
 )  # fmt: skip
-NUMPY_SCALARS = [np._core.multiarray.scalar, np.dtype, np.dtypes.Float64DType]
 
 
 def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegModel:
@@ -79,14 +76,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         InputError: unreadable, or not such a checkpoint.
     """
     expected = "an nnU-Net v1 checkpoint with a 'state_dict'"
-    try:
-        with torch.serialization.safe_globals(NUMPY_SCALARS):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        reason = str(error).splitlines()[0] if str(error) else "an unreadable file"
-        raise InputError(path, f"{type(error).__name__} ({reason})", expected, "give the original file") from error
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise InputError(path, f"keys {sorted(content) if isinstance(content, dict) else type(content).__name__}", expected, "give the original file")
+    content = read_foreign(path, expected)
+    if not isinstance(content.get("state_dict"), dict):
+        raise InputError(path, f"keys {sorted(map(str, content))[:8]}", expected, "give the original file")
     return dict(content["state_dict"])
 
 

@@ -26,6 +26,7 @@ class Source:
         tasks: in the order of prompts and head rows; None where the source does not know tasks.
         unread: names of the source that have no place in ours -> why.
         data: facts on its training data by task, as ``UniSegModel.origin`` has them.
+        parts: how the names of the trunk begin that it must hold; the others begin anew.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Source:
     tasks: TaskSet | None
     unread: Mapping[str, str]
     data: Mapping[str, Mapping]
+    parts: tuple[str, ...] = ("stem.", "encoder.", "decoder.")
 
 
 @dataclass(frozen=True)
@@ -101,10 +103,13 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
             if found is None or found.rule or not same_tasks:
                 missing[name] = "fresh: other tasks" if not same_tasks else "fresh: not in the source"
                 continue
+        elif not name.startswith(source.parts):
+            missing[name] = "fresh: not a part of the source"
+            continue
         elif found is None:
             here = source.tensors.get(name)
             told = f"of shape {tuple(here.shape)}" if here is not None else "missing"
-            fix = "choose the encoder of the source with model/encoder=..., its channels, strides, kernels"
+            fix = "choose the source's encoder and decoder with model/encoder=..., model/decoder=..., their channels, strides, kernels"
             raise InputError(source.name, f"'{name}' {told}", f"shape {tuple(tensor.shape)}", fix)
         taken[name] = found
     used = {each.origin for each in taken.values()}

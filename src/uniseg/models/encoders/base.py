@@ -10,12 +10,14 @@ class Encoder(nn.Module):
         channels: C of every feature map; ``channels[0]`` is also what the stem must deliver.
         strides: (z, y, x) downsampling on the way into every stage; ``strides[0]`` is (1, 1, 1).
         stem_kernel: (z, y, x) kernel of the first convolution.
+        bare_stem: whether the first stage begins with a norm, so that the first convolution has none behind it.
         stages: one module per feature map, each reads the one before.
     """
 
     channels: tuple[int, ...]
     strides: tuple[tuple[int, int, int], ...]
     stem_kernel: tuple[int, int, int]
+    bare_stem: bool = False
     stages: nn.ModuleList
 
     def forward(self, x: Tensor) -> list[Tensor]:

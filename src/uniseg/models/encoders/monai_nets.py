@@ -18,19 +18,25 @@ class SegResNetEncoder(Encoder):
         width: channels of the finest stage.
         strides: per stage after the first, (z, y, x), 1 or 2 each.
         blocks: number per stage.
+        num_groups: of group norm, 8 in MONAI's ``SegResNet``; None: instance norm, as Auto3DSeg has it.
+        bare_stem: no norm behind the first convolution, as in MONAI, which trained weights want.
 
     Raises:
         ValueError: the lists do not describe the same number of stages.
     """
 
-    def __init__(self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int]) -> None:
+    def __init__(
+        self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int], num_groups: int | None = None, bare_stem: bool = False
+    ) -> None:
         super().__init__()
+        self.bare_stem = bare_stem
         if len(strides) + 1 != len(blocks):
             raise ValueError(f"{len(strides)} strides, {len(blocks)} blocks: expected n - 1, n")
         scales = (*(tuple(stride) for stride in strides), (2, 2, 2))
         self.channels = tuple(width * 2**i for i in range(len(blocks)))
         self.strides = ((1, 1, 1), *scales[:-1])
         self.stem_kernel = tuple(aniso_kernel(scales[0])[0])
-        levels = SegResEncoder(3, init_filters=width, norm=NORM, blocks_down=tuple(blocks), anisotropic_scales=scales).layers
+        norm = NORM if num_groups is None else ("group", {"num_groups": num_groups})
+        levels = SegResEncoder(3, init_filters=width, norm=norm, blocks_down=tuple(blocks), anisotropic_scales=scales).layers
         ways_down = (nn.Identity(), *(level["downsample"] for level in levels[:-1]))
         self.stages = nn.ModuleList(nn.Sequential(down, level["blocks"]) for down, level in zip(ways_down, levels, strict=True))

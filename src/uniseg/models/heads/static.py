@@ -11,13 +11,18 @@ from uniseg.task import TaskSet
 
 
 class StaticHead(Head):
-    """Row k of the weight is class k of whatever task is asked; only rows that the batch needs are computed."""
+    """Row k of the weight is class k of whatever task is asked; only rows that the batch needs are computed.
 
-    def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int) -> None:
+    Args:
+        bias: whether the classes have biases, as nnU-Net v2's.
+    """
+
+    def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int, bias: bool = False) -> None:
         super().__init__()
         widest = max(task.num_classes for task in tasks)
-        self.convs = nn.ModuleList(nn.Conv3d(c, widest, 1, bias=False) for c in channels)
+        self.convs = nn.ModuleList(nn.Conv3d(c, widest, 1, bias=bias) for c in channels)
 
     def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
         widest = max(num_classes)
-        return [mask_surplus(F.conv3d(x, conv.weight[:widest]), num_classes) for x, conv in zip(pyramid, self.convs, strict=True)]
+        rows = [(conv.weight[:widest], None if conv.bias is None else conv.bias[:widest]) for conv in self.convs]
+        return [mask_surplus(F.conv3d(x, *row), num_classes) for x, row in zip(pyramid, rows, strict=True)]
