@@ -40,6 +40,7 @@ def evaluate_run(config: DictConfig) -> dict:
     output, fold = Path(config.output), config.data.fold
     for dataset in datasets:
         predictor.model.tasks.position(dataset.task.name)
+        refuse_seen(predictor.model, dataset, fold, config.checkpoint)
     scores: list[Score] = []
     rows: list[dict] = []
     jobs = [(dataset, case) for dataset in datasets for case in dataset.side("test", fold)]
@@ -64,6 +65,20 @@ def evaluate_run(config: DictConfig) -> dict:
     (output / "cases.json").write_text(json.dumps(rows))
     write_summary(summary, output / "metrics.json")
     return summary
+
+
+def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, checkpoint: str) -> None:
+    """Ends an evaluation of a network that was trained, or chosen, on cases of the test side.
+
+    Raises:
+        InputError: names the first of them.
+    """
+    facts = model.origin.get("data", {}).get(dataset.task.name, {})
+    for side in ("train", "dev"):
+        seen = sorted(set(facts.get(side, ())) & set(dataset.splits.fold(dataset.task.name, fold)["test"]))
+        if seen:
+            found = f"test case '{seen[0]}' of '{dataset.task.name}' on its {side} side ({len(seen)} such cases)"
+            raise InputError(checkpoint, found, "a network that never saw the test cases", "evaluate with the task file and split of its training")
 
 
 def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, output: Path) -> None:
