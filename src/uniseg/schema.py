@@ -97,6 +97,7 @@ class InitConfig:
     name: str = MISSING
     run: str | None = None
     checkpoint: str | None = MISSING
+    dry_run: bool = MISSING
 
 
 @dataclass

@@ -1,18 +1,19 @@
 """``python -m uniseg.train``: cache -> checkpoint."""
 
 import errno
+import json
 import math
 import signal
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
@@ -21,6 +22,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.scans.source import Source
 from uniseg.stream.datamodule import MultiDatasetModule
+from uniseg.task import TaskSet
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.downstream import DownstreamModule, HeadsFirst
@@ -29,11 +31,12 @@ from uniseg.training.old_tasks import OldTasks
 from uniseg.training.segmentation import SegmentationModule
 from uniseg.training.speed import speed_up
 from uniseg.training.stop import BASE, StopOnSignal
-from uniseg.training.strategy import Strategy, start_model
+from uniseg.training.strategy import Beginning, Strategy, parameter_counts, start_model
 from uniseg.training.upstream import UpstreamModule
 from uniseg.weights.checkpoint import load_model, read_checkpoint
 
 INTERRUPTED = BASE + signal.SIGINT
+WEIGHTS_FILE = "weights.json"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -100,17 +103,12 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
         name: {"licence": sources[name].licence, "homepage": sources[name].homepage, **{side: list(split[side]) for side in ("train", "dev", "test")}}
         for name, split in data.splits.items()
     }
-    new = partial(instantiate(config.model, _convert_="all"), patch_size=data.patch_size)
-    checkpoint = config.init.checkpoint and Path(config.init.checkpoint)
-    strategy = Strategy(**{key: value for key, value in config.strategy.items() if key != "name"})
-    beginning = start_model(new, data.tasks, checkpoint, strategy)
+    beginning = begin(config, data.tasks)
     model = beginning.model
-    for line in beginning.report.lines() if beginning.report else []:
-        rank_zero_info(line)
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    rank_zero_info(f"{trained:,} of {sum(p.numel() for p in model.parameters()):,} parameters train.")
+    _tell_weights(beginning)
+    _write_weights(beginning, Path(config.run_dir))
     _speed_up(model, config)
-    module = UpstreamModule if checkpoint is None else partial(DownstreamModule, layer_decay=strategy.layer_decay)
+    module = UpstreamModule if config.init.checkpoint is None else partial(DownstreamModule, layer_decay=config.strategy.layer_decay)
     return module(
         model,
         tasks=data.tasks,
@@ -120,6 +118,31 @@ def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str
         data_facts=model.origin.get("data", {}) | facts,
         commit=git_commit(PACKAGE_DIR),
     )
+
+
+def begin(config: DictConfig, tasks: TaskSet) -> Beginning:
+    """The network of the run ahead of its first step.
+
+    Raises:
+        InputError: checkpoint, strategy, tasks, network do not go together.
+    """
+    new = partial(instantiate(config.model, _convert_="all"), patch_size=tuple(config.data.patch_size))
+    strategy = Strategy(**{key: value for key, value in config.strategy.items() if key != "name"})
+    return start_model(new, tasks, config.init.checkpoint and Path(config.init.checkpoint), strategy)
+
+
+def _tell_weights(beginning: Beginning) -> None:
+    """What trains, where the other numbers came from."""
+    counted = parameter_counts(beginning.model)
+    for line in [*(beginning.report.lines() if beginning.report else []), f"{counted.trained:,} of {counted.total:,} parameters train."]:
+        rank_zero_info(line)
+
+
+@rank_zero_only
+def _write_weights(beginning: Beginning, run_dir: Path) -> None:
+    told = asdict(parameter_counts(beginning.model)) | {"transfer": asdict(beginning.report) if beginning.report else None}
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / WEIGHTS_FILE).write_text(json.dumps(told, indent=1))
 
 
 def old_network(config: DictConfig) -> UniSegModel:
@@ -168,6 +191,9 @@ def _go_on(trainer: Trainer, start: Start) -> None:
 
 @entry_point("train")
 def main(config: DictConfig) -> float:
+    if config.init.dry_run:
+        _tell_weights(begin(config, tasks_of(config)))
+        return math.nan
     try:
         trainer = train(config)
     except KeyboardInterrupt:

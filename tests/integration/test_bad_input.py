@@ -148,3 +148,12 @@ def test_a_wrong_number_of_channels(suite):
     description["channel_names"] = {"0": "CT", "1": "PET"}
     (dataset / "dataset.json").write_text(json.dumps(description))
     refused(run("prepare", *PREPARE, cwd=root), "dataset.json", "2 channels")
+
+
+def test_a_network_that_saw_the_test_cases_is_not_evaluated(trained):
+    splits = json.loads((trained / "outputs/cache" / DATASET / "splits.json").read_text())
+    seen, others = splits["folds"][1], [case for k, fold in enumerate(splits["folds"]) if k != 1 for case in fold]
+    given = f"+tasks.{DATASET}.source.splits={{train:[{','.join(others)}],test:[{','.join(seen)}]}}"
+    done = run("evaluate", "experiment=demo", *TINY, f"task=[{DATASET}]", given, "output=seen", cwd=trained)
+    refused(done, "outputs/demo/checkpoints/last.ckpt", f"test case '{seen[0]}' of '{DATASET}' on its train side", "split of its training")
+    assert not (trained / "seen/predictions").exists()

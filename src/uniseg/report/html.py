@@ -17,6 +17,7 @@ from uniseg.report.old_tasks import old_task_rows
 from uniseg.report.prompts import prompt_figures
 from uniseg.report.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
 from uniseg.report.tables import RULE, case_table, number, settings_rows, summary_line, task_table
+from uniseg.report.weights import weight_rows
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
 
@@ -48,7 +49,7 @@ def write_report(run_dir: Path, output: Path) -> Path:
     overlays = [(task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)]) for task in run.tasks]
     boxes = picture("dice_per_case", "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.", box_figure(run.tasks))
     prompts = [picture(*each) for each in prompt_figures(run_dir)]
-    page = render(run, old_task_rows(run_dir), curves, overlays, boxes, prompts)
+    page = render(run, weight_rows(run_dir), old_task_rows(run_dir), curves, overlays, boxes, prompts)
     for each in (*curves, *prompts, *(p for _, pictures in overlays for p in pictures), boxes):
         _write(output / "figures" / f"{each.name}.png", each.png)
     _write(output / "report.html", page.encode())
@@ -92,6 +93,7 @@ def picture(name: str, caption: str, figure: Figure) -> Picture:
 
 def render(
     run: Run,
+    weights: list[tuple[str, str]],
     old_tasks: list[tuple[str, str, str]],
     curves: list[Picture],
     overlays: list[tuple[TaskResult, list[Picture]]],
@@ -103,7 +105,7 @@ def render(
     return environment.get_template(TEMPLATE.name).render(
         run=run,
         summary=summary_line(run),
-        settings=settings_rows(run.config),
+        settings=[*settings_rows(run.config), *weights],
         environment=environment_rows(),
         rule=RULE,
         tasks=[task_table(task) for task in run.tasks],

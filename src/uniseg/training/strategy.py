@@ -52,6 +52,19 @@ class Beginning:
     report: TransferReport | None
 
 
+@dataclass(frozen=True)
+class ParameterCounts:
+    """Numbers that train, numbers in all."""
+
+    trained: int
+    total: int
+
+
+def parameter_counts(model: UniSegModel) -> ParameterCounts:
+    counts = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return ParameterCounts(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
+
+
 def start_model(new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: Strategy) -> Beginning:
     """The network of a run, with its weights; those that never train ask for no gradient.
 
