@@ -82,6 +82,9 @@ class InferenceConfig:
     overlap: float = MISSING
     window_batch: int = MISSING
     mirror_axes: list[int] = MISSING
+    skip_empty: bool = MISSING
+    gate: bool = MISSING
+    max_memory_gb: float | None = MISSING
     device: str = MISSING
 
 

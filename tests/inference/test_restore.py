@@ -1,5 +1,7 @@
 """The way there and back with a threshold in place of the network."""
 
+from itertools import pairwise
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -9,12 +11,27 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from samples import make_task
-from uniseg.inference.restore import restore
+from uniseg.inference.restore import Restored, Restorer
+from uniseg.inference.sweep import Planes
 from uniseg.prepare.preprocess import preprocess
 from uniseg.scans.io import read_volume, write_label_map
 from uniseg.scans.phantom import TASKS, make_case
+from uniseg.scans.resample import axis_orders, resample, target_shape
 
 LEVEL_HU = 0  # fat against soft tissue
+
+
+def restore(scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1) -> Restored:
+    """``scores [V,z,y,x]`` as they come from a sweep."""
+    restorer = Restorer(lambda held: held, len(scores), box=box, shape=shape, size=scores.shape[1:], spacing_mm=spacing_mm, task_spacing_mm=task_spacing_mm,
+                        confident=confident)  # fmt: skip
+    bounds = np.linspace(0, box[1][1] - box[1][0], blocks + 1).astype(int)
+    for rows in pairwise(bounds):
+        restorer.begin(rows)
+        low, high = restorer.source_rows(rows)
+        for start in range(0, scores.shape[1], planes_at_once):
+            restorer.add(Planes(start, scores[:, start : start + planes_at_once, low:high], None))
+    return restorer.restored
 
 
 def threshold(path, out, spacing_mm):
@@ -77,17 +94,34 @@ def test_outside_the_crop_is_background():
     assert label.dtype == np.uint8
 
 
-def test_slabs_equal_the_whole(monkeypatch):
+@pytest.mark.parametrize(("target", "spacing"), [((2, 2, 2), (1, 1, 1)), ((1, 1, 1), (2, 1.5, 3)), ((5, 1, 1), (1, 2, 1)), ((1, 2, 1), (1, 9, 2))])
+def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
     torch.manual_seed(0)
-    logits = torch.randn(3, 5, 6, 7)
-    whole = restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2)).label
-    monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", 3 * 12 * 13)
-    np.testing.assert_array_equal(restore(logits, ((0, 11), (0, 12), (0, 13)), (11, 12, 13), (1, 1, 1), (2, 2, 2)).label, whole)
+    scores = torch.nn.functional.avg_pool3d(torch.randn(3, 9, 12, 11), 3, 1, 1)
+    scores[0] += 0.2
+    inside = target_shape(scores.shape[1:], target, spacing)
+    box, shape = tuple((1, n + 1) for n in inside), tuple(n + 3 for n in inside)
+    whole = resample(scores, inside, axis_orders(1, spacing, target)).argmax(0).numpy()
+    assert 0 < np.count_nonzero(whole) < whole.size
+    for voxels, planes, blocks in ((2**23, 9, 1), (100, 1, 1), (7, 2, 3), (2**23, 4, 4)):
+        monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", voxels)
+        found = restore(scores, box, shape, spacing, target, planes_at_once=planes, blocks=min(blocks, inside[1])).label
+        np.testing.assert_array_equal(found[tuple(slice(*side) for side in box)], whole)
+        assert np.count_nonzero(found) == np.count_nonzero(whole)
+
+
+def test_where_no_window_looked_all_is_background():
+    scores = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 2, 2, 4).clone()
+    restorer = Restorer(lambda held: held, 2, box=((0, 2), (0, 2), (0, 4)), shape=(2, 2, 4), size=(2, 2, 4), spacing_mm=(1, 1, 1), task_spacing_mm=(1, 1, 1),
+                        confident=False)  # fmt: skip
+    seen = torch.ones(2, 2, 4, dtype=torch.bool)
+    seen[..., 2:] = False
+    restorer.add(Planes(0, scores, seen))
+    assert restorer.restored.label.tolist() == [[[1, 1, 0, 0]] * 2] * 2
 
 
 def test_confidence_is_the_probability_of_the_label():
     logits = torch.tensor([[0.0, 3.0], [1.0, 0.0]]).view(2, 1, 1, 2)
     found = restore(logits, ((0, 1), (0, 1), (1, 3)), (1, 1, 4), (1, 1, 1), (1, 1, 1), confident=True)
     assert found.label.tolist() == [[[0, 1, 0, 0]]]
-    sure = [round(255 * np.exp(a) / (np.exp(a) + 1)) for a in (1.0, 3.0)]
-    assert found.confidence.tolist() == [[[255, *sure, 255]]]
+    assert found.confidence.tolist() == [[[0, round(255 * np.e / (np.e + 1)), 0, 0]]]

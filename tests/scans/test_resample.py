@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from uniseg.scans.normalize import normalize
-from uniseg.scans.resample import axis_orders, resample, resample_image, resample_label, target_shape
+from uniseg.scans.resample import axis_matrix, axis_orders, axis_taps, resample, resample_image, resample_label, target_shape
 from uniseg.task import Normalization
 
 
@@ -88,3 +88,13 @@ def test_planes_of_a_coarse_axis_keep_within_their_own_range():
     assert out.shape == (6, 23, 23)
     assert out.max((1, 2)).tolist() == [1, 1, 10, 10, 100, 100]
     assert out.min() == 0
+
+
+@pytest.mark.parametrize("order", [0, 1])
+@pytest.mark.parametrize(("size", "new_size"), [(1, 1), (1, 4), (5, 5), (5, 12), (12, 5), (7, 8), (100, 333), (6, 3), (4, 8)])
+def test_taps_are_the_matrix(size, new_size, order):
+    taps, old = axis_taps(size, new_size, order), np.random.default_rng(0).normal(size=size)
+    moved = old[taps.low] * (1 - taps.share) + old[taps.high] * taps.share
+    np.testing.assert_allclose(moved, axis_matrix(size, new_size, order) @ old, atol=1e-5)
+    assert (taps.low[1:] >= taps.low[:-1]).all()
+    assert (taps.high[1:] >= taps.high[:-1]).all()

@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
+from uniseg.inference.carriers import make_carrier
+from uniseg.inference.memory import Need, share_out, voxels
 from uniseg.inference.merge import merge, merged_values, write_tables
-from uniseg.inference.restore import Restored, restore
-from uniseg.inference.windows import predict_scores
+from uniseg.inference.restore import SLAB_VOXELS, Restored, Restorer
+from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.sweep import Sweep
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import preprocess
 from uniseg.scans.io import read_volume, reference_path, write_label_map
@@ -23,11 +26,19 @@ from uniseg.task import Task
 class Predictor:
     """Keeps a model warm over any number of scans.
 
+    Without ``skip_empty`` and ``gate`` every window is computed for every task; what is shared between tasks changes nothing but rounding.
+
+    Attributes:
+        stopwatch: seconds by stage since the Predictor was made.
+
     Args:
         model: as ``load_model`` returns it.
         overlap: of neighbouring windows, 0 to below 1.
         window_batch: windows computed at a time.
         mirror_axes: test-time mirroring, of (0, 1, 2) = (z, y, x).
+        skip_empty: leave out windows that hold only air.
+        gate: ask a task only near windows where a first, sparse pass found something of it.
+        max_memory_gb: of RAM for one scan (10^9 bytes), reading excluded; None: no limit.
         device: where the network runs.
         fingerprint: of the checkpoint, written beside every prediction.
     """
@@ -39,12 +50,17 @@ class Predictor:
         overlap: float = 0.5,
         window_batch: int = 1,
         mirror_axes: Sequence[int] = (),
+        skip_empty: bool = False,
+        gate: bool = False,
+        max_memory_gb: float | None = None,
         device: str | torch.device = "cpu",
         fingerprint: str = "",
     ) -> None:
         self.model = model.eval().to(device)
         self.overlap, self.window_batch, self.mirror_axes = overlap, window_batch, tuple(mirror_axes)
+        self.skip_empty, self.gate, self.max_memory_gb = skip_empty, gate, max_memory_gb
         self.device = torch.device(device)
+        self.stopwatch = Stopwatch()
         self.fingerprint = fingerprint
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
@@ -88,14 +104,55 @@ class Predictor:
 
     def _predict_group(self, volume: Volume, positions: Sequence[int], confident: bool) -> dict[str, Restored]:
         first = self.model.tasks[positions[0]]
-        prepared = preprocess(volume, first)
-        image = torch.from_numpy(prepared.image).to(self.device)
-        scores = predict_scores(self.model, image, positions, overlap=self.overlap, window_batch=self.window_batch, mirror_axes=self.mirror_axes)
-        shape = volume.array.shape[1:]
-        return {
-            self.model.tasks[p].name: restore(own, prepared.box, shape, volume.spacing_mm, first.spacing_mm, confident=confident)
-            for p, own in zip(positions, scores, strict=True)
-        }
+        with self.stopwatch("resample"):
+            prepared = preprocess(volume, first)
+        carriers = [make_carrier(self.model, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions]
+        shape, size = volume.array.shape[1:], prepared.image.shape[1:]
+        restorers = [
+            Restorer(
+                carrier.scores,
+                carrier.task.num_labels,
+                box=prepared.box,
+                shape=shape,
+                size=size,
+                spacing_mm=volume.spacing_mm,
+                task_spacing_mm=first.spacing_mm,
+                confident=confident,
+            )
+            for carrier in carriers
+        ]
+        window, num_rows = self.model.patch_size, restorers[0].inside[1]
+        held = sum(carrier.channels for carrier in carriers) + len(carriers)
+        need = Need(
+            volume=volume.array.size,
+            labels=len(carriers) * voxels(shape) * (2 if confident else 1),
+            image=prepared.image.size,
+            weights=sum(p.numel() for p in self.model.parameters()),
+            window=voxels(window) * max(self.model.decoder.channels[0], *(carrier.channels for carrier in carriers)),
+            ring_row=held * window[0] * max(size[2], window[2]),
+            slab=SLAB_VOXELS,
+        )
+        share = share_out(need, num_rows, size[1] / num_rows, self.window_batch, self.max_memory_gb)
+        sweep = Sweep(
+            self.model,
+            torch.from_numpy(prepared.image),
+            carriers,
+            overlap=self.overlap,
+            window_batch=share.window_batch,
+            mirror_axes=self.mirror_axes,
+            skip_empty=self.skip_empty,
+            gate=self.gate,
+            device=self.device,
+            stopwatch=self.stopwatch,
+        )
+        for rows in share.blocks:
+            for restorer in restorers:
+                restorer.begin(rows)
+            for parts in sweep.planes(restorers[0].source_rows(rows)):
+                with self.stopwatch("restore"):
+                    for restorer, part in zip(restorers, parts, strict=True):
+                        restorer.add(part)
+        return {carrier.task.name: restorer.restored for carrier, restorer in zip(carriers, restorers, strict=True)}
 
     def predict_case(self, case_id: str, images: Mapping[str, Sequence[Path | None]], output: Path) -> list[Path]:
         """Write ``<output>/<task>/<case>.nii.gz`` with a JSON beside it, per task. What exists from the same checkpoint and files is kept.
@@ -110,12 +167,14 @@ class Predictor:
             if not _is_done(paths[name], facts[name]):
                 scans.setdefault((tuple(own), self._task(name).reference_position), []).append(name)
         for (files, reference), names in scans.items():
-            volume = read_volume(files, reference)
+            with self.stopwatch("read"):
+                volume = read_volume(files, reference)
             for name, label in self.predict(volume, names).items():
-                facts_path = paths[name].with_name(f"{case_id}.json")
-                facts_path.unlink(missing_ok=True)
-                write_label_map(label, reference_path(files, reference), paths[name])
-                _write_json(facts_path, facts[name] | _description(self._task(name), label, volume.spacing_mm))
+                with self.stopwatch("write"):
+                    facts_path = paths[name].with_name(f"{case_id}.json")
+                    facts_path.unlink(missing_ok=True)
+                    write_label_map(label, reference_path(files, reference), paths[name])
+                    _write_json(facts_path, facts[name] | _description(self._task(name), label, volume.spacing_mm))
         return list(paths.values())
 
     @torch.inference_mode()

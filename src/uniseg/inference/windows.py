@@ -1,39 +1,70 @@
-"""Sliding windows: encode a window once, decode it for every task."""
+"""Sliding windows: where they lie, which may be left out."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, product
 
 import torch
-from monai.inferers import sliding_window_inference
+from monai.data.utils import compute_importance_map
 from torch import Tensor
 
-from uniseg.models.heads.base import label_scores
-from uniseg.models.uniseg import Encoded, UniSegModel
+SIGMA = 0.125  # of the window's side, nnU-Net's
+AIR = 0.1  # of the way from a channel's minimum to its 99th percentile
+BODY = 0.01  # share of a window's voxels above it that makes it worth a look
+SAMPLE = 2**20
 
 
-def predict_scores(model: UniSegModel, image: Tensor, tasks: Sequence[int], *, overlap: float, window_batch: int, mirror_axes: Sequence[int]) -> list[Tensor]:
-    """``image [M,z,y,x]`` -> per task the scores of its label values ``[V,z,y,x]`` float32 (see ``label_scores``).
+@dataclass(frozen=True)
+class Window:
+    """First voxel of a window in the padded image."""
 
-    Windows have the training patch's size and Gaussian weights (sigma an eighth of it, nnU-Net's). ``mirror_axes``:
-    scores are averaged over all combinations of flips of these axes.
-    """
-    flips = [[axis + 2 for axis in range(3) if axis in mirror_axes and mask >> axis & 1] for mask in range(8)]
-    flips = [list(f) for f in dict.fromkeys(tuple(f) for f in flips)]
+    start: tuple[int, int, int]
+    size: tuple[int, int, int]
 
-    def window_scores(window: Tensor) -> tuple[Tensor, ...]:
-        total: list[Tensor] = []
-        for flip in flips:
-            encoded = model.encode(window.flip(flip), torch.full((len(window),), tasks[0]))
-            own = [_scores(model, encoded, task).flip(flip) for task in tasks]
-            total = [a + b for a, b in zip(total, own, strict=True)] if total else own
-        return tuple(t / len(flips) for t in total)
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        return tuple(slice(a, a + n) for a, n in zip(self.start, self.size, strict=True))
 
-    result = sliding_window_inference(
-        image[None], model.patch_size, window_batch, window_scores, overlap=overlap, mode="gaussian", sigma_scale=0.125, progress=False
-    )
-    return [scores[0] for scores in (result if isinstance(result, (tuple, list)) else (result,))]
+    def meets(self, other: "Window") -> bool:
+        return all(a < b + m and b < a + n for a, n, b, m in zip(self.start, self.size, other.start, other.size, strict=True))
 
 
-def _scores(model: UniSegModel, encoded: Encoded, task: int) -> Tensor:
-    """``[N,V,Z,Y,X]`` of N windows."""
-    logits = model.decode(encoded, torch.full((len(encoded.bottleneck),), task))[0]
-    return label_scores(logits, model.tasks[task])
+@dataclass(frozen=True)
+class Grid:
+    """Windows over an image of ``shape``, all of one ``size``; neighbours overlap by ``overlap``, the last is flush with the end (MONAI's places)."""
+
+    shape: tuple[int, int, int]
+    size: tuple[int, int, int]
+    overlap: float
+
+    def starts(self, axis: int) -> list[int]:
+        step = max(1, int(self.size[axis] * (1 - self.overlap)))
+        last = self.shape[axis] - self.size[axis]
+        return sorted({min(start, last) for start in range(0, last + step, step)})
+
+    def layers(self) -> Iterator[list[Window]]:
+        """All windows of one z after the other."""
+        for _, layer in groupby(product(*(self.starts(axis) for axis in range(3))), key=lambda start: start[0]):
+            yield [Window(start, self.size) for start in layer]
+
+
+def importance(size: Sequence[int]) -> Tensor:
+    """``[Z,Y,X]``: how much a voxel counts in its window, a Gaussian around the middle."""
+    return compute_importance_map(tuple(size), mode="gaussian", sigma_scale=SIGMA).float()
+
+
+class BodyTest:
+    """Whether a window of an image ``[M,z,y,x]`` holds more than air."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+        self.bounds = [_air(channel) for channel in image]
+
+    def __call__(self, window: Window) -> bool:
+        return any(float((channel[window.slices] > bound).float().mean()) >= BODY for channel, bound in zip(self.image, self.bounds, strict=True))
+
+
+def _air(channel: Tensor) -> float:
+    sample = channel.reshape(-1)[:: max(1, channel.numel() // SAMPLE)]
+    low = float(sample.min())
+    return low + AIR * (float(torch.quantile(sample, 0.99)) - low)

@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from uniseg.errors import InputError
 from uniseg.models.added import AddedTask, merge_rows
 from uniseg.models.blocks import init_weights
-from uniseg.models.conditioning.base import Conditioning
+from uniseg.models.conditioning.base import Conditioned, Conditioning
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
-from uniseg.models.heads.base import Head
+from uniseg.models.heads.base import Head, Readout, conv_readout
 from uniseg.models.stem import Stem
 from uniseg.task import Task, TaskSet
 
@@ -179,17 +179,34 @@ class UniSegModel(nn.Module):
         ]
         return [merge_rows(level, rows) for level in zip(*parts, strict=True)]
 
+    def finest(self, encoded: Encoded, position: int) -> Tensor:
+        """``[B,C,Z,Y,X]``: what ``readout`` of the task at ``position`` reads; C as the decoder's finest stage, with late prompts."""
+        own = position - self.num_base
+        task = torch.full((len(encoded.bottleneck),), position, device=encoded.bottleneck.device)
+        pyramid = self._pyramid_added(encoded, self.added[own]) if own >= 0 else self._pyramid_base(encoded, task)[0]
+        return pyramid[0]
+
+    def readout(self, position: int) -> Readout | None:
+        """The matrix from ``finest`` to the logits of the task at ``position``; None where the head has none."""
+        own = position - self.num_base
+        return conv_readout(self.added[own].head[0]) if own >= 0 else self.head.readout(position, self.tasks[position].num_classes)
+
     def _decode_base(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         num_classes = [self.tasks[t].num_classes for t in task.tolist()]
         task = task.to(encoded.bottleneck.device)
-        conditioned = self.conditioning(encoded.bottleneck, task)
-        pyramid = _with_late(self.decoder(conditioned.features, encoded.skip_terms), conditioned.late)
+        pyramid, conditioned = self._pyramid_base(encoded, task)
         return self.head(pyramid, conditioned, task, num_classes)
 
+    def _pyramid_base(self, encoded: Encoded, task: Tensor) -> tuple[list[Tensor], Conditioned]:
+        conditioned = self.conditioning(encoded.bottleneck, task)
+        return _with_late(self.decoder(conditioned.features, encoded.skip_terms), conditioned.late), conditioned
+
     def _decode_added(self, encoded: Encoded, own: AddedTask, num_samples: int) -> list[Tensor]:
+        return [level.expand(num_samples, -1, -1, -1, -1) for level in own.logits(self._pyramid_added(encoded, own))]
+
+    def _pyramid_added(self, encoded: Encoded, own: AddedTask) -> list[Tensor]:
         conditioned = self.conditioning.forward_own(encoded.bottleneck, own.own)
-        pyramid = _with_late(self.decoder(conditioned.features, encoded.skip_terms, own.adapters), conditioned.late)
-        return [level.expand(num_samples, -1, -1, -1, -1) for level in own.logits(pyramid)]
+        return _with_late(self.decoder(conditioned.features, encoded.skip_terms, own.adapters), conditioned.late)
 
     def task_prompts(self, encoded: Encoded) -> Tensor:
         """The prompts of all tasks ``[B,T,z,y,x]``, T in the order of ``tasks``; ``[B,0,z,y,x]`` where the conditioning has none."""

@@ -6,6 +6,7 @@ skimage's ``resize`` and nnU-Net do.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -43,6 +44,26 @@ def axis_matrix(size: int, new_size: int, order: int) -> np.ndarray:
         return np.ones((new_size, 1), np.float32)
     rows = [ndimage.map_coordinates(unit, centres[None], order=order, mode="nearest") for unit in np.eye(size)]
     return np.stack(rows, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Taps:
+    """Linear or nearest interpolation along one axis: new voxel i is ``old[low[i]]`` moved towards ``old[high[i]]`` by ``share[i]``."""
+
+    low: np.ndarray
+    high: np.ndarray
+    share: np.ndarray
+
+    def within(self, start: int, stop: int) -> "Taps":
+        return Taps(self.low[start:stop], self.high[start:stop], self.share[start:stop])
+
+
+def axis_taps(size: int, new_size: int, order: int) -> Taps:
+    """``axis_matrix`` of order 0 or 1, by its two numbers per row."""
+    centres = np.clip((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0, size - 1)
+    low = np.floor(centres + (0.5 if order == 0 and size != new_size else 0)).astype(np.int64).clip(0, size - 1)
+    share = np.zeros(new_size) if order == 0 or size == new_size else centres - low
+    return Taps(low, np.where(share > 0, np.minimum(low + 1, size - 1), low), share.astype(np.float32))
 
 
 def resample(array: Tensor, shape: Sequence[int], orders: Sequence[int], start: int = 0, stop: int | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """The contract of a head."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,31 @@ class Head(nn.Module):
         K is the widest task in the batch; rows beyond a sample's own classes are -inf.
         """
         raise NotImplementedError
+
+    def readout(self, position: int, num_classes: int) -> "Readout | None":
+        """How the finest features become the logits of a task where that is one matrix for every image; None where it is not."""
+        return None
+
+
+@dataclass(frozen=True)
+class Readout:
+    """Logits are ``weight [K,C]`` times features, plus ``bias [K]``: linear, so that features may be averaged or resampled ahead of it."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def of_labels(self, task: Task) -> "Readout":
+        """For the scores of label values (see ``label_scores``) instead of classes."""
+        if not task.regions:
+            return self
+        membership = torch.tensor(task.membership, dtype=self.weight.dtype, device=self.weight.device)
+        return Readout(membership @ self.weight[1:], membership @ self.bias[1:])
+
+
+def conv_readout(conv: nn.Conv3d, rows: slice = slice(None)) -> Readout:
+    """Of a 1x1x1 convolution."""
+    weight = conv.weight[rows].flatten(1)
+    return Readout(weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias[rows])
 
 
 def mask_surplus(logits: Tensor, num_classes: Sequence[int]) -> Tensor:

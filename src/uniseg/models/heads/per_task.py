@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from uniseg.models.conditioning.base import Conditioned
-from uniseg.models.heads.base import Head, mask_surplus
+from uniseg.models.heads.base import Head, Readout, conv_readout, mask_surplus
 from uniseg.task import TaskSet
 
 
@@ -28,3 +28,7 @@ class PerTaskHead(Head):
             weight = conv.weight.flatten(1)[rows.clamp_max(len(conv.weight) - 1)]  # [B,K,C]
             logits.append(mask_surplus(torch.bmm(weight, x.flatten(2)).unflatten(2, x.shape[2:]), num_classes))
         return logits
+
+    def readout(self, position: int, num_classes: int) -> Readout:
+        first = int(self.first_row[position])
+        return conv_readout(self.convs[0], slice(first, first + num_classes))

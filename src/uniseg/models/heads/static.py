@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uniseg.models.conditioning.base import Conditioned
-from uniseg.models.heads.base import Head, mask_surplus
+from uniseg.models.heads.base import Head, Readout, conv_readout, mask_surplus
 from uniseg.task import TaskSet
 
 
@@ -26,3 +26,6 @@ class StaticHead(Head):
         widest = max(num_classes)
         rows = [(conv.weight[:widest], None if conv.bias is None else conv.bias[:widest]) for conv in self.convs]
         return [mask_surplus(F.conv3d(x, *row), num_classes) for x, row in zip(pyramid, rows, strict=True)]
+
+    def readout(self, position: int, num_classes: int) -> Readout:
+        return conv_readout(self.convs[0], slice(num_classes))

@@ -1,0 +1,206 @@
+"""Windows in z order give what all windows at once give, in less memory."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from monai.inferers import sliding_window_inference
+
+from samples import make_task
+from uniseg import InputError, Predictor
+from uniseg.inference.carriers import make_carrier
+from uniseg.inference.memory import GB, Need, share_out
+from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.sweep import Sweep
+from uniseg.inference.windows import Grid, Window
+from uniseg.models.conditioning.fuse_prompt import FusePrompt
+from uniseg.models.conditioning.one_hot import OneHot
+from uniseg.models.encoders.unet import UNetEncoder
+from uniseg.models.heads.base import label_scores
+from uniseg.models.heads.dynamic import DynamicHead
+from uniseg.models.heads.per_task import PerTaskHead
+from uniseg.models.heads.static import StaticHead
+from uniseg.models.uniseg import UniSegModel
+from uniseg.scans.volume import Volume
+from uniseg.task import TaskSet
+
+MANY = make_task("many", classes=("background", *(f"c{k}" for k in range(14))))
+REGIONS = make_task("regions", classes=("background", "whole", "core"), regions=((1, 2), (2,)))
+FEW = make_task("few")
+TASKS = TaskSet([FEW, MANY, REGIONS])
+PROMPT = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
+KINDS = {
+    "static": (PROMPT, StaticHead),
+    "static with bias": (PROMPT, partial(StaticHead, bias=True)),
+    "late prompt": (partial(PROMPT, place="decoder"), StaticHead),
+    "per task": (PROMPT, PerTaskHead),
+    "dynamic": (OneHot, partial(DynamicHead, width=4)),
+}
+
+
+def make_model(kind: str = "static") -> UniSegModel:
+    torch.manual_seed(1)
+    conditioning, head = KINDS[kind]
+    encoder = partial(UNetEncoder, channels=[6, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
+    model = UniSegModel(TASKS, patch_size=(8, 16, 16), encoder=encoder, conditioning=conditioning, head=head)
+    with torch.no_grad():
+        for p in model.head.parameters():
+            p.add_(0.2 * torch.randn_like(p))
+    return model.eval()
+
+
+def sweep_of(model, image, positions, **changes):
+    settings = {"overlap": 0.5, "window_batch": 2, "mirror_axes": (), "skip_empty": False, "gate": False} | changes
+    may_miss = settings["skip_empty"] or settings["gate"]
+    carriers = [make_carrier(model, p, features_allowed=not may_miss) for p in positions]
+    return carriers, Sweep(model, image, carriers, **settings, device=torch.device("cpu"), stopwatch=Stopwatch())
+
+
+def stitched(model, image, positions, blocks=((0, None),), **changes):
+    """Scores ``[V,z,y,x]`` per task."""
+    carriers, sweep = sweep_of(model, image, positions, **changes)
+    out = [torch.full((c.task.num_labels, *image.shape[1:]), torch.nan) for c in carriers]
+    for low, high in blocks:
+        for parts in sweep.planes((low, image.shape[2] if high is None else high)):
+            for carrier, part, own in zip(carriers, parts, out, strict=True):
+                own[:, part.start : part.start + part.held.shape[1], low:high] = carrier.scores(part.held)
+    return out
+
+
+def monais(model, image, position, flips=((),)):
+    """The same by MONAI's sliding windows and the whole network."""
+
+    def window_scores(window):
+        task = torch.full((len(window),), position)
+        return sum(label_scores(model(window.flip(f), task)[0].flip(f), model.tasks[position]) for f in flips) / len(flips)
+
+    return sliding_window_inference(image[None], model.patch_size, 1, window_scores, overlap=0.5, mode="gaussian", sigma_scale=0.125)[0]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@torch.inference_mode()
+def test_scores_are_monais(kind):
+    model, image = make_model(kind), torch.randn(1, 21, 30, 18)
+    positions = [0, 1, 2]
+    for own, p in zip(stitched(model, image, positions), positions, strict=True):
+        torch.testing.assert_close(own, monais(model, image, p), atol=2e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_an_added_task_too():
+    model, image = make_model(), torch.randn(1, 16, 20, 18)
+    model.extend([make_task("new", classes=("background", *(f"n{k}" for k in range(9))))], adapter_channels=2)
+    with torch.no_grad():
+        for p in model.added.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    for own, p in zip(stitched(model.eval(), image, [3, 0]), [3, 0], strict=True):
+        torch.testing.assert_close(own, monais(model, image, p), atol=2e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_scan_smaller_than_a_window_and_mirroring():
+    model, image = make_model(), torch.randn(1, 5, 17, 9)
+    (own,) = stitched(model, image, [0], mirror_axes=(0, 2))
+    torch.testing.assert_close(own, monais(model, image, 0, flips=((), (2,), (4,), (2, 4))), atol=2e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_blocks_of_rows_change_nothing():
+    model, image = make_model(), torch.randn(1, 21, 30, 18)
+    whole = stitched(model, image, [0, 1])
+    parts = stitched(model, image, [0, 1], blocks=((0, 7), (7, 19), (19, 30)))
+    for a, b in zip(whole, parts, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
+
+
+def test_many_classes_are_carried_as_features():
+    model = make_model()
+    assert [make_carrier(model, p, features_allowed=True).channels for p in range(3)] == [3, 6, 3]
+    assert [make_carrier(model, p, features_allowed=False).channels for p in range(3)] == [3, 15, 3]
+    assert make_carrier(make_model("dynamic"), 1, features_allowed=True).channels == 15
+
+
+def test_windows_lie_where_monais_do():
+    grid = Grid((21, 30, 16), (8, 16, 16), 0.5)
+    assert [grid.starts(axis) for axis in range(3)] == [[0, 4, 8, 12, 13], [0, 8, 14], [0]]
+    layers = list(grid.layers())
+    assert [len(layer) for layer in layers] == [3] * 5
+    assert all(window.start[0] == start for layer, start in zip(layers, grid.starts(0), strict=True) for window in layer)
+
+
+def air_with_a_body(shape=(16, 64, 64)) -> torch.Tensor:
+    image = torch.zeros(1, *shape)
+    image[:, :, 20:40, 4:20] = torch.rand(1, shape[0], 20, 16) + 0.5
+    return image
+
+
+@torch.inference_mode()
+def test_windows_of_air_are_left_out():
+    model, image = make_model(), air_with_a_body()
+    carriers, sweep = sweep_of(model, image, [0], skip_empty=True)
+    parts = [part for (part,) in sweep.planes((0, 64))]
+    seen = torch.cat([part.seen for part in parts])
+    assert seen[:, 20:40, 4:20].all()
+    assert not seen[:, :, 48:].any()
+    all_of_it = stitched(model, image, [0])[0]
+    inside = torch.cat([carriers[0].scores(part.held) for part in parts], 1)[:, :, 24:36, 8:16]
+    torch.testing.assert_close(inside, all_of_it[:, :, 24:36, 8:16], atol=1e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_a_gated_task_is_asked_only_beside_what_it_found(monkeypatch):
+    model, image = make_model(), torch.randn(1, 16, 64, 64)
+    carriers, sweep = sweep_of(model, image, [0, 2], gate=True)
+    places = [window for layer in Grid((16, 64, 64), (8, 16, 16), 0).layers() for window in layer]
+    found = {0: {places[0]}, 1: set()}
+    asked = []
+
+    def fake(self, batch, wanted):
+        asked.append(wanted[0])
+        window = places[len(asked) - 1]
+        return [torch.ones(1, c.channels, 8, 16, 16) * torch.tensor([0, 1 if window in found[t] else -1, -1]).view(3, 1, 1, 1) for t, c in enumerate(carriers)]
+
+    monkeypatch.setattr(Sweep, "_computed", fake)
+    active = sweep._sparse_pass()
+    assert len(asked) == len(places) == 32
+    assert active(Window((4, 8, 8), (8, 16, 16))) == [0]
+    assert active(Window((0, 16, 16), (8, 16, 16))) == []
+
+
+@torch.inference_mode()
+def test_gating_everything_that_is_found_changes_nothing():
+    model, image = make_model(), torch.randn(1, 16, 32, 32)
+    gated, plain = (stitched(model, image, [0, 2], gate=gate) for gate in (True, False))
+    for a, b in zip(gated, plain, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-5, rtol=1e-5)
+
+
+def volume(shape=(24, 40, 36)) -> Volume:
+    rng = np.random.default_rng(0)
+    return Volume(rng.normal(0, 300, (1, *shape)).astype(np.float32), (2, 1, 1), np.eye(4))
+
+
+def test_labels_do_not_depend_on_memory():
+    model, scan = make_model(), volume()
+    plain = Predictor(model).predict(scan, ["few", "many", "regions"])
+    need_gb = 0.9 + 0.24  # what share_out counts as fixed, nearly
+    tight = Predictor(model, max_memory_gb=need_gb, window_batch=4).predict(scan, ["few", "many", "regions"])
+    for name, label in plain.items():
+        assert len(np.unique(label)) > 1
+        assert np.mean(tight[name] == label) > 0.9999
+    with pytest.raises(InputError, match=r"max_memory_gb.*found 0\.5; expected at least 1\.\d for this scan"):
+        Predictor(model, max_memory_gb=0.5).predict(scan, ["few"])
+
+
+def test_memory_is_shared_out():
+    need = Need(volume=10**8, labels=10**8, image=10**7, weights=10**6, window=10**6, ring_row=10**5, slab=10**6)
+    assert share_out(need, 100, 0.5, 4, None).blocks == ((0, 100),)
+    rich = share_out(need, 100, 0.5, 4, 8)
+    assert (rich.blocks, rich.window_batch) == (((0, 100),), 4)
+    fixed = need.fixed_bytes(1) / GB
+    poor = share_out(need, 100, 0.5, 4, fixed + 12 * 2 * 4 * 10**5 / GB)
+    assert poor.window_batch == 1
+    assert poor.blocks == ((0, 20), (20, 40), (40, 60), (60, 80), (80, 100))
+    with pytest.raises(InputError):
+        share_out(need, 100, 0.5, 4, fixed)
