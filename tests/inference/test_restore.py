@@ -1,6 +1,8 @@
 """The way there and back with a threshold in place of the network."""
 
-from itertools import pairwise
+import os
+from itertools import pairwise, permutations, product
+from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -19,6 +21,9 @@ from uniseg.scans.phantom import TASKS, make_case
 from uniseg.scans.resample import axis_orders, resample, target_shape
 
 LEVEL_HU = 0  # fat against soft tissue
+ALL_48 = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
+DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
+SCANS = sorted(path for folder in ("imagesTr", "imagesTs") for path in DATA.glob(f"*/{folder}/*_0000.nii.gz")) if DATA.is_dir() else []
 
 
 def restore(scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1) -> Restored:
@@ -62,7 +67,7 @@ def test_every_orientation_gives_the_same_physical_mask(scan, tmp_path):
     array, affine = scan
     base = nib.Nifti1Image(array, affine)
     reference = None
-    for code in ("LPS", "RAS", "PIR", "SAL", "ILP", "ARS"):
+    for code in ALL_48:
         turned = base.as_reoriented(ornt.ornt_transform(ornt.io_orientation(affine), ornt.axcodes2ornt(tuple(code))))
         nib.save(turned, tmp_path / f"{code}.nii.gz")
         mask = physical(threshold(tmp_path / f"{code}.nii.gz", tmp_path / "out" / f"{code}.nii.gz", (4, 3, 3)))
@@ -83,6 +88,43 @@ def test_oblique_affines_change_nothing_that_matters(scan, tmp_path, seed):
     np.testing.assert_allclose(out.affine, turn @ affine, atol=1e-3)
     mask, truth = np.asarray(out.dataobj) == 1, array > LEVEL_HU
     assert 2 * np.count_nonzero(mask & truth) / (mask.sum() + truth.sum()) >= 0.98
+
+
+@pytest.mark.parametrize("spacing_mm", [(0.5, 0.5, 0.5), (17, 1, 1), (1, 17, 1), (17, 17, 17), (0.5, 3, 17)])
+@pytest.mark.parametrize("shape", [(40, 30, 20), (1, 30, 20), (40, 1, 20), (200, 6, 4), (2, 2, 2)])
+def test_odd_spacings_and_shapes_come_back(tmp_path, spacing_mm, shape):
+    """A ramp along the longest axis, seen at 2 mm: the step stays within a voxel of where it was, at either spacing."""
+    axis = int(np.argmax(shape))
+    ramp = np.linspace(-300, 300, shape[axis], dtype=np.float32)
+    array = np.broadcast_to(ramp.reshape([-1 if a == axis else 1 for a in range(3)]), shape)
+    nib.save(nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), np.diag([*spacing_mm[::-1], 1])), tmp_path / "scan.nii.gz")
+    out = threshold(tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz", (2, 2, 2))
+    mask = np.asarray(out.dataobj).transpose(2, 1, 0) > 0
+    assert mask.shape == shape
+    np.testing.assert_allclose(out.affine, np.diag([*spacing_mm[::-1], 1]))
+    moved = abs(mask.sum() - (array > 0).sum()) / (mask.size / shape[axis])
+    assert moved <= max(1, 2 / spacing_mm[axis])
+
+
+@pytest.mark.skipif(not SCANS, reason=f"no scans in {DATA} (set UNISEG_DATA)")
+@pytest.mark.slow
+def test_every_real_scan_comes_back(tmp_path):
+    """Thresholded at its own median at the same spacing, a scan gives the mask that the file itself gives."""
+    for path in SCANS:
+        volume = read_volume([path])
+        level = float(np.median(volume.array[volume.array != 0]))
+        own = make_task(spacing_mm=volume.spacing_mm)
+        box = preprocess(volume, own).box
+        evidence = torch.from_numpy(volume.array[0][tuple(slice(*side) for side in box)]) - level
+        label = restore(torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, own.spacing_mm).label
+        write_label_map(label, path, tmp_path / "out.nii.gz")
+        out, image = nib.load(tmp_path / "out.nii.gz"), nib.load(path)
+        np.testing.assert_allclose(out.affine, image.affine, atol=1e-4)
+        inside = np.zeros(volume.array.shape[1:], bool)
+        inside[tuple(slice(*side) for side in box)] = True
+        expected = (volume.array[0] > level) & inside
+        assert expected.any()
+        np.testing.assert_array_equal(read_volume([tmp_path / "out.nii.gz"]).array[0] > 0, expected, err_msg=path.name)
 
 
 def test_outside_the_crop_is_background():
