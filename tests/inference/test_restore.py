@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from samples import make_task
 from uniseg.inference.restore import Restored, Restorer
-from uniseg.inference.sweep import Planes
+from uniseg.inference.window_pass import Planes
 from uniseg.prepare.preprocess import preprocess
 from uniseg.scans.io import read_volume, write_label_map
 from uniseg.scans.phantom import TASKS, make_case
@@ -27,7 +27,7 @@ SCANS = sorted(path for folder in ("imagesTr", "imagesTs") for path in DATA.glob
 
 
 def restore(scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1) -> Restored:
-    """``scores [V,z,y,x]`` as they come from a sweep."""
+    """``scores [V,z,y,x]`` as they come from the windows."""
     restorer = Restorer(lambda held: held, len(scores), box=box, shape=shape, size=scores.shape[1:], spacing_mm=spacing_mm, task_spacing_mm=task_spacing_mm,
                         confident=confident)  # fmt: skip
     bounds = np.linspace(0, box[1][1] - box[1][0], blocks + 1).astype(int)

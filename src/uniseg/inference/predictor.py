@@ -15,7 +15,7 @@ from uniseg.inference.memory import Need, share_out, voxels
 from uniseg.inference.merge import merge, merged_values, write_tables
 from uniseg.inference.restore import SLAB_VOXELS, Restored, Restorer
 from uniseg.inference.stopwatch import Stopwatch
-from uniseg.inference.sweep import Sweep
+from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import preprocess
 from uniseg.scans.io import read_volume, reference_path, write_label_map
@@ -133,7 +133,7 @@ class Predictor:
             slab=SLAB_VOXELS,
         )
         share = share_out(need, num_rows, size[1] / num_rows, self.window_batch, self.max_memory_gb)
-        sweep = Sweep(
+        windows = WindowPass(
             self.model,
             torch.from_numpy(prepared.image),
             carriers,
@@ -148,7 +148,7 @@ class Predictor:
         for rows in share.blocks:
             for restorer in restorers:
                 restorer.begin(rows)
-            for parts in sweep.planes(restorers[0].source_rows(rows)):
+            for parts in windows.planes(restorers[0].source_rows(rows)):
                 with self.stopwatch("restore"):
                     for restorer, part in zip(restorers, parts, strict=True):
                         restorer.add(part)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from uniseg.inference.sweep import Planes
+from uniseg.inference.window_pass import Planes
 from uniseg.prepare.preprocess import Box
 from uniseg.scans.resample import Taps, axis_orders, axis_taps
 

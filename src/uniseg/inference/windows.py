@@ -30,7 +30,7 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Grid:
+class WindowGrid:
     """Windows over an image of ``shape``, all of one ``size``; neighbours overlap by ``overlap``, the last is flush with the end (MONAI's places)."""
 
     shape: tuple[int, int, int]

@@ -75,7 +75,11 @@ def import_nnunet(path: str | Path) -> UniSegModel:
         InputError: not such a file; two dimensions, a cascade, another architecture or normalisation; a key is missing or unknown.
     """
     path = Path(path)
-    content = read_foreign(path, EXPECTED)
+    return network_of(read_foreign(path, EXPECTED), path)
+
+
+def network_of(content: Mapping, path: Path) -> UniSegModel:
+    """``import_nnunet`` of a file that is read already."""
     state = weights_of(content, path)
     try:
         plans, dataset, name = (content["init_args"][key] for key in ("plans", "dataset_json", "configuration"))

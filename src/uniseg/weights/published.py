@@ -35,7 +35,11 @@ def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegMo
     Raises:
         InputError: not such a file; a key is missing, unknown, or of another shape; the tasks do not fit.
     """
-    state = read_state(Path(path))
+    return network_of(read_state(Path(path)), path, tasks)
+
+
+def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None = None) -> UniSegModel:
+    """``import_published`` of a file that is read already."""
     prompt = _take(state, "intermedia_prompt", path)
     strides = [list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))]
     num_stages = len(strides) + 1

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.weights import nnunet, published
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import read_foreign
 from uniseg.weights.licences import strictest
-from uniseg.weights.nnunet import CANCELLED, PLAN, UNSTATED, import_nnunet, translate_all, translate_encoder, weights_of
-from uniseg.weights.published import import_published, read_state
+from uniseg.weights.nnunet import CANCELLED, PLAN, UNSTATED, translate_all, translate_encoder, weights_of
 from uniseg.weights.segresnet import state_of, translate_segresnet
 from uniseg.weights.transfer import Source
 
@@ -44,12 +44,12 @@ def _own(path: Path, content: Mapping | None = None) -> Source:
 
 def _published_or_segresnet(path: Path, content: Mapping) -> Source:
     is_published = any(str(name).startswith("conv_blocks_context.") for name in content["state_dict"])
-    return _published(path) if is_published else _segresnet(path, content)
+    return _published(path, content) if is_published else _segresnet(path, content)
 
 
-def _published(path: Path) -> Source:
-    model = import_published(path)
-    biases = [name for name in read_state(path) if name.endswith("bias") and "instnorm" not in name]
+def _published(path: Path, content: Mapping) -> Source:
+    model = published.network_of(content["state_dict"], path)
+    biases = [name for name in content["state_dict"] if name.endswith("bias") and "instnorm" not in name]
     return Source(
         str(path),
         "published UniSeg",
@@ -62,7 +62,7 @@ def _published(path: Path) -> Source:
 
 
 def _nnunet(path: Path, content: Mapping) -> Source:
-    model = import_nnunet(path)
+    model = nnunet.network_of(content, path)
     (task,) = model.tasks
     unread = translate_all(weights_of(content, path), task, path).unread
     data = model.origin["data"]

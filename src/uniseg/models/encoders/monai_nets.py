@@ -25,9 +25,7 @@ class SegResNetEncoder(Encoder):
         ValueError: the lists do not describe the same number of stages.
     """
 
-    def __init__(
-        self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int], num_groups: int | None = None, bare_stem: bool = False
-    ) -> None:
+    def __init__(self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int], num_groups: int | None = None, bare_stem: bool = False) -> None:
         super().__init__()
         self.bare_stem = bare_stem
         if len(strides) + 1 != len(blocks):

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from uniseg.inference.carriers import Carrier
 from uniseg.inference.stopwatch import Stopwatch
-from uniseg.inference.windows import BodyTest, Grid, Window, importance
+from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
 from uniseg.models.uniseg import UniSegModel
 
 
@@ -28,7 +28,7 @@ class Planes:
     seen: Tensor | None
 
 
-class Sweep:
+class WindowPass:
     """All windows of an image for tasks that share them.
 
     Args:
@@ -58,7 +58,7 @@ class Sweep:
         self.before = tuple(n // 2 for n in lacking)
         sides = [side for n, b in zip(reversed(lacking), reversed(self.before), strict=True) for side in (b, n - b)]
         self.image = F.pad(image, sides) if any(lacking) else image
-        self.grid = Grid(tuple(self.image.shape[1:]), tuple(model.patch_size), overlap)
+        self.grid = WindowGrid(tuple(self.image.shape[1:]), tuple(model.patch_size), overlap)
         self.window_batch = window_batch
         masks = range(8)
         self.flips = sorted({tuple(axis + 2 for axis in mirror_axes if mask >> axis & 1) for mask in masks})
@@ -136,7 +136,7 @@ class Sweep:
     def _sparse_pass(self) -> Callable[[Window], list[int]]:
         """Every task looks once at everything, in windows that hardly overlap; later it is asked where it found something."""
         found: list[tuple[Window, set[int]]] = []
-        for layer in Grid(self.grid.shape, self.grid.size, 0).layers():
+        for layer in WindowGrid(self.grid.shape, self.grid.size, 0).layers():
             for window in filter(self.worth, layer):
                 batch = self.image[(slice(None), *window.slices)][None].to(self.device)
                 everyone = [set(range(len(self.carriers)))]

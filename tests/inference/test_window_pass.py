@@ -12,8 +12,8 @@ from uniseg import InputError, Predictor
 from uniseg.inference.carriers import make_carrier
 from uniseg.inference.memory import GB, Need, share_out
 from uniseg.inference.stopwatch import Stopwatch
-from uniseg.inference.sweep import Sweep
-from uniseg.inference.windows import Grid, Window
+from uniseg.inference.window_pass import WindowPass
+from uniseg.inference.windows import Window, WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.conditioning.one_hot import OneHot
 from uniseg.models.encoders.unet import UNetEncoder
@@ -50,19 +50,19 @@ def make_model(kind: str = "static") -> UniSegModel:
     return model.eval()
 
 
-def sweep_of(model, image, positions, **changes):
+def pass_of(model, image, positions, **changes):
     settings = {"overlap": 0.5, "window_batch": 2, "mirror_axes": (), "skip_empty": False, "gate": False} | changes
     may_miss = settings["skip_empty"] or settings["gate"]
     carriers = [make_carrier(model, p, features_allowed=not may_miss) for p in positions]
-    return carriers, Sweep(model, image, carriers, **settings, device=torch.device("cpu"), stopwatch=Stopwatch())
+    return carriers, WindowPass(model, image, carriers, **settings, device=torch.device("cpu"), stopwatch=Stopwatch())
 
 
 def stitched(model, image, positions, blocks=((0, None),), **changes):
     """Scores ``[V,z,y,x]`` per task."""
-    carriers, sweep = sweep_of(model, image, positions, **changes)
+    carriers, own_pass = pass_of(model, image, positions, **changes)
     out = [torch.full((c.task.num_labels, *image.shape[1:]), torch.nan) for c in carriers]
     for low, high in blocks:
-        for parts in sweep.planes((low, image.shape[2] if high is None else high)):
+        for parts in own_pass.planes((low, image.shape[2] if high is None else high)):
             for carrier, part, own in zip(carriers, parts, out, strict=True):
                 own[:, part.start : part.start + part.held.shape[1], low:high] = carrier.scores(part.held)
     return out
@@ -122,7 +122,7 @@ def test_many_classes_are_carried_as_features():
 
 
 def test_windows_lie_where_monais_do():
-    grid = Grid((21, 30, 16), (8, 16, 16), 0.5)
+    grid = WindowGrid((21, 30, 16), (8, 16, 16), 0.5)
     assert [grid.starts(axis) for axis in range(3)] == [[0, 4, 8, 12, 13], [0, 8, 14], [0]]
     layers = list(grid.layers())
     assert [len(layer) for layer in layers] == [3] * 5
@@ -138,8 +138,8 @@ def air_with_a_body(shape=(16, 64, 64)) -> torch.Tensor:
 @torch.inference_mode()
 def test_windows_of_air_are_left_out():
     model, image = make_model(), air_with_a_body()
-    carriers, sweep = sweep_of(model, image, [0], skip_empty=True)
-    parts = [part for (part,) in sweep.planes((0, 64))]
+    carriers, own_pass = pass_of(model, image, [0], skip_empty=True)
+    parts = [part for (part,) in own_pass.planes((0, 64))]
     seen = torch.cat([part.seen for part in parts])
     assert seen[:, 20:40, 4:20].all()
     assert not seen[:, :, 48:].any()
@@ -151,8 +151,8 @@ def test_windows_of_air_are_left_out():
 @torch.inference_mode()
 def test_a_gated_task_is_asked_only_beside_what_it_found(monkeypatch):
     model, image = make_model(), torch.randn(1, 16, 64, 64)
-    carriers, sweep = sweep_of(model, image, [0, 2], gate=True)
-    places = [window for layer in Grid((16, 64, 64), (8, 16, 16), 0).layers() for window in layer]
+    carriers, own_pass = pass_of(model, image, [0, 2], gate=True)
+    places = [window for layer in WindowGrid((16, 64, 64), (8, 16, 16), 0).layers() for window in layer]
     found = {0: {places[0]}, 1: set()}
     asked = []
 
@@ -161,8 +161,8 @@ def test_a_gated_task_is_asked_only_beside_what_it_found(monkeypatch):
         window = places[len(asked) - 1]
         return [torch.ones(1, c.channels, 8, 16, 16) * torch.tensor([0, 1 if window in found[t] else -1, -1]).view(3, 1, 1, 1) for t, c in enumerate(carriers)]
 
-    monkeypatch.setattr(Sweep, "_computed", fake)
-    active = sweep._sparse_pass()
+    monkeypatch.setattr(WindowPass, "_computed", fake)
+    active = own_pass._sparse_pass()
     assert len(asked) == len(places) == 32
     assert active(Window((4, 8, 8), (8, 16, 16))) == [0]
     assert active(Window((0, 16, 16), (8, 16, 16))) == []
