@@ -20,6 +20,7 @@ import torch
 from record import record
 
 from uniseg import Predictor, Task, TaskSet, UniSegModel
+from uniseg.inference.files import CaseRunner
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
@@ -53,7 +54,7 @@ def worker(scan: Path, counts: list[int], output: Path) -> None:
     )
     predictor = Predictor(model, overlap=0.25, max_memory_gb=MAX_MEMORY_GB)
     start = time.perf_counter()
-    predictor.predict_case("scan", {task.name: [scan] for task in tasks}, output)
+    CaseRunner(predictor, output)("scan", {task.name: (scan,) for task in tasks})
     told = {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, "seconds": time.perf_counter() - start}
     sys.stdout.write(json.dumps(told | {"stages": predictor.stopwatch.seconds}) + "\n")
 

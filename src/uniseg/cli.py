@@ -20,11 +20,12 @@ from omegaconf.errors import OmegaConfBaseException
 from uniseg import schema
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
+from uniseg.inference.postprocess import read_cleanings
 from uniseg.inference.predictor import Predictor
 from uniseg.scans.availability import availability_message, missing_datasets
 from uniseg.scans.source import Source
 from uniseg.task import TaskSet
-from uniseg.weights.checkpoint import file_hash, load_model
+from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 
 BAD_INPUT = 2
 LOCAL_CONF = Path("conf")
@@ -111,9 +112,10 @@ def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) 
         sys.exit(BAD_INPUT)
 
 
-def make_predictor(checkpoint: str, task_files: Sequence[str], inference: DictConfig) -> Predictor:
-    """A Predictor on a checkpoint with the tasks of files added, with the settings of ``conf/inference``."""
+def make_predictor(checkpoint: str | Sequence[str], task_files: Sequence[str], inference: DictConfig, postprocessing: str | None = None) -> Predictor:
+    """A Predictor on a checkpoint, or on several as an ensemble, with the tasks of files added, with the settings of ``conf/inference``."""
     settings = OmegaConf.to_container(inference, resolve=True)
     if settings["device"] == "auto":
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    return Predictor(load_model(checkpoint, task_files), fingerprint=file_hash(checkpoint, task_files), **settings)
+    cleanings = None if postprocessing is None else read_cleanings(postprocessing)
+    return Predictor(load_ensemble(checkpoint, task_files), fingerprint=ensemble_hash(checkpoint, task_files), cleanings=cleanings, **settings)

@@ -4,12 +4,13 @@ import json
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import file_hash, load_model
 from uniseg.weights.delta import save_delta
+from uniseg.weights.ensemble import load_ensemble, save_ensemble
 from uniseg.weights.shared import save_model
 from uniseg.weights.task_file import save_task
 
@@ -17,11 +18,13 @@ SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")
 
 
 def export(config: DictConfig) -> Path:
-    """The folder, with the scores on its card where they are given; for one added task, or for what a base has not, a file.
+    """The folder, of several checkpoints an ensemble's; with scores on its card where given; for one added task, or for what a base has not, a file.
 
     Raises:
         InputError: a bad checkpoint, scores of another one, or something else at ``output``.
     """
+    if OmegaConf.is_list(config.checkpoint):
+        return save_ensemble(load_ensemble(OmegaConf.to_container(config.checkpoint)), config.output)
     model = load_model(config.checkpoint, base=config.base)
     if config.delta_of is not None:
         return save_delta(model, load_model(config.delta_of), config.output)

@@ -180,28 +180,33 @@ class RulesConfig:
 @dataclass
 class EvaluateConfig(RunConfig):
     rules: RulesConfig = MISSING
-    checkpoint: str | None = None
+    checkpoint: Any = None
     task_files: list[str] = MISSING
+    side: str = MISSING
+    postprocessing: str | None = None
     predictions: str | None = None
     labels: str | None = None
+    pool: list[str] | None = None
     output: str = MISSING
 
 
 @dataclass
 class PredictConfig:
-    checkpoint: str = MISSING
+    checkpoint: Any = MISSING
     task_files: list[str] = MISSING
     input: Any = MISSING
     output: str = MISSING
     tasks: Any = MISSING
     modality: list[str] | None = None
     merge: bool = MISSING
+    probabilities: bool = MISSING
+    postprocessing: str | None = None
     inference: InferenceConfig = MISSING
 
 
 @dataclass
 class ExportConfig:
-    checkpoint: str = MISSING
+    checkpoint: Any = MISSING
     output: str = MISSING
     added_task: str | None = None
     delta_of: str | None = None
@@ -222,6 +227,7 @@ class ReportConfig:
 def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name the configuration's own folder."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
+    OmegaConf.register_new_resolver("evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True)
     prepare = OmegaConf.structured(PrepareConfig)
     with open_dict(prepare):
         prepare["import"] = None

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from samples import make_task
-from uniseg.inference.restore import Restored, Restorer
+from uniseg.inference.restore import Restored, Restorer, Wanted
 from uniseg.inference.window_pass import Planes
 from uniseg.prepare.preprocess import preprocess
 from uniseg.scans.io import read_volume, write_label_map
@@ -29,7 +29,7 @@ SCANS = sorted(path for folder in ("imagesTr", "imagesTs") for path in DATA.glob
 def restore(scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1) -> Restored:
     """``scores [V,z,y,x]`` as they come from the windows."""
     restorer = Restorer(lambda held: held, len(scores), box=box, shape=shape, size=scores.shape[1:], spacing_mm=spacing_mm, task_spacing_mm=task_spacing_mm,
-                        confident=confident)  # fmt: skip
+                        wanted=Wanted(confidence=confident))  # fmt: skip
     bounds = np.linspace(0, box[1][1] - box[1][0], blocks + 1).astype(int)
     for rows in pairwise(bounds):
         restorer.begin(rows)
@@ -46,7 +46,7 @@ def threshold(path, out, spacing_mm):
     prepared = preprocess(volume, task)
     level = (LEVEL_HU + 325) / 650
     evidence = torch.from_numpy(prepared.image[0]) - level
-    label = restore(torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm).label
+    label = restore(torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm).label[:]
     write_label_map(label, path, out)
     return nib.load(out)
 
@@ -116,7 +116,7 @@ def test_every_real_scan_comes_back(tmp_path):
         own = make_task(spacing_mm=volume.spacing_mm)
         box = preprocess(volume, own).box
         evidence = torch.from_numpy(volume.array[0][tuple(slice(*side) for side in box)]) - level
-        label = restore(torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, own.spacing_mm).label
+        label = restore(torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, own.spacing_mm).label[:]
         write_label_map(label, path, tmp_path / "out.nii.gz")
         out, image = nib.load(tmp_path / "out.nii.gz"), nib.load(path)
         np.testing.assert_allclose(out.affine, image.affine, atol=1e-4)
@@ -130,7 +130,7 @@ def test_every_real_scan_comes_back(tmp_path):
 def test_outside_the_crop_is_background():
     logits = torch.zeros(2, 2, 2, 2)
     logits[1] = 1
-    label = restore(logits, ((1, 3), (0, 2), (2, 4)), (4, 2, 5), (1, 1, 1), (1, 1, 1)).label
+    label = restore(logits, ((1, 3), (0, 2), (2, 4)), (4, 2, 5), (1, 1, 1), (1, 1, 1)).label[:]
     assert label.sum() == 8
     assert label[1:3, :, 2:4].all()
     assert label.dtype == np.uint8
@@ -147,7 +147,7 @@ def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
     assert 0 < np.count_nonzero(whole) < whole.size
     for voxels, planes, blocks in ((2**23, 9, 1), (100, 1, 1), (7, 2, 3), (2**23, 4, 4)):
         monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", voxels)
-        found = restore(scores, box, shape, spacing, target, planes_at_once=planes, blocks=min(blocks, inside[1])).label
+        found = restore(scores, box, shape, spacing, target, planes_at_once=planes, blocks=min(blocks, inside[1])).label[:]
         np.testing.assert_array_equal(found[tuple(slice(*side) for side in box)], whole)
         assert np.count_nonzero(found) == np.count_nonzero(whole)
 
@@ -155,15 +155,15 @@ def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
 def test_where_no_window_looked_all_is_background():
     scores = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 2, 2, 4).clone()
     restorer = Restorer(lambda held: held, 2, box=((0, 2), (0, 2), (0, 4)), shape=(2, 2, 4), size=(2, 2, 4), spacing_mm=(1, 1, 1), task_spacing_mm=(1, 1, 1),
-                        confident=False)  # fmt: skip
+                        wanted=Wanted())  # fmt: skip
     seen = torch.ones(2, 2, 4, dtype=torch.bool)
     seen[..., 2:] = False
     restorer.add(Planes(0, scores, seen))
-    assert restorer.restored.label.tolist() == [[[1, 1, 0, 0]] * 2] * 2
+    assert restorer.restored.label[:].tolist() == [[[1, 1, 0, 0]] * 2] * 2
 
 
 def test_confidence_is_the_probability_of_the_label():
     logits = torch.tensor([[0.0, 3.0], [1.0, 0.0]]).view(2, 1, 1, 2)
     found = restore(logits, ((0, 1), (0, 1), (1, 3)), (1, 1, 4), (1, 1, 1), (1, 1, 1), confident=True)
-    assert found.label.tolist() == [[[0, 1, 0, 0]]]
-    assert found.confidence.tolist() == [[[0, round(255 * np.e / (np.e + 1)), 0, 0]]]
+    assert found.label[:].tolist() == [[[0, 1, 0, 0]]]
+    assert found.confidence[:].tolist() == [[[0, round(255 * np.e / (np.e + 1)), 0, 0]]]

@@ -53,8 +53,8 @@ def make_model(kind: str = "static") -> UniSegModel:
 def pass_of(model, image, positions, **changes):
     settings = {"overlap": 0.5, "window_batch": 2, "mirror_axes": (), "skip_empty": False, "gate": False} | changes
     may_miss = settings["skip_empty"] or settings["gate"]
-    carriers = [make_carrier(model, p, features_allowed=not may_miss) for p in positions]
-    return carriers, WindowPass(model, image, carriers, **settings, device=torch.device("cpu"), stopwatch=Stopwatch())
+    carriers = [make_carrier([model], p, features_allowed=not may_miss) for p in positions]
+    return carriers, WindowPass([model], image, carriers, **settings, device=torch.device("cpu"), stopwatch=Stopwatch())
 
 
 def stitched(model, image, positions, blocks=((0, None),), **changes):
@@ -116,9 +116,9 @@ def test_blocks_of_rows_change_nothing():
 
 def test_many_classes_are_carried_as_features():
     model = make_model()
-    assert [make_carrier(model, p, features_allowed=True).channels for p in range(3)] == [3, 6, 3]
-    assert [make_carrier(model, p, features_allowed=False).channels for p in range(3)] == [3, 15, 3]
-    assert make_carrier(make_model("dynamic"), 1, features_allowed=True).channels == 15
+    assert [make_carrier([model], p, features_allowed=True).channels for p in range(3)] == [3, 6, 3]
+    assert [make_carrier([model], p, features_allowed=False).channels for p in range(3)] == [3, 15, 3]
+    assert make_carrier([make_model("dynamic")], 1, features_allowed=True).channels == 15
 
 
 def test_windows_lie_where_monais_do():
@@ -194,7 +194,7 @@ def test_labels_do_not_depend_on_memory():
 
 
 def test_memory_is_shared_out():
-    need = Need(volume=10**8, labels=10**8, image=10**7, weights=10**6, window=10**6, ring_row=10**5, slab=10**6)
+    need = Need(volume=10**8, packed=10**8 / 0.3, label=0, image=10**7, weights=10**6, window=10**6, ring_row=10**5, slab=10**6)
     assert share_out(need, 100, 0.5, 4, None).blocks == ((0, 100),)
     rich = share_out(need, 100, 0.5, 4, 8)
     assert (rich.blocks, rich.window_batch) == (((0, 100),), 4)

@@ -127,7 +127,7 @@ def test_predict_tells_what_fits(trained, tmp_path):
     scan = save_nifti(tmp_path / "scan.nii.gz", np.random.default_rng(0).normal(size=(20, 40, 40)).astype(np.float32))
     common = [checkpoint, f"input={scan}", f"output={tmp_path / 'out'}", "inference.device=cpu"]
     refused(run("predict", *common, "modality=[MR]", cwd=tmp_path), "MR", "CT, CT+PET")
-    refused(run("predict", *common, cwd=tmp_path), "tasks=auto", "modality=[CT]")
+    refused(run("predict", *common, cwd=tmp_path), "scan.nii.gz", "neither as CT, nor as MR, nor as PET", "modality=[CT]")
     refused(run("predict", *common, "tasks=[liver]", cwd=tmp_path), "'liver'", "phantom_liver")
     refused(run("predict", *common, "tasks=[phantom_whole_body_tumour]", cwd=tmp_path), "1 channels", "CT, PET")
     assert not list((tmp_path / "out").rglob("*.nii.gz"))

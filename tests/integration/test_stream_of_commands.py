@@ -10,6 +10,7 @@ import torch
 
 from commands import TINY, run, succeed
 from uniseg import Predictor, load_model
+from uniseg.inference.files import CaseRunner
 from uniseg.scans.io import read_volume
 
 NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")
@@ -81,11 +82,11 @@ def test_several_tasks_in_one_map(trained, tmp_path):
 def test_predicting_again_keeps_what_is_there(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
     predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), fingerprint="a")
-    (path,) = predictor.predict_case("x", {"phantom_spleen": [scan]}, tmp_path)
+    (path,) = CaseRunner(predictor, tmp_path)("x", {"phantom_spleen": (scan,)})
     first = path.stat().st_mtime_ns
-    predictor.predict_case("x", {"phantom_spleen": [scan]}, tmp_path)
+    CaseRunner(predictor, tmp_path)("x", {"phantom_spleen": (scan,)})
     assert path.stat().st_mtime_ns == first
-    Predictor(predictor.model, fingerprint="b").predict_case("x", {"phantom_spleen": [scan]}, tmp_path)
+    CaseRunner(Predictor(predictor.model, fingerprint="b"), tmp_path)("x", {"phantom_spleen": (scan,)})
     assert path.stat().st_mtime_ns > first
 
 

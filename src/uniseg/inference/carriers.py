@@ -1,5 +1,6 @@
 """What is averaged over windows for a task: its scores, or the features that they are a matrix of."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,41 +17,44 @@ class Carrier:
 
     Attributes:
         position: of the task in the model.
-        readout: from features to the scores of label values; None where the head has no such matrix.
+        readouts: of every network of the ensemble, from features to the scores of label values; None where the head has no such matrix.
         holds_features: whether features are held.
         channels: of what is held.
     """
 
     task: Task
     position: int
-    readout: Readout | None
+    readouts: tuple[Readout | None, ...]
     holds_features: bool
     channels: int
 
-    def of_window(self, model: UniSegModel, encoded: Encoded) -> Tensor:
-        """``[N,channels,Z,Y,X]`` float32."""
-        if self.readout is None:
+    def of_window(self, member: int, model: UniSegModel, encoded: Encoded) -> Tensor:
+        """``[N,channels,Z,Y,X]`` float32, of network number ``member``."""
+        readout = self.readouts[member]
+        if readout is None:
             logits = model.decode(encoded, torch.full((len(encoded.bottleneck),), self.position))[0]
             return label_scores(logits, self.task)
         features = model.finest(encoded, self.position).float()
-        return features if self.holds_features else _times(self.readout, features)
+        return features if self.holds_features else _times(readout, features)
 
     def scores(self, held: Tensor) -> Tensor:
         """``[channels,...]`` -> the scores of label values ``[V,...]``."""
-        return _times(self.readout, held[None])[0] if self.holds_features else held
+        return _times(self.readouts[0], held[None])[0] if self.holds_features else held
 
 
-def make_carrier(model: UniSegModel, position: int, *, features_allowed: bool) -> Carrier:
+def make_carrier(models: Sequence[UniSegModel], position: int, *, features_allowed: bool) -> Carrier:
     """
     Args:
+        models: an ensemble; of more than one network scores are held, since their features mean different things.
         features_allowed: False where some windows may be left out, whose scores are known but whose features are not.
     """
-    task = model.tasks[position]
-    logits = model.readout(position)
-    readout = None if logits is None else logits.of_labels(task)
-    if readout is not None and features_allowed and readout.weight.shape[1] < task.num_labels:
-        return Carrier(task, position, readout, True, readout.weight.shape[1])
-    return Carrier(task, position, readout, False, task.num_labels)
+    task = models[0].tasks[position]
+    logits = [model.readout(position) for model in models]
+    readouts = tuple(None if own is None else own.of_labels(task) for own in logits)
+    first = readouts[0]
+    if first is not None and len(models) == 1 and features_allowed and first.weight.shape[1] < task.num_labels:
+        return Carrier(task, position, readouts, True, first.weight.shape[1])
+    return Carrier(task, position, readouts, False, task.num_labels)
 
 
 def _times(readout: Readout, features: Tensor) -> Tensor:

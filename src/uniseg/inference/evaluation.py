@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from uniseg.errors import InputError
 from uniseg.metrics.lesions import LesionCounts, count_lesions
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.paired import bootstrap, by_patient
@@ -220,6 +221,31 @@ def write_scores(scores: Sequence[Score], path: Path) -> None:
         writer.writerow(["class" if name == "class_name" else name for name in names])
         for score in scores:
             writer.writerow(["" if v != v else round(v, 5) if isinstance(v, float) else v for v in asdict(score).values()])
+
+
+def read_scores(path: Path) -> list[Score]:
+    """What ``write_scores`` wrote.
+
+    Raises:
+        InputError: missing or malformed.
+    """
+    expected, fix = "scores.csv of uniseg.evaluate", "evaluate first"
+    text = [each.name for each in fields(Score) if each.type is str]
+    try:
+        rows = list(csv.DictReader(path.read_text().splitlines()))
+        return [
+            Score(
+                **{
+                    ("class_name" if key == "class" else key): cell if key in (*text, "class") else NAN if cell == "" else float(cell)
+                    for key, cell in row.items()
+                }
+            )
+            for row in rows
+        ]
+    except OSError as error:
+        raise InputError(path, error.strerror, expected, fix) from error
+    except (ValueError, TypeError) as error:
+        raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", expected, fix) from error
 
 
 def write_summary(summary: dict, path: Path) -> None:

@@ -11,6 +11,8 @@ GB = 10**9
 PROGRAM = 0.9 * GB  # Python, PyTorch, MONAI
 FLOAT = 4
 SLABS = 6  # float maps of restore.SLAB_VOXELS that are alive at once
+PACKED = 0.3  # bytes that a label value takes when compressed, at worst
+WRITING = 3  # copies of a label map while it is written
 ACTIVATIONS = 12  # feature maps of the finest stage that are alive at once in the network
 
 
@@ -19,8 +21,9 @@ class Need:
     """Sizes of one prediction.
 
     Attributes:
-        volume: values of the scan.
-        labels: values of the label maps with their confidences, one byte each.
+        volume: values of the scan, where it is still held.
+        packed: values of compressed maps, each counted as a label; see ``restore``.
+        label: values of one label map.
         image: values at the task's spacing.
         weights: of the network.
         window: values of one window of the finest stage.
@@ -29,7 +32,8 @@ class Need:
     """
 
     volume: int
-    labels: int
+    packed: float
+    label: int
     image: int
     weights: int
     window: int
@@ -38,7 +42,7 @@ class Need:
 
     def fixed_bytes(self, window_batch: int) -> float:
         held = self.volume + self.image + self.weights + SLABS * self.slab + ACTIVATIONS * window_batch * self.window
-        return PROGRAM + FLOAT * held + self.labels
+        return PROGRAM + FLOAT * held + PACKED * self.packed + WRITING * self.label
 
 
 @dataclass(frozen=True)

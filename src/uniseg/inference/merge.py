@@ -12,6 +12,7 @@ from uniseg.inference.restore import Restored
 from uniseg.task import Task
 
 GOLDEN = 0.618034  # of the hue circle: neighbouring values are told apart
+PLANES = 16  # unpacked at a time
 SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
 
 
@@ -43,16 +44,26 @@ def merge(parts: Mapping[str, Restored], values: Sequence[MergedValue]) -> np.nd
     Args:
         parts: task name -> its label map with probabilities, all of one grid.
     """
-    first = next(iter(parts.values()))
-    merged, best = np.zeros(first.label.shape, np.int16), np.zeros(first.label.shape, np.uint8)
-    for name, part in parts.items():
-        numbers = np.zeros(1 + max(v.own_value for v in values if v.task == name), np.int16)
-        for own in (v for v in values if v.task == name):
-            numbers[own.own_value] = own.value
-        wins = (part.label > 0) & ((merged == 0) | (part.confidence > best))
-        merged[wins] = numbers[part.label[wins]]
-        best[wins] = part.confidence[wins]
+    shape = next(iter(parts.values())).label.shape
+    numbers = {name: _numbers([v for v in values if v.task == name]) for name in parts}
+    merged = np.zeros(shape, np.int16)
+    for low in range(0, shape[0], PLANES):
+        planes, own_merged = slice(low, low + PLANES), merged[low : low + PLANES]
+        best = np.zeros(own_merged.shape, np.uint8)
+        for name, part in parts.items():
+            label, confidence = part.label[planes], part.confidence[planes]
+            wins = (label > 0) & ((own_merged == 0) | (confidence > best))
+            own_merged[wins] = numbers[name][label[wins]]
+            best[wins] = confidence[wins]
     return merged
+
+
+def _numbers(own: Sequence[MergedValue]) -> np.ndarray:
+    """A task's label value -> merged value."""
+    numbers = np.zeros(1 + max(v.own_value for v in own), np.int16)
+    for each in own:
+        numbers[each.own_value] = each.value
+    return numbers
 
 
 def write_tables(values: Sequence[MergedValue], folder: Path) -> None:

@@ -1,26 +1,27 @@
 """Prediction: a scan in, one label map per task out."""
 
-import json
-import os
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from uniseg.errors import InputError
 from uniseg.inference.carriers import make_carrier
+from uniseg.inference.fitting import fitting_tasks, guessed_tasks
 from uniseg.inference.memory import Need, share_out, voxels
-from uniseg.inference.merge import merge, merged_values, write_tables
-from uniseg.inference.restore import SLAB_VOXELS, Restored, Restorer
+from uniseg.inference.postprocess import Cleanings, clean
+from uniseg.inference.restore import SLAB_VOXELS, Restored, Restorer, Wanted
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import preprocess
-from uniseg.scans.io import read_volume, reference_path, write_label_map
+from uniseg.scans.modality import Guess, guess
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
+
+LABELS_ALONE = Wanted()
+PER_PROBABILITY = 3  # how much more a probability takes than a label, compressed
 
 
 class Predictor:
@@ -29,10 +30,11 @@ class Predictor:
     Without ``skip_empty`` and ``gate`` every window is computed for every task; what is shared between tasks changes nothing but rounding.
 
     Attributes:
+        models: the ensemble; ``model`` is its first, whose tasks and patch size are those of all.
         stopwatch: seconds by stage since the Predictor was made.
 
     Args:
-        model: as ``load_model`` returns it.
+        models: one as ``load_model`` returns it, or several of the same tasks whose scores are averaged, as of folds.
         overlap: of neighbouring windows, 0 to below 1.
         window_batch: windows computed at a time.
         mirror_axes: test-time mirroring, of (0, 1, 2) = (z, y, x).
@@ -40,12 +42,16 @@ class Predictor:
         gate: ask a task only near windows where a first, sparse pass found something of it.
         max_memory_gb: of RAM for one scan (10^9 bytes), reading excluded; None: no limit.
         device: where the network runs.
+        cleanings: what is taken away from each class, as ``read_cleanings`` returns it.
         fingerprint: of the checkpoint, written beside every prediction.
+
+    Raises:
+        InputError: networks of different tasks or patch sizes.
     """
 
     def __init__(
         self,
-        model: UniSegModel,
+        models: UniSegModel | Sequence[UniSegModel],
         *,
         overlap: float = 0.5,
         window_batch: int = 1,
@@ -54,14 +60,30 @@ class Predictor:
         gate: bool = False,
         max_memory_gb: float | None = None,
         device: str | torch.device = "cpu",
+        cleanings: Cleanings | None = None,
         fingerprint: str = "",
     ) -> None:
-        self.model = model.eval().to(device)
+        self.models = [model.eval().to(device) for model in ([models] if isinstance(models, UniSegModel) else models)]
+        self.model = self.models[0]
+        for number, model in enumerate(self.models[1:], 1):
+            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(self.model.patch_size):
+                raise InputError(f"network {number} of the ensemble", "other tasks or another patch size", "those of the first", "train the folds alike")
         self.overlap, self.window_batch, self.mirror_axes = overlap, window_batch, tuple(mirror_axes)
         self.skip_empty, self.gate, self.max_memory_gb = skip_empty, gate, max_memory_gb
         self.device = torch.device(device)
         self.stopwatch = Stopwatch()
-        self.fingerprint = fingerprint
+        self.cleanings, self.fingerprint = cleanings or {}, fingerprint
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes a prediction beside the weights, as plain containers."""
+        return {
+            "overlap": self.overlap,
+            "mirror_axes": list(self.mirror_axes),
+            "skip_empty": self.skip_empty,
+            "gate": self.gate,
+            "cleanings": {task: {name: own.__dict__ for name, own in classes.items()} for task, classes in self.cleanings.items()},
+        }
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
         """Names of the tasks that ask for these modalities; those that a task declares optional may be lacking.
@@ -69,26 +91,42 @@ class Predictor:
         Raises:
             InputError: there is none.
         """
-        given = set(modalities)
-        names = [task.name for task in self.model.tasks if set(task.modalities) - set(task.optional) <= given <= set(task.modalities)]
-        if not names:
-            known = sorted({"+".join(task.modalities) for task in self.model.tasks})
-            raise InputError("modality", "+".join(modalities), f"one of {', '.join(known)}", "correct modality=[...] or choose another checkpoint")
-        return names
+        return fitting_tasks(self.model.tasks, modalities)
 
     @torch.inference_mode()
-    def predict(self, volume: Volume, task_names: Sequence[str]) -> dict[str, np.ndarray]:
+    def predict(self, volume: Volume, task_names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Label map ``[Z,Y,X]`` in the volume's grid per task; tasks that see the same input share every window's encoding.
 
-        Raises:
-            InputError: an unknown task, or one that wants another number of modalities.
-        """
-        return {name: found.label for name, found in self._restored(volume, task_names, confident=False).items()}
+        Args:
+            volume: as ``read_volume`` or ``Volume.of_array`` makes it.
+            task_names: None: all that fit what the scan looks like.
 
-    def _restored(self, volume: Volume, task_names: Sequence[str], *, confident: bool) -> dict[str, Restored]:
+        Raises:
+            InputError: an unknown task, or one that wants another number of modalities; no task fits.
+        """
+        if task_names is None:
+            task_names = guessed_tasks(self.model.tasks, guesses_of(volume), "scan")
+        found = self.restored([volume], task_names)
+        return {name: self.unpacked(name, found[name], volume.spacing_mm) for name in task_names}
+
+    def unpacked(self, task_name: str, found: Restored, spacing_mm: Sequence[float]) -> np.ndarray:
+        """The label map ``[Z,Y,X]`` of a task, cleaned."""
+        return clean(found.label[:], self.task(task_name), self.cleanings.get(task_name, {}), spacing_mm)
+
+    @torch.inference_mode()
+    def restored(self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE) -> dict[str, Restored]:
+        """Segmentations of one scan, compressed.
+
+        Args:
+            held: the scan alone; taken out as soon as it is not needed any more, so that its memory is free if nobody else holds it.
+
+        Raises:
+            InputError: as of ``predict``.
+        """
+        volume = held[0]
         groups: dict[tuple, list[int]] = {}
         for name in task_names:
-            task = self._task(name)
+            task = self.task(name)
             if task.num_modalities != len(volume.array):
                 expected = f"{task.num_modalities} ({', '.join(task.modalities)})"
                 raise InputError(f"task '{name}'", f"{len(volume.array)} channels", expected, "give one image per modality, in this order")
@@ -98,16 +136,22 @@ class Predictor:
             position = self.model.tasks.position(name)
             groups.setdefault((task.spacing_mm, task.normalization, self.model.stem_of(position)), []).append(position)
         found: dict[str, Restored] = {}
-        for positions in groups.values():
-            found |= self._predict_group(volume, positions, confident)
+        del volume
+        for number, positions in enumerate(groups.values(), 1):
+            found |= self._predict_group(held, positions, wanted, is_last=number == len(groups))
         return {name: found[name] for name in task_names}
 
-    def _predict_group(self, volume: Volume, positions: Sequence[int], confident: bool) -> dict[str, Restored]:
+    def _predict_group(self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool) -> dict[str, Restored]:
+        """Tasks that see one input."""
         first = self.model.tasks[positions[0]]
+        volume = held.pop() if is_last else held[0]
+        shape, spacing_mm = volume.array.shape[1:], volume.spacing_mm
         with self.stopwatch("resample"):
             prepared = preprocess(volume, first)
-        carriers = [make_carrier(self.model, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions]
-        shape, size = volume.array.shape[1:], prepared.image.shape[1:]
+        num_values = 0 if is_last else volume.array.size
+        del volume
+        carriers = [make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions]
+        size = prepared.image.shape[1:]
         restorers = [
             Restorer(
                 carrier.scores,
@@ -115,26 +159,27 @@ class Predictor:
                 box=prepared.box,
                 shape=shape,
                 size=size,
-                spacing_mm=volume.spacing_mm,
+                spacing_mm=spacing_mm,
                 task_spacing_mm=first.spacing_mm,
-                confident=confident,
+                wanted=wanted,
             )
             for carrier in carriers
         ]
         window, num_rows = self.model.patch_size, restorers[0].inside[1]
-        held = sum(carrier.channels for carrier in carriers) + len(carriers)
+        channels = sum(carrier.channels for carrier in carriers) + len(carriers)
         need = Need(
-            volume=volume.array.size,
-            labels=len(carriers) * voxels(shape) * (2 if confident else 1),
+            volume=num_values,
+            packed=voxels(shape) * sum(1 + wanted.confidence * PER_PROBABILITY + wanted.probabilities * PER_PROBABILITY * c.task.num_labels for c in carriers),
+            label=voxels(shape),
             image=prepared.image.size,
-            weights=sum(p.numel() for p in self.model.parameters()),
+            weights=sum(p.numel() for model in self.models for p in model.parameters()),
             window=voxels(window) * max(self.model.decoder.channels[0], *(carrier.channels for carrier in carriers)),
-            ring_row=held * window[0] * max(size[2], window[2]),
+            ring_row=channels * window[0] * max(size[2], window[2]),
             slab=SLAB_VOXELS,
         )
         share = share_out(need, num_rows, size[1] / num_rows, self.window_batch, self.max_memory_gb)
         windows = WindowPass(
-            self.model,
+            self.models,
             torch.from_numpy(prepared.image),
             carriers,
             overlap=self.overlap,
@@ -154,89 +199,14 @@ class Predictor:
                         restorer.add(part)
         return {carrier.task.name: restorer.restored for carrier, restorer in zip(carriers, restorers, strict=True)}
 
-    def predict_case(self, case_id: str, images: Mapping[str, Sequence[Path | None]], output: Path) -> list[Path]:
-        """Write ``<output>/<task>/<case>.nii.gz`` with a JSON beside it, per task. What exists from the same checkpoint and files is kept.
-
-        Args:
-            images: task name -> one file per modality of the task, None for an optional one that the scan lacks.
+    def task(self, name: str) -> Task:
         """
-        paths = {name: output / name / f"{case_id}.nii.gz" for name in images}
-        facts = {name: {"images": [p and str(p) for p in own], "checkpoint": self.fingerprint, "task": name} for name, own in images.items()}
-        scans: dict[tuple, list[str]] = {}
-        for name, own in images.items():
-            if not _is_done(paths[name], facts[name]):
-                scans.setdefault((tuple(own), self._task(name).reference_position), []).append(name)
-        for (files, reference), names in scans.items():
-            with self.stopwatch("read"):
-                volume = read_volume(files, reference)
-            for name, label in self.predict(volume, names).items():
-                with self.stopwatch("write"):
-                    facts_path = paths[name].with_name(f"{case_id}.json")
-                    facts_path.unlink(missing_ok=True)
-                    write_label_map(label, reference_path(files, reference), paths[name])
-                    _write_json(facts_path, facts[name] | _description(self._task(name), label, volume.spacing_mm))
-        return list(paths.values())
-
-    @torch.inference_mode()
-    def predict_merged(self, case_id: str, images: Mapping[str, Sequence[Path | None]], output: Path) -> Path:
-        """Write one label map of several tasks, ``<output>/merged/<case>.nii.gz``, with a JSON beside it and colour tables. What exists is kept.
-
-        Args:
-            images: as of ``predict_case``.
-
         Raises:
-            InputError: scans on more than one grid.
+            InputError: the network does not know it.
         """
-        tasks = [self._task(name) for name in images]
-        grids = {reference_path(own, self._task(name).reference_position) for name, own in images.items()}
-        if len(grids) > 1:
-            raise InputError(case_id, f"{len(grids)} grids", "one scan for all tasks", "choose tasks of the same modality, or leave merge=true out")
-        values = merged_values(tasks)
-        path = output / "merged" / f"{case_id}.nii.gz"
-        facts = {"checkpoint": self.fingerprint, "images": {name: [p and str(p) for p in own] for name, own in images.items()}}
-        if _is_done(path, facts):
-            return path
-        scans: dict[tuple, list[str]] = {}
-        for name, own in images.items():
-            scans.setdefault((tuple(own), self._task(name).reference_position), []).append(name)
-        parts: dict[str, Restored] = {}
-        for (files, reference), names in scans.items():
-            volume = read_volume(files, reference)
-            parts |= self._restored(volume, names, confident=True)
-        label = merge({name: parts[name] for name in images}, values)
-        voxels, voxel_ml = np.bincount(label.ravel(), minlength=len(values) + 1), float(np.prod(volume.spacing_mm)) / 1000
-        beside = path.with_name(f"{case_id}.json")
-        beside.unlink(missing_ok=True)
-        write_label_map(label, grids.pop(), path)
-        write_tables(values, path.parent)
-        named = [{"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values]
-        _write_json(beside, facts | {"values": named, "uniseg": version("uniseg")})
-        return path
-
-    def _task(self, name: str) -> Task:
         return self.model.tasks[self.model.tasks.position(name)]
 
 
-def _description(task: Task, label: np.ndarray, spacing_mm: Sequence[float]) -> dict:
-    """Which values the label map holds, how much of each class."""
-    voxels = np.bincount(label.ravel(), minlength=task.num_labels)
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
-    return {
-        "classes": list(task.classes),
-        "values": {name: list(values) for name, values in zip(task.classes[1:], task.class_values, strict=True)},
-        "volumes_ml": {name: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for name, values in zip(task.classes[1:], task.class_values, strict=True)},
-        "uniseg": version("uniseg"),
-    }
-
-
-def _is_done(path: Path, facts: dict) -> bool:
-    beside = path.with_name(path.name.removesuffix(".nii.gz") + ".json")
-    if not (path.exists() and beside.exists()):
-        return False
-    return facts.items() <= json.loads(beside.read_text()).items()
-
-
-def _write_json(path: Path, values: dict) -> None:
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    part.write_text(json.dumps(values, indent=1))
-    os.replace(part, path)
+def guesses_of(volume: Volume) -> list[Guess]:
+    """What each channel looks like."""
+    return [guess(values, stated) for values, stated in zip(volume.array, volume.stated, strict=True)]

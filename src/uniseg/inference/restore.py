@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import blosc2
 import numpy as np
 import torch
 from torch import Tensor
@@ -13,27 +14,39 @@ from uniseg.scans.resample import Taps, axis_orders, axis_taps
 
 SLAB_VOXELS = 2**23  # of float maps, held at a time
 SURE = 255
+PLANES = 8  # in a compressed chunk
+PACKING = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE]}  # label values use few of their bits
 UNSEEN = -10.0  # score of every class but the background where no window looked
 
 
 @dataclass(frozen=True)
 class Restored:
-    """A segmentation in the scan's grid.
+    """A segmentation in the scan's grid, compressed: ``label[:]`` unpacks all of it, ``label[low:high]`` some planes.
 
     Attributes:
         label: label values ``[Z,Y,X]`` uint8 or int16.
         confidence: of labels above 0 their probability (softmax over the label values) times 255, uint8; None where it was not asked.
+        probabilities: of all label values ``[V,Z,Y,X]`` uint8, times 255; None where they were not asked.
     """
 
-    label: np.ndarray
-    confidence: np.ndarray | None
+    label: blosc2.NDArray
+    confidence: blosc2.NDArray | None
+    probabilities: blosc2.NDArray | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a restored segmentation holds beside its labels."""
+
+    confidence: bool = False
+    probabilities: bool = False
 
 
 class Restorer:
     """Takes the planes of one task from bottom to top, writes every plane of the label map as soon as its neighbours are there.
 
     Linear; nearest along a coarse axis; outside ``box`` all is background. Where no neighbour of a voxel is foreground, linear interpolation
-    cannot make it so: only the rest is computed. Pages that hold background alone are never touched, so they take no memory.
+    cannot make it so: only the rest is computed, unless probabilities are wanted.
 
     Args:
         to_scores: what is held ``[C,...]`` -> scores of label values ``[num_labels,...]``; linear.
@@ -52,17 +65,19 @@ class Restorer:
         size: Sequence[int],
         spacing_mm: Sequence[float],
         task_spacing_mm: Sequence[float],
-        confident: bool,
+        wanted: Wanted,
     ) -> None:
         self.to_scores, self.num_labels = to_scores, num_labels
         self.inside = [stop - start for start, stop in box]
         orders = axis_orders(1, spacing_mm, task_spacing_mm)
         self.taps = [axis_taps(n, m, order) for n, m, order in zip(size, self.inside, orders, strict=True)]
-        label = np.zeros(shape, np.uint8 if num_labels <= 256 else np.int16)
-        confidence = np.zeros(shape, np.uint8) if confident else None
-        self.restored = Restored(label, confidence)
-        within = tuple(slice(*side) for side in box)
-        self.label, self.confidence = label[within], None if confidence is None else confidence[within]
+        self.corner = [start for start, _ in box]
+        label = _packed(shape, np.uint8 if num_labels <= 256 else np.int16)
+        confidence = _packed(shape, np.uint8) if wanted.confidence else None
+        probabilities = _packed((num_labels, *shape), np.uint8) if wanted.probabilities else None
+        if probabilities is not None:
+            probabilities[0] = SURE
+        self.restored = Restored(label, confidence, probabilities)
         self.begin((0, self.inside[1]))
 
     def source_rows(self, rows: tuple[int, int]) -> tuple[int, int]:
@@ -102,23 +117,41 @@ class Restorer:
         z, y, x = self.taps
         first, last = int(z.low[low]) - self.start, int(z.high[high - 1]) + 1 - self.start
         found = self.foreground[first:last].any(0)
-        if not bool(found.any()):
+        whole = self.restored.probabilities is not None
+        if not (whole or bool(found.any())):
             return
-        rows = _touched(y, found.any(1), self.first_row, self.rows)
-        columns = _touched(x, found.any(0), 0, (0, self.inside[2]))
+        rows = self.rows if whole else _touched(y, found.any(1), self.first_row, self.rows)
+        columns = (0, self.inside[2]) if whole else _touched(x, found.any(0), 0, (0, self.inside[2]))
         part = self.held[:, first:last]
         part = _taken(part, 1, z.within(low, high), self.start + first)
         part = _taken(part, 3, x.within(*columns), 0)
         step = max(1, SLAB_VOXELS // (self.num_labels * (high - low) * max(1, columns[1] - columns[0])))
-        for row in range(*rows, step):
-            some = (row, min(row + step, rows[1]))
-            scores = self.to_scores(_taken(part, 2, y.within(*some), self.first_row))
-            value, label = scores.max(0)
-            place = (slice(low, high), slice(*some), slice(*columns))
-            self.label[place] = label.cpu().numpy()
-            if self.confidence is not None:
-                probability = (value - scores.logsumexp(0)).exp()
-                self.confidence[place] = (probability * SURE * (label > 0)).round().to(torch.uint8).cpu().numpy()
+        parts = [self._of_scores(self.to_scores(_taken(part, 2, y.within(row, min(row + step, rows[1])), self.first_row))) for row in range(*rows, step)]
+        place = tuple(slice(a + c, b + c) for (a, b), c in zip(((low, high), rows, columns), self.corner, strict=True))
+        for packed, values in zip((self.restored.label, self.restored.confidence, self.restored.probabilities), zip(*parts, strict=True), strict=True):
+            if packed is not None:
+                own = (slice(None), *place) if packed.ndim == 4 else place
+                packed[own] = np.concatenate(values, axis=-2).astype(packed.dtype, copy=False)
+
+    def _of_scores(self, scores: Tensor) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Label, confidence, probabilities as they are kept."""
+        value, label = scores.max(0)
+        confidence = probabilities = None
+        if self.restored.confidence is not None:
+            confidence = _byte((value - scores.logsumexp(0)).exp() * (label > 0))
+        if self.restored.probabilities is not None:
+            probabilities = _byte(scores.softmax(0))
+        return label.to(torch.uint8 if self.num_labels <= 256 else torch.int16).cpu().numpy(), confidence, probabilities
+
+
+def _byte(share: Tensor) -> np.ndarray:
+    return (share * SURE).round().to(torch.uint8).cpu().numpy()
+
+
+def _packed(shape: Sequence[int], dtype: type) -> blosc2.NDArray:
+    """Zeros; a chunk holds some planes."""
+    chunks = (*(1,) * (len(shape) - 3), min(PLANES, shape[-3]), *shape[-2:])
+    return blosc2.zeros(tuple(shape), dtype=dtype, chunks=chunks, cparams=PACKING)
 
 
 def _touched(taps: Taps, found: Tensor, offset: int, bounds: tuple[int, int]) -> tuple[int, int]:

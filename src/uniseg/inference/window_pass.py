@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import torch
 from torch import Tensor
@@ -32,6 +33,7 @@ class WindowPass:
     """All windows of an image for tasks that share them.
 
     Args:
+        models: an ensemble of one patch size; their scores are averaged.
         image: ``[M,z,y,x]`` float32, at the tasks' spacing.
         skip_empty: leave out windows that hold only air.
         gate: ask a task only near windows of a first, sparse pass where it found something.
@@ -40,7 +42,7 @@ class WindowPass:
 
     def __init__(
         self,
-        model: UniSegModel,
+        models: Sequence[UniSegModel],
         image: Tensor,
         carriers: Sequence[Carrier],
         *,
@@ -52,20 +54,21 @@ class WindowPass:
         device: torch.device,
         stopwatch: Stopwatch,
     ) -> None:
-        self.model, self.carriers, self.device, self.stopwatch = model, carriers, device, stopwatch
+        self.models, self.carriers, self.device, self.stopwatch = models, carriers, device, stopwatch
+        patch_size = tuple(models[0].patch_size)
         self.shape = tuple(image.shape[1:])
-        lacking = [max(0, n - s) for n, s in zip(model.patch_size, self.shape, strict=True)]
+        lacking = [max(0, n - s) for n, s in zip(patch_size, self.shape, strict=True)]
         self.before = tuple(n // 2 for n in lacking)
         sides = [side for n, b in zip(reversed(lacking), reversed(self.before), strict=True) for side in (b, n - b)]
         self.image = F.pad(image, sides) if any(lacking) else image
-        self.grid = WindowGrid(tuple(self.image.shape[1:]), tuple(model.patch_size), overlap)
+        self.grid = WindowGrid(tuple(self.image.shape[1:]), patch_size, overlap)
         self.window_batch = window_batch
         masks = range(8)
         self.flips = sorted({tuple(axis + 2 for axis in mirror_axes if mask >> axis & 1) for mask in masks})
         self.worth = BodyTest(self.image) if skip_empty else _always
         self.active = self._sparse_pass() if gate else (lambda window: range(len(carriers)))
         self.may_miss = skip_empty or gate
-        self.weight = importance(model.patch_size).to(device)
+        self.weight = importance(patch_size).to(device)
 
     def planes(self, rows: tuple[int, int]) -> Iterator[list[Planes]]:
         """Per task the finished planes with the rows ``[rows)`` of y, bottom to top; every plane once."""
@@ -116,15 +119,15 @@ class WindowPass:
         """Per task ``[n,channels,Z,Y,X]`` of the windows in which it is asked."""
         rows = [[b for b, own in enumerate(asked) if t in own] for t in range(len(self.carriers))]
         total: list[Tensor | None] = [None] * len(self.carriers)
-        for flip in self.flips:
+        for flip, (member, model) in product(self.flips, enumerate(self.models)):
             with self.stopwatch("encode"):
-                encoded = self.model.encode(batch.flip(flip), torch.full((len(batch),), self.carriers[0].position))
+                encoded = model.encode(batch.flip(flip), torch.full((len(batch),), self.carriers[0].position))
             with self.stopwatch("decode"):
                 for t, carrier in enumerate(self.carriers):
                     if rows[t]:
-                        own = carrier.of_window(self.model, encoded.rows(rows[t])).flip(flip)
+                        own = carrier.of_window(member, model, encoded.rows(rows[t])).flip(flip)
                         total[t] = own if total[t] is None else total[t] + own
-        return [None if own is None else own / len(self.flips) for own in total]
+        return [None if own is None else own / (len(self.flips) * len(self.models)) for own in total]
 
     def _finished(self, start: int, held: Tensor, count: Tensor) -> Iterator[Planes]:
         first = 0

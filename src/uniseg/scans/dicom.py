@@ -85,7 +85,7 @@ def open_series(folder: Path) -> Stored:
                 place[...] = _pixels(s) * factor
         return out.transpose()
 
-    return Stored(folder, shape, affine, load)
+    return Stored(folder, shape, affine, load, stated=str(first.header.get("Modality", "")))
 
 
 def _files(folder: Path) -> list[Path]:

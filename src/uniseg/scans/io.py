@@ -40,10 +40,11 @@ def read_volume(paths: Sequence[Path | None], reference: int | None = None) -> V
         InputError: no path, or one is missing, unreadable, not 3-D, holds NaN or infinity, has no usable spacing, or lies on another grid.
     """
     first = _open(reference_path(paths, reference))
-    grid, channels = _grid(first), []
+    grid, channels, stated = _grid(first), [], []
     for path in paths:
         if path is None:
             channels.append(np.zeros((1, *grid.shape), np.float32))
+            stated.append("")
             continue
         image = first if path == first.path else _open(path)
         if len(image.shape) == 4 and len(paths) > 1:
@@ -56,10 +57,11 @@ def read_volume(paths: Sequence[Path | None], reference: int | None = None) -> V
             raise InputError(path, f"{np.count_nonzero(~np.isfinite(values))} voxels of NaN or infinity", "finite intensities", "repair the file")
         values = _to_canonical(values, image.affine)
         values = values if values.ndim == 4 else values[None]
+        stated += [image.stated] * len(values)
         channels.append(values if reference is None or is_same(own, grid) else resample_onto(values, own, grid))
     array = channels[0] if len(channels) == 1 else np.concatenate(channels)
     present = (True,) * len(array) if len(paths) == 1 else tuple(path is not None for path in paths)
-    return Volume(array, grid.spacing_mm, grid.affine, present)
+    return Volume(array, grid.spacing_mm, grid.affine, present, tuple(stated))
 
 
 def read_label(path: Path, like: Sequence[Path | None], reference: int | None = None) -> np.ndarray:
@@ -89,10 +91,24 @@ def read_geometry(path: Path) -> Volume:
 def write_label_map(label: np.ndarray, like: Path, path: Path) -> None:
     """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``; appears whole or not at all."""
     affine = _open(like).affine
-    back = ornt.ornt_transform(CANONICAL, ornt.io_orientation(affine))
-    values = ornt.apply_orientation(label.transpose(2, 1, 0), back)
-    dtype = np.uint8 if values.max(initial=0) < 256 else np.int16
-    image = nib.Nifti1Image(np.ascontiguousarray(values, dtype=dtype), affine)
+    values = _to_own(label.T, affine)
+    _save(nib.Nifti1Image(values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16, copy=False), affine), path)
+
+
+def write_probabilities(probabilities: np.ndarray, like: Path, path: Path) -> None:
+    """Write ``[V,Z,Y,X]`` uint8 (255 is 1) as a 4-D NIfTI in the own grid of ``like``, whose header scales to 0 to 1; appears whole or not at all."""
+    affine = _open(like).affine
+    image = nib.Nifti1Image(_to_own(probabilities.T, affine), affine)
+    image.header.set_slope_inter(1 / 255, 0)
+    _save(image, path)
+
+
+def _to_own(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+    """(x, y, z[, V]) in the canonical orientation -> the file's own order."""
+    return ornt.apply_orientation(values, ornt.ornt_transform(CANONICAL, ornt.io_orientation(affine)))
+
+
+def _save(image: nib.Nifti1Image, path: Path) -> None:
     image.header.set_xyzt_units("mm")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".part{os.getpid()}_{path.name}")

@@ -23,6 +23,7 @@ class Stored:
         shape: (i, j, k) or (i, j, k, modality).
         affine: 4x4, index (i, j, k, 1) -> RAS mm.
         load: returns the voxels, of ``shape``; raises InputError.
+        stated: what a DICOM header calls the modality (CT, MR, PT); empty for other files.
         is_extract: the file may cover a part of its scan's grid, as Slicer's segmentations do.
 
     Raises:
@@ -34,6 +35,7 @@ class Stored:
     affine: np.ndarray
     load: Callable[[], np.ndarray]
     is_extract: bool = False
+    stated: str = ""
 
     def __post_init__(self) -> None:
         if len(self.shape) not in (3, 4) or min(self.shape) < 1:

@@ -1,0 +1,57 @@
+"""Which tasks fit a scan, and why."""
+
+from collections.abc import Sequence
+
+from uniseg.errors import InputError
+from uniseg.scans.modality import Guess, kind_of
+from uniseg.task import Task, TaskSet
+
+STATE = "state what the channels are, modality=[CT] for instance"
+
+
+def fitting_tasks(tasks: TaskSet, modalities: Sequence[str]) -> list[str]:
+    """Names of the tasks that ask for these modalities; those that a task declares optional may be lacking.
+
+    Raises:
+        InputError: there is none.
+    """
+    given = set(modalities)
+    names = [task.name for task in tasks if set(task.modalities) - set(task.optional) <= given <= set(task.modalities)]
+    if not names:
+        raise InputError("modality", "+".join(modalities), f"one of {', '.join(_known(tasks))}", "correct modality=[...] or choose another checkpoint")
+    return names
+
+
+def guessed_tasks(tasks: TaskSet, guesses: Sequence[Guess], where: str) -> list[str]:
+    """Names of the tasks with as many modalities of the same kinds in the same order. Kinds are CT, MR, PET: values do not tell sequences of MR apart.
+
+    Raises:
+        InputError: there is none, or the scan looks like nothing that is known.
+    """
+    unknown = [f"channel {i}: {own.reason}" for i, own in enumerate(guesses) if not own.kind]
+    if unknown:
+        raise InputError(where, "; ".join(unknown), "a scan that looks like CT, MR or PET", STATE)
+    kinds = [own.kind for own in guesses]
+    names = [task.name for task in tasks if kinds_of(task) == kinds]
+    if not names:
+        found = "+".join(kinds) + f" ({'; '.join(own.reason for own in guesses)})"
+        raise InputError(where, found, f"one of {', '.join(_known(tasks))}", f"if that is wrong, {STATE}")
+    return names
+
+
+def kinds_of(task: Task) -> list[str]:
+    """CT, MR or PET per modality."""
+    return [kind_of(modality) for modality in task.modalities]
+
+
+def explained(tasks: TaskSet, names: Sequence[str], guesses: Sequence[Guess]) -> str:
+    """One line: what the scan was taken for, which tasks fit, which do not."""
+    taken = ", ".join(f"{own.kind} ({own.reason})" for own in guesses)
+    others = [f"{task.name} ({'+'.join(task.modalities)})" for task in tasks if task.name not in names]
+    mr = {"+".join(task.modalities) for task in tasks if task.name in names and "MR" in kinds_of(task)}
+    doubt = f"; taken for {' or '.join(sorted(mr))}, since values do not tell sequences apart" if mr else ""
+    return f"{taken}{doubt}: {', '.join(names)}" + (f"; does not fit: {', '.join(others)}" if others else "")
+
+
+def _known(tasks: TaskSet) -> list[str]:
+    return sorted({"+".join(task.modalities) for task in tasks})

@@ -1,0 +1,167 @@
+"""Files in, files out: what overlaps, what is kept, ensembles, probabilities."""
+
+import json
+import threading
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from samples import make_task, small_model
+from uniseg import InputError, Predictor, TaskSet, Volume, load_ensemble, predict_files, read_volume, save_ensemble
+from uniseg.inference.files import CaseRunner
+from uniseg.inference.postprocess import Cleaning
+from uniseg.scans.case import Case
+from uniseg.weights.ensemble import ensemble_hash
+
+AFFINE = np.diag([-1.5, -1.5, 3.0, 1])
+TASKS = TaskSet([make_task("liver", spacing_mm=(3, 1.5, 1.5)), make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))])
+
+
+def save(path, seed=0):
+    rng = np.random.default_rng(seed)
+    body = rng.normal(40, 150, (20, 24, 22))
+    body[:4] = -1000
+    nib.save(nib.Nifti1Image(body.astype(np.int16), AFFINE), path)
+    return path
+
+
+@pytest.fixture
+def scans(tmp_path):
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    return [save(folder / f"case{k}.nii.gz", k) for k in range(3)]
+
+
+def labels(path):
+    return np.asarray(nib.load(path).dataobj)
+
+
+def test_a_folder_an_array_and_a_list_agree(scans, tmp_path):
+    predictor = Predictor(small_model(TASKS))
+    paths = predict_files(predictor, str(scans[0].parent), tmp_path / "out")
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == [f"{task}/case{k}.nii.gz" for k in range(3) for task in ("liver", "spleen")]
+    volume = read_volume([scans[1]])
+    again = predictor.predict(Volume.of_array(volume.array[0], volume.spacing_mm))
+    assert set(again) == {"liver", "spleen"}
+    for name, label in again.items():
+        assert len(np.unique(label)) > 1
+        np.testing.assert_array_equal(label, labels(tmp_path / "out" / name / "case1.nii.gz").T, err_msg="AFFINE is canonical but for x and y, which both turn")
+    listed = predict_files(predictor, [str(scans[2])], tmp_path / "listed", tasks="spleen", modality=["CT"])
+    np.testing.assert_array_equal(labels(listed[0]), labels(tmp_path / "out/spleen/case2.nii.gz"))
+
+
+def test_another_setting_is_computed_anew(scans, tmp_path):
+    model = small_model(TASKS)
+    first = predict_files(Predictor(model), str(scans[0]), tmp_path, tasks="liver")[0]
+    before = first.stat().st_mtime_ns
+    predict_files(Predictor(model), str(scans[0]), tmp_path, tasks="liver")
+    assert first.stat().st_mtime_ns == before
+    predict_files(Predictor(model, overlap=0.25), str(scans[0]), tmp_path, tasks="liver")
+    assert first.stat().st_mtime_ns > before
+
+
+def test_reading_and_writing_overlap_with_the_network(scans, tmp_path, monkeypatch):
+    """While case 1 is computed, case 2 is read and case 0 is written."""
+    predictor = Predictor(small_model(TASKS))
+    seen = []
+    restored, read, write = predictor.restored, CaseRunner._read, CaseRunner._write
+
+    def slow(*args):
+        start = time.monotonic()
+        time.sleep(0.3)
+        found = restored(*args)
+        seen.append(("compute", threading.current_thread().name, start, time.monotonic()))
+        return found
+
+    def timed(name, method):
+        def own(self, *args):
+            start = time.monotonic()
+            found = method(self, *args)
+            seen.append((name, threading.current_thread().name, start, time.monotonic()))
+            return found
+
+        return own
+
+    monkeypatch.setattr(predictor, "restored", slow)
+    monkeypatch.setattr(CaseRunner, "_read", timed("read", read))
+    monkeypatch.setattr(CaseRunner, "_write", timed("write", write))
+    predict_files(predictor, str(scans[0].parent), tmp_path / "out", tasks="liver")
+    spans = {kind: [(start, stop) for name, _, start, stop in seen if name == kind] for kind in ("read", "compute", "write")}
+    for kind, number in (("read", 2), ("write", 0)):
+        assert spans["compute"][1][0] < spans[kind][number][1] < spans["compute"][1][1] + 0.05
+        assert spans[kind][number][0] < spans["compute"][1][1]
+
+
+def test_a_bad_scan_ends_the_folder_behind_the_good_ones(scans, tmp_path):
+    scans[1].write_bytes(scans[1].read_bytes()[:2000])
+    with pytest.raises(InputError, match=r"case1\.nii\.gz"):
+        predict_files(Predictor(small_model(TASKS)), str(scans[0].parent), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out/liver").iterdir()) == ["case0.json", "case0.nii.gz"]
+
+
+def test_probabilities_are_those_of_the_labels(scans, tmp_path):
+    (path,) = predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, tasks="liver", probabilities=True)
+    found = nib.load(path.with_name("case0_probabilities.nii.gz"))
+    values = found.get_fdata()
+    assert values.shape == (*labels(path).shape, 3)
+    np.testing.assert_allclose(values.sum(-1), 1, atol=2 / 255)
+    np.testing.assert_array_equal(found.affine, nib.load(path).affine)
+    ranked = np.sort(values, -1)
+    sure = ranked[..., -1] - ranked[..., -2] > 1.5 / 255
+    assert sure.mean() > 0.5
+    np.testing.assert_array_equal(values.argmax(-1)[sure], labels(path)[sure])
+    with pytest.raises(InputError, match="merge=true"):
+        CaseRunner(Predictor(small_model(TASKS)), tmp_path, merge=True, probabilities=True)
+
+
+def test_what_is_cleaned_is_cleaned_in_the_files(scans, tmp_path):
+    model = small_model(TASKS)
+    raw = labels(predict_files(Predictor(model), str(scans[0]), tmp_path / "raw", tasks="spleen")[0])
+    path = predict_files(Predictor(model, cleanings={"spleen": {"spleen": Cleaning(largest=True)}}), str(scans[0]), tmp_path / "clean", tasks="spleen")[0]
+    cleaned = labels(path)
+    assert 0 < (cleaned > 0).sum() < (raw > 0).sum()
+    beside = json.loads(path.with_name("case0.json").read_text())
+    assert beside["settings"]["cleanings"]["spleen"]["spleen"] == {"largest": True, "least_ml": 0.0}
+    assert beside["volumes_ml"]["spleen"] == pytest.approx((cleaned > 0).sum() * 1.5 * 1.5 * 3 / 1000, abs=1e-3)
+
+
+@torch.inference_mode()
+def test_an_ensemble_averages_scores(scans, tmp_path):
+    """Of two networks that differ only in the sign of the head, scores cancel: ties are background."""
+    one, other = small_model(TASKS, seed=1), small_model(TASKS, seed=1)
+    for name, parameter in other.named_parameters():
+        if name.startswith("head."):
+            parameter.neg_()
+    volume = read_volume([scans[0]])
+    assert (Predictor(one).predict(volume, ["spleen"])["spleen"] > 0).any()
+    both = Predictor([one, other]).predict(volume, ["spleen"])["spleen"]
+    assert not both.any()
+    twice = Predictor([one, one]).predict(volume, ["liver"])["liver"]
+    np.testing.assert_array_equal(twice, Predictor(one).predict(volume, ["liver"])["liver"])
+    with pytest.raises(InputError, match="network 1 of the ensemble: found other tasks"):
+        Predictor([one, small_model(TaskSet(TASKS[:1]))])
+
+
+def test_an_ensemble_is_one_folder(scans, tmp_path):
+    models = [small_model(TASKS, seed=seed) for seed in (1, 2)]
+    folder = save_ensemble(models, tmp_path / "both")
+    loaded = load_ensemble(folder)
+    volume = read_volume([scans[0]])
+    expected = Predictor(models).predict(volume, ["liver"])["liver"]
+    np.testing.assert_array_equal(Predictor(loaded).predict(volume, ["liver"])["liver"], expected)
+    np.testing.assert_array_equal(Predictor(load_ensemble([folder / "member0", folder / "member1"])).predict(volume, ["liver"])["liver"], expected)
+    assert ensemble_hash(folder) == "+".join(ensemble_hash(folder / f"member{k}") for k in range(2))
+    with pytest.raises(InputError, match="that exists"):
+        save_ensemble(models, folder)
+    (folder / "ensemble.json").write_text("{}")
+    with pytest.raises(InputError, match="list of an ensemble's members"):
+        load_ensemble(folder)
+
+
+def test_cases_are_read_by_name(scans, tmp_path):
+    runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path)
+    done = list(runner.over([(Case("a", "a", (scans[0],), None), {"liver": (scans[0],)}), (Case("b", "b", (scans[1],), None), None)]))
+    assert [[path.parent.name + "/" + path.name for path in paths] for paths in done] == [["liver/a.nii.gz"], ["liver/b.nii.gz", "spleen/b.nii.gz"]]
