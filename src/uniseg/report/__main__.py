@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point
 from uniseg.errors import InputError
@@ -22,7 +23,8 @@ def report(config: DictConfig) -> Path:
     if len(given) != 1:
         raise InputError("report", " and ".join(given) or "nothing to report on", "one of run, runs, sweep", "give run=<folder>, runs=[a,b] or sweep=<folder>")
     if config.run is not None:
-        return write_report(Path(config.run), Path(config.output or Path(config.run) / "report"))
+        default = OmegaConf.to_container(compose("train"), resolve=True)
+        return write_report(Path(config.run), Path(config.output or Path(config.run) / "report"), default)
     if config.sweep is not None:
         return write_fewshot(Path(config.sweep), Path(config.output or config.sweep))
     return write_comparison([Path(run) for run in config.runs], Path(config.output or "comparison"), metric=config.metric, margin=config.margin)

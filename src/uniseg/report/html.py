@@ -4,9 +4,10 @@ import base64
 import io
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
@@ -16,7 +17,7 @@ from uniseg.report.figures import DPI, box_figure, curve_figure, dice_panels, lo
 from uniseg.report.old_tasks import old_task_rows
 from uniseg.report.prompts import prompt_figures
 from uniseg.report.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
-from uniseg.report.tables import RULE, case_table, number, settings_rows, summary_line, task_table
+from uniseg.report.tables import RULE, case_table, changed_rows, data_rows, number, settings_rows, stage_rows, summary_line, task_table
 from uniseg.report.weights import weight_rows
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
@@ -36,10 +37,13 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
-def write_report(run_dir: Path, output: Path) -> Path:
+def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None = None) -> Path:
     """Write ``report.html``, its pictures inside, with the same pictures in ``figures/`` beside it; returns the page's path.
 
     Everything is made before anything is written.
+
+    Args:
+        default: the configuration without an experiment, as plain containers; None: what the run changed is left out.
 
     Raises:
         InputError: the run folder lacks a file, or one of its files is malformed.
@@ -49,7 +53,7 @@ def write_report(run_dir: Path, output: Path) -> Path:
     overlays = [(task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)]) for task in run.tasks]
     boxes = picture("dice_per_case", "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.", box_figure(run.tasks))
     prompts = [picture(*each) for each in prompt_figures(run_dir)]
-    page = render(run, weight_rows(run_dir), old_task_rows(run_dir), curves, overlays, boxes, prompts)
+    page = render(run, default or {}, weight_rows(run_dir), old_task_rows(run_dir), curves, overlays, boxes, prompts)
     for each in (*curves, *prompts, *(p for _, pictures in overlays for p in pictures), boxes):
         _write(output / "figures" / f"{each.name}.png", each.png)
     _write(output / "report.html", page.encode())
@@ -93,6 +97,7 @@ def picture(name: str, caption: str, figure: Figure) -> Picture:
 
 def render(
     run: Run,
+    default: Mapping[str, Any],
     weights: list[tuple[str, str]],
     old_tasks: list[tuple[str, str, str]],
     curves: list[Picture],
@@ -108,6 +113,9 @@ def render(
         settings=[*settings_rows(run.config), *weights],
         environment=environment_rows(),
         rule=RULE,
+        changed=changed_rows(run.config, default),
+        data=data_rows(run),
+        stages=stage_rows(run),
         tasks=[task_table(task) for task in run.tasks],
         old_tasks=old_tasks,
         curves=curves,

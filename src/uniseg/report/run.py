@@ -4,7 +4,7 @@ import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 T = TypeVar("T")
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,21 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class ClassResult:
-    """Means over the cases; NaN where no case counts."""
+    """Means over the cases; NaN where no case counts, or where it was not computed.
+
+    Attributes:
+        interval: of the Dice, 95 %, a bootstrap over patients.
+        misses: cases of which nothing was found.
+    """
 
     name: str
     dice: float
     dice_nnunet: float
     blind_dice: float
+    interval: tuple[float, float] = (NAN, NAN)
+    nsd: float = NAN
+    hd95_mm: float = NAN
+    misses: float = NAN
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,7 @@ class Run:
     Attributes:
         config: the resolved configuration as plain containers.
         curves: by log key, e.g. ``train/loss/<task>``.
+        stages_s: seconds by stage of prediction, over all scored cases; empty where nothing was predicted.
         files: by (task, case_id).
     """
 
@@ -126,6 +137,7 @@ class Run:
     blind_mean_dice: float
     tasks: tuple[TaskResult, ...]
     files: Mapping[tuple[str, str], CaseFiles]
+    stages_s: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def cases(self) -> tuple[CaseResult, ...]:
@@ -249,13 +261,20 @@ def _files(text: str, evaluation: Path) -> dict[tuple[str, str], CaseFiles]:
 def _run(name: str, config: dict, curves: dict[str, Curve], metrics: dict, cases: list[CaseResult], files: dict[tuple[str, str], CaseFiles]) -> Run:
     tasks = tuple(_task(task, values, tuple(case for case in cases if case.task == task)) for task, values in metrics["tasks"].items())
     means = [_number(metrics[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")]
-    return Run(name, config, curves, metrics["split"], str(metrics["checkpoint"]), *means, tasks, files)
+    return Run(name, config, curves, metrics["split"], str(metrics["checkpoint"]), *means, tasks, files, metrics.get("stages_s", {}))
 
 
 def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
     scores = [score for case in cases for score in case.scores]
+    details = values.get("details", {})
     classes = tuple(
-        ClassResult(c, _number(dice), mean(s.dice_nnunet for s in scores if s.class_name == c), _number(values["blind_classes"][c]))
+        ClassResult(
+            c,
+            _number(dice),
+            mean(s.dice_nnunet for s in scores if s.class_name == c),
+            _number(values["blind_classes"][c]),
+            **_details(details[c]) if c in details else {},
+        )
         for c, dice in values["classes"].items()
     )
     return TaskResult(
@@ -269,6 +288,11 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
         classes=classes,
         cases=cases,
     )
+
+
+def _details(values: dict) -> dict[str, Any]:
+    low, high = map(_number, values["dice_interval"])
+    return {"interval": (low, high), "nsd": _number(values["nsd"]), "hd95_mm": _number(values["hd95_mm"]), "misses": values["complete_misses"]}
 
 
 def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_path: Path, cases_path: Path) -> None:

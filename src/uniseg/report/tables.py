@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uniseg.report.run import Run, TaskResult
+from uniseg.report.run import ClassResult, Run, TaskResult
 
 FEW_PATIENTS = 6
 NOTHING = "–"  # noqa: RUF001
+ELSEWHERE = ("tasks", "paths")  # the data have their own table
 UNSET = (None, -1)  # -1: Lightning's "no limit"
 # A setting's name, then ends of its dotted key in the configuration; the first that is found counts.
 SETTINGS = (
@@ -25,13 +26,15 @@ SETTINGS = (
 RULE = (
     "Every mean is taken first over cases, then over classes, then over tasks. A class that is empty in reference and prediction counts 1 here; "
     "nnU-Net's convention leaves such a case out of the class. Image-blind is the score of the class that training labels show most often at each place, "
-    "stretched to the scan: what can be had without looking at the image."
+    "stretched to the scan: what can be had without looking at the image. The interval is a 95 % bootstrap over patients. NSD, HD95: surface Dice at the "
+    "tolerance of the evaluation, 95th percentile of the surface distance; a class that only one of the two has gets 0 and the scan's diagonal. "
+    "Missed: cases of which nothing was found."
 )
 
 
 @dataclass(frozen=True)
 class DiceRow:
-    """Dice of one class, or of the task's mean: text for the cells, shares of 1 (None where unknown) for the bar."""
+    """Scores of one class, or the Dice of the task's mean: text for the cells, shares of 1 (None where unknown) for the bar."""
 
     name: str
     dice: str
@@ -39,6 +42,10 @@ class DiceRow:
     blind_dice: str
     bar: float | None
     blind_bar: float | None
+    interval: str = ""
+    nsd: str = ""
+    hd95_mm: str = ""
+    misses: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,28 @@ def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, _plain(values[0])) for name, values in found if values]
 
 
+def changed_rows(config: Mapping[str, Any], default: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """(key, value, what it is without an experiment) of every setting of a run that differs from ``conf/train.yaml``; tasks have their own table."""
+    own, usual = ({key: value for key, value in _every_leaf(values) if key.split(".")[0] not in ELSEWHERE} for values in (config, default))
+    place = str(config.get("run_dir"))
+    names = [key for key in own | usual if own.get(key) != usual.get(key) and place not in str(own.get(key))]
+    return [(key, *(_plain(values[key]) if key in values else NOTHING for values in (own, usual))) for key in sorted(names)] if default else []
+
+
+def data_rows(run: Run) -> list[tuple[str, ...]]:
+    """Task, modalities, spacing, cases of each side, scored cases and patients, licence."""
+    return [
+        (t.name, ", ".join(t.modalities), _plain(t.spacing_mm), *map(str, (t.num_train, t.num_dev, t.num_test, t.num_cases, t.num_patients)), t.licence)
+        for t in run.tasks
+    ]
+
+
+def stage_rows(run: Run) -> list[tuple[str, str, str]]:
+    """Stage of prediction, seconds a case, share of their sum; reading and writing overlap with the rest."""
+    total = sum(run.stages_s.values())
+    return [(stage, f"{seconds / max(1, len(run.cases)):.2f}", f"{seconds / total:.0%}") for stage, seconds in run.stages_s.items()] if total else []
+
+
 def task_table(task: TaskResult) -> TaskTable:
     few = task.num_patients < FEW_PATIENTS
     return TaskTable(
@@ -91,7 +120,7 @@ def task_table(task: TaskResult) -> TaskTable:
         test=f"{_count(task.num_cases, 'case')} of {_count(task.num_patients, 'patient')}",
         licence=task.licence,
         warning=f"small: {_count(task.num_patients, 'patient')}; differences are not tests" if few else "",
-        rows=tuple(_dice_row(c.name, c.dice, c.dice_nnunet, c.blind_dice) for c in task.classes),
+        rows=tuple(_class_row(c) for c in task.classes),
         mean=_dice_row("mean", task.dice, task.dice_nnunet, task.blind_dice),
     )
 
@@ -121,6 +150,12 @@ def _dice_row(name: str, dice: float, dice_nnunet: float, blind_dice: float) -> 
     return DiceRow(name, number(dice), number(dice_nnunet), number(blind_dice), _share(dice), _share(blind_dice))
 
 
+def _class_row(c: ClassResult) -> DiceRow:
+    interval = f"{number(c.interval[0])} to {number(c.interval[1])}" if c.interval[0] < c.interval[1] else NOTHING
+    extra = (interval, number(c.nsd), f"{c.hd95_mm:.1f}" if c.hd95_mm == c.hd95_mm else NOTHING, f"{c.misses:.0f}" if c.misses == c.misses else NOTHING)
+    return DiceRow(c.name, number(c.dice), number(c.dice_nnunet), number(c.blind_dice), _share(c.dice), _share(c.blind_dice), *extra)
+
+
 def _share(value: float) -> float | None:
     return min(max(value, 0.0), 1.0) if value == value else None
 
@@ -139,6 +174,14 @@ def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _leaves(value, f"{prefix}{key}.")
         elif value not in UNSET:
             yield f"{prefix}{key}", value
+
+
+def _every_leaf(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(values, Mapping) and values:
+        for key, value in values.items():
+            yield from _every_leaf(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, values
 
 
 def _plain(value: Any) -> str:
