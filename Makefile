@@ -23,7 +23,7 @@ demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a repo
 	$(RUN) uniseg.prepare experiment=demo
 	$(RUN) uniseg.train experiment=demo
 	$(RUN) uniseg.evaluate experiment=demo
-	$(RUN) uniseg.predict checkpoint=outputs/demo/checkpoints/last.ckpt input=outputs/phantoms/unseen output=outputs/demo/prediction modality=[CT]
+	$(RUN) uniseg.predict checkpoint=outputs/demo/checkpoints/last.ckpt input=outputs/phantoms/unseen output=outputs/demo/prediction
 	$(RUN) uniseg.report run=outputs/demo
 	@$(BIN)/python -c "import json; print('mean test Dice %.3f' % json.load(open('outputs/demo/evaluation/metrics.json'))['mean_dice'])"
 

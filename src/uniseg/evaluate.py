@@ -55,6 +55,8 @@ def evaluate_run(config: DictConfig) -> dict:
         for model in predictor.models:
             refuse_seen(model, dataset, fold, side, str(config.checkpoint))
     jobs = [(dataset, case) for dataset in datasets for case in dataset.side(side, fold)]
+    if not jobs:
+        raise InputError(f"side={side}", "no case on it", "at least one", "list the sides in source.splits of the task file")
     blind_sides = ("train", "dev") if side == "test" else ("train",)
     blind = {d.task.name: blind_map(d.task, d.source, [case for own in blind_sides for case in d.side(own, fold)]) for d in datasets}
     finished = CaseRunner(predictor, output / "predictions").over((case, {dataset.task.name: case.image_paths}) for dataset, case in jobs)
@@ -93,7 +95,7 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
     for dataset in datasets:
         name = dataset.task.name
         cases = [partial(_read_pair, dataset, case, output / "predictions" / name / f"{case.case_id}.nii.gz") for case in dataset.side("dev", fold)]
-        choices += choose(dataset.task, cases)
+        choices += choose(dataset.task, cases) if cases else []
     write_cleanings(choices, fingerprint, output / FILE)
     table = Table("task", "class", "cases", "kept", "dev Dice before", "after", caption="Chosen on these dev cases, so the gain is an upper bound.")
     for own in choices:

@@ -217,6 +217,9 @@ class ExportConfig:
 @dataclass
 class ReportConfig:
     run: str | None = None
+    run_dir: str | None = None
+    name: str = MISSING
+    logger: Any = None
     runs: list[str] | None = None
     sweep: str | None = None
     metric: str = MISSING

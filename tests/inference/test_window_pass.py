@@ -151,21 +151,28 @@ def test_windows_of_air_are_left_out():
 @torch.inference_mode()
 def test_a_gated_task_is_asked_only_beside_what_it_found(monkeypatch):
     model, image = make_model(), torch.randn(1, 16, 64, 64)
-    carriers, own_pass = pass_of(model, image, [0, 2], gate=True)
+    _, own_pass = pass_of(model, image, [0, 2], gate=True)
     places = [window for layer in WindowGrid((16, 64, 64), (8, 16, 16), 0).layers() for window in layer]
     found = {0: {places[0]}, 1: set()}
     asked = []
 
     def fake(self, batch, wanted):
-        asked.append(wanted[0])
-        window = places[len(asked) - 1]
-        return [torch.ones(1, c.channels, 8, 16, 16) * torch.tensor([0, 1 if window in found[t] else -1, -1]).view(3, 1, 1, 1) for t, c in enumerate(carriers)]
+        asked.extend(wanted)
+        windows = places[len(asked) - len(wanted) : len(asked)]
+        scores = [[[0, 1 if window in found[t] else -1, -1] for window in windows] for t in range(2)]
+        return [torch.tensor(own)[..., None, None, None].expand(-1, -1, 8, 16, 16).float() for own in scores]
 
     monkeypatch.setattr(WindowPass, "_computed", fake)
-    active = own_pass._sparse_pass()
+    active = own_pass._sparse_pass(WindowGrid((16, 64, 64), (8, 16, 16), 0))
     assert len(asked) == len(places) == 32
     assert active(Window((4, 8, 8), (8, 16, 16))) == [0]
     assert active(Window((0, 16, 16), (8, 16, 16))) == []
+
+
+@torch.inference_mode()
+def test_gating_is_not_done_where_the_first_look_is_most_of_the_work():
+    _, own_pass = pass_of(make_model(), torch.randn(1, 8, 16, 24), [0, 2], gate=True)
+    assert (own_pass.may_miss, list(own_pass.active(Window((0, 0, 0), (8, 16, 16))))) == (False, [0, 1])
 
 
 @torch.inference_mode()

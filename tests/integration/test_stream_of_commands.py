@@ -171,3 +171,53 @@ def test_upstream_without_its_data_says_what_is_missing(tmp_path):
     assert "CC BY-SA 4.0" in done.stderr
     assert "experiment=demo needs none" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_cleaning_is_chosen_on_dev_and_applied_on_test(trained, tmp_path):
+    done = succeed("evaluate", "experiment=demo", *TINY, "side=dev", "postprocessing=choose", cwd=trained)
+    assert "upper bound" in done.stdout
+    folder = trained / "outputs/demo/evaluation_dev"
+    choices = json.loads((folder / "postprocessing.json").read_text())["choices"]
+    assert [(c["task"], c["class_name"]) for c in choices][:2] == [("phantom_liver", "liver"), ("phantom_liver", "tumour")]
+    assert json.loads((folder / "metrics.json").read_text())["split"] == "dev"
+    chosen = f"postprocessing={folder / 'postprocessing.json'}"
+    succeed("evaluate", "experiment=demo", *TINY, chosen, f"output={tmp_path}", cwd=trained)
+    assert json.loads((tmp_path / "metrics.json").read_text())["postprocessed"] is True
+    refused = run("evaluate", "experiment=demo", *TINY, "postprocessing=choose", cwd=trained)
+    assert (refused.returncode, "found 'test'; expected dev" in refused.stderr) == (2, True)
+
+
+def test_folds_are_pooled(trained, tmp_path):
+    """Two folds, made of the scores of one evaluation."""
+    succeed("evaluate", "experiment=demo", *TINY, cwd=trained)
+    with (trained / "outputs/demo/evaluation/scores.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    cases = sorted({row["case_id"] for row in rows})
+    for fold in range(2):
+        own = tmp_path / f"fold{fold}/evaluation_dev/scores.csv"
+        own.parent.mkdir(parents=True)
+        with own.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(row for row in rows if cases.index(row["case_id"]) % 2 == fold)
+    succeed("evaluate", f"pool=[{tmp_path / 'fold0'},{tmp_path / 'fold1'}]", f"output={tmp_path / 'pooled'}", cwd=tmp_path)
+    pooled, whole = (json.loads(path.read_text()) for path in (tmp_path / "pooled/metrics.json", trained / "outputs/demo/evaluation/metrics.json"))
+    assert pooled["mean_dice"] == pytest.approx(whole["mean_dice"], abs=1e-4)
+    assert {name: task["num_cases"] for name, task in pooled["tasks"].items()} == {name: task["num_cases"] for name, task in whole["tasks"].items()}
+    refused = run("evaluate", f"pool=[{tmp_path / 'fold0'},{tmp_path / 'fold0'}]", f"output={tmp_path / 'twice'}", cwd=tmp_path)
+    assert (refused.returncode, "expected every case in one fold" in refused.stderr) == (2, True)
+
+
+def test_an_ensemble_in_one_folder_predicts_what_its_members_do(trained, tmp_path):
+    scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
+    last = trained / "outputs/demo/checkpoints/last.ckpt"
+    succeed("export", f"checkpoint=[{last},{last}]", f"output={tmp_path / 'both'}", cwd=tmp_path)
+    maps = []
+    for name, checkpoint in (("folder", tmp_path / "both"), ("single", last)):
+        done = succeed("predict", f"checkpoint={checkpoint}", f"input={scan}", f"output={tmp_path / name}", "inference.device=cpu", cwd=tmp_path)
+        assert "CT (values from" in done.stderr, "what the scan was taken for is told"
+        assert "does not fit: phantom_whole_body_tumour (CT+PET)" in done.stderr
+        maps.append({path.relative_to(tmp_path / name): np.asarray(nib.load(path).dataobj) for path in (tmp_path / name).rglob("*.nii.gz")})
+    assert len(maps[0]) == 2
+    for path, label in maps[1].items():
+        assert np.mean(maps[0][path] == label) > 0.9999

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from rich.console import Console
 from rich.progress import track
 
@@ -30,6 +31,7 @@ Files = tuple[Path | None, ...]
 Images = Mapping[str, Files]  # task name -> one file per modality of the task, None for an optional one that the scan lacks
 Scan = tuple[Files, int | None]  # what is read at a time: files, position of the one whose grid holds
 MERGED = "merged"
+WRITERS = 2
 AUTO = "auto"
 
 
@@ -170,24 +172,29 @@ class CaseRunner:
                 if found.restored:
                     self._write_merged(job, found)
                 return [self._path(MERGED, job.case_id)]
-            for name, own in found.restored.items():
-                label = self.predictor.unpacked(name, own, found.spacing_mm[name])
-                like = reference_path(job.images[name], self._reference(name))
-                told = job.facts[name] | _description(self.predictor.task(name), label, found.spacing_mm[name])
-                path = self._path(name, job.case_id)
-                _json_path(path).unlink(missing_ok=True)
-                if own.probabilities is not None:
-                    write_probabilities(own.probabilities[:], like, _probabilities_path(path))
-                write_label_map(label, like, path)
-                _write_json(_json_path(path), told)
+            with ThreadPoolExecutor(WRITERS, "pack") as packers:  # compression leaves Python's lock alone
+                for _ in packers.map(partial(self._write_task, job, found), found.restored):
+                    pass
             return [self._path(name, job.case_id) for name in job.images]
+
+    def _write_task(self, job: Job, found: Found, name: str) -> None:
+        own, spacing_mm = found.restored[name], found.spacing_mm[name]
+        label = self.predictor.unpacked(name, own, spacing_mm)
+        like = reference_path(job.images[name], self._reference(name))
+        told = job.facts[name] | _description(self.predictor.task(name), label, spacing_mm)
+        path = self._path(name, job.case_id)
+        _json_path(path).unlink(missing_ok=True)
+        if own.probabilities is not None:
+            write_probabilities(own.probabilities[:], like, _probabilities_path(path))
+        write_label_map(label, like, path)
+        _write_json(_json_path(path), told)
 
     def _write_merged(self, job: Job, found: Found) -> None:
         tasks = [self.predictor.task(name) for name in job.images]
         values, spacing_mm = merged_values(tasks), next(iter(found.spacing_mm.values()))
         cleaned = {name: self._cleaned(name, found.restored[name], spacing_mm) for name in job.images}
         label = merge(cleaned, values)
-        voxels, voxel_ml = np.bincount(label.ravel(), minlength=len(values) + 1), float(np.prod(spacing_mm)) / 1000
+        voxels, voxel_ml = _counts(label, len(values) + 1), float(np.prod(spacing_mm)) / 1000
         path = self._path(MERGED, job.case_id)
         _json_path(path).unlink(missing_ok=True)
         write_label_map(label, reference_path(job.images[tasks[0].name], tasks[0].reference_position), path)
@@ -241,6 +248,8 @@ def predict_files(
     names = [tasks] if isinstance(tasks, str) else list(tasks)
     if names == [AUTO]:
         names = None if modality is None else predictor.fitting_tasks(modality)
+    if names == []:
+        raise InputError("tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks=")
     chosen = None if names is None else [predictor.task(name) for name in names]
 
     pairs = [(case, chosen and {task.name: arranged(task, case, modality) for task in chosen}) for case in cases]  # what does not fit is told ahead of all work
@@ -272,7 +281,7 @@ def _named(files: Files) -> list[str | None]:
 
 def _description(task: Task, label: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, Any]:
     """Which values the label map holds, how much of each class."""
-    voxels = np.bincount(label.ravel(), minlength=task.num_labels)
+    voxels = _counts(label, task.num_labels)
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     own = dict(zip(task.classes[1:], task.class_values, strict=True))
     return {
@@ -281,6 +290,10 @@ def _description(task: Task, label: np.ndarray, spacing_mm: Sequence[float]) -> 
         "volumes_ml": {name: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for name, values in own.items()},
         "uniseg": version("uniseg"),
     }
+
+
+def _counts(label: np.ndarray, num_values: int) -> np.ndarray:
+    return torch.from_numpy(label).reshape(-1).bincount(minlength=num_values).numpy()  # NumPy's would first make eight bytes of each
 
 
 def _json_path(path: Path) -> Path:

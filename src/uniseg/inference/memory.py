@@ -12,7 +12,7 @@ PROGRAM = 0.9 * GB  # Python, PyTorch, MONAI
 FLOAT = 4
 SLABS = 6  # float maps of restore.SLAB_VOXELS that are alive at once
 PACKED = 0.3  # bytes that a label value takes when compressed, at worst
-WRITING = 3  # copies of a label map while it is written
+WRITING = 5  # copies of a label map while two are written
 ACTIVATIONS = 12  # feature maps of the finest stage that are alive at once in the network
 
 

@@ -1,6 +1,7 @@
 """Prediction: a scan in, one label map per task out."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Predictor:
             "mirror_axes": list(self.mirror_axes),
             "skip_empty": self.skip_empty,
             "gate": self.gate,
-            "cleanings": {task: {name: own.__dict__ for name, own in classes.items()} for task, classes in self.cleanings.items()},
+            "cleanings": {task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()},
         }
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:

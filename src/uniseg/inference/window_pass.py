@@ -13,6 +13,8 @@ from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
 from uniseg.models.uniseg import UniSegModel
 
+GAIN = 2  # windows per window of the first, sparse pass from which gating can pay
+
 
 @dataclass(frozen=True)
 class Planes:
@@ -36,7 +38,7 @@ class WindowPass:
         models: an ensemble of one patch size; their scores are averaged.
         image: ``[M,z,y,x]`` float32, at the tasks' spacing.
         skip_empty: leave out windows that hold only air.
-        gate: ask a task only near windows of a first, sparse pass where it found something.
+        gate: ask a task only near windows of a first, sparse pass where it found something; not done where that pass is no small part of all.
         mirror_axes: scores are averaged over all combinations of flips of these axes.
     """
 
@@ -66,7 +68,9 @@ class WindowPass:
         masks = range(8)
         self.flips = sorted({tuple(axis + 2 for axis in mirror_axes if mask >> axis & 1) for mask in masks})
         self.worth = BodyTest(self.image) if skip_empty else _always
-        self.active = self._sparse_pass() if gate else (lambda window: range(len(carriers)))
+        first_look = WindowGrid(self.grid.shape, self.grid.size, 0)
+        gate = gate and self.grid.count() >= GAIN * first_look.count()
+        self.active = self._sparse_pass(first_look) if gate else (lambda window: range(len(carriers)))
         self.may_miss = skip_empty or gate
         self.weight = importance(patch_size).to(device)
 
@@ -136,15 +140,19 @@ class WindowPass:
             yield Planes(start, own / counted.clamp_min(torch.finfo(torch.float32).tiny), counted > 0 if self.may_miss else None)
             first += carrier.channels
 
-    def _sparse_pass(self) -> Callable[[Window], list[int]]:
+    def _sparse_pass(self, first_look: WindowGrid) -> Callable[[Window], list[int]]:
         """Every task looks once at everything, in windows that hardly overlap; later it is asked where it found something."""
         found: list[tuple[Window, set[int]]] = []
-        for layer in WindowGrid(self.grid.shape, self.grid.size, 0).layers():
-            for window in filter(self.worth, layer):
-                batch = self.image[(slice(None), *window.slices)][None].to(self.device)
-                everyone = [set(range(len(self.carriers)))]
-                seen = {t for t, own in enumerate(self._computed(batch, everyone)) if bool((self.carriers[t].scores(own[0]).argmax(0) > 0).any())}
-                found.append((window, seen))
+        everyone = set(range(len(self.carriers)))
+        for layer in first_look.layers():
+            worth = [window for window in layer if self.worth(window)]
+            for first in range(0, len(worth), self.window_batch):
+                windows = worth[first : first + self.window_batch]
+                batch = torch.stack([self.image[(slice(None), *window.slices)] for window in windows]).to(self.device)
+                computed = self._computed(batch, [everyone] * len(windows))
+                for b, window in enumerate(windows):
+                    seen = {t for t, own in enumerate(computed) if bool((self.carriers[t].scores(own[b]).argmax(0) > 0).any())}
+                    found.append((window, seen))
         return lambda window: sorted(set().union(*(seen for place, seen in found if seen and place.meets(window))))
 
 

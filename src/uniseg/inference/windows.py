@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
+from math import prod
 
 import torch
 from monai.data.utils import compute_importance_map
@@ -41,6 +42,9 @@ class WindowGrid:
         step = max(1, int(self.size[axis] * (1 - self.overlap)))
         last = self.shape[axis] - self.size[axis]
         return sorted({min(start, last) for start in range(0, last + step, step)})
+
+    def count(self) -> int:
+        return prod(len(self.starts(axis)) for axis in range(3))
 
     def layers(self) -> Iterator[list[Window]]:
         """All windows of one z after the other."""

@@ -4,7 +4,7 @@ import base64
 import io
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
-def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None = None) -> Path:
+def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None = None, loggers: Sequence[Any] = ()) -> Path:
     """Write ``report.html``, its pictures inside, with the same pictures in ``figures/`` beside it; returns the page's path.
 
     Everything is made before anything is written.
 
     Args:
         default: the configuration without an experiment, as plain containers; None: what the run changed is left out.
+        loggers: of Lightning; those with ``log_image`` get the pictures.
 
     Raises:
         InputError: the run folder lacks a file, or one of its files is malformed.
@@ -54,9 +55,13 @@ def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None 
     boxes = picture("dice_per_case", "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.", box_figure(run.tasks))
     prompts = [picture(*each) for each in prompt_figures(run_dir)]
     page = render(run, default or {}, weight_rows(run_dir), old_task_rows(run_dir), curves, overlays, boxes, prompts)
-    for each in (*curves, *prompts, *(p for _, pictures in overlays for p in pictures), boxes):
+    pictures = (*curves, *prompts, *(p for _, own in overlays for p in own), boxes)
+    for each in pictures:
         _write(output / "figures" / f"{each.name}.png", each.png)
     _write(output / "report.html", page.encode())
+    for logger in (logger for logger in loggers if hasattr(logger, "log_image")):
+        for each in pictures:
+            logger.log_image(f"report/{each.name}", [str(output / "figures" / f"{each.name}.png")], caption=[each.caption])
     return output / "report.html"
 
 
