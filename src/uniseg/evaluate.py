@@ -1,6 +1,5 @@
 """``python -m uniseg.evaluate``: a run's test cases, or any tool's label maps -> scores."""
 
-import json
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,6 +13,7 @@ from rich.table import Table
 
 from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
+from uniseg.files import write_json
 from uniseg.inference.evaluation import Rules, Score, blind_map, read_scores, score_case, summarise, write_scores, write_summary
 from uniseg.inference.files import CaseRunner
 from uniseg.inference.postprocess import FILE, Choice, choose, write_cleanings
@@ -84,7 +84,7 @@ def evaluate_run(config: DictConfig) -> dict:
     if choosing:
         choose_postprocessing(datasets, fold, predictor.fingerprint, output)
     write_scores(scores, output / "scores.csv")
-    (output / "cases.json").write_text(json.dumps(rows))
+    write_json(output / "cases.json", rows)
     write_summary(summary, output / "metrics.json")
     return summary
 

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from math import isfinite
 
 from uniseg.errors import InputError
+from uniseg.files import require_file_name
 
 NORMALIZATION_MODES = ("window", "fingerprint", "zscore")
 
@@ -49,7 +50,7 @@ class Task:
     each foreground class is the union; such classes may overlap (sigmoid). Row 0 of a region task's logits is not read.
 
     Attributes:
-        name: unique within a TaskSet.
+        name: unique within a TaskSet; it names folders, so it is one file name.
         modalities: names in channel order; their number is the image's M.
         classes: names, ``classes[0]`` is the background.
         spacing_mm: voxel size (z, y, x) in mm that the network sees.
@@ -59,7 +60,7 @@ class Task:
         reference: the modality on whose grid the others are resampled; None: all lie on one grid.
 
     Raises:
-        InputError: fewer than two classes, repeated names, a spacing that is not three positive numbers, a number of
+        InputError: a name that cannot be a file's, fewer than two classes, repeated names, a spacing that is not three positive numbers, a number of
             normalizations or regions that does not fit, an unknown modality, or no modality that is not optional.
     """
 
@@ -76,6 +77,7 @@ class Task:
         for field in ("modalities", "classes", "spacing_mm", "normalization", "optional"):
             object.__setattr__(self, field, tuple(getattr(self, field)))
         object.__setattr__(self, "regions", tuple(tuple(values) for values in self.regions))
+        require_file_name("task set", "task", self.name)
         where = f"task '{self.name}'"
         if not self.modalities or len(set(self.modalities)) < len(self.modalities):
             raise InputError(where, f"modalities {list(self.modalities)}", "one or more different names", "correct the task file")

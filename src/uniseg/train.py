@@ -1,7 +1,6 @@
 """``python -m uniseg.train``: cache -> checkpoint."""
 
 import errno
-import json
 import math
 import signal
 import sys
@@ -18,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
+from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.scans.source import Source
@@ -89,8 +89,8 @@ def _train(config: DictConfig) -> Trainer:
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
     )
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / "config.yaml").write_text(OmegaConf.to_yaml(config, resolve=True))
+    with write_atomically(run_dir / "config.yaml") as part:
+        part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
     if start.path:
         _go_on(trainer, start)
     trainer.fit(module, datamodule=data, ckpt_path=start.path, weights_only=True)
@@ -141,8 +141,7 @@ def _tell_weights(beginning: Beginning) -> None:
 @rank_zero_only
 def _write_weights(beginning: Beginning, run_dir: Path) -> None:
     told = asdict(parameter_counts(beginning.model)) | {"transfer": asdict(beginning.report) if beginning.report else None}
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / WEIGHTS_FILE).write_text(json.dumps(told, indent=1))
+    write_json(run_dir / WEIGHTS_FILE, told)
 
 
 def old_network(config: DictConfig) -> UniSegModel:

@@ -1,7 +1,6 @@
 """Scores of label maps, ours or another tool's, with what can be had without looking at the image."""
 
 import csv
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically, write_json
 from uniseg.metrics.lesions import LesionCounts, count_lesions
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.paired import bootstrap, by_patient
@@ -215,8 +215,7 @@ def class_details(scores: Sequence[Score]) -> dict:
 def write_scores(scores: Sequence[Score], path: Path) -> None:
     """CSV, one row per case and class; NaN is an empty cell."""
     names = [each.name for each in fields(Score)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="") as file:
+    with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class" if name == "class_name" else name for name in names])
         for score in scores:
@@ -250,16 +249,7 @@ def read_scores(path: Path) -> list[Score]:
 
 def write_summary(summary: dict, path: Path) -> None:
     """JSON; NaN becomes null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(_null_for_nan(summary), indent=1))
-
-
-def _null_for_nan(value):
-    if isinstance(value, dict):
-        return {k: _null_for_nan(v) for k, v in value.items()}
-    if isinstance(value, list):
-        return [_null_for_nan(v) for v in value]
-    return None if isinstance(value, float) and value != value else value
+    write_json(path, summary)
 
 
 def _mean(values: Iterable[float]) -> float:

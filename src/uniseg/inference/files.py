@@ -1,12 +1,10 @@
 """Prediction from files to files: reading, the network, writing overlap; what is finished stays."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,9 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
+from uniseg.files import write_json
 from uniseg.inference.fitting import explained, guessed_tasks
 from uniseg.inference.merge import merge, merged_values, write_tables
 from uniseg.inference.predictor import Predictor, guesses_of
@@ -187,7 +187,7 @@ class CaseRunner:
         if own.probabilities is not None:
             write_probabilities(own.probabilities[:], like, _probabilities_path(path))
         write_label_map(label, like, path)
-        _write_json(_json_path(path), told)
+        write_json(_json_path(path), told)
 
     def _write_merged(self, job: Job, found: Found) -> None:
         tasks = [self.predictor.task(name) for name in job.images]
@@ -200,7 +200,7 @@ class CaseRunner:
         write_label_map(label, reference_path(job.images[tasks[0].name], tasks[0].reference_position), path)
         write_tables(values, path.parent)
         named = [{"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values]
-        _write_json(_json_path(path), job.facts[MERGED] | {"values": named, "uniseg": version("uniseg")})
+        write_json(_json_path(path), job.facts[MERGED] | {"values": named, "uniseg": uniseg_version()})
 
     def _cleaned(self, name: str, own: Restored, spacing_mm: Sequence[float]) -> Restored:
         return Restored(self.predictor.unpacked(name, own, spacing_mm), own.confidence) if self.predictor.cleanings.get(name) else own
@@ -288,7 +288,7 @@ def _description(task: Task, label: np.ndarray, spacing_mm: Sequence[float]) -> 
         "classes": list(task.classes),
         "values": {name: list(values) for name, values in own.items()},
         "volumes_ml": {name: round(float(voxels[list(values)].sum()) * voxel_ml, 3) for name, values in own.items()},
-        "uniseg": version("uniseg"),
+        "uniseg": uniseg_version(),
     }
 
 
@@ -302,9 +302,3 @@ def _json_path(path: Path) -> Path:
 
 def _probabilities_path(path: Path) -> Path:
     return path.with_name(path.name.removesuffix(".nii.gz") + "_probabilities.nii.gz")
-
-
-def _write_json(path: Path, values: dict) -> None:
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    part.write_text(json.dumps(values, indent=1))
-    os.replace(part, path)

@@ -1,13 +1,13 @@
 """Label maps of several tasks as one, with a table of what its values mean."""
 
 import colorsys
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from uniseg.files import write_atomically
 from uniseg.inference.restore import Restored
 from uniseg.task import Task
 
@@ -74,11 +74,9 @@ def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
         '0 0 0 0 0 0 0 "Clear Label"',
         *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{v.name}"' for v in values),
     ]
-    folder.mkdir(parents=True, exist_ok=True)
     for name, lines in ((SLICER, slicer), (ITK_SNAP, snap)):
-        part = folder / f".part{os.getpid()}_{name}"
-        part.write_text("\n".join(lines) + "\n")
-        os.replace(part, folder / name)
+        with write_atomically(folder / name) as part:
+            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _class_of(task: Task, value: int) -> str:

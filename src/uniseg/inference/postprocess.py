@@ -1,7 +1,6 @@
 """What is taken away from a segmentation again: all but the largest component, small components; chosen on dev cases."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ import torch
 from scipy.ndimage import label as components
 
 from uniseg.errors import InputError
+from uniseg.files import write_json
 from uniseg.metrics.lesions import TOUCHING
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import bounding_box
@@ -94,10 +94,7 @@ def _dice(task: Task, case: tuple[np.ndarray, np.ndarray, Sequence[float]], clea
 def write_cleanings(choices: Sequence[Choice], checkpoint: str, path: Path) -> None:
     """JSON with what was chosen and what it gained on dev cases; appears whole or not at all."""
     content = {"kind": "uniseg postprocessing", "checkpoint": checkpoint, "choices": [asdict(choice) for choice in choices]}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    part.write_text(json.dumps(content, indent=1))
-    os.replace(part, path)
+    write_json(path, content)
 
 
 def read_cleanings(path: str | Path) -> Cleanings:

@@ -1,6 +1,5 @@
 """What a run keeps of its prompts, as NPZ files."""
 
-import os
 import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Self
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 
 EVOLUTION, SIMILARITY, MAP = Path("prompts/evolution.npz"), Path("prompts/similarity.npz"), Path("prompts/map.npz")
 
@@ -21,11 +21,8 @@ class PromptFile:
 
     def save(self, path: Path) -> None:
         """The file appears whole or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".part{os.getpid()}_{path.name}")
-        with part.open("wb") as file:
+        with write_atomically(path) as part, part.open("wb") as file:
             np.savez_compressed(file, **{field.name: getattr(self, field.name) for field in fields(self)})
-        os.replace(part, path)
 
     @classmethod
     def load(cls, path: Path) -> Self | None:

@@ -1,6 +1,5 @@
 """Task files for the datasets of nnU-Net v1, v2, or the Decathlon, which stay where they are."""
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from rich.table import Table
 
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 from uniseg.prepare.dataset_json import Description, describe, task_name
 from uniseg.prepare.geometry import target_spacing
 from uniseg.prepare.splits import SplitTable, split_cases
@@ -96,7 +96,8 @@ def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, ove
     if differing and not overwrite:
         raise InputError(differing[0], f"a task file that differs ({len(differing)} do)", "none", "move it away or add overwrite=true; nothing was written")
     for path, text in paths.items():
-        _write(path, text)
+        with write_atomically(path) as part:
+            part.write_text(text, encoding="utf-8")
     ready = [result.task.name for result in imported if result.can_go_on]
     console.print("A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file.")
     if ready:
@@ -199,13 +200,6 @@ def _check_names(folder: Path, imported: Sequence[Imported]) -> None:
             found = f"{first[name]} and {root}, both task '{name}'"
             raise InputError(folder, found, "different names", "import one alone and rename its file and first line; nothing was written")
         first[name] = root
-
-
-def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
 
 
 def _table(results: Sequence[Imported | Refused], task_dir: Path) -> Table:

@@ -1,6 +1,5 @@
 """A plan as a person reads it, as Hydra reads it."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 from uniseg.prepare.plan import MIN_BATCH, OFFER_WITHIN, Plan, Sharing
 
 MARK = "# What it plans:"  # in the header of every file written here
@@ -67,10 +67,8 @@ def write_experiment(plan: Plan, path: Path, command: str, model_choice: str) ->
     """
     if path.exists() and MARK not in path.read_text():
         raise InputError(path, "an experiment that was not planned", "a new file or an earlier plan", "give another plan_output")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    part.write_text(experiment_text(plan, path.stem, command, model_choice))
-    os.replace(part, path)
+    with write_atomically(path) as part:
+        part.write_text(experiment_text(plan, path.stem, command, model_choice), encoding="utf-8")
 
 
 def experiment_text(plan: Plan, name: str, command: str, model_choice: str) -> str:

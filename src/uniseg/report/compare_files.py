@@ -1,8 +1,6 @@
 """A comparison on the disk: CSV, JSON, a page."""
 
 import csv
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically, write_json
 from uniseg.report.compare import Difference, differences, read_evaluated
 
 TEMPLATE = Path(__file__).with_name("compare.html.jinja")
@@ -34,13 +33,11 @@ def write_comparison(runs: Sequence[Path], output: Path, *, metric: str, margin:
     environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     page = environment.get_template(TEMPLATE.name).render(first=names[0], compared=compared, metric=metric, margin=margin)
     content = {"metric": metric, "margin": margin, "against": names[0], "runs": {name: [_plain(each) for each in own] for name, own in compared.items()}}
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / "comparison.csv").open("w", newline="") as file:
+    with write_atomically(output / "comparison.csv") as part, part.open("w", newline="") as file:
         csv.writer(file).writerows([HEAD, *rows])
-    (output / "comparison.json").write_text(json.dumps(content, indent=1))
-    part = output / f".part{os.getpid()}_comparison.html"
-    part.write_text(page)
-    os.replace(part, output / "comparison.html")
+    write_json(output / "comparison.json", content)
+    with write_atomically(output / "comparison.html") as part:
+        part.write_text(page, encoding="utf-8")
     return output / "comparison.html"
 
 

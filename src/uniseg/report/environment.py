@@ -3,10 +3,11 @@
 import platform
 import subprocess
 from datetime import datetime
-from importlib import metadata
 from pathlib import Path
 
 import torch
+
+from uniseg.environment import uniseg_version
 
 PACKAGE_DIR = Path(__file__).parents[1]
 
@@ -17,7 +18,7 @@ def environment_rows() -> list[tuple[str, str]]:
     rows = [
         ("processor", f"{cpu_name()}, {torch.get_num_threads()} threads"),
         ("GPU", gpu),
-        ("uniseg", _version("uniseg")),
+        ("uniseg", uniseg_version()),
         ("commit", git_commit(PACKAGE_DIR)),
         ("torch", torch.__version__),
         ("date", datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z")),
@@ -44,11 +45,4 @@ def _git(folder: Path, *arguments: str) -> str:
     try:
         return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
         return ""

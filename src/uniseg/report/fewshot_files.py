@@ -1,13 +1,12 @@
 """A few-shot sweep on the disk: table, figure."""
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
+from uniseg.files import write_atomically, write_json
 from uniseg.report.fewshot import Point, blind_dice, points, read_shots, shot_figure
 
 DPI = 110
@@ -21,12 +20,11 @@ def write_fewshot(sweep: Path, output: Path) -> Path:
     """
     found, blind = points(read_shots(sweep)), blind_dice(sweep)
     figure = shot_figure(found, blind)
-    output.mkdir(parents=True, exist_ok=True)
-    part = output / f".part{os.getpid()}_fewshot.png"
-    figure.savefig(part, dpi=DPI)
-    os.replace(part, output / "fewshot.png")
-    (output / "fewshot.json").write_text(json.dumps({"blind_dice": blind, "points": [asdict(point) for point in found]}, indent=1))
-    (output / "fewshot.md").write_text(table(found, blind))
+    with write_atomically(output / "fewshot.png") as part:
+        figure.savefig(part, format="png", dpi=DPI)
+    write_json(output / "fewshot.json", {"blind_dice": blind, "points": [asdict(point) for point in found]})
+    with write_atomically(output / "fewshot.md") as part:
+        part.write_text(table(found, blind), encoding="utf-8")
     return output / "fewshot.md"
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
+from uniseg.files import write_atomically
 from uniseg.report.environment import environment_rows
 from uniseg.report.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
 from uniseg.report.old_tasks import old_task_rows
@@ -132,8 +132,5 @@ def render(
 
 
 def _write(path: Path, content: bytes) -> None:
-    """The file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    part.write_bytes(content)
-    os.replace(part, path)
+    with write_atomically(path) as part:
+        part.write_bytes(content)

@@ -1,10 +1,10 @@
 """A first look at a prepared task: a case as the network will see it."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
+from uniseg.files import write_atomically
 from uniseg.prepare.cache import TaskCache
 from uniseg.report.figures import DPI
 from uniseg.report.overlays import overlay_figure
@@ -18,7 +18,6 @@ def write_preview(folder: Path) -> Path:
     image, label = cache.read_box(shown, (0, 0, 0), cache.entries[shown].shape)
     volume = Volume(image.astype(np.float32), cache.task.spacing_mm, np.diag([*cache.task.spacing_mm, 1.0]))
     figure = overlay_figure(volume, label, None, task=cache.task, dice=None, title=f"{cache.task.name}: {shown}, as prepared")
-    path, part = folder / "preview.png", folder / f".part{os.getpid()}_preview.png"
-    figure.savefig(part, format="png", dpi=DPI)
-    os.replace(part, path)
-    return path
+    with write_atomically(folder / "preview.png") as part:
+        figure.savefig(part, format="png", dpi=DPI)
+    return folder / "preview.png"

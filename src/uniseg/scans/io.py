@@ -9,6 +9,7 @@ import numpy as np
 from nibabel import orientations as ornt
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 from uniseg.scans.dicom import is_series, open_series
 from uniseg.scans.grid import Grid, is_same, offset_in, place, require_same, resample_onto
 from uniseg.scans.itk import open_meta, open_nrrd, open_segmentation
@@ -110,10 +111,8 @@ def _to_own(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 def _save(image: nib.Nifti1Image, path: Path) -> None:
     image.header.set_xyzt_units("mm")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    nib.save(image, part)
-    os.replace(part, path)
+    with write_atomically(path) as part:
+        nib.save(image, part)
 
 
 def case_id_of(path: Path) -> str | None:

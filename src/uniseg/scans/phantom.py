@@ -5,7 +5,6 @@ holds all organs and tumours; a dataset labels its own target only. The full tru
 """
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 from uniseg.scans.phantom_anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
 
 VERSION = 1  # counted up when the same settings begin to give other files
@@ -306,9 +306,8 @@ def write_case(root: Path, seed: int, task_index: int, case_index: int, shared_s
 
 def _write_json(path: Path, values: Mapping) -> None:
     """All of the file or nothing of it."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(values, indent=2) + "\n")
-    os.replace(partial, path)
+    with write_atomically(path) as part:
+        part.write_text(json.dumps(values, indent=2) + "\n")
 
 
 def _prepare_folders(root: Path, num_cases: int) -> None:

@@ -1,7 +1,5 @@
 """What training did to the tasks that the network knew before."""
 
-import json
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from uniseg.files import write_json
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 
@@ -49,9 +48,7 @@ class OldTasks(Callback):
         data = trainer.datamodule
         images = (data.on_after_batch_transfer(raw.to(pl_module.device), 0).image for raw in data.val_dataloader())
         changes = changes_between(self.before().to(pl_module.device), pl_module.model, images)
-        part = self.path.with_name(f".part{os.getpid()}_{self.path.name}")
-        part.write_text(json.dumps({name: asdict(change) for name, change in changes.items()}, indent=1))
-        os.replace(part, self.path)
+        write_json(self.path, {name: asdict(change) for name, change in changes.items()})
 
 
 @torch.inference_mode()

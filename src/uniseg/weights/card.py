@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import version
 
+from uniseg.environment import uniseg_version
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
 from uniseg.weights.licences import strictest
@@ -30,7 +30,7 @@ def model_card(model: UniSegModel) -> str:
         "## Scores",
         _score_part(scores),
         "## Versions",
-        f"Trained at commit {model.origin.get('commit') or 'not recorded'}; written by uniseg {version('uniseg')}.",
+        f"Trained at commit {model.origin.get('commit') or 'not recorded'}; written by uniseg {uniseg_version()}.",
         "## Use",
         '```python\nfrom uniseg import Predictor, load_model\nfrom uniseg.scans.io import read_volume\n\npredictor = Predictor(load_model("<this folder>"))\n'
         f'labels = predictor.predict(read_volume(["scan.nii.gz"]), ["{model.tasks[0].name}"])\n```',

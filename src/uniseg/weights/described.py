@@ -1,7 +1,6 @@
 """One safetensors file with a description: what task files and deltas have in common."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 
 FORMAT = 1
 KEY = "uniseg"
@@ -18,14 +18,9 @@ KEY = "uniseg"
 def write_described(path: str | Path, kind: str, description: Mapping, tensors: Mapping[str, Tensor]) -> Path:
     """The file appears whole or not at all."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    try:
+    with write_atomically(path) as part:
         save_file(plain, part, {KEY: json.dumps({"kind": kind, "format": FORMAT, **description})})
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -1,9 +1,9 @@
 """A file of what one added task brought: shared where its scans cannot be, loaded onto the same base."""
 
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 
+from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
@@ -35,7 +35,7 @@ def save_task(model: UniSegModel, name: str, path: str | Path) -> Path:
         "task": model.tasks[position].to_dict(),
         "added": model.config["added"][index],
         "data": model.origin.get("data", {}).get(name, {}),
-        "uniseg": version("uniseg"),
+        "uniseg": uniseg_version(),
     }
     return write_described(path, KIND, description, model.added[index].state_dict())
 

@@ -1,12 +1,12 @@
 """Weights written back in the published UniSeg's layout."""
 
-import os
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
+from uniseg.files import write_atomically
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
@@ -27,13 +27,8 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
         raise InputError(
             path, "a network of another kind, or with added tasks", "the published network: model=uniseg_published", "export a folder: uniseg.export"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part{os.getpid()}_{path.name}")
-    try:
+    with write_atomically(path) as part:
         torch.save({"epoch": 0, "state_dict": published_state(model)}, part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
     return path
 
 

@@ -1,0 +1,100 @@
+"""Small files: written whole or not at all, read with one clear line where they are wrong; names that may become files."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from uniseg.errors import InputError
+
+PART = ".part"  # begins the name of what is being written
+LONGEST_NAME = 100  # bytes, which leaves room for endings
+OWN_NAMES = ("merged", "fingerprints", "task.json", "splits.json", "preview.png")  # stand beside folders that are named after tasks or cases
+
+
+@contextmanager
+def write_atomically(path: str | os.PathLike) -> Iterator[Path]:
+    """A path beside ``path`` to write to; what was written is renamed to ``path`` at the end, or removed after an error.
+
+    Example:
+        >>> with write_atomically("scores.csv") as part:
+        ...     part.write_text("case,dice")
+
+    Raises:
+        OSError: with the name of the file; what was at ``path`` is still there.
+    """
+    path = Path(path)
+    part = path.with_name(f"{PART}{os.getpid()}_{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield part
+        _sync(part)
+        os.replace(part, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike, values: object) -> None:
+    """Atomically, for a person to read; NaN becomes null."""
+    text = json.dumps(_null_for_nan(values), indent=1)
+    with write_atomically(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike, expected: str, fix: str, kind: type = dict) -> Any:
+    """The content of a JSON file, of type ``kind``.
+
+    Args:
+        expected: what the file should be, for the message.
+        fix: what to do where it is not.
+
+    Raises:
+        InputError: missing, unreadable, no JSON, or of another type.
+    """
+    try:
+        content = json.loads(Path(path).read_bytes())
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error), expected, fix) from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(path, f"no JSON ({' '.join(str(error).split())[:100]})", expected, fix) from error
+    if not isinstance(content, kind):
+        raise InputError(path, f"a {type(content).__name__}", expected, fix)
+    return content
+
+
+def require_file_name(where: object, what: str, name: object) -> str:
+    """``name``, if it can name a file or folder of ours on every system and leads nowhere else.
+
+    Args:
+        where: the file that holds the name, for the message.
+        what: what is called so: task, case.
+
+    Raises:
+        InputError: no text, empty, longer than 100 bytes, with a separator or a character that cannot be printed, with a
+            leading dot, or a name that we use ourselves.
+    """
+    if not isinstance(name, str):
+        raise InputError(where, f"{what} {name!r:.60} of type {type(name).__name__}", "a name", "put it in quotes, or rename it")
+    fits = bool(name) and len(name.encode(errors="replace")) <= LONGEST_NAME and name.isprintable() and name[0] != "." and name == name.strip()
+    if not fits or any(separator in name for separator in "/\\") or name in OWN_NAMES:
+        expected = f"one printable file name of at most {LONGEST_NAME} bytes, no leading dot, none of {', '.join(OWN_NAMES)}"
+        raise InputError(where, f"{what} '{name[:80]}'", expected, f"rename the {what}")
+    return name
+
+
+def _sync(path: Path) -> None:
+    """To the disk before the rename, so that a crash of the machine leaves the old file or the new."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _null_for_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _null_for_nan(own) for key, own in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_null_for_nan(own) for own in value]
+    return None if isinstance(value, float) and value != value else value
