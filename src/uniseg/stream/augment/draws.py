@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 
 import numpy as np
 
+from uniseg.errors import InputError
+
 Range = Sequence[float]
+LOWEST = {"rotation_deg": -180.0, "scale": 0.1, "low_resolution_zoom": 0.01, "gamma": 0.01}  # of a range; 0 for the others
+HIGHEST = {"rotation_deg": 180.0, "scale": 4.0}  # a scale of 4 reads 64 patches for one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +20,10 @@ class AugmentRecipe:
 
     ``p_*_channel`` is per modality, given that the sample was chosen; ``p_channel_dropout`` is per optional modality.
     Rotation is in degrees about each axis.
+
+    Raises:
+        InputError: a probability outside 0 to 1, a range that is reversed, not finite or beyond what a transform can do,
+            an axis other than 0, 1, 2.
     """
 
     p_rotation: float
@@ -37,6 +47,18 @@ class AugmentRecipe:
     gamma: Range
     mirror_axes: Sequence[int]
     p_channel_dropout: float
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name == "mirror_axes":
+                sound, expected = isinstance(value, Sequence) and all(axis in (0, 1, 2) for axis in value), "a list of axes out of 0, 1, 2"
+            elif name.startswith("p_"):
+                sound, expected = isinstance(value, Real) and 0 <= value <= 1, "a probability from 0 to 1"
+            else:
+                low, high = LOWEST.get(name, 0.0), HIGHEST.get(name, float("inf"))
+                sound, expected = _is_range(value, low, high), f"[low, high] within {low:g} to {high:g}"
+            if not sound:
+                raise InputError(f"augment.{name}", f"{value}", expected, "correct the value")
 
 
 @dataclass(frozen=True)
@@ -69,6 +91,12 @@ class AugmentDraw:
     def is_spatial(self) -> bool:
         """Whether the patch has to be interpolated."""
         return self.scale != 1 or any(self.rotation)
+
+
+def _is_range(value: object, low: float, high: float) -> bool:
+    if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(v, Real) and isfinite(v) for v in value):
+        return False
+    return low <= value[0] <= value[1] <= high
 
 
 def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator) -> AugmentDraw:
