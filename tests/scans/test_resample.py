@@ -30,6 +30,20 @@ def test_a_coarse_axis_is_resampled_apart():
     assert axis_orders(3, (7.7, 1.25, 1.25), (7.7, 2, 2)) == (0, 3, 3)
     assert axis_orders(3, (1, 1, 1), (1, 1, 4)) == (3, 3, 0)
     assert axis_orders(1, (3, 1, 1), (1, 1, 1)) == (1, 1, 1)
+    assert axis_orders(3, (1, 1, 1), (4, 1, 1)) == (0, 3, 3)
+
+
+def test_two_equally_coarse_axes_are_not_resampled_apart():
+    """As nnU-Net 2.8.1's ``determine_do_sep_z_and_axis``, which does not look at the target then."""
+    assert axis_orders(3, (5, 5, 1), (1, 1, 1)) == (3, 3, 3)
+    assert axis_orders(1, (0.24, 1.25, 1.2500001), (4, 1, 1)) == (1, 1, 1)
+    assert axis_orders(3, (1, 1, 1), (1, 4, 4)) == (3, 3, 3)
+    assert axis_orders(3, (1, 5, 5.1), (1, 1, 1)) == (3, 3, 0)
+    label = np.zeros((6, 6, 20), np.int16)
+    label[2:4, 2:4, 5:15] = 1
+    out = resample_label(label, (5, 5, 1), (2.5, 2.5, 1))
+    assert [int(np.count_nonzero(out.any(axes))) for axes in ((1, 2), (0, 2), (0, 1))] == [4, 4, 10]
+    assert np.array_equal(out, out.transpose(1, 0, 2))
 
 
 def test_the_extent_is_kept():
