@@ -45,7 +45,9 @@ def test_names_of_files(name):
     assert require_file_name("here", "task", name) == name
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", ".hidden", "../scans", "/abs", "a/b", "a\\b", "a\0b", "a\nb", " a", "x" * 101, "ä" * 51, "merged", "task.json", 7, None])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", ".hidden", "../scans", "/abs", "a/b", "a\\b", "a\0b", "a\nb", " a", "x" * 101, "ä" * 51, "merged", "task.json", 7, None]
+)
 def test_names_that_lead_elsewhere(name):
     with pytest.raises(InputError, match="rename"):
         require_file_name("here", "case", name)

@@ -10,6 +10,7 @@ from samples import make_task
 from uniseg.prepare.cache import CaseEntry, write_case, write_task
 from uniseg.prepare.splits import SplitTable
 from uniseg.stream.datamodule import MultiDatasetModule
+from uniseg.task import Normalization
 
 NAMES = tuple(f"task{number}" for number in range(5))
 SHAPE = (4, 6, 6)
@@ -35,6 +36,15 @@ def module(caches: Path, **changes) -> MultiDatasetModule:
         "foreground_fraction": 0.33, "recipe": None, "seed": 0, "num_patients": None, "num_workers": 0, "pin_memory": False,
     }  # fmt: skip
     return MultiDatasetModule(NAMES, cache_dir=caches, **settings | changes)
+
+
+def test_the_stream_knows_what_is_masked_or_optional(caches):
+    assert {(cases.optional, cases.masked) for cases in module(caches).train_stream.tasks} == {((False,), (False,))}
+    own = replace(make_task("task0", ("T1", "CT"), optional=("CT",)), normalization=(Normalization("zscore", masked=True), make_task().normalization[0]))
+    entries = [CaseEntry(f"task0_{letter}", f"set/{letter}", SHAPE, "key") for letter in "ab"]
+    write_task(caches / "task0", own, entries, SplitTable((), (("task0_a",),), ("task0_b",), {"task0_a": "set/a", "task0_b": "set/b"}))
+    first = module(caches).train_stream.tasks[0]
+    assert (first.optional, first.masked) == ((False, True), (True, False))
 
 
 @pytest.mark.parametrize(("changes", "steps"), [({}, 2), ({"tasks_per_batch": 1}, 4), ({"batch_size": 8}, 1), ({"val_steps": 3}, 3)])

@@ -106,7 +106,7 @@ class MultiDatasetModule(LightningDataModule):
         self._consumed = 0
 
     def _cases(self, side: str) -> list[TaskCases]:
-        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task)) for cache in self.caches]
+        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task), _masked(cache.task)) for cache in self.caches]
 
     def train_dataloader(self) -> DataLoader:
         return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, lambda: self._consumed))
@@ -146,6 +146,10 @@ class MultiDatasetModule(LightningDataModule):
 
 def _optional(task: Task) -> tuple[bool, ...]:
     return tuple(modality in task.optional for modality in task.modalities)
+
+
+def _masked(task: Task) -> tuple[bool, ...]:
+    return tuple(bool(how.masked) for how in task.normalization)
 
 
 def _as_it_is(batch: RawBatch) -> RawBatch:

@@ -35,11 +35,17 @@ class PatchRequest:
 
 @dataclass(frozen=True)
 class TaskCases:
-    """What the stream must know of a task: its cases of one side, in a fixed order; per modality whether a case may lack it."""
+    """What the stream must know of a task.
+
+    Attributes:
+        case_ids: of one side, in a fixed order.
+        optional, masked: per modality whether a case may lack it, whether it is normalised inside the body.
+    """
 
     name: str
     case_ids: tuple[str, ...]
     optional: tuple[bool, ...]
+    masked: tuple[bool, ...] = ()
 
 
 class RequestStream:
@@ -121,7 +127,7 @@ class RequestStream:
             case_id=cases[rng.integers(len(cases))],
             seed=int(rng.integers(2**62)),
             force_foreground=place >= self._first_forced(step),
-            augmentation=draw(self.recipe, self.tasks[task].optional, rng) if self.recipe else None,
+            augmentation=draw(self.recipe, self.tasks[task].optional, rng, self.tasks[task].masked) if self.recipe else None,
             step=step,
             place=place,
         )

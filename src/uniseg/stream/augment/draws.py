@@ -67,6 +67,7 @@ class AugmentDraw:
 
     Attributes:
         dropped: modalities set to 0, as if the case lacked them.
+        masked: modalities that are 0 outside the body and have to stay so.
         rotation: radians about (z, y, x).
         scale: of the sampling grid; above 1 the patch shows more of the scan.
         mirror: flip per axis (z, y, x).
@@ -86,6 +87,7 @@ class AugmentDraw:
     gamma_inverted: tuple[float, ...]
     gamma: tuple[float, ...]
     dropped: tuple[bool, ...]
+    masked: tuple[bool, ...] = ()
 
     @property
     def is_spatial(self) -> bool:
@@ -99,8 +101,13 @@ def _is_range(value: object, low: float, high: float) -> bool:
     return low <= value[0] <= value[1] <= high
 
 
-def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator) -> AugmentDraw:
-    """All of a sample's random numbers, always in the same order; ``optional`` says per modality whether a case may lack it."""
+def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator, masked: Sequence[bool] = ()) -> AugmentDraw:
+    """All of a sample's random numbers, always in the same order.
+
+    Args:
+        optional: per modality whether a case may lack it.
+        masked: per modality whether it is normalised inside the body; empty: none is.
+    """
 
     def chosen(p: float) -> bool:
         return bool(rng.random() < p)
@@ -128,6 +135,7 @@ def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generat
         gamma_inverted=per_modality(recipe.p_gamma_inverted, 1, factor(recipe.gamma)),
         gamma=per_modality(recipe.p_gamma, 1, factor(recipe.gamma)),
         dropped=tuple(may and chosen(recipe.p_channel_dropout) for may in optional),
+        masked=tuple(masked),
     )
 
 
