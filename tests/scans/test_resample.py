@@ -68,6 +68,19 @@ def test_labels_never_invent_a_value():
     np.testing.assert_array_equal(resample_label(out, (0.5, 0.5, 0.5), (1, 1, 1)), label)
 
 
+def test_a_thin_target_outlives_half_the_resolution():
+    """Every voxel of it is a tie with the background there; a value that is ignored gives way too."""
+    label = np.zeros((12, 12, 12), np.int16)
+    label[:, :, :6] = -1
+    label[4] = 1
+    label[8, 2:4] = 2
+    out = resample_label(label, (1, 1, 1), (2, 2, 2))
+    assert (out[2] == 1).all()
+    assert (out[4, 1] == 2).all()
+    ball = (np.square(np.indices((48, 48, 48)) - 23.3).sum(0) < 100).astype(np.int16)
+    assert 8 * resample_label(ball, (1, 1, 1), (2, 2, 2)).sum() == pytest.approx(ball.sum(), rel=0.05)
+
+
 def test_normalisations_by_hand():
     array = np.array([-1000.0, -325, 0, 325, 1000], np.float32).reshape(1, 1, 1, 5)
     body = array[0] != 0

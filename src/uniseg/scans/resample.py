@@ -107,7 +107,11 @@ def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
 
 
 def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
-    """``[Z,Y,X]`` int16 -> the same at ``target_mm``: linear per value, then the largest."""
+    """``[Z,Y,X]`` int16 -> the same at ``target_mm``: linear per value, then the largest.
+
+    Of equal shares the higher value wins: at half the resolution every surface voxel is such a tie, and a thin target
+    would be lost to the background.
+    """
     shape = target_shape(label.shape, spacing_mm, target_mm)
     if shape == label.shape:
         return label
@@ -115,6 +119,6 @@ def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Se
     best, out = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.int16)
     for value in np.unique(label):
         share = resample(torch.from_numpy(label == value), shape, orders)
-        out[share > best] = int(value)
+        out[share >= best] = int(value)
         best = torch.maximum(best, share)
     return out.numpy()
