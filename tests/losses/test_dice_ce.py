@@ -107,16 +107,48 @@ def test_deep_supervision_weighs_the_scales():
 
 
 def test_labels_shrink_by_nearest_neighbour():
-    target = torch.arange(4, dtype=torch.int16).view(1, 1, 1, 4)
-    assert shrink(target, (1, 1, 2)).flatten().tolist() == [0, 2]
+    """The voxels that batchgeneratorsv2 0.3.6 takes (``DownsampleSegForDSTransform``, recorded): the middle of eight is 8i + 4, not 8i."""
+    target = torch.arange(4 * 16 * 24, dtype=torch.int16).view(1, 4, 16, 24)
+    assert shrink(target, (4, 8, 12)).flatten()[:12].tolist() == list(range(25, 48, 2))
+    assert shrink(target, (2, 4, 6)).flatten()[:12].tolist() == [434, 438, 442, 446, 450, 454, 530, 534, 538, 542, 546, 550]
+    assert shrink(target, (1, 2, 3)).flatten().tolist() == [868, 876, 884, 1060, 1068, 1076]
+    assert shrink(target, (4, 16, 24)) is target
+    assert shrink(-torch.ones_like(target), (1, 2, 3)).unique().tolist() == [-1]
 
 
-def test_sums_stay_in_float32_under_mixed_precision():
-    """65,536 voxels of one class: a sum in bfloat16 would stop at 256."""
-    logits = torch.randn(1, 2, 16, 64, 64)
-    target = torch.ones(1, 16, 64, 64, dtype=torch.int16)
-    loss, tasks = DiceCELoss(dice_weight=1, ce_weight=1), [make_task(classes=TWO)]
-    with torch.autocast("cpu", torch.bfloat16):
-        mixed = loss(logits, target, tasks)
+@pytest.mark.parametrize("tasks", [THREE, [NESTED]])
+def test_the_task_says_which_classes_count_not_a_logit(tasks):
+    """One logit that is not finite makes the loss so, and the run stops; it must not strike its class off the list."""
+    loss, logits, target = DiceCELoss(dice_weight=1, ce_weight=1), torch.randn(1, 3, 2, 4, 4), torch.randint(0, 3, (1, 2, 4, 4))
+    for value in (INF, math.nan):
+        logits[0, 2, 0, 0, 0] = value
+        assert not torch.isfinite(loss(logits, target, tasks)).any()
+
+
+def test_a_class_that_is_ruled_out_at_one_voxel_still_counts():
+    loss, logits, target = DiceCELoss(dice_weight=1, ce_weight=1), torch.randn(1, 3, 2, 4, 4), torch.randint(0, 3, (1, 2, 4, 4))
+    target[0, 0, 0, 0], logits[0, 2, 0, 0, 0] = 0, -INF
+    torch.testing.assert_close(loss(logits, target, THREE), loss(logits.clamp_min(-1000), target, THREE))
+
+
+@pytest.mark.parametrize("own", [make_task(classes=TWO), NESTED])
+def test_a_patch_of_ignored_voxels_alone_teaches_nothing(own):
+    logits = torch.randn(1, 3, 2, 4, 4, requires_grad=True)
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, -torch.ones(1, 2, 4, 4, dtype=torch.int16), [own])
+    loss.sum().backward()
+    assert loss.item() == pytest.approx(0, abs=2e-3)
+    assert logits.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("own", [make_task(classes=TWO), make_task(classes=TWO, regions=((1,),))])
+def test_sums_stay_in_float32_under_mixed_precision(dtype, own):
+    """131,072 voxels of one class: a sum in bfloat16 would stop at 256, one in float16 at 2,048, beyond 65,504 at infinity."""
+    logits = torch.randn(1, 2, 32, 64, 64).to(dtype)
+    target = torch.ones(1, 32, 64, 64, dtype=torch.int16)
+    with torch.autocast("cpu", dtype):
+        mixed = DiceCELoss(dice_weight=1, ce_weight=1)(logits, target, [own])
+    p = logits.double().sigmoid()[:, 1] if own.regions else logits.double().softmax(1)[:, 1]
+    exact = 1 - 2 * p.sum() / (p.sum() + p.numel()) - p.log().mean()
     assert mixed.dtype == torch.float32
-    torch.testing.assert_close(mixed, loss(logits, target, tasks), rtol=1e-6, atol=0)
+    assert mixed.item() == pytest.approx(exact.item(), rel=1e-5)

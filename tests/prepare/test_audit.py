@@ -8,7 +8,9 @@ import pytest
 
 from samples import make_task, save_nifti
 from uniseg.errors import InputError
+from uniseg.prepare import pipeline
 from uniseg.prepare.audit import findings_table, judge
+from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.fingerprint import CaseFingerprint
 from uniseg.prepare.loading import load_case
@@ -170,6 +172,26 @@ def test_ignored_voxels_are_marked(real):
     assert (label == -1).sum() == 64
     with pytest.raises(InputError, match=r"label values \[9\]; expected values \[0, 1, 2\]"):
         load_case(TASK, replace(sources["liver"], ignore=None), case)
+
+
+def test_a_label_that_is_ignored_everywhere_is_refused(real):
+    tasks, sources = real
+    case = next(iter(audit(tasks, sources, 1)[0].cases.values()))
+    save_nifti(case.label_path, np.full((6, 8, 8), 9, np.uint8), np.diag([1, 1, 2.0, 1]))
+    with pytest.raises(InputError, match="found value 9 everywhere; expected a voxel that is not ignored"):
+        load_case(TASK, sources["liver"], case)
+
+
+def test_another_recipe_makes_cases_anew_and_the_old_ones_still_train(real, tmp_path, monkeypatch):
+    tasks, sources = real
+    cache = tmp_path / "cache"
+    prepare(audit(tasks, sources, 1, cache), cache, 1)
+    before = TaskCache(cache / "liver")
+    monkeypatch.setattr(pipeline, "RECIPE", pipeline.RECIPE + 1)
+    prepare(audit(tasks, sources, 1, cache), cache, 1)
+    after = TaskCache(cache / "liver")
+    assert not {entry.key for entry in before.entries.values()} & {entry.key for entry in after.entries.values()}
+    assert before.read_box("c0", (0, 0, 0), (2, 2, 2))[0].shape == (1, 2, 2, 2)
 
 
 def test_a_label_map_names_every_value(real):

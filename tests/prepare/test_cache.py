@@ -65,6 +65,66 @@ def test_foreground_of_regions_is_their_union(tmp_path):
     assert {k: voxels.tolist() for k, voxels in foreground.items()} == {1: [[1, 1, 0], [1, 1, 1]], 2: [[1, 1, 1]]}
 
 
+def write(folder, label, image=None):
+    entry = CaseEntry("a", "set/a", label.shape, "k1")
+    image = np.zeros((1, *label.shape), np.float32) if image is None else image
+    task = make_task(classes=("background", *(f"class{k}" for k in range(1, max(2, label.max() + 1)))))
+    write_case(folder, entry, image, label, task)
+    write_task(folder, task, [entry], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    return TaskCache(folder)
+
+
+def test_as_many_voxels_are_remembered_as_nnunet_does(tmp_path):
+    """10,000 per class or 1 %, whichever is more, each once; all where there are fewer."""
+    label = np.zeros((120, 130, 140), np.int16)
+    label[:100], label[100:110], label[110, 0, :7] = 1, 2, 3
+    foreground = write(tmp_path, label).foreground("a")
+    assert {k: len(voxels) for k, voxels in foreground.items()} == {1: 18_200, 2: 10_000, 3: 7}
+    for k, voxels in foreground.items():
+        assert (label[tuple(voxels.T)] == k).all()
+        assert len(np.unique(voxels, axis=0)) == len(voxels)
+    assert foreground[1].mean(0) == pytest.approx((49.5, 64.5, 69.5), abs=2)
+
+
+def test_free_patches_lie_where_there_are_labels(tmp_path):
+    """As in nnU-Net where a label is ignored: a patch anywhere of a sparsely annotated case would mostly hold nothing to learn from."""
+    label = np.full(SHAPE, -1, np.int16)
+    label[3, 30:34, 5:9] = 0
+    cache = write(tmp_path, label)
+    assert cache.foreground("a") == {}
+    assert sorted(map(tuple, cache.annotated("a")[0])) == sorted(map(tuple, np.argwhere(label == 0)))
+    reader = PatchReader([cache], (4, 8, 8))
+    for forced in (False, True):
+        for seed in range(20):
+            assert (reader.read(request(seed=seed, force_foreground=forced))[1] == 0).any()
+    label[3, 30, 5] = 1
+    cache = write(tmp_path / "with foreground", label)
+    assert {k: len(voxels) for k, voxels in cache.foreground("a").items()} == {1: 1}
+    assert len(cache.annotated("a")[0]) == 16
+
+
+def test_a_case_that_is_labelled_whole_has_free_patches_anywhere(cache):
+    assert cache[0].annotated("a") == {}
+
+
+@pytest.mark.parametrize("highest", [1, 127, 128, 300])
+def test_label_values_come_back_whatever_their_number(tmp_path, highest):
+    label = np.zeros((3, 4, 5), np.int16)
+    label[0], label[1, 1, 1], label[2, 2, 2] = highest, -1, min(highest, 126)
+    np.testing.assert_array_equal(write(tmp_path, label).read_box("a", (0, 0, 0), label.shape)[1], label)
+
+
+@pytest.mark.parametrize("value", [66000, -66000, np.nan])
+def test_an_intensity_that_float16_cannot_hold_is_refused(tmp_path, value):
+    image = np.ones((1, 3, 4, 5), np.float32)
+    image[0, 1, 2, 3] = value
+    with pytest.raises(InputError, match=r"case 'a': found intensities of .* after normalisation; expected at most 65504"):
+        write(tmp_path, np.zeros((3, 4, 5), np.int16), image)
+    assert not list(tmp_path.iterdir())
+    image[0, 1, 2, 3] = -65000
+    assert write(tmp_path, np.zeros((3, 4, 5), np.int16), image).read_box("a", (0, 0, 0), (3, 4, 5))[0].min() == pytest.approx(-65000, rel=1e-3)
+
+
 def test_a_case_is_found_only_with_its_own_key(cache):
     folder = cache[0].folder
     assert read_entry(folder, "a", "k1") == cache[0].entries["a"]
@@ -158,15 +218,30 @@ def test_the_fingerprint_by_hand():
     label = (image[0] > 16).astype(np.int16)
     fingerprint = measure(Volume(image, (1, 1, 1), np.eye(4)), label, make_task())
     assert fingerprint.crop_ratio == 0.5
-    assert sorted(fingerprint.samples.ravel()) == list(range(17, 33))
+    values, counts = np.unique(fingerprint.samples, return_counts=True)
+    assert values.tolist() == list(range(17, 33))
+    assert counts == pytest.approx(10_000 / 16, rel=0.15)
     assert fingerprint.class_ml == pytest.approx((0.016, 0))
     assert not fingerprint.placed
     assert measure(Volume(image, (1, 1, 2), np.diag([1.0, 1, 2, 1])), label, make_task()).placed
     task = make_task(modalities=("T2",)).resolve([Normalization("zscore")])
     assert resolve(task, [fingerprint]).normalization[0].masked is True
     scheme = resolve(task.resolve([Normalization("fingerprint")]), [fingerprint]).normalization[0]
-    assert (scheme.mean, scheme.sd) == pytest.approx((24.5, np.arange(17, 33).std()))
-    assert (scheme.lower, scheme.upper) == pytest.approx((17.075, 31.925))
+    assert (scheme.mean, scheme.sd) == pytest.approx((24.5, np.arange(17, 33).std()), rel=0.01)
+    assert (scheme.lower, scheme.upper) == (17, 32)
+
+
+def test_a_small_target_counts_as_much_as_a_large_one():
+    """As in nnU-Net, which draws with replacement: else the lesion of a few voxels would hardly count beside the liver."""
+
+    def case(value, number):
+        image, label = np.full((1, 40, 40, 40), value, np.float32), np.zeros((40, 40, 40), np.int16)
+        label.reshape(-1)[:number] = 1
+        return measure(Volume(image, (1, 1, 1), np.eye(4)), label, make_task())
+
+    task = make_task().resolve([Normalization("fingerprint")])
+    assert resolve(task, [case(100, 20), case(200, 50_000)]).normalization[0].mean == pytest.approx(150)
+    assert resolve(task, [case(100, 20), case(200, 0)]).normalization[0].mean == pytest.approx(100)
 
 
 def test_preprocess_crops_then_resamples():
@@ -178,3 +253,21 @@ def test_preprocess_crops_then_resamples():
     np.testing.assert_allclose(prepared.image, 1, atol=1e-5)
     assert nonzero_box(np.zeros((2, 3, 4), bool)) == ((0, 2), (0, 3), (0, 4))
     assert crop(image, prepared.box).min() == 325
+
+
+def test_holes_of_the_body_are_body():
+    """nnU-Net fills them before it takes mean and deviation; a bay that is open to the outside is none."""
+    image = np.zeros((1, 9, 9, 9), np.float32)
+    image[0, 1:8, 1:8, 1:8] = np.random.default_rng(0).integers(50, 150, (7, 7, 7))
+    image[0, 4, 4, 4:6] = 0
+    image[0, 1, 4, 1:3] = 0
+    body = np.ones((7, 7, 7), bool)
+    body[0, 3, 0:2] = False
+    masked, whole = (preprocess(Volume(image, (1, 1, 1), np.eye(4)), make_task(spacing_mm=(1, 1, 1)).resolve([how])) for how in (
+        Normalization("zscore", masked=True), Normalization("zscore", masked=False)
+    ))  # fmt: skip
+    values = image[0, 1:8, 1:8, 1:8]
+    mean, sd = values[body].mean(), values[body].std()
+    np.testing.assert_allclose(masked.image[0], np.where(body, (values - mean) / sd, 0), atol=1e-5)
+    np.testing.assert_allclose(whole.image[0], (values - values.mean()) / values.std(), atol=1e-5)
+    assert masked.box == whole.box == ((1, 8),) * 3

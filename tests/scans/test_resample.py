@@ -30,6 +30,20 @@ def test_a_coarse_axis_is_resampled_apart():
     assert axis_orders(3, (7.7, 1.25, 1.25), (7.7, 2, 2)) == (0, 3, 3)
     assert axis_orders(3, (1, 1, 1), (1, 1, 4)) == (3, 3, 0)
     assert axis_orders(1, (3, 1, 1), (1, 1, 1)) == (1, 1, 1)
+    assert axis_orders(3, (1, 1, 1), (4, 1, 1)) == (0, 3, 3)
+
+
+def test_two_equally_coarse_axes_are_not_resampled_apart():
+    """As nnU-Net 2.8.1's ``determine_do_sep_z_and_axis``, which does not look at the target then."""
+    assert axis_orders(3, (5, 5, 1), (1, 1, 1)) == (3, 3, 3)
+    assert axis_orders(1, (0.24, 1.25, 1.2500001), (4, 1, 1)) == (1, 1, 1)
+    assert axis_orders(3, (1, 1, 1), (1, 4, 4)) == (3, 3, 3)
+    assert axis_orders(3, (1, 5, 5.1), (1, 1, 1)) == (3, 3, 0)
+    label = np.zeros((6, 6, 20), np.int16)
+    label[2:4, 2:4, 5:15] = 1
+    out = resample_label(label, (5, 5, 1), (2.5, 2.5, 1))
+    assert [int(np.count_nonzero(out.any(axes))) for axes in ((1, 2), (0, 2), (0, 1))] == [4, 4, 10]
+    assert np.array_equal(out, out.transpose(1, 0, 2))
 
 
 def test_the_extent_is_kept():
@@ -52,6 +66,19 @@ def test_labels_never_invent_a_value():
     assert set(np.unique(out)) == {0, 1, 5}
     assert np.count_nonzero(out == 1) == pytest.approx(8 * 8, rel=0.3)
     np.testing.assert_array_equal(resample_label(out, (0.5, 0.5, 0.5), (1, 1, 1)), label)
+
+
+def test_a_thin_target_outlives_half_the_resolution():
+    """Every voxel of it is a tie with the background there; a value that is ignored gives way too."""
+    label = np.zeros((12, 12, 12), np.int16)
+    label[:, :, :6] = -1
+    label[4] = 1
+    label[8, 2:4] = 2
+    out = resample_label(label, (1, 1, 1), (2, 2, 2))
+    assert (out[2] == 1).all()
+    assert (out[4, 1] == 2).all()
+    ball = (np.square(np.indices((48, 48, 48)) - 23.3).sum(0) < 100).astype(np.int16)
+    assert 8 * resample_label(ball, (1, 1, 1), (2, 2, 2)).sum() == pytest.approx(ball.sum(), rel=0.05)
 
 
 def test_normalisations_by_hand():

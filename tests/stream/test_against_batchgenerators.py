@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 from uniseg.config import CONF_DIR
+from uniseg.losses.deep_supervision import shrink
 from uniseg.stream.augment.draws import AugmentRecipe, draw
 from uniseg.stream.augment.intensity import augment_intensity
 from uniseg.stream.augment.spatial import box_margin, grid_matrix, sample_patch
@@ -25,6 +26,7 @@ from batchgeneratorsv2.transforms.intensity.gaussian_noise import GaussianNoiseT
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
 from batchgeneratorsv2.transforms.spatial.mirroring import MirrorTransform
 from batchgeneratorsv2.transforms.spatial.spatial import SpatialTransform
+from batchgeneratorsv2.transforms.utils.deep_supervision_downsampling import DownsampleSegForDSTransform
 
 pytestmark = pytest.mark.slow
 
@@ -142,3 +144,10 @@ def test_mirrors_are_distributed_alike():
     kinds = sorted(set(a) | set(b))
     assert len(kinds) == 4
     np.testing.assert_allclose([a.count(k) for k in kinds], [b.count(k) for k in kinds], atol=0.06 * 2 * DRAWS)
+
+
+def test_targets_of_the_coarse_scales_are_the_same():
+    label = torch.randint(-1, 5, (2, 16, 48, 40), generator=torch.Generator().manual_seed(0)).to(torch.int16)
+    scales = [[1, 1, 1], [1, 0.5, 0.5], [0.5, 0.25, 0.25], [0.25, 0.125, 0.125]]
+    for expected in DownsampleSegForDSTransform(scales)(segmentation=label)["segmentation"]:
+        assert torch.equal(shrink(label, expected.shape[1:]), expected)

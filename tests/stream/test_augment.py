@@ -105,6 +105,15 @@ def test_padded_modalities_stay_zero():
     assert (out[1] - image[1]).abs().min(0).values.max() > 0
 
 
+def test_a_modality_that_the_case_lacks_stays_zero():
+    """As it is at prediction."""
+    image = torch.randn(1, 2, *PATCH)
+    image[0, 1] = 0
+    out = augment_intensity(image.clone(), [replace(busy(1), noise_sd=0.5, gamma=(1.3, 0.8), contrast=(1.2, 1.2))], [1])
+    assert out[0, 1].abs().max() == 0
+    assert (out[0, 0] - image[0, 0]).abs().mean() > 0.1
+
+
 def test_values_by_hand():
     rows = torch.tensor([0.0, 1, 2, 3]).view(1, 1, 1, 4)
     assert brighten(rows, torch.tensor([2.0])).flatten().tolist() == [0, 2, 4, 6]

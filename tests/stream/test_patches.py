@@ -1,5 +1,7 @@
 """The same request gives the same patch, whoever reads it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,12 @@ from samples import make_task
 from uniseg.config import CONF_DIR
 from uniseg.prepare.cache import CaseEntry, TaskCache, write_case, write_task
 from uniseg.prepare.splits import SplitTable
+from uniseg.stream.augment.draws import draw
+from uniseg.stream.augment.spatial import sample_patch
 from uniseg.stream.batch import Batch
 from uniseg.stream.patches import PatchReader, make_batch
 from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.task import Normalization
 
 PATCH = (8, 12, 12)
 SHAPE = (20, 30, 27)
@@ -49,6 +54,35 @@ def test_workers_read_the_same_patches(cache):
         assert torch.equal(one.label, other.label)
         assert one.case_ids == other.case_ids
     assert not torch.equal(here[0].image, here[1].image)
+
+
+BRAIN = make_task("brain", ("T1", "FLAIR")).resolve([Normalization("zscore", masked=True)] * 2)
+
+
+@pytest.mark.parametrize("masked", [(True, True), (True, False), (False, False)])
+def test_outside_the_body_stays_zero_whatever_augmentation_does(tmp_path, masked):
+    """nnU-Net's MaskImageTransform; the mask turns with the scan."""
+    inside = (np.indices(SHAPE) - np.array([10, 15, 13])[:, None, None, None]) ** 2
+    inside = inside.sum(0) < 64
+    image = np.where(inside, np.random.default_rng(0).normal(2, 1, (2, *SHAPE)), 0).astype(np.float32)
+    entry = CaseEntry("a", "set/a", SHAPE, "key")
+    write_case(tmp_path, entry, image, (image[0] > 3).astype(np.int16), BRAIN)
+    write_task(tmp_path, BRAIN, [entry], SplitTable((), (("a",),), (), {"a": "set/a"}))
+    recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
+    recipe = replace(recipe, p_rotation=1, p_scale=1, p_noise=1, p_contrast=1, noise_sd=(0.1, 0.1), p_channel_dropout=0)
+    patch = (16, 20, 20)
+    reader = PatchReader([TaskCache(tmp_path)], patch)
+    rng = np.random.default_rng(1)
+    draws = [draw(recipe, (False, False), rng, masked) for _ in range(4)]
+    raw = reader.__getitems__([PatchRequest(0, "a", seed, False, one, 0, seed) for seed, one in enumerate(draws)])
+    batch = make_batch(raw, patch)
+    assert set(batch.label.unique().tolist()) == {0, 1}
+    for sample, label, one, box in zip(batch.image, batch.label, draws, raw.images, strict=True):
+        _, body = sample_patch(box, (box[0] != 0).to(torch.int16), one, patch)
+        outside = (body == 0) & (label == 0)
+        assert 0.1 < outside.float().mean() < 0.98
+        assert [(channel[outside] == 0).all().item() for channel in sample] == list(masked)
+        assert (sample[:, body == 1] != 0).float().mean() > 0.99
 
 
 def test_a_box_that_leaves_the_case_is_zero_there(cache):

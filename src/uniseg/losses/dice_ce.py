@@ -40,7 +40,8 @@ class DiceCELoss(nn.Module):
     def _loss(self, logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> Tensor:
         valid = label != IGNORE
         target = label.long().clamp_min(0)
-        own = torch.isfinite(logits[:, 1:, 0, 0, 0]).to(torch.float32)
+        counts = torch.tensor([task.num_classes - 1 for task in tasks])
+        own = (torch.arange(logits.shape[1] - 1) < counts[:, None]).to(logits.device, torch.float32)
         p, truth, ce = (_regions if tasks[0].regions else _exclusive)(logits.float(), target, own, tasks)
         voxels = valid.flatten(1).sum(1).clamp_min(1)
         ce = (ce * valid).flatten(1).sum(1) / voxels

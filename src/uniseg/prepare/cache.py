@@ -10,9 +10,12 @@ import os
 import shutil
 import tempfile
 import time
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import pairwise
+from math import ceil
 from pathlib import Path
 
 import blosc2
@@ -20,11 +23,14 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.prepare.fingerprint import CaseFingerprint
+from uniseg.prepare.loading import IGNORE
 from uniseg.prepare.splits import SplitTable
 from uniseg.task import Task
 
 FORMAT = 2
-MAX_FOREGROUND = 2000  # voxels remembered per class
+MIN_FOREGROUND, MIN_COVERAGE = 10_000, 0.01  # voxels remembered per class, or this share of them where that is more (nnU-Net)
+HIGHEST = float(np.finfo(np.float16).max)
+ANNOTATED = 0  # stands in the place of a class for all voxels that have a label
 PART = ".part_"  # begins the name of what is being written
 PART_DAYS = 1  # after which a leftover of a killed writer is removed
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
@@ -68,7 +74,11 @@ class TaskCache:
 
     def foreground(self, case_id: str) -> dict[int, np.ndarray]:
         """Remembered voxels ``[n,3]`` of each foreground class that the case has."""
-        return _foreground(self._path(case_id))
+        return {k: voxels for k, voxels in _remembered(self._path(case_id)).items() if k != ANNOTATED}
+
+    def annotated(self, case_id: str) -> dict[int, np.ndarray]:
+        """Remembered voxels ``[n,3]`` that have a label, under ``ANNOTATED``; empty where all of the case's have."""
+        return {k: voxels for k, voxels in _remembered(self._path(case_id)).items() if k == ANNOTATED}
 
     def _path(self, case_id: str) -> Path:
         return self.folder / case_id / self.entries[case_id].key
@@ -84,14 +94,24 @@ def _open(path: Path) -> tuple[blosc2.NDArray, blosc2.NDArray]:
 
 
 @lru_cache(maxsize=64)
-def _foreground(path: Path) -> dict[int, np.ndarray]:
-    rows = np.load(path / FOREGROUND, mmap_mode="r")
-    classes, starts, counts = np.unique(rows[:, 0], return_index=True, return_counts=True)
-    return {int(k): rows[start : start + count, 1:] for k, start, count in zip(classes, starts, counts, strict=True)}
+def _remembered(path: Path) -> dict[int, np.ndarray]:
+    """Rows are sorted by class; only those that the search and a draw touch are read."""
+    rows = np.asarray(np.load(path / FOREGROUND, mmap_mode="r"))
+    classes = rows[:, 0]
+    starts = [bisect_left(classes, k) for k in range(int(classes[-1]) + 2)] if len(rows) else []
+    return {k: rows[start:stop, 1:] for k, (start, stop) in enumerate(pairwise(starts)) if stop > start}
 
 
 def write_case(folder: Path, entry: CaseEntry, image: np.ndarray, label: np.ndarray, task: Task) -> None:
-    """Store ``image [M,Z,Y,X]`` with ``label [Z,Y,X]`` as case ``entry``; what another writer has finished meanwhile is kept."""
+    """Store ``image [M,Z,Y,X]`` with ``label [Z,Y,X]`` as case ``entry``; what another writer has finished meanwhile is kept.
+
+    Raises:
+        InputError: an intensity that float16 cannot hold.
+    """
+    highest = max(float(image.max()), -float(image.min()))
+    if not highest <= HIGHEST:
+        where, found = f"task '{task.name}', case '{entry.case_id}'", f"intensities of {highest:.6g} after normalisation"
+        raise InputError(where, found, f"at most {HIGHEST:.0f}, the largest of float16", "correct the normalization of the task")
     final = folder / entry.case_id / entry.key
     final.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=final.parent, prefix=PART))
@@ -179,16 +199,23 @@ def write_json(path: Path, values: Mapping) -> None:
 
 
 def _sample_foreground(label: np.ndarray, task: Task) -> np.ndarray:
-    """``[n,4]`` int16, rows (class, z, y, x) in the order of classes."""
+    """``[n,4]`` int16, rows (class, z, y, x) in the order of classes; ``ANNOTATED`` comes first where a part of the label is ignored."""
     rng = np.random.default_rng(0)
     rows = [np.zeros((0, 4), np.int16)]
+    if label.min(initial=0) == IGNORE:
+        rows.append(_sample_mask(ANNOTATED, label != IGNORE, rng))
     for k, values in enumerate(task.class_values, start=1):
-        flat = np.flatnonzero(np.isin(label, values))
-        if len(flat) > MAX_FOREGROUND:
-            flat = np.sort(rng.choice(flat, MAX_FOREGROUND, replace=False))
-        voxels = np.stack(np.unravel_index(flat, label.shape), 1)
-        rows.append(np.concatenate([np.full((len(voxels), 1), k), voxels], 1).astype(np.int16))
+        rows.append(_sample_mask(k, np.isin(label, values), rng))
     return np.concatenate(rows)
+
+
+def _sample_mask(k: int, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    flat = np.flatnonzero(mask)
+    number = max(MIN_FOREGROUND, ceil(MIN_COVERAGE * len(flat)))
+    if len(flat) > number:
+        flat = np.sort(rng.choice(flat, number, replace=False))
+    voxels = np.stack(np.unravel_index(flat, mask.shape), 1)
+    return np.concatenate([np.full((len(voxels), 1), k), voxels], 1).astype(np.int16)
 
 
 def _write_array(path: Path, array: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from uniseg.prepare.preprocess import crop, nonzero_box
 from uniseg.scans.volume import Volume
 from uniseg.task import Normalization, Task
 
-NUM_SAMPLES = 10_000  # foreground voxels per case, as nnU-Net
+NUM_SAMPLES = 10_000  # foreground voxels per case
 MASK_BELOW = 3 / 4  # nnU-Net: normalise inside the mask where cropping leaves less than this of the voxels
 
 
@@ -21,7 +21,8 @@ class CaseFingerprint:
 
     Attributes:
         crop_ratio: voxels left by cropping, of all.
-        samples: ``[n,M]``, intensities of random foreground voxels; NaN where the case lacks a modality.
+        samples: ``[n,M]``, intensities of foreground voxels drawn with replacement, so that a small target counts as much as
+            a large one (nnU-Net's rule); empty without foreground, NaN where the case lacks a modality.
         image_hash: of the first modality's voxels, whatever file they came in.
         class_ml: volume of each foreground class.
         placed: whether the header places the scan: False for unit spacing at the origin, the sign of a lost geometry.
@@ -38,8 +39,8 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
     body = (volume.array != 0).any(0)
     ratio = crop(body, nonzero_box(body)).size / body.size
     voxels = np.flatnonzero(label > 0)
-    if len(voxels) > NUM_SAMPLES:
-        voxels = np.random.default_rng(0).choice(voxels, NUM_SAMPLES, replace=False)
+    if len(voxels):
+        voxels = np.random.default_rng(0).choice(voxels, NUM_SAMPLES)
     samples = volume.array.reshape(len(volume.array), -1)[:, voxels].T
     samples = np.where(volume.present, samples, np.nan).astype(np.float32)
     counts = np.bincount(label[label > 0], minlength=task.num_labels)

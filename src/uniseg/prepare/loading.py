@@ -62,6 +62,8 @@ def _map_values(label: np.ndarray, task: Task, source: Source, case: Case) -> np
     if wrong:
         expected = f"values {sorted(known)} for {', '.join(task.classes)}"
         raise InputError(case.label_path, f"label values {wrong}", expected, "correct the label, the classes, source.label_map or source.ignore")
+    if {known[int(value)] for value in values} == {IGNORE}:
+        raise InputError(case.label_path, f"value {source.ignore} everywhere", "a voxel that is not ignored", "label one, or take the case out")
     table = np.zeros(int(values[-1]) - int(values[0]) + 1, np.int16)
     for value in values:
         table[value - values[0]] = known[int(value)]

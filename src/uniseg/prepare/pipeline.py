@@ -23,6 +23,8 @@ from uniseg.scans.resample import resample_label
 from uniseg.scans.source import Source
 from uniseg.task import Task, TaskSet
 
+RECIPE = 2  # of measuring and preprocessing; another makes fingerprints and cases anew, while what was written still trains
+
 
 def audit(tasks: TaskSet, sources: Mapping[str, Source], num_workers: int, cache_dir: Path | None = None) -> list[Dataset]:
     """Read every case; show all findings of all tasks in one table on stderr.
@@ -113,9 +115,9 @@ def _write_case(task: Task, source: Source, case: Case, cache_dir: Path) -> cach
 
 
 def _key(settings: list, source: Source, case: Case) -> str:
-    """Changes whenever the files, what their values mean, or ``settings`` do."""
+    """Changes whenever the files, what their values mean, ``settings`` or our recipe do."""
     files = [(path.name, _stamps(path)) for path in case.files]
-    what = [settings, sorted(source.label_map.items()), source.ignore, case.patient_id, case.absent, files]
+    what = [RECIPE, settings, sorted(source.label_map.items()), source.ignore, case.patient_id, case.absent, files]
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 

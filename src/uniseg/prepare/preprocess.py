@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from uniseg.scans.normalize import normalize
 from uniseg.scans.resample import resample_image
@@ -26,10 +27,16 @@ class Prepared:
 
 
 def preprocess(volume: Volume, task: Task) -> Prepared:
-    """Crop to voxels that are non-zero in some modality, normalise, resample to ``task.spacing_mm``."""
+    """Crop to voxels that are non-zero in some modality, normalise, resample to ``task.spacing_mm``.
+
+    Holes of the body count as body where a modality is normalised inside it, as in nnU-Net.
+    """
     body = (volume.array != 0).any(0)
     box = nonzero_box(body)
-    image = normalize(crop(volume.array, box), task.normalization, crop(body, box), volume.present)
+    body = crop(body, box)
+    if any(how.masked for how in task.normalization):
+        body = ndimage.binary_fill_holes(body)
+    image = normalize(crop(volume.array, box), task.normalization, body, volume.present)
     return Prepared(resample_image(image, volume.spacing_mm, task.spacing_mm), box)
 
 

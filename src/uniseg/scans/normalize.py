@@ -15,7 +15,7 @@ def normalize(array: np.ndarray, normalization: tuple[Normalization, ...], body:
     """``[M,Z,Y,X]`` -> the same in float32; a modality that is not ``present`` is 0.
 
     Args:
-        body: ``[Z,Y,X]``, voxels that are non-zero in some modality, used where ``masked``.
+        body: ``[Z,Y,X]``, used where ``masked``.
     """
     out = np.zeros(array.shape, np.float32)
     for own, channel, how, here in zip(out, array, normalization, present, strict=True):

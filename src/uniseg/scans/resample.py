@@ -15,6 +15,7 @@ from scipy import ndimage
 from torch import Tensor
 
 COARSE_RATIO = 3.0  # nnU-Net: above this anisotropy the coarse axis is resampled apart, by nearest neighbour
+SAME_SPACING = 1e-3  # relative; spacings come out of affines
 
 
 def target_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, ...]:
@@ -23,11 +24,14 @@ def target_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: S
 
 
 def axis_orders(order: int, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, int, int]:
-    """Spline order per axis: ``order``, but 0 along the coarse axis of a scan (or else of the target) more anisotropic than 3."""
+    """Spline order per axis: ``order``, but 0 along the coarse axis of a scan (or else of the target) more anisotropic than 3.
+
+    Where two axes are equally coarse none is resampled apart, as in nnU-Net.
+    """
     for spacing in (spacing_mm, target_mm):
         if max(spacing) / min(spacing) > COARSE_RATIO:
-            coarse = int(np.argmax(spacing))
-            return tuple(0 if axis == coarse else order for axis in range(3))
+            coarse = np.isclose(spacing, max(spacing), rtol=SAME_SPACING, atol=0)
+            return tuple(0 if apart else order for apart in coarse) if coarse.sum() == 1 else (order,) * 3
     return (order,) * 3
 
 
@@ -103,7 +107,11 @@ def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
 
 
 def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
-    """``[Z,Y,X]`` int16 -> the same at ``target_mm``: linear per value, then the largest."""
+    """``[Z,Y,X]`` int16 -> the same at ``target_mm``: linear per value, then the largest.
+
+    Of equal shares the higher value wins: at half the resolution every surface voxel is such a tie, and a thin target
+    would be lost to the background.
+    """
     shape = target_shape(label.shape, spacing_mm, target_mm)
     if shape == label.shape:
         return label
@@ -111,6 +119,6 @@ def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Se
     best, out = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.int16)
     for value in np.unique(label):
         share = resample(torch.from_numpy(label == value), shape, orders)
-        out[share > best] = int(value)
+        out[share >= best] = int(value)
         best = torch.maximum(best, share)
     return out.numpy()

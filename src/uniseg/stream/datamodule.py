@@ -1,6 +1,7 @@
 """The data of a run: request streams in, batches on the device out."""
 
 from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 from pathlib import Path
 
 from lightning import LightningDataModule
@@ -47,7 +48,7 @@ class MultiDatasetModule(LightningDataModule):
         fold: which part of the training side is dev.
         patch_size: (Z, Y, X) voxels.
         batch_size: of the global batch, over all ranks.
-        steps_per_epoch, val_steps: batches per training epoch, per validation.
+        steps_per_epoch, val_steps: batches per training epoch, per validation; the latter is raised to what shows every task with dev cases once.
         tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see ``RequestStream``.
         num_patients: of the training side that every task keeps, drawn by ``seed``; None: all.
         num_workers: reader processes per rank.
@@ -84,7 +85,9 @@ class MultiDatasetModule(LightningDataModule):
         if num_patients is not None:
             self.splits = {name: first_patients(name, split, tables[name].patients, num_patients, seed) for name, split in self.splits.items()}
         self.patch_size = tuple(patch_size)
-        self.steps_per_epoch, self.val_steps = steps_per_epoch, val_steps
+        with_dev = sum(bool(split.dev) for split in self.splits.values())
+        self.steps_per_epoch = steps_per_epoch
+        self.val_steps = max(val_steps, ceil(with_dev / min(tasks_per_batch or batch_size, batch_size)))
         self.num_workers, self.pin_memory = num_workers, pin_memory
         shared = {
             "batch_size": batch_size,
@@ -94,7 +97,7 @@ class MultiDatasetModule(LightningDataModule):
         self.train_stream = RequestStream(self._cases("train"), steps_per_epoch=steps_per_epoch, task_weights=task_weights, recipe=recipe, seed=seed, **shared)
         self.val_stream = RequestStream(
             self._cases("dev"),
-            steps_per_epoch=val_steps,
+            steps_per_epoch=self.val_steps,
             task_weights={name: 0.0 for name, split in self.splits.items() if not split.dev},
             recipe=None,
             seed=seed + VALIDATION_SEED,
@@ -103,7 +106,7 @@ class MultiDatasetModule(LightningDataModule):
         self._consumed = 0
 
     def _cases(self, side: str) -> list[TaskCases]:
-        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task)) for cache in self.caches]
+        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task), _masked(cache.task)) for cache in self.caches]
 
     def train_dataloader(self) -> DataLoader:
         return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, lambda: self._consumed))
@@ -143,6 +146,10 @@ class MultiDatasetModule(LightningDataModule):
 
 def _optional(task: Task) -> tuple[bool, ...]:
     return tuple(modality in task.optional for modality in task.modalities)
+
+
+def _masked(task: Task) -> tuple[bool, ...]:
+    return tuple(bool(how.masked) for how in task.normalization)
 
 
 def _as_it_is(batch: RawBatch) -> RawBatch:

@@ -13,6 +13,8 @@ from uniseg.stream.augment.spatial import box_margin, sample_patch
 from uniseg.stream.batch import Batch, RawBatch
 from uniseg.stream.requests import PatchRequest
 
+OUTSIDE = -2  # label of voxels without a body, between reading and augmentation (nnU-Net has -1 for them)
+
 
 class PatchReader(Dataset):
     """Answers the requests of one batch from the caches; runs in a worker."""
@@ -26,11 +28,15 @@ class PatchReader(Dataset):
         return RawBatch([image for image, _ in boxes], [label for _, label in boxes], list(requests))
 
     def read(self, request: PatchRequest) -> tuple[Tensor, Tensor]:
-        """The box ``[M,z,y,x]`` with its label ``[z,y,x]``; zero outside the case."""
+        """The box ``[M,z,y,x]`` with its label ``[z,y,x]``; zero outside the case.
+
+        A patch that is not centred on foreground lies around a voxel that has a label, where a part of the case has none.
+        """
         cache = self.caches[request.task]
         entry = cache.entries[request.case_id]
         foreground = cache.foreground(request.case_id) if request.force_foreground else {}
-        start = np.array(patch_start(entry.shape, foreground, request.seed, self.patch_size))
+        centres = foreground or cache.annotated(request.case_id)
+        start = np.array(patch_start(entry.shape, centres, request.seed, self.patch_size))
         margin = np.array(box_margin(request.augmentation, self.patch_size) if request.augmentation else (0, 0, 0))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
@@ -40,20 +46,24 @@ class PatchReader(Dataset):
         if (high > low).all():
             inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
             image[(slice(None), *inside)], label[inside] = cache.read_box(request.case_id, low, high)
+        if request.augmentation and any(request.augmentation.masked):
+            masked = np.flatnonzero(request.augmentation.masked)
+            label[(label == 0) & np.logical_and.reduce([image[m] == 0 for m in masked])] = OUTSIDE
         return torch.from_numpy(image), torch.from_numpy(label)
 
 
-def patch_start(shape: Sequence[int], foreground: Mapping[int, np.ndarray], seed: int, patch_size: Sequence[int]) -> tuple[int, ...]:
+def patch_start(shape: Sequence[int], centres: Mapping[int, np.ndarray], seed: int, patch_size: Sequence[int]) -> tuple[int, ...]:
     """First voxel of the patch; may be negative where the case is smaller than the patch.
 
-    With ``foreground`` (voxels ``[n,3]`` per class) the patch is centred on a random voxel of a random class; without, it
-    lies anywhere inside the case. A case smaller than the patch is centred in it along that axis, as nnU-Net does.
+    With ``centres`` (voxels ``[n,3]`` per class) the patch is centred on a random voxel of a random class, as far as it
+    stays inside the case; without, it lies anywhere inside. A case smaller than the patch is centred in it along that
+    axis, as nnU-Net does.
     """
     rng = np.random.default_rng(seed)
     lowest = [-((patch - size) // 2) if patch > size else 0 for size, patch in zip(shape, patch_size, strict=True)]
     highest = [max(size - patch, low) for size, patch, low in zip(shape, patch_size, lowest, strict=True)]
-    if foreground:
-        voxels = foreground[sorted(foreground)[rng.integers(len(foreground))]]
+    if centres:
+        voxels = centres[sorted(centres)[rng.integers(len(centres))]]
         centre = voxels[rng.integers(len(voxels))]
         return tuple(int(np.clip(c - p // 2, low, high)) for c, p, low, high in zip(centre, patch_size, lowest, highest, strict=True))
     return tuple(int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True))
@@ -69,11 +79,17 @@ def make_batch(raw: RawBatch, patch_size: Sequence[int]) -> Batch:
     image = patches[0][0].new_zeros((len(patches), widest, *patch_size))
     for row, (own, _) in zip(image, patches, strict=True):
         row[: len(own)] = own
+    label = torch.stack([label for _, label in patches])
     draws = [request.augmentation for request in raw.requests]
     if all(draws):
         augment_intensity(image, draws, [request.seed for request in raw.requests])
         for own, one in zip(image, draws, strict=True):
             own[[m for m, dropped in enumerate(one.dropped) if dropped]] = 0
+        for own, target, one in zip(image, label, draws, strict=True):
+            if any(one.masked):
+                outside = target == OUTSIDE
+                target.masked_fill_(outside, 0)
+                for m in np.flatnonzero(one.masked):
+                    own[m].masked_fill_(outside, 0)
     task = torch.tensor([request.task for request in raw.requests])
-    label = torch.stack([label for _, label in patches])
     return Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from math import floor
+from numbers import Real
 
 import numpy as np
 
@@ -33,17 +35,23 @@ class PatchRequest:
 
 @dataclass(frozen=True)
 class TaskCases:
-    """What the stream must know of a task: its cases of one side, in a fixed order; per modality whether a case may lack it."""
+    """What the stream must know of a task.
+
+    Attributes:
+        case_ids: of one side, in a fixed order.
+        optional, masked: per modality whether a case may lack it, whether it is normalised inside the body.
+    """
 
     name: str
     case_ids: tuple[str, ...]
     optional: tuple[bool, ...]
+    masked: tuple[bool, ...] = ()
 
 
 class RequestStream:
     """The global batches of a run.
 
-    Tasks come in rounds of one epoch: every round holds each task as often as its weight says and is a permutation
+    Tasks come in rounds of one epoch: a round holds each task as often as ``round_counts`` says and is a permutation
     seeded by (seed, round); cases are drawn with replacement inside the task.
 
     Args:
@@ -52,12 +60,14 @@ class RequestStream:
         batch_size: of the global batch.
         tasks_per_batch: how many tasks a batch draws; None: one draw per sample. 1 is the published behaviour.
         task_weights: see ``weights_of``.
-        foreground_fraction: the last samples of a batch that are centred on foreground (nnU-Net: a third, rounded).
+        foreground_fraction: of a batch, its last samples, that is centred on foreground: rounded as nnU-Net does, but
+            where that would be none or all of them, spread over steps.
         recipe: None: no augmentation.
         seed: of the whole stream.
 
     Raises:
-        InputError: a task without cases, weights that are unknown, negative or all 0.
+        InputError: a task without cases, weights that are unknown, negative, not finite or all 0, a number below 1, a
+            fraction outside 0 to 1.
     """
 
     def __init__(
@@ -72,35 +82,52 @@ class RequestStream:
         recipe: AugmentRecipe | None,
         seed: int,
     ) -> None:
-        weights = weights_of(task_weights, tasks)
-        for task, weight in zip(tasks, weights, strict=True):
+        for name, number in (("steps_per_epoch", steps_per_epoch), ("batch_size", batch_size), ("tasks_per_batch", tasks_per_batch)):
+            if number is not None and not number >= 1:
+                raise InputError(f"data.{name}", f"{number}", "1 or more", "correct the number")
+        if not 0 <= foreground_fraction <= 1:
+            raise InputError("data.foreground_fraction", f"{foreground_fraction}", "0 to 1", "correct the number")
+        self.weights = weights_of(task_weights, tasks)
+        for task, weight in zip(tasks, self.weights, strict=True):
             if not task.case_ids and weight:
                 raise InputError(f"task '{task.name}'", "no case", "at least one", "prepare the task or take it out of the list")
         self.tasks = tuple(tasks)
         self.batch_size = batch_size
         self.draws_per_batch = min(tasks_per_batch or batch_size, batch_size)
-        self.first_forced = round(batch_size * (1 - foreground_fraction))
+        self.round_length = steps_per_epoch * self.draws_per_batch
+        self.foreground_fraction = foreground_fraction
         self.recipe = recipe
         self.seed = seed
-        self._round = np.repeat(np.arange(len(tasks)), shares(weights, steps_per_epoch * self.draws_per_batch))
-        self._permuted = lru_cache(maxsize=2)(lambda number: np.random.default_rng([seed, 0, number]).permutation(self._round))
+        self.phases = (np.random.default_rng([seed, 2]).permutation(len(tasks)) + 0.5) / len(tasks)
+        self._round = lru_cache(maxsize=2)(self._make_round)
 
     def batch(self, step: int) -> list[PatchRequest]:
         """The global batch of step ``step``."""
         return [self._request(step, place) for place in range(self.batch_size)]
 
+    def _make_round(self, number: int) -> np.ndarray:
+        counts = round_counts(self.weights, self.phases, number, self.round_length)
+        return np.random.default_rng([self.seed, 0, number]).permutation(np.repeat(np.arange(len(counts)), counts))
+
+    def _first_forced(self, step: int) -> int:
+        rounded = round(self.batch_size * (1 - self.foreground_fraction))
+        if 0 < rounded < self.batch_size:
+            return rounded
+        per_step = self.batch_size * self.foreground_fraction
+        return self.batch_size - (floor((step + 1) * per_step) - floor(step * per_step))
+
     def _request(self, step: int, place: int) -> PatchRequest:
         slot = step * self.draws_per_batch + place * self.draws_per_batch // self.batch_size
-        number, position = divmod(slot, len(self._round))
-        task = int(self._permuted(number)[position])
+        number, position = divmod(slot, self.round_length)
+        task = int(self._round(number)[position])
         rng = np.random.default_rng([self.seed, 1, step, place])
         cases = self.tasks[task].case_ids
         return PatchRequest(
             task=task,
             case_id=cases[rng.integers(len(cases))],
             seed=int(rng.integers(2**62)),
-            force_foreground=place >= self.first_forced,
-            augmentation=draw(self.recipe, self.tasks[task].optional, rng) if self.recipe else None,
+            force_foreground=place >= self._first_forced(step),
+            augmentation=draw(self.recipe, self.tasks[task].optional, rng, self.tasks[task].masked) if self.recipe else None,
             step=step,
             place=place,
         )
@@ -113,27 +140,45 @@ def weights_of(rule: str | float | Mapping[str, float], tasks: Sequence[TaskCase
     temperature: 1 is ``by_cases``, infinity is ``equal``). A mapping: by name, 1 where not named, 0 leaves a task out.
 
     Raises:
-        InputError: an unknown word or name, a number that is not positive, weights that are negative or all 0.
+        InputError: an unknown word or name, a number that is not positive, weights that are negative, not finite or all 0.
     """
+    where, fix = "data.task_weights", "correct the value"
     if isinstance(rule, Mapping):
         unknown = set(rule) - {task.name for task in tasks}
         if unknown:
-            raise InputError("data.task_weights", f"'{sorted(unknown)[0]}'", f"one of {[task.name for task in tasks]}", "correct the name")
-        weights = np.array([rule.get(task.name, 1.0) for task in tasks])
+            raise InputError(where, f"'{sorted(map(str, unknown))[0]}'", f"one of {[task.name for task in tasks]}", "correct the name")
+        values = [rule.get(task.name, 1.0) for task in tasks]
+        if not all(isinstance(value, Real) for value in values):
+            raise InputError(where, f"{values}", "a number per task", fix)
+        weights = np.array(values, dtype=float)
     else:
-        temperature = {"equal": float("inf"), "by_cases": 1.0}.get(rule, rule)
-        if isinstance(temperature, str) or temperature <= 0:
-            raise InputError("data.task_weights", f"'{rule}'", "equal, by_cases, a temperature above 0, or a weight per task", "correct the value")
-        weights = np.array([float(len(task.case_ids)) for task in tasks]) ** (1 / temperature)
-    if weights.min() < 0 or weights.sum() == 0:
-        raise InputError("data.task_weights", f"{weights.tolist()}", "positive numbers, or 0 for tasks to leave out", "correct the weights")
+        temperature = {"equal": float("inf"), "by_cases": 1.0}.get(rule) if isinstance(rule, str) else rule
+        if not isinstance(temperature, Real) or not temperature > 0:
+            raise InputError(where, f"'{rule}'", "equal, by_cases, a temperature above 0, or a weight per task", fix)
+        with np.errstate(over="ignore"):
+            weights = np.array([float(len(task.case_ids)) for task in tasks]) ** (1 / temperature)
+    if not (np.isfinite(weights).all() and weights.min() >= 0 and 0 < weights.sum() < np.inf):
+        raise InputError(where, f"{weights.tolist()}", "positive numbers, or 0 for tasks to leave out", "correct the weights")
     return weights
 
 
-def shares(weights: np.ndarray, total: int) -> np.ndarray:
-    """Whole numbers in proportion to ``weights`` that add up to ``total`` (largest remainder)."""
-    exact = weights / weights.sum() * total
-    whole = np.floor(exact).astype(int)
-    largest = np.argsort(-(exact - whole), kind="stable")[: total - whole.sum()]
-    whole[largest] += 1
-    return whole
+def round_counts(weights: np.ndarray, phases: np.ndarray, number: int, length: int) -> np.ndarray:
+    """How often each task is drawn in round ``number`` of ``length`` draws.
+
+    Draw j of a task is due at (j + phase) / weight. A run takes all draws in that order, a round the next ``length`` of
+    them. So over rounds every task keeps its share, however small, and what does not divide goes round by the phases;
+    where all shares of a round are whole, each round holds just them.
+
+    Args:
+        weights: relative, ``[K]``.
+        phases: above 0, below 1, different for each task, ``[K]``.
+    """
+    shares = weights / weights.sum()
+    # By draw n, between n - K and n + K draws are due, in any order of the phases.
+    bounds = (max(number * length - len(shares), 0), (number + 1) * length + len(shares))
+    first, last = (np.ceil(bound * shares - phases).astype(np.int64) for bound in bounds)
+    task = np.repeat(np.arange(len(shares)), last - first)
+    nth = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
+    in_turn = task[np.argsort((nth + phases[task]) / shares[task], kind="stable")]
+    skipped = number * length - int(first.sum())
+    return np.bincount(in_turn[skipped : skipped + length], minlength=len(shares))

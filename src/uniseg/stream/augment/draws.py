@@ -2,10 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isfinite
+from numbers import Real
 
 import numpy as np
 
+from uniseg.errors import InputError
+
 Range = Sequence[float]
+LOWEST = {"rotation_deg": -180.0, "scale": 0.1, "low_resolution_zoom": 0.01, "gamma": 0.01}  # of a range; 0 for the others
+HIGHEST = {"rotation_deg": 180.0, "scale": 4.0}  # a scale of 4 reads 64 patches for one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,6 +20,10 @@ class AugmentRecipe:
 
     ``p_*_channel`` is per modality, given that the sample was chosen; ``p_channel_dropout`` is per optional modality.
     Rotation is in degrees about each axis.
+
+    Raises:
+        InputError: a probability outside 0 to 1, a range that is reversed, not finite or beyond what a transform can do,
+            an axis other than 0, 1, 2.
     """
 
     p_rotation: float
@@ -38,6 +48,18 @@ class AugmentRecipe:
     mirror_axes: Sequence[int]
     p_channel_dropout: float
 
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if name == "mirror_axes":
+                sound, expected = isinstance(value, Sequence) and all(axis in (0, 1, 2) for axis in value), "a list of axes out of 0, 1, 2"
+            elif name.startswith("p_"):
+                sound, expected = isinstance(value, Real) and 0 <= value <= 1, "a probability from 0 to 1"
+            else:
+                low, high = LOWEST.get(name, 0.0), HIGHEST.get(name, float("inf"))
+                sound, expected = _is_range(value, low, high), f"[low, high] within {low:g} to {high:g}"
+            if not sound:
+                raise InputError(f"augment.{name}", f"{value}", expected, "correct the value")
+
 
 @dataclass(frozen=True)
 class AugmentDraw:
@@ -45,6 +67,7 @@ class AugmentDraw:
 
     Attributes:
         dropped: modalities set to 0, as if the case lacked them.
+        masked: modalities that are 0 outside the body and have to stay so.
         rotation: radians about (z, y, x).
         scale: of the sampling grid; above 1 the patch shows more of the scan.
         mirror: flip per axis (z, y, x).
@@ -64,6 +87,7 @@ class AugmentDraw:
     gamma_inverted: tuple[float, ...]
     gamma: tuple[float, ...]
     dropped: tuple[bool, ...]
+    masked: tuple[bool, ...] = ()
 
     @property
     def is_spatial(self) -> bool:
@@ -71,8 +95,19 @@ class AugmentDraw:
         return self.scale != 1 or any(self.rotation)
 
 
-def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator) -> AugmentDraw:
-    """All of a sample's random numbers, always in the same order; ``optional`` says per modality whether a case may lack it."""
+def _is_range(value: object, low: float, high: float) -> bool:
+    if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(v, Real) and isfinite(v) for v in value):
+        return False
+    return low <= value[0] <= value[1] <= high
+
+
+def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator, masked: Sequence[bool] = ()) -> AugmentDraw:
+    """All of a sample's random numbers, always in the same order.
+
+    Args:
+        optional: per modality whether a case may lack it.
+        masked: per modality whether it is normalised inside the body; empty: none is.
+    """
 
     def chosen(p: float) -> bool:
         return bool(rng.random() < p)
@@ -100,6 +135,7 @@ def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generat
         gamma_inverted=per_modality(recipe.p_gamma_inverted, 1, factor(recipe.gamma)),
         gamma=per_modality(recipe.p_gamma, 1, factor(recipe.gamma)),
         dropped=tuple(may and chosen(recipe.p_channel_dropout) for may in optional),
+        masked=tuple(masked),
     )
 
 

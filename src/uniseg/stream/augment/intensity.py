@@ -18,12 +18,16 @@ SMALLEST = 1e-8
 
 
 def augment_intensity(image: Tensor, draws: Sequence[AugmentDraw], noise_seeds: Sequence[int]) -> Tensor:
-    """``[B,M,Z,Y,X]`` -> the same, in the published order; zero-padded modalities stay zero. Works in place."""
+    """``[B,M,Z,Y,X]`` -> the same, in the published order, in place.
+
+    A row of zeros alone stays so: a modality that is padded, or that the case lacks.
+    """
     for sample, one, seed in zip(image, draws, noise_seeds, strict=True):
         if one.noise_sd == one.noise_sd:
             generator = torch.Generator(image.device).manual_seed(seed)
             for row in sample[: len(one.gamma)]:
-                row.add_(torch.randn(row.shape, generator=generator, device=image.device), alpha=one.noise_sd)
+                noise = torch.randn(row.shape, generator=generator, device=image.device)
+                row.add_(noise.mul_(row.any()), alpha=one.noise_sd)
     rows = image.flatten(0, 1)
     steps: tuple[tuple[str, Callable[[Tensor, Tensor], Tensor]], ...] = (
         ("blur_sigma", blur),
