@@ -38,11 +38,10 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
         ours, theirs = own.get(name), tensors.get(name)
         expected = "no such tensor" if ours is None else f"shape {tuple(ours.shape)}"
         if theirs is None or ours is None or theirs.shape != ours.shape:
-            found = f"'{name}' missing" if theirs is None else f"'{name}' of shape {tuple(theirs.shape)}"
+            unknown = "unknown key" if ours is None else "size mismatch for"
+            found = f"Missing key '{name}'" if theirs is None else f"{unknown} '{name}' of shape {tuple(theirs.shape)}"
             raise InputError(path, found, expected, fix)
         if theirs.is_floating_point() != ours.is_floating_point():
             raise InputError(path, f"'{name}' of {theirs.dtype}", str(ours.dtype), fix)
-    copies = {
-        name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True) for name, ours in own.items()
-    }  # fmt: skip
+    copies = {name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True) for name, ours in own.items()}
     module.load_state_dict(copies, assign=True)

@@ -87,6 +87,8 @@ def read_checkpoint(path: str | Path) -> dict:
         require_plain(own, path)
         if own["format"] != FORMAT:
             raise InputError(path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
+        if not isinstance(own.get("tasks"), list) or not isinstance(own.get("model"), Mapping):
+            raise InputError(path, "a description without tasks or model", "one that this version wrote", "give the original file")
         require_tensors({name: tensor for name, tensor in state.items() if str(name).startswith(PREFIX)}, path)
         if not isinstance(content.get("global_step", 0), int):
             raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)

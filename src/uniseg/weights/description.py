@@ -45,13 +45,13 @@ def require_config(config: object, where: str | os.PathLike) -> dict:
         InputError: another type, a part without its class, a number that no network has.
     """
     own = _mapping(config, "the network", where)
-    require_patch_size(own.get("patch_size"), where)
     for name in PARTS:
         if name in own or name != "decoder":  # older ones had one decoder
             part = dict(_mapping(own.get(name), name, where))
             if not isinstance(part.pop("_target_", None), str):
                 raise InputError(where, f"{name} without '_target_'", "the name of its class", FIX)
             _require_numbers(list(part.values()), name, where)
+    require_patch_size(own.get("patch_size"), where)
     if not isinstance(own.get("added"), list):
         raise InputError(where, f"added {own.get('added')!r:.60}", "a list, of what each added task brought", FIX)
     for added in own["added"]:
