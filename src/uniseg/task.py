@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields, replace
-from math import isfinite
 from numbers import Integral, Real
 
 from uniseg.errors import InputError
@@ -235,7 +234,7 @@ def _texts(values: object, where: str, field: str) -> Sequence[str]:
 
 
 def _is_number(value: object, low: float, high: float) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and isfinite(value) and low <= value <= high
+    return isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high
 
 
 def _is_label(value: object) -> bool:

@@ -1,6 +1,7 @@
 """Reads what strangers may have written: whatever goes wrong while it is interpreted ends in one line that names the file."""
 
 import os
+from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,7 +69,7 @@ def kind_of(path: Path) -> str:
     if start[128:132] == b"DICM":
         return "a DICOM image"
     try:
-        text = start.decode("utf-8", errors="ignore" if len(start) == START else "strict").lstrip().lower()
+        text = getincrementaldecoder("utf-8")().decode(start).lstrip().lower()  # the last letter may be cut
     except UnicodeDecodeError:
         return "data of an unknown kind"
     if text.startswith(("<!doctype", "<html")):
