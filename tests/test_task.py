@@ -9,7 +9,7 @@ from samples import make_task
 from uniseg.config import make_task as task_from_yaml
 from uniseg.errors import InputError
 from uniseg.models.heads.base import label_scores
-from uniseg.task import Task
+from uniseg.task import Task, TaskSet
 
 NESTED = make_task("tumour", classes=("background", "whole", "core"), regions=((1, 2, 3), (3,)), modalities=("T1", "T2"), optional=("T2",), reference="T1")
 
@@ -68,3 +68,57 @@ def test_the_likeliest_value_wins():
     assert scores[:, 0, 0].argmax(0).tolist() == [0, 1, 3, 3]
     assert scores[3, 0, 0].tolist() == (whole + core).tolist()
     assert label_scores(torch.zeros(2, 5, 1, 1, 4), make_task()).shape == (2, 3, 1, 1, 4)
+
+
+WRONG_TYPES = {
+    "name": (None, 3, "../x", "", ["liver"]),
+    "modalities": ("CT", None, 3, [], [1], [None], [["CT"]], {"CT": 1}, [f"m{i}" for i in range(257)]),
+    "classes": ("ab", None, ["background", 1], ["background", True], ["background", "a\nb"], ["background", "x" * 201], ["background", {}], range(40_000)),
+    "spacing_mm": ("111", [1, 1], [1, 1, "1"], [1, 1, None], [1, 1, float("nan")], [1, 1, 1e300], [1, 1, 10**400], [1, 1, -1], [1, 1, True], [1, 1, 1e-9]),
+    "normalization": (None, "zscore", [], [None], [["mode"]], [{}], [{"mode": "zscore", "other": 1}], [{"mode": ["zscore"]}], [{"mode": "zscore"}] * 2),
+    "regions": ("12", [1, 2], [[1], []], [[1], ["2"]], [[1], [2.0]], [[1], [True]], [[1], [2 * 10**9]], [[1], [0]], [[1], [[2]]], [[1], None], 3),
+    "optional": ("CT", None, [3], {"CT": 1}),
+    "reference": (3, ["CT"], "", {}),
+}
+
+
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG_TYPES.items() for value in values])
+def test_values_of_another_type_are_refused_in_one_line(field, value):
+    value = list(map(str, value)) if isinstance(value, range) else value
+    with pytest.raises(InputError, match="found ") as caught:
+        Task.from_dict(make_task().to_dict() | {field: value})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [None, [], "liver", {}, {"name": "a"}, make_task().to_dict() | {"other": 1}])
+def test_another_thing_than_a_task_is_refused(values):
+    with pytest.raises(InputError, match="the fields of a Task"):
+        Task.from_dict(values)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"lower": "0"}, {"upper": float("nan")}, {"mean": float("inf")}, {"sd": 1e300}, {"sd": True}, {"masked": "yes"}, {"mode": None}]
+)
+def test_numbers_of_a_normalisation(wrong):
+    values = {"mode": "fingerprint", "lower": 0, "upper": 1, "mean": 0.5, "sd": 0.1} | wrong
+    with pytest.raises(InputError, match="normalization"):
+        Task.from_dict(make_task().to_dict() | {"normalization": [values]})
+
+
+def test_the_largest_label_value():
+    """One row for all the values that no region has: counted in megabytes, not in gigabytes."""
+    task = make_task(regions=((1, 32767), (2,)))
+    assert (task.num_labels, len(task.membership)) == (32768, 32768)
+    assert [v for v, row in enumerate(task.membership) if any(row)] == [1, 2, 32767]
+    assert task.membership[32767] == (True, False)
+    assert len({id(row) for row in task.membership}) == 4
+
+
+def test_more_tasks_than_a_network_has_are_refused():
+    tasks = [make_task(f"t{i}") for i in range(1001)]
+    assert len(TaskSet(tasks[:1000])) == 1000
+    with pytest.raises(InputError, match="and 989 more"):
+        TaskSet(tasks)
+    for wrong in (None, "ab", {"a": 1}):
+        with pytest.raises(InputError, match="a list"):
+            TaskSet.from_list(wrong)

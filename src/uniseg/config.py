@@ -3,18 +3,11 @@
 import json
 from pathlib import Path
 
-import yaml
-
 from uniseg.errors import InputError
 from uniseg.task import Normalization, Task
 
 _INSTALLED = Path(__file__).parent / "conf"
 CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
-
-
-def read_task(name: str) -> Task:
-    """The task that ``conf/task/<name>.yaml`` describes, without its source."""
-    return make_task(name, yaml.safe_load((CONF_DIR / "task" / f"{name}.yaml").read_text()))
 
 
 def make_task(name: str, values: dict) -> Task:

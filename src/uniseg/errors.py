@@ -1,5 +1,7 @@
 """The one exception that bad input from a user raises."""
 
+LONGEST = 1000  # characters of each part of a message: what was found may be anything
+
 
 class InputError(ValueError):
     """Bad input, told in one line: where it is, what was found, what was expected, what to do.
@@ -8,9 +10,14 @@ class InputError(ValueError):
     """
 
     def __init__(self, where, found: str, expected: str, fix: str) -> None:
-        text = f"{where}: found {found}; expected {expected}; {fix}"
+        text = f"{where}: found {_cut(found)}; expected {_cut(expected)}; {fix}"
         super().__init__("".join(character if character.isprintable() else "?" for character in text))
         self.where, self.found, self.expected, self.fix = str(where), found, expected, fix
 
     def __reduce__(self) -> tuple:
         return InputError, (self.where, self.found, self.expected, self.fix)
+
+
+def _cut(text: object) -> str:
+    whole = str(text)
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]}..."

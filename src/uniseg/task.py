@@ -1,13 +1,18 @@
 """What the model must know about a task, as plain frozen values."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, replace
-from math import isfinite
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, fields, replace
+from numbers import Integral, Real
 
 from uniseg.errors import InputError
 from uniseg.files import require_file_name
 
 NORMALIZATION_MODES = ("window", "fingerprint", "zscore")
+LARGEST_LABEL = 32767  # label maps are written in 16 bits
+MOST_TASKS, MOST_MODALITIES = 1000, 256
+LONGEST_TEXT = 200  # characters of a class's or modality's name
+LARGEST_INTENSITY = 1e30  # float32 ends at 3e38
+SPACINGS_MM = (1e-4, 1e3)
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,13 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if self.mode not in NORMALIZATION_MODES:
-            raise InputError("normalization", f"mode '{self.mode}'", f"one of {', '.join(NORMALIZATION_MODES)}", "correct the task file")
+            raise InputError("normalization", f"mode {self.mode!r:.60}", f"one of {', '.join(NORMALIZATION_MODES)}", "correct the task file")
+        for name in ("lower", "upper", "mean", "sd"):
+            value = getattr(self, name)
+            if value is not None and not _is_number(value, -LARGEST_INTENSITY, LARGEST_INTENSITY):
+                raise InputError("normalization", f"{name} {value!r:.60}", "a finite number", "correct the task file")
+        if self.masked not in (None, True, False):
+            raise InputError("normalization", f"masked {self.masked!r:.60}", "true or false", "correct the task file")
         if self.mode == "window" and not (self.lower is not None and self.upper is not None and self.lower < self.upper):
             raise InputError("normalization", f"window [{self.lower}, {self.upper}]", "lower < upper", "give both in the task file")
 
@@ -60,8 +71,9 @@ class Task:
         reference: the modality on whose grid the others are resampled; None: all lie on one grid.
 
     Raises:
-        InputError: a name that cannot be a file's, fewer than two classes, repeated names, a spacing that is not three positive numbers, a number of
-            normalizations or regions that does not fit, an unknown modality, or no modality that is not optional.
+        InputError: a value of another type, a name that cannot be a file's, fewer than two classes, repeated names, a spacing that is not three
+            positive numbers, a number of normalizations or regions that does not fit, a label value above ``LARGEST_LABEL``, an unknown modality, or
+            no modality that is not optional.
     """
 
     name: str
@@ -74,26 +86,37 @@ class Task:
     reference: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("modalities", "classes", "spacing_mm", "normalization", "optional"):
-            object.__setattr__(self, field, tuple(getattr(self, field)))
-        object.__setattr__(self, "regions", tuple(tuple(values) for values in self.regions))
         require_file_name("task set", "task", self.name)
         where = f"task '{self.name}'"
-        if not self.modalities or len(set(self.modalities)) < len(self.modalities):
-            raise InputError(where, f"modalities {list(self.modalities)}", "one or more different names", "correct the task file")
-        if len(self.classes) < 2 or len(set(self.classes)) < len(self.classes):
-            raise InputError(where, f"classes {list(self.classes)}", "background and one or more different names", "correct the task file")
-        if len(self.spacing_mm) != 3 or not all(isfinite(s) and s > 0 for s in self.spacing_mm):
-            raise InputError(where, f"spacing_mm {list(self.spacing_mm)}", "three positive numbers (z, y, x)", "correct the task file")
-        if len(self.normalization) != len(self.modalities):
-            raise InputError(where, f"{len(self.normalization)} normalizations", f"one for each of {list(self.modalities)}", "correct the task file")
-        if self.regions and (len(self.regions) != len(self.classes) - 1 or not all(v and min(v) > 0 for v in self.regions)):
-            raise InputError(where, f"regions {list(self.regions)}", f"label values above 0 for each of {list(self.classes[1:])}", "correct the task file")
-        for name in (*self.optional, *([self.reference] if self.reference else [])):
+        for field in ("modalities", "classes", "optional"):
+            object.__setattr__(self, field, tuple(_texts(getattr(self, field), where, field)))
+        for field in ("spacing_mm", "normalization", "regions"):
+            object.__setattr__(self, field, tuple(_listed(getattr(self, field), where, field)))
+        object.__setattr__(self, "regions", tuple(tuple(_listed(values, where, "regions")) for values in self.regions))
+        if not 0 < len(self.modalities) <= MOST_MODALITIES or len(set(self.modalities)) < len(self.modalities):
+            raise InputError(where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file")
+        if not 2 <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
+            raise InputError(where, f"classes {_shown(self.classes)}", "background and one or more different names", "correct the task file")
+        if len(self.spacing_mm) != 3 or not all(_is_number(s, *SPACINGS_MM) for s in self.spacing_mm):
+            expected = "three positive numbers (z, y, x), from {:g} to {:g} mm".format(*SPACINGS_MM)
+            raise InputError(where, f"spacing_mm {_shown(self.spacing_mm)}", expected, "correct the task file")
+        if len(self.normalization) != len(self.modalities) or not all(isinstance(own, Normalization) for own in self.normalization):
+            found = f"{len(self.normalization)} normalizations"
+            raise InputError(where, found, f"one for each of {_shown(self.modalities)}", "correct the task file")
+        self._check_regions(where)
+        for name in (*self.optional, *([] if self.reference is None else [self.reference])):
             if name not in self.modalities:
-                raise InputError(where, f"optional or reference modality '{name}'", f"one of {list(self.modalities)}", "correct the task file")
+                found = f"optional or reference modality {name!r:.60}"
+                raise InputError(where, found, f"one of {_shown(self.modalities)}", "correct the task file")
         if set(self.optional) >= set(self.modalities) or self.reference in self.optional:
-            raise InputError(where, f"optional modalities {list(self.optional)}", "one modality, the reference, that every case has", "correct the task file")
+            found, expected = f"optional modalities {_shown(self.optional)}", "one modality, the reference, that every case has"
+            raise InputError(where, found, expected, "correct the task file")
+
+    def _check_regions(self, where: str) -> None:
+        sound = all(values and all(_is_label(value) for value in values) for values in self.regions)
+        if self.regions and (len(self.regions) != len(self.classes) - 1 or not sound):
+            expected = f"label values above 0, up to {LARGEST_LABEL}, for each of {_shown(self.classes[1:])}"
+            raise InputError(where, f"regions {_shown(self.regions)}", expected, "correct the task file")
 
     @property
     def num_modalities(self) -> int:
@@ -111,12 +134,17 @@ class Task:
     @property
     def membership(self) -> tuple[tuple[bool, ...], ...]:
         """``[V][K-1]``: whether label value v belongs to foreground class k; without regions V is the number of classes."""
-        return tuple(tuple(value in own for own in self.class_values) for value in range(1 + max(map(max, self.class_values))))
+        rows: dict[int, set[int]] = {}
+        for k, values in enumerate(self.class_values):
+            for value in values:
+                rows.setdefault(value, set()).add(k)
+        nowhere = (False,) * (self.num_classes - 1)  # one row for the many values between
+        return tuple(tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere for value in range(self.num_labels))
 
     @property
     def num_labels(self) -> int:
         """Label values, 0 included."""
-        return len(self.membership)
+        return 1 + max(map(max, self.class_values))
 
     @property
     def reference_position(self) -> int | None:
@@ -133,21 +161,29 @@ class Task:
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Task":
-        return cls(**{**values, "normalization": tuple(Normalization(**n) for n in values["normalization"])})
+        """The task of ``to_dict``.
+
+        Raises:
+            InputError: a key that is missing or unknown, or a value that a task refuses.
+        """
+        own = _of_type(values, cls, "task")
+        where = f"task {own['name']!r:.{LONGEST_TEXT}}"
+        normalization = _listed(own["normalization"], where, "normalization")
+        return cls(**{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]})
 
 
 class TaskSet(tuple[Task, ...]):
     """An ordered tuple of tasks; a task's index is its position.
 
     Raises:
-        InputError: no task, or two tasks of one name.
+        InputError: no task, more than ``MOST_TASKS``, or two tasks of one name.
     """
 
     def __new__(cls, tasks: Iterable[Task]) -> "TaskSet":
         self = super().__new__(cls, tasks)
         names = [task.name for task in self]
-        if not names or len(set(names)) < len(names):
-            raise InputError("task set", f"tasks {names}", "one or more tasks of different names", "correct the task list")
+        if not 0 < len(names) <= MOST_TASKS or len(set(names)) < len(names):
+            raise InputError("task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list")
         return self
 
     @property
@@ -169,4 +205,42 @@ class TaskSet(tuple[Task, ...]):
 
     @classmethod
     def from_list(cls, tasks: Iterable[Mapping]) -> "TaskSet":
-        return cls(Task.from_dict(task) for task in tasks)
+        return cls(Task.from_dict(task) for task in _listed(tasks, "task set", "tasks"))
+
+
+def _of_type(values: object, kind: type, where: str) -> dict:
+    """``values``, if they are a mapping with the fields of the dataclass ``kind`` that have no default, and no others."""
+    names = {field.name: field for field in fields(kind)}
+    wanted = {name for name, field in names.items() if field.default is MISSING}
+    if not isinstance(values, Mapping) or not wanted <= values.keys() <= names.keys():
+        found = f"keys {_shown(list(values))}" if isinstance(values, Mapping) else f"{values!r:.60}"
+        raise InputError(where, found, f"the fields of a {kind.__name__}: {', '.join(names)}", "correct the task file")
+    return dict(values)
+
+
+def _listed(values: object, where: str, field: str) -> Sequence:
+    """``values``, if they are a list: the letters of a text are none."""
+    if not isinstance(values, (list, tuple)):
+        raise InputError(where, f"{field} {values!r:.60}", "a list", "correct the task file")
+    return values
+
+
+def _texts(values: object, where: str, field: str) -> Sequence[str]:
+    for value in _listed(values, where, field):
+        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
+            expected = f"printable names of at most {LONGEST_TEXT} characters"
+            raise InputError(where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes")
+    return values
+
+
+def _is_number(value: object, low: float, high: float) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_label(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and 1 <= value <= LARGEST_LABEL
+
+
+def _shown(values: Sequence) -> str:
+    """In one line, however many."""
+    return f"{list(values[:12])!r:.300}" + (f" and {len(values) - 12} more" if len(values) > 12 else "")

@@ -13,7 +13,9 @@ from uniseg.errors import InputError
 from uniseg.losses.dice_ce import DiceCELoss
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
-from uniseg.weights.checkpoint import build_model
+from uniseg.weights.assign import assign, without_numbers
+from uniseg.weights.checkpoint import build_model, load_model
+from uniseg.weights.shared import save_model
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 # With 1, 2 and 4 modalities, 2 to 4 classes.
@@ -105,6 +107,20 @@ def test_no_tensor_twice_nor_lost_on_the_way(built):
             assert torch.equal(a, b)
 
 
+def test_a_saved_network_answers_bit_for_bit_as_before(built, tmp_path):
+    """It is built without numbers: what no file holds must be there all the same."""
+    built.extend([make_task("gallbladder", ("CT", "PET", "T2"))], adapter_channels=3)
+    back = load_model(save_model(built, tmp_path / "saved"))
+    assert not any(tensor.is_meta for tensor in (*back.parameters(), *back.buffers()))
+    assert [(name, p.requires_grad) for name, p in back.named_parameters()] == [(name, p.requires_grad) for name, p in built.named_parameters()]
+    addresses = [tensor.data_ptr() for tensor in back.state_dict().values() if tensor.numel()]
+    assert len(addresses) == len(set(addresses))
+    image, order = torch.randn(3, 4, 16, 32, 32), torch.tensor([4, 3, 1])
+    with torch.no_grad():
+        for a, b in zip(back(image, order), built.eval()(image, order), strict=True):
+            assert torch.equal(a, b)
+
+
 def test_one_encoding_serves_several_tasks(built):
     image, order = torch.randn(1, 1, 16, 32, 32), torch.tensor([0, 1])
     with torch.no_grad():
@@ -171,6 +187,10 @@ def check_extension(model: UniSegModel) -> None:
 @pytest.mark.parametrize("encoder", names("encoder"))
 def test_every_encoder_keeps_its_promises(encoder):
     model = build(f"model/encoder={encoder}", patch_size=(32, 64, 64))
+    with without_numbers():
+        back = build_model(TASKS, model.config)
+    assign(back, model.state_dict(), "a file", "")
+    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in model.state_dict().items())
     image = torch.randn(1, 1, 32, 64, 64)
     with torch.no_grad():
         features = model.encoder(model.stem(image, [model.stem_of(0)]))

@@ -1,5 +1,6 @@
 """nnU-Net's own networks answer the same as ours with their weights; ``nnunet/make.py`` wrote them."""
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -139,9 +140,23 @@ def plans_of(content: dict) -> dict:
         (lambda c: c["network_weights"].update({"encoder.stages.1.0.convs.2.conv.weight": torch.zeros(1)}), "encoder.stages.1.0.convs.2.conv.weight"),
         (lambda c: c["network_weights"].update({"decoder.stages.1.attention.weight": torch.zeros(1)}), "decoder.stages.1.attention.weight"),
         (lambda c: c.update(init_args=nn.Linear(1, 1)), "UnpicklingError"),
+        (lambda c: c["init_args"]["plans"].update(dataset_name="../../x"), "task '../../x'"),
+        (lambda c: c["init_args"]["plans"].update(dataset_name=["x"]), "TypeError"),
+        (lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, 1: 1, "b": 2}), "1 among the classes"),
+        (lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, "a": 1, "b": 10**9}), "label values [1, 1000000000]"),
+        (lambda c: c["init_args"]["dataset_json"].update(channel_names={"0": 3}), "3 among the modalities"),
+        (lambda c: c["init_args"]["dataset_json"].update(licence=["CC BY"]), "licence ['CC BY']"),
+        (lambda c: plans_of(c).update(patch_size=[8, 16, 10**6]), "patch_size"),
+        (lambda c: c["init_args"]["plans"]["configurations"]["3d_lowres"].update(spacing=[0, float("nan"), 1]), "spacing_mm"),
+        (lambda c: plans_of(c).update(inherits_from="3d_fullres"), "RecursionError"),
+        (lambda c: c["network_weights"]["decoder.seg_layers.0.weight"].fill_(torch.nan), "NaN or inf in 'decoder.seg_layers.0.weight'"),
     ],
 )
 def test_what_is_not_such_a_network_is_refused(tmp_path, edit, named):
+    path = changed(tmp_path, edit)
     with pytest.raises(InputError) as error:
-        import_nnunet(changed(tmp_path, edit))
+        import_nnunet(path)
+    assert str(error.value).startswith(f"{path}: ")
     assert named in str(error.value)
+    with pytest.raises(InputError, match=re.escape(f"{path}: ")):
+        open_source(path)

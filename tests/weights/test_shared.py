@@ -157,6 +157,23 @@ def test_tensors_that_do_not_fit_are_refused(folder):
     refused(folder, name, "Missing key")
 
 
+def test_weights_that_are_no_numbers_are_named(folder):
+    tensors = load_file(folder / "model.safetensors")
+    name = sorted(tensors)[3]
+    tensors[name].view(-1)[0] = torch.inf
+    retensor(folder, tensors)
+    refused(folder, f"NaN or inf in '{name}'")
+
+
+def test_facts_of_another_type_are_refused(folder):
+    for wrong in ({"licence": 3}, {"homepage": None}, {"train": "abc"}, {"test": [1]}, []):
+        describe(folder, origin={"data": {"liver": wrong}})
+        refused(folder)
+    for origin in ({"data": []}, {"commit": 3}, {"scores": {"liver": {"dice": "high"}}}, {"licence": "x" * 30_000}):
+        describe(folder, origin=origin)
+        refused(folder)
+
+
 def test_a_description_of_something_else_is_refused(folder):
     text = (folder / "model.json").read_text()
     for changes, told in [({"format": 99}, "format 99"), ({"kind": "x"}, "something else"), ({"tasks": None}, "tasks"), ({"config": {}}, "encoder")]:

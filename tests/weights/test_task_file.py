@@ -1,6 +1,7 @@
 """A task goes to another copy of its base through a file, and to nothing else."""
 
 import copy
+import json
 
 import pytest
 import torch
@@ -103,6 +104,35 @@ def test_a_truncated_file_is_refused(base, tmp_path):
     file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(InputError, match=r"heart.safetensors"):
+        load_model(base, [file])
+
+
+def test_a_flipped_bit_is_refused(base, tmp_path):
+    """Anywhere among the tensors, which lie behind the description."""
+    file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
+    model, whole = load_model(base), file.read_bytes()
+    tensors = range(8 + int.from_bytes(whole[:8], "little"), len(whole))
+    for at in tensors[:: len(tensors) // 100]:
+        file.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with pytest.raises(InputError, match=r"heart\.safetensors: found (damaged tensors|NaN or inf)"):
+            load_tasks(model, [file])
+    assert len(model.tasks) == 3
+
+
+def test_a_file_without_a_hash_is_read_as_before(base, tmp_path):
+    file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
+    with safe_open(file, "pt") as opened:
+        told = json.loads(opened.metadata()["uniseg"])
+    del told["sha256"]
+    save_file(load_file(file), file, {"uniseg": json.dumps(told)})
+    assert load_model(base, [file]).tasks.names[-1] == "heart"
+
+
+def test_weights_that_are_no_numbers_are_named(base, tmp_path):
+    model = grown(base, HEART)
+    model.added[0].head[0].weight.data.view(-1)[0] = torch.nan
+    file = save_task(model, "heart", tmp_path / "heart.safetensors")
+    with pytest.raises(InputError, match=r"heart\.safetensors: found NaN or inf in 'head\.0\.weight'"):
         load_model(base, [file])
 
 

@@ -29,7 +29,8 @@ class DecoderStage(nn.Module):
 
     def init_halves(self) -> None:
         """Initialise both halves as the one convolution that they are."""
-        whole = torch.cat([self.up_half.weight, self.skip_half.weight], dim=1)
+        channels, others, *kernel = self.up_half.weight.shape
+        whole = self.up_half.weight.new_empty(channels, 2 * others, *kernel)
         nn.init.kaiming_normal_(whole, a=NEGATIVE_SLOPE)
         with torch.no_grad():
             for half, weight in zip((self.up_half, self.skip_half), whole.chunk(2, dim=1), strict=True):

@@ -108,27 +108,27 @@ class UniSegModel(nn.Module):
             adapter_channels: width of the adapters.
         """
         tasks = list(tasks)
-        self.tasks = TaskSet([*self.tasks, *tasks])
+        TaskSet([*self.tasks, *tasks])
         for task in tasks:
-            known = str(task.num_modalities) in self.stem.convs
-            self.added.append(
-                AddedTask(
-                    task,
-                    stem=None if known else self.stem.make_conv(task.num_modalities),
-                    own=self.conditioning.make_own(),
-                    channels=self.decoder.channels,
-                    late_channels=self.conditioning.late_channels,
-                    adapter_channels=adapter_channels,
-                ).to(self.device)
-            )
-            self.config["added"].append({"adapter_channels": adapter_channels})
+            self.append_added(task, self.make_added(task, adapter_channels=adapter_channels).to(self.device), adapter_channels=adapter_channels)
 
-    def retract(self, num_tasks: int) -> None:
-        """Take the last ``num_tasks`` added tasks away."""
-        kept = len(self.added) - num_tasks
-        self.tasks = TaskSet(self.tasks[: self.num_base + kept])
-        self.added = self.added[:kept]
-        self.config["added"] = self.config["added"][:kept]
+    def make_added(self, task: Task, *, adapter_channels: int) -> AddedTask:
+        """What ``extend`` adds for a task, with new weights, not yet added."""
+        known = str(task.num_modalities) in self.stem.convs
+        return AddedTask(
+            task,
+            stem=None if known else self.stem.make_conv(task.num_modalities),
+            own=self.conditioning.make_own(),
+            channels=self.decoder.channels,
+            late_channels=self.conditioning.late_channels,
+            adapter_channels=adapter_channels,
+        )
+
+    def append_added(self, task: Task, added: AddedTask, *, adapter_channels: int) -> None:
+        """Add a task whose weights are made (``make_added``)."""
+        self.tasks = TaskSet([*self.tasks, task])
+        self.added.append(added)
+        self.config["added"].append({"adapter_channels": adapter_channels})
 
     @property
     def num_base(self) -> int:

@@ -1,15 +1,18 @@
 """The model card of a shared folder."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from uniseg.environment import uniseg_version
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
+from uniseg.weights.description import SIDES
 from uniseg.weights.licences import strictest
 
-SIDES = ("train", "dev", "test")
 LACKING = "-"
+# What Markdown, HTML or GitHub's formulas would read as theirs; an underscore inside a word is text.
+MARKUP = re.compile(r"[\\`*\[\]<>|&~$!#]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def model_card(model: UniSegModel) -> str:
@@ -18,9 +21,11 @@ def model_card(model: UniSegModel) -> str:
     data |= model.origin.get("data", {})
     scores = model.origin.get("scores", {})
     licence = strictest(facts.get("licence", "") for facts in data.values())
+    names = [task.name for task in model.tasks]
+    example = next((name for name in names if re.fullmatch(r"\w+", name)), "<task>")
     parts = [
         f"# A uniseg model of {len(model.tasks)} task{'s' if len(model.tasks) > 1 else ''}",
-        f"**Strictest licence of the training data: {licence}.** Each dataset's own terms hold for these weights.",
+        f"**Strictest licence of the training data: {_text(licence)}.** Each dataset's own terms hold for these weights.",
         "Research use only: not a medical device.",
         "## Tasks",
         _table(("task", "modalities", "classes", "spacing z, y, x (mm)"), map(_task_row, model.tasks)),
@@ -30,11 +35,11 @@ def model_card(model: UniSegModel) -> str:
         "## Scores",
         _score_part(scores),
         "## Versions",
-        f"Trained at commit {model.origin.get('commit') or 'not recorded'}; written by uniseg {uniseg_version()}.",
+        f"Trained at commit {_text(model.origin.get('commit') or 'not recorded')}; written by uniseg {uniseg_version()}.",
         "## Use",
         '```python\nfrom uniseg import Predictor, load_model\nfrom uniseg.scans.io import read_volume\n\npredictor = Predictor(load_model("<this folder>"))\n'
-        f'labels = predictor.predict(read_volume(["scan.nii.gz"]), ["{model.tasks[0].name}"])\n```',
-        f"```bash\npython -m uniseg.predict checkpoint=<this folder> input=scan.nii.gz output=out tasks=[{model.tasks[0].name}]\n```",
+        f'labels = predictor.predict(read_volume(["scan.nii.gz"]), ["{example}"])\n```',
+        f"```bash\npython -m uniseg.predict checkpoint=<this folder> input=scan.nii.gz output=out tasks=[{example}]\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -46,14 +51,15 @@ def split_hash(facts: Mapping[str, Sequence[str]]) -> str:
 
 
 def _task_row(task: Task) -> tuple[str, ...]:
-    return task.name, ", ".join(task.modalities), ", ".join(task.classes[1:]), ", ".join(f"{s:g}" for s in task.spacing_mm)
+    return _text(task.name), _text(", ".join(task.modalities)), _text(", ".join(task.classes[1:])), ", ".join(f"{s:g}" for s in task.spacing_mm)
 
 
 def _data_row(name: str, facts: Mapping) -> tuple[str, ...]:
     if not facts:
-        return name, *[LACKING] * 4, "not recorded", LACKING
+        return _text(name), *[LACKING] * 4, "not recorded", LACKING
     counts = (str(len(facts.get(side, ()))) for side in SIDES)
-    return name, *counts, f"`{split_hash(facts)}`", facts.get("licence") or "not recorded", facts.get("homepage") or LACKING
+    licence, homepage = facts.get("licence") or "not recorded", facts.get("homepage") or LACKING
+    return _text(name), *counts, f"`{split_hash(facts)}`", _text(licence), _text(homepage)
 
 
 def _score_part(scores: Mapping[str, Mapping]) -> str:
@@ -61,10 +67,18 @@ def _score_part(scores: Mapping[str, Mapping]) -> str:
         return "None recorded."
     heads = ("task", "test cases", "Dice", "nnU-Net's convention", "image-blind")
     keys = ("dice", "dice_nnunet", "blind_dice")
-    rows = ((name, str(own["num_cases"]), *(LACKING if own[key] is None else f"{own[key]:.3f}" for key in keys)) for name, own in scores.items())
-    return _table(heads, rows)
+    return _table(heads, ((_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys)) for name, own in scores.items()))
+
+
+def _score(value: float | None) -> str:
+    return LACKING if value is None else f"{value:.3f}"
+
+
+def _text(text: str) -> str:
+    """One line of Markdown that shows ``text`` itself, whatever stands in it."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
-    return "\n".join("| " + " | ".join(" ".join(cell.replace("|", "\\|").split()) for cell in line) + " |" for line in lines)
+    """Of cells that are Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in [heads, ["---"] * len(heads), *rows])

@@ -1,18 +1,25 @@
 """Checkpoints that describe themselves: a model comes back without configuration or data."""
 
 import hashlib
-import pickle
 from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-import torch
+from torch import nn
 
 from uniseg.errors import InputError
+from uniseg.models.conditioning.base import Conditioning
+from uniseg.models.decoder import Decoder
+from uniseg.models.encoders.base import Encoder
+from uniseg.models.heads.base import Head
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
+from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.delta import read_delta
+from uniseg.weights.description import require_config, require_origin, require_plain
+from uniseg.weights.pickled import read_pickled
+from uniseg.weights.reading import reading, require_tensors
 from uniseg.weights.shared import TENSORS, Stored, read_folder
 from uniseg.weights.task_file import load_tasks
 
@@ -20,6 +27,8 @@ KEY = "uniseg"
 FORMAT = 2
 PREFIX = "model."  # of the network's tensors in a training checkpoint
 TRUSTED = "uniseg.models."  # a checkpoint may name no other code
+PARTS = {"encoder": Encoder, "conditioning": Conditioning, "head": Head, "decoder": Decoder}
+EXPECTED, FIX = "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoints/last.ckpt"
 
 
 def describe_model(model: UniSegModel) -> dict:
@@ -49,16 +58,12 @@ def _read(path: str | Path) -> Stored:
 
 
 def _restored(stored: Stored, path: str | Path) -> UniSegModel:
-    try:
-        model = build_model(TaskSet.from_list(stored.tasks), stored.config)
-    except (KeyError, TypeError, AttributeError, ImportError) as error:
-        found = " ".join(f"{type(error).__name__}: {error}".split())
-        raise InputError(path, f"a description that builds no model ({found})", "one that this version wrote", "give the original") from error
-    try:
-        model.load_state_dict(stored.state)
-    except RuntimeError as error:
-        raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "give the original file") from error
-    model.origin = stored.origin
+    with reading(path, "a description that this version wrote", "give the original file"):
+        config, origin = require_config(stored.config, path), require_origin(stored.origin, path)
+        with without_numbers():
+            model = build_model(TaskSet.from_list(stored.tasks), config)
+    assign(model, stored.state, path, "give the original file")
+    model.origin = origin
     return model
 
 
@@ -72,30 +77,31 @@ def read_checkpoint(path: str | Path) -> dict:
     """A training checkpoint as plain containers and tensors; nothing else is unpickled.
 
     Raises:
-        InputError: missing, unreadable, or not one of ours.
+        InputError: missing, damaged, not one of ours, or with weights that are no numbers.
     """
-    path, expected, fix = Path(path), "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoints/last.ckpt"
-    if not path.is_file():
-        raise InputError(path, "no such file", expected, fix)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError, KeyError) as error:
-        raise InputError(path, f"{type(error).__name__} while reading", expected, fix) from error
-    if not isinstance(content, Mapping) or KEY not in content:
-        raise InputError(path, "a file of something else", expected, fix)
-    if content[KEY]["format"] != FORMAT:
-        raise InputError(path, f"format {content[KEY]['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
-    return content
+    content = read_pickled(path, EXPECTED, FIX)
+    with reading(path, EXPECTED, FIX):
+        own, state = content.get(KEY), content.get("state_dict")
+        if not isinstance(own, Mapping) or not isinstance(state, Mapping):
+            raise InputError(path, "a file of something else", EXPECTED, FIX)
+        require_plain(own, path)
+        if own["format"] != FORMAT:
+            raise InputError(path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
+        if not isinstance(own.get("tasks"), list) or not isinstance(own.get("model"), Mapping):
+            raise InputError(path, "a description without tasks or model", "one that this version wrote", "give the original file")
+        require_tensors({name: tensor for name, tensor in state.items() if str(name).startswith(PREFIX)}, path)
+        if not isinstance(content.get("global_step", 0), int):
+            raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)
+        return content
 
 
 def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
     """The network that ``UniSegModel.config`` describes, with new weights; its last tasks may be added ones.
 
     Raises:
-        InputError: it names code outside ``uniseg.models``.
+        InputError: it names code outside ``uniseg.models``, or there of another kind than the part.
     """
-    named = ("encoder", "conditioning", "head", *(["decoder"] if "decoder" in config else []))  # older ones had one decoder
-    parts = {name: _factory(config[name]) for name in named}
+    parts = {name: _factory(config[name], kind) for name, kind in PARTS.items() if name in config}  # older ones had one decoder
     num_base = len(tasks) - len(config["added"])
     model = UniSegModel(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
     for task, added in zip(tasks[num_base:], config["added"], strict=True):
@@ -103,13 +109,15 @@ def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
     return model
 
 
-def _factory(description: Mapping) -> partial:
+def _factory(description: Mapping, kind: type[nn.Module]) -> partial:
     keywords = dict(description)
     target = keywords.pop("_target_")
-    if not target.startswith(TRUSTED):
-        raise InputError("checkpoint", f"part '{target}'", f"a class of {TRUSTED.rstrip('.')}", "build the model in Python and load its state_dict")
     module, _, name = target.rpartition(".")
-    return partial(getattr(import_module(module), name), **keywords)
+    part = getattr(import_module(module), name, None) if target.startswith(TRUSTED) else None
+    if not (isinstance(part, type) and issubclass(part, kind) and part.__module__ == module):
+        expected = f"a class of {TRUSTED.rstrip('.')} that is a {kind.__name__}"
+        raise InputError("checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict")
+    return partial(part, **keywords)
 
 
 def file_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:

@@ -10,9 +10,12 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.described import read_described, write_described
 from uniseg.weights.hashing import state_hash
+from uniseg.weights.reading import reading
 from uniseg.weights.shared import Stored
 
 KIND = "uniseg delta"
+FIELDS = {"base": str, "tasks": list, "config": dict, "origin": dict, "kept": list}
+GIVE = "give a file that uniseg.export delta_of=<base> wrote"
 
 
 def save_delta(model: UniSegModel, base: UniSegModel, path: str | Path) -> Path:
@@ -33,13 +36,14 @@ def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> Stored:
     Raises:
         InputError: no delta, or one of another base.
     """
-    description, tensors = read_described(path, KIND, "give a file that uniseg.export delta_of=<base> wrote")
+    description, tensors = read_described(path, KIND, FIELDS, GIVE)
     found = state_hash(base)
     if description["base"] != found:
         raise InputError(
             path, f"a delta of the network {description['base'][:16]}", f"one of {found[:16]}, which is loaded", "give the network that it was trained from"
         )
-    state = {name: base[name] for name in description["kept"]} | tensors
+    with reading(path, "names of tensors of the network", GIVE):
+        state = {name: base[name] for name in description["kept"]} | tensors
     return Stored(description["tasks"], description["config"], description["origin"], state)
 
 

@@ -1,18 +1,18 @@
 """Networks that answer together, such as the folds of a cross-validation: several checkpoints, or one folder that holds them."""
 
-import json
-import os
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.files import read_json, require_file_name, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import file_hash, load_model
+from uniseg.weights.folder import new_folder
 from uniseg.weights.shared import save_model
 
 MEMBERS = "ensemble.json"
 KIND = "uniseg ensemble"
+FORMAT = 1
 
 
 def load_ensemble(paths: str | Path | Sequence[str | Path], task_files: Iterable[str | Path] = ()) -> list[UniSegModel]:
@@ -30,19 +30,16 @@ def save_ensemble(models: Sequence[UniSegModel], folder: str | Path) -> Path:
 
     Raises:
         InputError: there is something at ``folder``.
+        OSError: with the name of the folder.
     """
     folder = Path(folder)
     if folder.exists():
         raise InputError(folder, "a folder or file that exists", "a new folder", "choose another output")
-    part = folder.with_name(f".part{os.getpid()}_{folder.name}")
     names = [f"member{number}" for number in range(len(models))]
-    try:
+    with new_folder(folder) as part:
         for name, model in zip(names, models, strict=True):
             save_model(model, part / name)
-        (part / MEMBERS).write_text(json.dumps({"kind": KIND, "format": 1, "members": names}, indent=1))
-        os.replace(part, folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        write_json(part / MEMBERS, {"kind": KIND, "format": FORMAT, "members": names})
     return folder
 
 
@@ -60,14 +57,17 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    path = folder / MEMBERS
-    try:
-        content = json.loads(path.read_bytes())
-        if content["kind"] != KIND or content["format"] != 1:
-            raise ValueError(f"kind {content['kind']}, format {content['format']}")
-        return [folder / Path(name).name for name in content["members"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(path, f"{type(error).__name__}: {error}", "the list of an ensemble's members", "fetch the folder again") from error
+    path, expected, fix = folder / MEMBERS, "the list of an ensemble's members", "fetch the folder again"
+    content = read_json(path, expected, fix)
+    if content.get("kind") != KIND or content.get("format") != FORMAT:
+        raise InputError(path, f"kind {content.get('kind')!r:.60}, format {content.get('format')!r:.60}", expected, fix)
+    names = content.get("members")
+    if not isinstance(names, list) or not names:
+        raise InputError(path, f"members {names!r:.60}", "folders beside the list", fix)
+    found = [folder / require_file_name(path, "member", name) for name in names]
+    if len(set(found)) < len(found):
+        raise InputError(path, f"members {names!r:.60}", "different folders beside the list", fix)
+    return found
 
 
 def ensemble_hash(paths: str | Path | Sequence[str | Path], task_files: Iterable[str | Path] = ()) -> str:

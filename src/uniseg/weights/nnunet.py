@@ -19,7 +19,10 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
+from uniseg.weights.assign import assign, without_numbers
+from uniseg.weights.description import require_facts, require_patch_size
 from uniseg.weights.foreign import read_foreign
+from uniseg.weights.reading import reading, require_tensors
 
 EXPECTED = "an nnU-Net v2 checkpoint with 'network_weights' and the plans in 'init_args'"
 WEIGHTS, PLAN = "network_weights", "nnssl_adaptation_plan"
@@ -80,35 +83,30 @@ def import_nnunet(path: str | Path) -> UniSegModel:
 
 def network_of(content: Mapping, path: Path) -> UniSegModel:
     """``import_nnunet`` of a file that is read already."""
-    state = weights_of(content, path)
-    try:
+    with reading(path, EXPECTED, "give checkpoint_final.pth as nnU-Net v2 wrote it"):
+        state = weights_of(content, path)
         plans, dataset, name = (content["init_args"][key] for key in ("plans", "dataset_json", "configuration"))
         configuration = _configuration(plans, name, path)
         task = _task(plans, dataset, configuration, path)
-        patch_size = list(configuration["patch_size"])
-    except KeyError as error:
-        raise InputError(path, f"no {error}", EXPECTED, "give checkpoint_final.pth as nnU-Net v2 wrote it") from error
-    order = plans.get("transpose_forward", [0, 1, 2])
-    back = [order.index(axis) for axis in range(3)]
-    shape = _turned(_architecture(state, path), back)
-    model = UniSegModel(
-        TaskSet([task]),
-        patch_size=[patch_size[axis] for axis in back],
-        encoder=shape.encoder(),
-        conditioning=NoConditioning,
-        head=partial(StaticHead, bias=True),
-        decoder=partial(Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias),
-    )
-    translated = translate_all(state, task, path)
-    tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
-    own = model.state_dict()
-    for key in sorted(own.keys() | tensors.keys()):
-        ours, theirs = own.get(key), tensors.get(key)
-        if ours is None or theirs is None or ours.shape != theirs.shape:
-            found = f"'{key}' {'missing' if theirs is None else f'of shape {tuple(theirs.shape)}'}"
-            raise InputError(path, found, "no such tensor" if ours is None else f"shape {tuple(ours.shape)}", "give a PlainConvUNet or ResidualEncoderUNet")
-    model.load_state_dict(tensors)
-    model.origin = {"data": {task.name: {"licence": dataset.get("licence") or dataset.get("license") or UNSTATED}}}
+        patch_size = configuration["patch_size"]
+        require_patch_size(patch_size, path)
+        order = plans.get("transpose_forward", [0, 1, 2])
+        back = [order.index(axis) for axis in range(3)]
+        shape = _turned(_architecture(state, path), back)
+        with without_numbers():
+            model = UniSegModel(
+                TaskSet([task]),
+                patch_size=[patch_size[axis] for axis in back],
+                encoder=shape.encoder(),
+                conditioning=NoConditioning,
+                head=partial(StaticHead, bias=True),
+                decoder=partial(Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias),
+            )
+        translated = translate_all(state, task, path)
+        tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
+        facts = {"licence": dataset.get("licence") or dataset.get("license") or UNSTATED}
+        model.origin = {"data": {task.name: require_facts(facts, task.name, path)}}
+    assign(model, tensors, path, "give a PlainConvUNet or ResidualEncoderUNet")
     return model.eval()
 
 
@@ -116,12 +114,12 @@ def weights_of(content: Mapping, path: str | Path) -> dict[str, Tensor]:
     """The tensors, without the prefixes of compiled or distributed networks.
 
     Raises:
-        InputError: there are none.
+        InputError: there are none, or they are no numbers.
     """
     weights = content.get(WEIGHTS)
     if not isinstance(weights, Mapping) or not weights:
         raise InputError(path, f"keys {sorted(map(str, content))[:8]}", f"a checkpoint with '{WEIGHTS}'", "give the original file")
-    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in weights.items()}
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()}
 
 
 def translate_encoder(state: Mapping[str, Tensor], path: str | Path) -> Translated:
@@ -236,12 +234,14 @@ def _configuration(plans: Mapping, name: str, path: Path) -> dict:
 
 def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) -> Task:
     """What nnU-Net's plans and ``dataset.json`` say of its one task."""
-    channels = [str(name) for _, name in sorted(dataset["channel_names"].items(), key=lambda item: int(item[0]))]
+    channels = [name for _, name in sorted(dataset["channel_names"].items(), key=lambda item: int(item[0]))]
     names = channels if len(set(channels)) == len(channels) else [f"{name}_{k}" for k, name in enumerate(channels)]
     labels = {name: value for name, value in dataset["labels"].items() if name != "ignore"}
     foreground = {name: value for name, value in labels.items() if value not in (0, [0])}
     regions = tuple(tuple(v) if isinstance(v, list) else (v,) for v in foreground.values()) if any(isinstance(v, list) for v in labels.values()) else ()
     ordered = list(foreground) if regions else sorted(foreground, key=foreground.get)
+    if not regions and [foreground[name] for name in ordered] != list(range(1, 1 + len(ordered))):
+        raise InputError(path, f"label values {list(foreground.values())}", f"1 to {len(ordered)}, one for each class", "give the original file")
     spacing = [configuration["spacing"][plans.get("transpose_forward", [0, 1, 2]).index(axis)] for axis in range(3)]
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
     facts = plans["foreground_intensity_properties_per_channel"]

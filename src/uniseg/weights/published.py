@@ -1,25 +1,25 @@
 """Import of checkpoints in the published UniSeg's format (an nnU-Net v1 file)."""
 
-from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
 
 from torch import Tensor
 
-from uniseg.config import read_task
 from uniseg.errors import InputError
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
-from uniseg.task import Task, TaskSet
+from uniseg.task import TaskSet
+from uniseg.weights.assign import assign, without_numbers
+from uniseg.weights.description import require_patch_size
 from uniseg.weights.foreign import read_foreign
+from uniseg.weights.published_tasks import published_tasks
+from uniseg.weights.reading import reading, require_tensors
 
-PUBLISHED_TASKS = (
-    "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen",
-    "vertebrae", "prostate", "brain_tumour", "whole_body_tumour",
-)  # fmt: skip
+EXPECTED = "the published network's keys"
+FIX = "give a checkpoint of the published network, or the tasks that it was trained on"
 
 
 def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegModel:
@@ -40,37 +40,32 @@ def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegMo
 
 def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None = None) -> UniSegModel:
     """``import_published`` of a file that is read already."""
-    prompt = _take(state, "intermedia_prompt", path)
-    strides = [list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))]
-    num_stages = len(strides) + 1
-    kernels = [list(_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path).shape[2:]) for i in range(num_stages)]
-    channels = [len(_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path)) for i in range(num_stages)]
-    stride = [prod(axis) for axis in zip(*strides, strict=True)]
-    patch_size = [n * s for n, s in zip(prompt.shape[2:], stride, strict=True)]
     tasks = tasks if tasks is not None else published_tasks()
-    model = UniSegModel(
-        tasks,
-        patch_size=patch_size,
-        encoder=partial(UNetEncoder, channels=channels, strides=strides, kernels=kernels),
-        conditioning=partial(
-            FusePrompt, hidden_channels=len(_take(state, "fusion_layer.blocks.0.conv.weight", path)), learned=True, place="bottleneck", fuse=True
-        ),
-        head=StaticHead,
-    )
-    _check(prompt.shape[1] == len(tasks), path, f"{prompt.shape[1]} prompts", f"one for each of {len(tasks)} tasks")
-    classes, widest = len(_take(state, "seg_outputs.0.weight", path)), max(task.num_classes for task in tasks)
-    _check(classes == widest, path, f"{classes} class rows", f"{widest}, the widest of the tasks")
-    model.load_state_dict(translate(state, model, path))
+    with reading(path, EXPECTED, FIX):
+        state = require_tensors(state, path)
+        prompt = _take(state, "intermedia_prompt", path)
+        strides = [list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))]
+        num_stages = len(strides) + 1
+        weights = [_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path) for i in range(num_stages)]
+        hidden_channels = len(_take(state, "fusion_layer.blocks.0.conv.weight", path))
+        stride = [prod(axis) for axis in zip(*strides, strict=True)]
+        patch_size = [n * s for n, s in zip(prompt.shape[2:], stride, strict=True)]
+        require_patch_size(patch_size, path)
+        channels, kernels = [len(weight) for weight in weights], [list(weight.shape[2:]) for weight in weights]
+        with without_numbers():
+            model = UniSegModel(
+                tasks,
+                patch_size=patch_size,
+                encoder=partial(UNetEncoder, channels=channels, strides=strides, kernels=kernels),
+                conditioning=partial(FusePrompt, hidden_channels=hidden_channels, learned=True, place="bottleneck", fuse=True),
+                head=StaticHead,
+            )
+        _check(prompt.shape[1] == len(tasks), path, f"{prompt.shape[1]} prompts", f"one for each of {len(tasks)} tasks")
+        classes, widest = len(_take(state, "seg_outputs.0.weight", path)), max(task.num_classes for task in tasks)
+        _check(classes == widest, path, f"{classes} class rows", f"{widest}, the widest of the tasks")
+        tensors = translate(state, model, path)
+    assign(model, tensors, path, FIX)
     return model.eval()
-
-
-def published_tasks() -> TaskSet:
-    """The eleven upstream tasks; BraTS is normalised inside its non-zero mask, the other z-scores over the whole scan."""
-    return TaskSet(_resolve(read_task(name)) for name in PUBLISHED_TASKS)
-
-
-def _resolve(task: Task) -> Task:
-    return task.resolve(replace(n, masked=task.num_modalities == 4) if n.mode == "zscore" else n for n in task.normalization)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -97,14 +92,14 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
     translated: dict[str, Tensor] = {}
     for theirs, ours in names.items():
         tensor = state.pop(theirs, None)
-        _check(tensor is not None, path, f"no key '{theirs}'", "the published network's keys")
+        _check(tensor is not None, path, f"no key '{theirs}'", EXPECTED)
         parts = tensor.chunk(2, dim=1) if len(ours) == 2 else (tensor,)
         for name, part in zip(ours, parts, strict=True):
             _check(part.shape == own[name].shape, path, f"'{theirs}' of shape {tuple(tensor.shape)}", f"parts of shape {tuple(own[name].shape)}")
             translated[name] = part
     biases = {name.removesuffix("weight") + "bias" for name in names if needs_bias(name)}
     unknown = sorted(set(state) - biases)
-    _check(not unknown, path, f"unknown key '{unknown[0] if unknown else ''}'", "the published network's keys")
+    _check(not unknown, path, f"unknown key '{unknown[0] if unknown else ''}'", EXPECTED)
     return translated
 
 
@@ -158,10 +153,10 @@ def _count(state: dict[str, Tensor], pattern: str) -> int:
 
 
 def _take(state: dict[str, Tensor], key: str, path: str | Path) -> Tensor:
-    _check(key in state, path, f"no key '{key}'", "the published network's keys")
+    _check(key in state, path, f"no key '{key}'", EXPECTED)
     return state[key]
 
 
 def _check(holds: bool, path: str | Path, found: str, expected: str) -> None:
     if not holds:
-        raise InputError(path, found, expected, "give a checkpoint of the published network, or the tasks that it was trained on")
+        raise InputError(path, found, expected, FIX)

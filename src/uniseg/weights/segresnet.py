@@ -8,6 +8,7 @@ from torch import Tensor
 
 from uniseg.errors import InputError
 from uniseg.weights.nnunet import Translated
+from uniseg.weights.reading import require_tensors
 
 EXPECTED = "a state dict of MONAI's SegResNet or SegResNetDS, by itself or below 'state_dict', 'model' or 'net'"
 WRAPPERS = ("state_dict", "model", "net")
@@ -26,14 +27,15 @@ def state_of(content: Mapping, path: Path) -> dict[str, Tensor]:
     """The tensors with SegResNet's own names, whatever module they were saved in.
 
     Raises:
-        InputError: no first convolution of a SegResNet is among them.
+        InputError: no first convolution of a SegResNet is among them, or they are no numbers.
     """
     state = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     for marker in ("encoder.conv_init.weight", "convInit.conv.weight"):
         for name in state:
             if isinstance(name, str) and re.search(rf"(^|\.){re.escape(marker)}$", name):
                 prefix = name.removesuffix(marker)
-                return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
+                own = {key.removeprefix(prefix): tensor for key, tensor in state.items() if str(key).startswith(prefix)}
+                return require_tensors(own, path)
     raise InputError(path, f"keys {sorted(map(str, state))[:6]}", EXPECTED, "give the original file")
 
 

@@ -9,6 +9,7 @@ from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import read_foreign
 from uniseg.weights.licences import strictest
 from uniseg.weights.nnunet import CANCELLED, PLAN, UNSTATED, translate_all, translate_encoder, weights_of
+from uniseg.weights.reading import reading
 from uniseg.weights.segresnet import state_of, translate_segresnet
 from uniseg.weights.transfer import Source
 
@@ -32,7 +33,8 @@ def open_source(path: str | Path) -> Source:
     content = read_foreign(path, EXPECTED)
     readers = {"uniseg": _own, PLAN: _nnssl, "init_args": _nnunet, "state_dict": _published_or_segresnet}
     reader = next((reader for key, reader in readers.items() if key in content), _segresnet)
-    return reader(path, content)
+    with reading(path, EXPECTED, "give the original file"):
+        return reader(path, content)
 
 
 def _own(path: Path, content: Mapping | None = None) -> Source:

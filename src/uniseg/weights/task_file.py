@@ -5,12 +5,18 @@ from pathlib import Path
 
 from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
+from uniseg.models.added import AddedTask
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
+from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.described import read_described, write_described
+from uniseg.weights.description import require_added, require_facts
 from uniseg.weights.hashing import state_hash
+from uniseg.weights.reading import reading
 
 KIND = "uniseg task"
+FIELDS = {"base": str, "task": dict, "added": dict, "data": dict}
+GIVE = "give a file that uniseg.export added_task=<name> wrote"
 ADDED = "added."
 
 
@@ -46,25 +52,26 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
     Raises:
         InputError: no task file, one of another base, a task that the network has, tensors that do not fit; ``model`` is as it was.
     """
-    files = {Path(path): read_described(path, KIND, "give a file that uniseg.export added_task=<name> wrote") for path in paths}
+    files = {Path(path): read_described(path, KIND, FIELDS, GIVE) for path in paths}
     if not files:
         return
     base, names = base_hash(model), list(model.tasks.names)
-    for path, (description, _) in files.items():
+    new: list[tuple[Task, AddedTask, int]] = []
+    data = {}
+    for path, (description, tensors) in files.items():
         if description["base"] != base:
             found = f"a task of the network {description['base'][:16]}"
             raise InputError(path, found, f"one of {base[:16]}, which is loaded", "load the network that the task was added to")
-        name = description["task"]["name"]
-        if name in names:
-            raise InputError(path, f"task '{name}', which the network has", "a task of another name", "leave the file out")
-        names.append(name)
-    num_before = len(model.tasks)
-    for path, (description, tensors) in files.items():
-        model.extend([Task.from_dict(description["task"])], **description["added"])
-        try:
-            model.added[-1].load_state_dict(tensors)
-        except RuntimeError as error:
-            model.retract(len(model.tasks) - num_before)
-            raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "fetch the file again") from error
-    data = {description["task"]["name"]: description["data"] for description, _ in files.values()}
+        with reading(path, "a task that this version wrote", "fetch the file again"):
+            task, adapter_channels = Task.from_dict(description["task"]), require_added(description["added"], path)["adapter_channels"]
+            data[task.name] = require_facts(description["data"], task.name, path)
+            with without_numbers():
+                added = model.make_added(task, adapter_channels=adapter_channels)
+        if task.name in names:
+            raise InputError(path, f"task '{task.name}', which the network has", "a task of another name", "leave the file out")
+        assign(added, tensors, path, "fetch the file again")
+        names.append(task.name)
+        new.append((task, added, adapter_channels))
+    for task, added, adapter_channels in new:
+        model.append_added(task, added.to(model.device), adapter_channels=adapter_channels)
     model.origin = model.origin | {"data": model.origin.get("data", {}) | data}

@@ -1,5 +1,6 @@
 """Weights written back in the published UniSeg's layout."""
 
+from io import BytesIO
 from pathlib import Path
 
 import torch
@@ -27,8 +28,10 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
         raise InputError(
             path, "a network of another kind, or with added tasks", "the published network: model=uniseg_published", "export a folder: uniseg.export"
         )
+    content = BytesIO()  # torch.save straight to a full disk is a RuntimeError without errno
+    torch.save({"epoch": 0, "state_dict": published_state(model)}, content)
     with write_atomically(path) as part:
-        torch.save({"epoch": 0, "state_dict": published_state(model)}, part)
+        part.write_bytes(content.getbuffer())
     return path
 
 

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+MOST_BLOCKS = 100  # of a stage
 
 class Encoder(nn.Module):
     """Turns the stem's output into features, finest first.

@@ -6,7 +6,7 @@ from monai.networks.nets.segresnet_ds import SegResEncoder, aniso_kernel
 from torch import nn
 
 from uniseg.models.blocks import NORM
-from uniseg.models.encoders.base import Encoder
+from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
 
 
 class SegResNetEncoder(Encoder):
@@ -22,7 +22,7 @@ class SegResNetEncoder(Encoder):
         bare_stem: no norm behind the first convolution, as in MONAI, which trained weights want.
 
     Raises:
-        ValueError: the lists do not describe the same number of stages.
+        ValueError: the lists do not describe the same number of stages, or a stage has no block or more than ``MOST_BLOCKS``.
     """
 
     def __init__(self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int], num_groups: int | None = None, bare_stem: bool = False) -> None:
@@ -30,6 +30,8 @@ class SegResNetEncoder(Encoder):
         self.bare_stem = bare_stem
         if len(strides) + 1 != len(blocks):
             raise ValueError(f"{len(strides)} strides, {len(blocks)} blocks: expected n - 1, n")
+        if not 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS:
+            raise ValueError(f"blocks {list(blocks)}: expected 1 to {MOST_BLOCKS} in a stage")
         scales = (*(tuple(stride) for stride in strides), (2, 2, 2))
         self.channels = tuple(width * 2**i for i in range(len(blocks)))
         self.strides = ((1, 1, 1), *scales[:-1])

@@ -7,7 +7,7 @@ from monai.networks.layers.utils import get_act_layer
 from torch import Tensor, nn
 
 from uniseg.models.blocks import ACTIVATION, NORM, conv_block
-from uniseg.models.encoders.base import Encoder
+from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
 
 
 class ResidualBlock(nn.Module):
@@ -43,13 +43,15 @@ class ResidualEncoder(Encoder):
         blocks: number per stage.
 
     Raises:
-        ValueError: the lists do not describe the same number of stages.
+        ValueError: the lists do not describe the same number of stages, or a stage has no block or more than ``MOST_BLOCKS``.
     """
 
     def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]], blocks: Sequence[int]) -> None:
         super().__init__()
         if not len(channels) == len(strides) + 1 == len(kernels) == len(blocks):
             raise ValueError(f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels, {len(blocks)} blocks: expected n, n - 1, n, n")
+        if not 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS:
+            raise ValueError(f"blocks {list(blocks)}: expected 1 to {MOST_BLOCKS} in a stage")
         self.channels = tuple(channels)
         self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
         self.stem_kernel = tuple(kernels[0])

@@ -1,0 +1,131 @@
+"""What a file may say of the network whose tensors it holds: plain values of the right types, and no more than a network has."""
+
+import os
+from collections.abc import Mapping
+
+from uniseg.errors import InputError
+
+FIX = "give the file as it was written"
+MOST_VALUES, DEEPEST, LONGEST_TEXT = 2_000_000, 20, 20_000
+LARGEST_NUMBER, LONGEST_LIST = 65_536, 64  # of a part: channels, kernels, blocks, stages
+LARGEST_PATCH, MOST_VOXELS = 1024, 2**28
+MOST_ADAPTER_CHANNELS = 4096
+PARTS = ("encoder", "conditioning", "head", "decoder")
+SIDES = ("train", "dev", "test")
+
+
+def require_plain(value: object, where: str | os.PathLike) -> None:
+    """Whether ``value`` can be written as JSON, in a size that people write.
+
+    Raises:
+        InputError: something else than text, numbers, lists and dicts with text as keys; too many, too deep or too long.
+    """
+    left, number = [(value, 0)], 0
+    while left:
+        value, depth = left.pop()
+        number += 1
+        if isinstance(value, Mapping):
+            keys, below = list(value), list(value.values())
+        else:
+            keys, below = [], list(value) if isinstance(value, (list, tuple)) else []
+            if not below and not isinstance(value, (list, tuple, str, int, float, type(None))):
+                raise InputError(where, f"a description that holds a {type(value).__name__}", "plain values", FIX)
+        texts = [text for text in (*keys, value) if isinstance(text, str)]
+        if not all(isinstance(key, str) for key in keys) or any(len(text) > LONGEST_TEXT for text in texts):
+            raise InputError(where, "a description with keys that are no text, or with a text that is too long", "plain values", FIX)
+        if number > MOST_VALUES or depth > DEEPEST:
+            raise InputError(where, "a description of too many values", f"{MOST_VALUES} at most, {DEEPEST} deep", FIX)
+        left += [(each, depth + 1) for each in below]
+
+
+def require_config(config: object, where: str | os.PathLike) -> dict:
+    """``config``, if it is one of ``UniSegModel.config``, whatever its parts are.
+
+    Raises:
+        InputError: another type, a part without its class, a number that no network has.
+    """
+    own = _mapping(config, "the network", where)
+    for name in PARTS:
+        if name in own or name != "decoder":  # older ones had one decoder
+            part = dict(_mapping(own.get(name), name, where))
+            if not isinstance(part.pop("_target_", None), str):
+                raise InputError(where, f"{name} without '_target_'", "the name of its class", FIX)
+            _require_numbers(list(part.values()), name, where)
+    require_patch_size(own.get("patch_size"), where)
+    if not isinstance(own.get("added"), list):
+        raise InputError(where, f"added {own.get('added')!r:.60}", "a list, of what each added task brought", FIX)
+    for added in own["added"]:
+        require_added(added, where)
+    return own
+
+
+def require_patch_size(size: object, where: str | os.PathLike) -> None:
+    """
+    Raises:
+        InputError: no three positive whole numbers, or a patch that no machine holds.
+    """
+    sound = isinstance(size, (list, tuple)) and len(size) == 3 and all(_whole(n, 1, LARGEST_PATCH) for n in size)
+    if not sound or size[0] * size[1] * size[2] > MOST_VOXELS:
+        raise InputError(where, f"patch_size {size!r:.60}", f"three whole numbers from 1 to {LARGEST_PATCH}", FIX)
+
+
+def require_added(added: object, where: str | os.PathLike) -> dict:
+    """``added``, if it says what ``UniSegModel.make_added`` wants to know."""
+    own = _mapping(added, "an added task", where)
+    if own.keys() != {"adapter_channels"} or not _whole(own["adapter_channels"], 1, MOST_ADAPTER_CHANNELS):
+        raise InputError(where, f"an added task of {own!r:.60}", f"adapter_channels from 1 to {MOST_ADAPTER_CHANNELS}", FIX)
+    return own
+
+
+def require_origin(origin: object, where: str | os.PathLike) -> dict:
+    """``origin``, if it holds facts as ``UniSegModel.origin``.
+
+    Raises:
+        InputError: a fact of another type.
+    """
+    require_plain(origin, where)
+    own = _mapping(origin, "the origin", where)
+    _require_text(own, "commit", where)
+    for name, facts in _mapping(own.get("data", {}), "data", where).items():
+        require_facts(facts, name, where)
+    for name, scores in _mapping(own.get("scores", {}), "scores", where).items():
+        if not all(value is None or isinstance(value, (int, float)) for value in _mapping(scores, "scores", where).values()):
+            raise InputError(where, f"scores of '{name[:60]}' that are no numbers", "numbers", FIX)
+    return own
+
+
+def require_facts(facts: object, name: str, where: str | os.PathLike) -> dict:
+    """``facts`` on the training data of the task ``name``: licence, homepage, case ids by side."""
+    require_plain(facts, where)
+    own = _mapping(facts, f"the data of '{name[:60]}'", where)
+    for key in ("licence", "homepage"):
+        _require_text(own, key, where)
+    for side in SIDES:
+        cases = own.get(side, [])
+        if not isinstance(cases, (list, tuple)) or not all(isinstance(case, str) for case in cases):
+            raise InputError(where, f"cases of '{name[:60]}' that are no list of names", "case ids", FIX)
+    return own
+
+
+def _mapping(value: object, what: str, where: str | os.PathLike) -> dict:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InputError(where, f"{value!r:.60} for {what}", "names with values", FIX)
+    return dict(value)
+
+
+def _require_text(values: Mapping, key: str, where: str | os.PathLike) -> None:
+    if not isinstance(values.get(key, ""), str):
+        raise InputError(where, f"{key} {values[key]!r:.60}", "text", FIX)
+
+
+def _require_numbers(values: list, part: str, where: str | os.PathLike) -> None:
+    """Numbers, names, lists of them: those of a network that can be built."""
+    for value in values:
+        if isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST:
+            _require_numbers(list(value), part, where)
+        elif not (value is None or isinstance(value, str) or (isinstance(value, (int, float)) and 0 <= value <= LARGEST_NUMBER)):
+            raise InputError(where, f"{part} with {value!r:.60}", f"numbers up to {LARGEST_NUMBER}, lists of at most {LONGEST_LIST}", FIX)
+
+
+def _whole(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
