@@ -1,7 +1,7 @@
 """What a case looks like: the values that normalisation, the audit, the plan need."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -32,6 +32,19 @@ class CaseFingerprint:
     image_hash: str
     class_ml: tuple[float, ...]
     placed: bool
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "CaseFingerprint":
+        """As it was written to a file; keys that an earlier version lacks have their defaults.
+
+        Raises:
+            KeyError, TypeError, ValueError: other values.
+        """
+        own = cls(**values)
+        numbers = (own.crop_ratio, *own.class_ml)
+        if not np.isfinite(np.array(numbers, float)).all() or own.samples.ndim != 2 or own.samples.dtype != np.float32:
+            raise ValueError(f"a fingerprint of {numbers}")
+        return replace(own, class_ml=tuple(own.class_ml))
 
 
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:

@@ -69,7 +69,8 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
     entries = iter(_parallel(_write_case, jobs, num_workers, "prepare"))
     for dataset in datasets:
         name = dataset.task.name
-        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits)
+        hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}
+        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes)
     return TaskSet(resolved.values())
 
 
@@ -101,8 +102,8 @@ def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) 
 
 def _write_case(task: Task, source: Source, case: Case, cache_dir: Path) -> cache.CaseEntry:
     folder, key = cache_dir / task.name, _key([cache.FORMAT, task.to_dict()], source, case)
-    finished = cache.read_entry(folder, case.case_id, key)
-    if finished:
+    finished = cache.read_entry(folder, case.case_id, key, task.num_modalities)
+    if finished and finished.patient_id == case.patient_id:
         return finished
     volume, label = load_case(task, source, case)
     prepared = preprocess(volume, task)
