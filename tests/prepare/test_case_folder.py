@@ -272,7 +272,7 @@ CHANGES = [
     ("splits.json", lambda d: d | {"folds": 3}),
     ("splits.json", lambda d: d | {"rest": "abc"}),
     ("splits.json", lambda d: d | {"test": ["nobody"]}),
-    ("splits.json", lambda d: d | {"patients": {name: 1 for name in NAMES}}),
+    ("splits.json", lambda d: d | {"patients": dict.fromkeys(NAMES, 1)}),
 ]
 
 
