@@ -5,11 +5,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
-from uniseg.errors import InputError
+from uniseg.errors import InputError, printable
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.splits import patients_on_two_sides
+from uniseg.scans.modality import kind_of
 from uniseg.scans.source import remarks
 from uniseg.scans.split_file import SIDES
 
@@ -45,7 +47,8 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     ranked = sorted(findings, key=lambda finding: not finding.fatal)
     table = Table("", "task", "case", "where", "found", "expected", "what to do", title=f"{len(findings)} findings" if len(findings) > 1 else "1 finding")
     for f in ranked[:SHOWN]:
-        table.add_row("error" if f.fatal else "note", f.task, f.case_id, f.where, f.found, f.expected, f.fix)
+        cells = (f.task, f.case_id, f.where, f.found, f.expected, f.fix)
+        table.add_row("error" if f.fatal else "note", *(escape(printable(cell)) for cell in cells))
     if len(ranked) > SHOWN:
         table.caption = f"{len(ranked) - SHOWN} more are not shown"
     return table
@@ -58,7 +61,8 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
     for case_id, fingerprint in dataset.fingerprints.items():
         case = dataset.cases[case_id]
         if not any(fingerprint.class_ml) and not case.absent:
-            yield Finding(name, case_id, str(case.label_path), "no foreground", "a target", "list the case in source.absent if it has none", fatal=False)
+            fix = "list the case in source.absent if it has none"
+            yield Finding(name, case_id, str(case.label_path), "no foreground", "a target", fix, fatal=False)
     training = [f for case_id, f in dataset.fingerprints.items() if case_id not in dataset.splits.test]
     for k, class_name in enumerate(task.classes[1:]):
         if training and not any(fingerprint.class_ml[k] for fingerprint in training):
@@ -68,6 +72,21 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"
         yield Finding(name, lost[0], str(dataset.cases[lost[0]].files[0]), found, "true spacing", "restore the headers if they were lost", fatal=False)
+    yield from _foreign_kinds(dataset)
+
+
+def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
+    """MR among CT, for instance: one note per modality and kind."""
+    for m, modality in enumerate(dataset.task.modalities):
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for case_id, fingerprint in dataset.fingerprints.items():
+            if fingerprint.kinds and fingerprint.kinds[m]:
+                kinds[fingerprint.kinds[m]].append(case_id)
+        for kind, case_ids in kinds.items():
+            first = dataset.cases[case_ids[0]]
+            found = f"values as of {kind} in {len(case_ids)} of {len(dataset.fingerprints)} cases ({', '.join(case_ids[:5])})"
+            expected, fix = f"{kind_of(modality)}, as modality '{modality}' is", "take them out, or correct the task's modalities"
+            yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 
 def _patients_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
