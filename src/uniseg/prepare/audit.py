@@ -10,10 +10,9 @@ from rich.table import Table
 
 from uniseg.errors import InputError, printable
 from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.splits import patients_on_two_sides
+from uniseg.prepare.splits import patients_on_two_sides, repeated_scans
 from uniseg.scans.modality import kind_of
 from uniseg.scans.source import remarks
-from uniseg.scans.split_file import SIDES
 
 SHOWN = 200  # rows of the table
 EXTENT_RATIO = 2.0  # of the median volumes of one class name in two tasks, above which they hardly mean the same
@@ -96,21 +95,16 @@ def _patients_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
 
 
 def _scans_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
-    seen: dict[str, tuple[str, str, str]] = {}
-    for dataset in datasets:
-        name = dataset.task.name
-        split = dataset.splits.fold(name, 0)
-        sides = {case_id: side for side in SIDES for case_id in split[side]}
-        for case_id, fingerprint in dataset.fingerprints.items():
-            task, other, side = seen.setdefault(fingerprint.image_hash, (name, case_id, sides[case_id]))
-            if (task, other) == (name, case_id):
-                continue
-            path = str(dataset.cases[case_id].files[0])
-            found = f"the voxels of '{other}' of '{task}' ({side}), here for {sides[case_id]}"
-            if side != sides[case_id]:
-                yield Finding(name, case_id, path, found, "one scan on one side", "give both one patient, or take one out", fatal=True)
-            elif task == name:
-                yield Finding(name, case_id, path, found, "each scan once in a task", "take one out", fatal=False)
+    known = {dataset.task.name: dataset for dataset in datasets}
+    hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
+    for scan in repeated_scans({name: d.splits for name, d in known.items()}, hashes, fold=0):
+        path = str(known[scan.task].cases[scan.case_id].files[0])
+        found = f"the voxels of '{scan.first_case_id}' of '{scan.first_task}' ({scan.first_side}), here for {scan.side}"
+        if scan.side != scan.first_side:
+            fix = "give both one patient, or take one out"
+            yield Finding(scan.task, scan.case_id, path, found, "one scan on one side", fix, fatal=True)
+        elif scan.task == scan.first_task:
+            yield Finding(scan.task, scan.case_id, path, found, "each scan once in a task", "take one out", fatal=False)
 
 
 def _ml(volumes: Sequence[float]) -> str:
