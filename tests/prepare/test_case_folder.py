@@ -208,7 +208,7 @@ def test_a_file_cut_short_under_a_training_is_one_line(prepared):
         os.truncate(folder / "big" / "k" / part, 4096 if part == "image.b2nd" else 16)
     with pytest.raises(
         InputError,
-        match=r"big/k: found RuntimeError while reading; expected a complete cached case; run python -m uniseg\.prepare",
+        match=r"big/k: found RuntimeError while reading; .* run python -m uniseg\.prepare",
     ):
         cache.read_box("big", (0, 0, 0), entry.shape)
 

@@ -58,7 +58,9 @@ def test_only_the_last_number_counts():
 
 def test_no_two_images_end_in_one_case():
     assert grouped(["a", "a_0000", "a_0001"], [2]) == alone("a", "a_0000", "a_0001")
-    assert grouped(["_0000", "a_00000", "a_\u0660\u0660\u0660\u0660"], [1]) == alone("_0000", "a_00000", "a_\u0660\u0660\u0660\u0660")
+    assert grouped(["_0000", "a_00000", "a_\u0660\u0660\u0660\u0660"], [1]) == alone(
+        "_0000", "a_00000", "a_\u0660\u0660\u0660\u0660"
+    )
 
 
 def test_folders_of_slices_are_cases(tmp_path):

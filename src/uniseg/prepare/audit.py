@@ -83,8 +83,12 @@ def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
                 kinds[fingerprint.kinds[m]].append(case_id)
         for kind, case_ids in kinds.items():
             first = dataset.cases[case_ids[0]]
-            found = f"values as of {kind} in {len(case_ids)} of {len(dataset.fingerprints)} cases ({', '.join(case_ids[:5])})"
-            expected, fix = f"{kind_of(modality)}, as modality '{modality}' is", "take them out, or correct the task's modalities"
+            number = f"{len(case_ids)} of {len(dataset.fingerprints)} cases"
+            found = f"values as of {kind} in {number} ({', '.join(case_ids[:5])})"
+            expected, fix = (
+                f"{kind_of(modality)}, as modality '{modality}' is",
+                "take them out, or correct the task's modalities",
+            )
             yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 

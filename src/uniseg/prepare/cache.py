@@ -1,9 +1,9 @@
 """The cache on disk: per case two chunked arrays with a description, read box by box.
 
 ``<task>/task.json`` lists the cases; ``<task>/<case>/<key>/`` holds one case as one combination of input files with
-settings made it. A folder appears whole or not at all and is never changed, only replaced whole where it was damaged, so
-any number of writers may work on one cache, a training run keeps the cases that it began with, a copy elsewhere works,
-and reading writes nothing.
+settings made it. A folder appears whole or not at all and is never changed, only replaced whole where it was damaged,
+so any number of writers may work on one cache, a training run keeps the cases that it began with, a copy elsewhere
+works, and reading writes nothing.
 """
 
 import json
@@ -19,7 +19,16 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.files import read_json, write_atomically, write_json
-from uniseg.prepare.case_folder import CASE, MALFORMED, PART, PREPARE_AGAIN, CaseEntry, damaged, open_arrays, read_foreground
+from uniseg.prepare.case_folder import (
+    CASE,
+    MALFORMED,
+    PART,
+    PREPARE_AGAIN,
+    CaseEntry,
+    damaged,
+    open_arrays,
+    read_foreground,
+)
 from uniseg.prepare.case_folder import read_entry as read_entry
 from uniseg.prepare.case_folder import write_case as write_case
 from uniseg.prepare.fingerprint import CaseFingerprint
@@ -57,7 +66,9 @@ class TaskCache:
             self.task = _read_task(description["task"])
             self.entries = {entry.case_id: entry for entry in map(CaseEntry.from_dict, description["cases"])}
             hashes = description.get("image_hashes")
-            self.image_hashes = _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
+            self.image_hashes = (
+                _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
+            )
             path = self.folder / "splits.json"
             self.splits = SplitTable.from_dict(splits)
             self._check_splits()
@@ -73,7 +84,7 @@ class TaskCache:
             raise ValueError("patients that are no names")
 
     def read_box(self, case_id: str, start: Sequence[int], stop: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Image ``[M,z,y,x]`` and label ``[z,y,x]`` between two corners inside the case, in the types in which they are stored.
+        """Image ``[M,z,y,x]`` and label ``[z,y,x]`` between two corners inside the case, as they are stored.
 
         Raises:
             InputError: the cached case is damaged.
@@ -114,7 +125,11 @@ def _is_measured(how: Normalization) -> bool:
 
 
 def write_task(
-    folder: Path, task: Task, entries: Sequence[CaseEntry], splits: SplitTable, image_hashes: Mapping[str, str] | None = None
+    folder: Path,
+    task: Task,
+    entries: Sequence[CaseEntry],
+    splits: SplitTable,
+    image_hashes: Mapping[str, str] | None = None,
 ) -> None:
     """Close the cache of a task; a folder with ``task.json`` is complete.
 
@@ -131,12 +146,16 @@ def write_task(
             raise InputError(path, "a case that is gone", "the case that was written", fix)
     write_json(folder / "splits.json", splits.to_dict())
     description = {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]}
-    write_json(folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)}))
+    write_json(
+        folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)})
+    )
 
 
 def superseded(folder: Path) -> list[Path]:
     """Cases of other settings or files than ``task.json`` lists, with leftovers of killed writers."""
-    keys = {(case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]}
+    keys = {
+        (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
+    }
     found = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
     old = time.time() - PART_DAYS * 86400
     return [path for path in found if (path.stat().st_mtime < old if path.name.startswith(PART) else (path.parent.name, path.name) not in keys)]

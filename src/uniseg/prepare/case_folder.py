@@ -23,7 +23,13 @@ PART = ".part_"  # begins the name of what is being written
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
 PREPARE_AGAIN = "run python -m uniseg.prepare"
-MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # of a description with other values than ours
+MALFORMED = (
+    KeyError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+)  # of a description with other values than ours
 
 
 @dataclass(frozen=True)
@@ -43,7 +49,9 @@ class CaseEntry:
             KeyError, TypeError, ValueError: not as it was written.
         """
         entry = cls(values["case_id"], values["patient_id"], tuple(values["shape"]), values["key"])
-        named = isinstance(entry.patient_id, str) and all(Path(name).name == name for name in (entry.case_id, entry.key))
+        named = isinstance(entry.patient_id, str) and all(
+            Path(name).name == name for name in (entry.case_id, entry.key)
+        )
         if not named or len(entry.shape) != 3 or not all(type(n) is int and n > 0 for n in entry.shape):
             raise ValueError(f"a case {values!r:.80}")
         return entry

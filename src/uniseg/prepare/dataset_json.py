@@ -10,12 +10,12 @@ from pathlib import Path
 
 from uniseg.errors import InputError, printable
 from uniseg.scans.datasets.nnunet import REPAIR, channel_names, read_description
-from uniseg.scans.io import case_id_of
+from uniseg.scans.io import ENDINGS
 
 HIGHEST_VALUE = 32_767  # of a label map: int16
 MISSING = "???"  # is no value in a configuration
 NORMALIZATION = {"ct": "fingerprint"}  # by nnU-Net's channel name in lower case; any other name: zscore
-WHOLE = re.compile(r"-?[0-9]{1,9}(\.0+)?")
+WHOLE = re.compile(r"-?[0-9]{1,18}(\.0+)?")
 UNKNOWN_NORMALIZATION = ("nonorm", "rescale_to_0_1", "rgb_to_0_1")
 
 
@@ -56,7 +56,7 @@ def describe(root: Path) -> Description:
     """
     values, where = read_description(root), root / "dataset.json"
     ending = values.get("file_ending", ".nii.gz")
-    if not isinstance(ending, str) or case_id_of(Path(f"case{ending}")) is None:
+    if ending not in ENDINGS:
         raise InputError(where, f"file_ending {reprlib.repr(ending)}", "a format of 3D scans", "convert the files")
     if not isinstance(values.get("labels"), Mapping):
         raise InputError(where, f"labels: {reprlib.repr(values.get('labels'))}", "a mapping", REPAIR)
@@ -75,7 +75,9 @@ def task_name(folder: str) -> str:
     Lower case; letters lose their accents, other characters become underscores: Hydra takes no others unquoted.
     """
     number = re.match(r"(?:Dataset|Task)([0-9]+)_", folder)
-    plain = unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
+    plain = (
+        unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
+    )
     name = re.sub(r"\W+", "_", plain.lower()).strip("_") or (number[1] if number else "")
     return name if re.match(r"[a-z_]", name) else f"task_{name}"
 
@@ -122,7 +124,12 @@ def _values(where: Path, name: str, value) -> tuple[int, ...]:
 
 def _name(where: Path, what: str, name: object) -> str:
     """Of a class or channel, as text."""
-    if not isinstance(name, str | int | float) or not str(name).strip() or name == MISSING or str(name) != printable(str(name)):
+    if (
+        not isinstance(name, str | int | float)
+        or not str(name).strip()
+        or name == MISSING
+        or str(name) != printable(str(name))
+    ):
         raise InputError(where, f"a {what} called {reprlib.repr(name)}", "printable names", REPAIR)
     return str(name)
 

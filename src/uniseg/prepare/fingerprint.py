@@ -26,7 +26,7 @@ class CaseFingerprint:
         image_hash: of the first modality's voxels, whatever file they came in.
         class_ml: volume of each foreground class.
         placed: whether the header places the scan: False for unit spacing at the origin, the sign of a lost geometry.
-        kinds: per modality CT, MR or PET where the values are certainly of another kind than the modality's, else empty.
+        kinds: per modality CT, MR or PET where the values are of that kind for certain, unlike the modality, else empty.
         extent_mm: (z, y, x) of the cropped scan; empty where an earlier version measured.
     """
 
@@ -100,6 +100,11 @@ def _resolve(where: str, how: Normalization, masked: bool, samples: np.ndarray) 
         return replace(how, masked=masked)
     known = samples[np.isfinite(samples)].astype(np.float64)
     if not known.size:
-        raise InputError(where, "no foreground voxel in any training case", "at least one, to take percentiles of", "label one, or use mode: zscore")
+        raise InputError(
+            where,
+            "no foreground voxel in any training case",
+            "at least one, to take percentiles of",
+            "label one, or use mode: zscore",
+        )
     lower, upper = (float(q) for q in np.percentile(known, [0.5, 99.5]))
     return replace(how, lower=lower, upper=upper, mean=float(known.mean()), sd=float(known.std()))

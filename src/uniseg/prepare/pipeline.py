@@ -70,7 +70,9 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
     for dataset in datasets:
         name = dataset.task.name
         hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}
-        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes)
+        cache.write_task(
+            cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes
+        )
     return TaskSet(resolved.values())
 
 

@@ -165,7 +165,9 @@ class Repeat:
     first_side: str
 
 
-def repeated_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int) -> Iterator[Repeat]:
+def repeated_scans(
+    tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int
+) -> Iterator[Repeat]:
     """Each such scan with its first place.
 
     Args:
@@ -192,7 +194,9 @@ def check_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[s
         if scan.side != scan.first_side:
             found = f"the voxels of '{scan.first_case_id}' of '{scan.first_task}' ({scan.first_side}) for {scan.side}"
             where = f"case '{scan.case_id}' of task '{scan.task}'"
-            raise InputError(where, found, "one scan on one side", "give both one patient, or leave one task out; prepare again")
+            raise InputError(
+                where, found, "one scan on one side", "give both one patient, or leave one task out; prepare again"
+            )
 
 
 def _fraction(patient_id: str, purpose: str) -> float:

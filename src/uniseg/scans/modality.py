@@ -53,7 +53,7 @@ def guess(values: np.ndarray, stated: str = "") -> Guess:
 
 
 def foreign_kind(values: np.ndarray, stated: str, modality: str) -> str:
-    """The kind that an image of ``modality`` certainly is although the modality is another; empty where nothing is certain.
+    """The kind that an image certainly is although ``modality`` is another; empty where nothing is certain.
 
     Certain are a DICOM header, air in Hounsfield units, and, for CT, that no value is below 0.
     """

@@ -5,7 +5,8 @@ A split says of a dataset's cases which are for training, development, test::
     {"train": {"case_{:05d}": "0-4 7 9-11"}, "test": ["case_00005", "case_00006"]}
 
 A side is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
-or a patient, which stands for all its cases; a number is taken as text. ``dev`` may be left out. A file may hold several splits, each under a key.
+or a patient, which stands for all its cases; a number is taken as text. ``dev`` may be left out. A file may hold several
+splits, each under a key.
 
 A list ``[{"train": [...], "val": [...]}, ...]``, nnU-Net's ``splits_final.json``, gives folds instead, without test.
 """
@@ -122,7 +123,9 @@ def _names(where, side: str, listed: Mapping[str, str] | list[str]) -> Iterator[
         yield from _patterned(where, side, listed)
         return
     if not isinstance(listed, list | tuple):
-        raise InputError(where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR)
+        raise InputError(
+            where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR
+        )
     for name in listed:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise InputError(where, f"{side}: {reprlib.repr(name)}", "names", f"put them in quotes, or {REPAIR}")

@@ -53,7 +53,8 @@ class MultiDatasetModule(LightningDataModule):
         num_workers: reader processes per rank.
 
     Raises:
-        InputError: a task was not prepared, a patient or a scan is on two sides, or the batch does not divide by the ranks.
+        InputError: a task was not prepared, a patient or a scan is on two sides, or the batch does not divide by the
+            ranks.
     """
 
     def __init__(

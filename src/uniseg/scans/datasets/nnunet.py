@@ -22,8 +22,8 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
 
     Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where ``dataset.json``
     lists the files under ``dataset``, the list holds instead. Any format of ``scans.io`` will do: the one that ``file_ending``
-    in ``dataset.json`` names, or else whatever lies there. An image without a label may be asked for under its full name or,
-    where it is a channel, under its case's.
+    in ``dataset.json`` names, or else whatever lies there. An image without a label may be asked for under its full name
+    or, where it is a channel, under its case's.
 
     Raises:
         InputError: ``dataset.json`` is missing, unreadable, names another number of channels or an unknown ``file_ending``, or a case has two labels.
@@ -38,7 +38,12 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         return
     ending = values.get("file_ending")
     if ending not in (None, *ENDINGS):
-        raise InputError(root / "dataset.json", f"file_ending {reprlib.repr(ending)}", f"one of {', '.join(ENDINGS)}", "convert the files")
+        raise InputError(
+            root / "dataset.json",
+            f"file_ending {reprlib.repr(ending)}",
+            f"one of {', '.join(ENDINGS)}",
+            "convert the files",
+        )
     endings = ENDINGS if ending is None else (ending,)
     yield from _folder(root / "imagesTr", root / "labelsTr", len(modalities), endings, None)
     yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
