@@ -3,6 +3,11 @@
 LONGEST = 1000  # characters of each part of a message: what was found may be anything
 
 
+def printable(text: str) -> str:
+    """``text`` with a question mark for every character that could change a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 class InputError(ValueError):
     """Bad input, told in one line: where it is, what was found, what was expected, what to do.
 
@@ -11,7 +16,7 @@ class InputError(ValueError):
 
     def __init__(self, where, found: str, expected: str, fix: str) -> None:
         text = f"{where}: found {_cut(found)}; expected {_cut(expected)}; {fix}"
-        super().__init__("".join(character if character.isprintable() else "?" for character in text))
+        super().__init__(printable(text))
         self.where, self.found, self.expected, self.fix = str(where), found, expected, fix
 
     def __reduce__(self) -> tuple:

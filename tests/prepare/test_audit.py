@@ -5,20 +5,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from joblib import Parallel, delayed
+from rich.console import Console
 
 from samples import make_task, save_nifti
 from uniseg.errors import InputError
 from uniseg.prepare import pipeline
-from uniseg.prepare.audit import findings_table, judge
+from uniseg.prepare.audit import Finding, findings_table, judge
 from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.fingerprint import CaseFingerprint
+from uniseg.prepare.fingerprint import CaseFingerprint, resolve
 from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.prepare.splits import SplitTable
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
-from uniseg.task import TaskSet
+from uniseg.task import Normalization, TaskSet
 
 TASK = make_task("liver", ("T2",))
 
@@ -202,3 +204,74 @@ def test_a_label_map_names_every_value(real):
         load_case(TASK, replace(sources["liver"], label_map={1: 2}), case)
     _, label = load_case(TASK, replace(sources["liver"], label_map={1: 2, 2: 1}), case)
     assert (label[2, 2, 2], label[3, 4, 4]) == (2, 1)  # a file in RAS is turned about Y and X
+
+
+def test_a_scan_of_another_kind_is_noted_once_per_kind():
+    known = {f"liver{i}": replace(fingerprint(f"h{i}"), kinds=("CT" if i else "",)) for i in range(3)}
+    (finding,) = judge([dataset(fingerprints=known)])
+    assert (finding.case_id, finding.fatal) == ("liver1", False)
+    assert finding.found == "values as of CT in 2 of 3 cases (liver1, liver2)"
+    assert finding.expected == "MR, as modality 'T2' is"
+
+
+def test_markup_in_names_is_text():
+    found = Finding("[/x]", "[bold]a[/]", "a\\", "[red", "\x1b[31m", "$\\frac$", fatal=False)
+    console = Console(width=240)
+    with console.capture() as capture:
+        console.print(findings_table([found]))
+    for text in ("[/x]", "[bold]a[/]", "a\\", "[red", "?[31m", "$\\frac$"):
+        assert text in capture.get()
+
+
+def test_a_spacing_that_no_machine_can_hold_is_refused_by_case(real, tmp_path, monkeypatch):
+    _, sources = real
+    for spacing in ((1e-4, 1, 1), (0.002, 0.002, 0.002)):
+        with pytest.raises(
+            InputError, match=r"5 errors, first: .*c0_0000.*voxels for 12 x 8 x 8 mm at the task's spacing"
+        ):
+            audit(TaskSet([replace(TASK, spacing_mm=spacing)]), sources, 1, tmp_path / "cache")
+    monkeypatch.setattr(
+        "uniseg.prepare.pipeline.require_extent", lambda *_: None
+    )  # what an earlier version had measured
+    datasets = audit(TaskSet([replace(TASK, spacing_mm=(1e-4, 1, 1))]), sources, 1, tmp_path / "cache")
+    with pytest.raises(InputError, match=r"task 'liver': found .* voxels"):
+        prepare(datasets, tmp_path / "cache", 1)
+    assert not list((tmp_path / "cache").rglob(".part*"))
+
+
+def test_the_advice_about_an_empty_label_works(real, capsys):
+    tasks, sources = real
+    root = sources["liver"].root
+    save_nifti(root / "labelsTr" / "c1.nii.gz", np.zeros((6, 8, 8), np.uint8), np.diag([1, 1, 2.0, 1]))
+    audit(tasks, sources, 1)
+    assert "list the case in source.absent if it has none" in capsys.readouterr().err
+    listed = {"liver": replace(sources["liver"], absent=("c1",))}
+    audit(tasks, listed, 1)
+    assert "no foreground" not in capsys.readouterr().err
+    with pytest.raises(
+        InputError, match=r"c2\.nii\.gz: found 3. voxels of a target; .* take the case out of source\.absent"
+    ):
+        audit(tasks, {"liver": replace(listed["liver"], absent=("c2",))}, 1)
+
+
+def test_missing_foreground_names_task_with_modality():
+    task = replace(
+        make_task("liver", ("T2", "CT")), normalization=(Normalization("zscore"), Normalization("fingerprint"))
+    )
+    known = CaseFingerprint(1.0, np.zeros((0, 2), np.float32), "h", (0.0, 0.0), True)
+    with pytest.raises(InputError, match="task 'liver', modality 'CT': found no foreground voxel in any training case"):
+        resolve(task, [known])
+
+
+def test_errors_of_workers_arrive_whole(real):
+    tasks, sources = real
+    (sources["liver"].root / "imagesTr" / "c0_0000.nii.gz").write_bytes(b"")
+    with pytest.raises(InputError, match=r"audit: found 1 error, first: .*c0_0000"):
+        audit(tasks, sources, 2)
+    datasets = [replace(dataset(), cases={}, fingerprints={})]
+    with pytest.raises(InputError, match="one line"):
+        list(Parallel(n_jobs=2)(delayed(_refuse)(d.task.name) for d in datasets * 3))
+
+
+def _refuse(name):
+    raise InputError(name, "one line", "another", "repair it")

@@ -114,17 +114,6 @@ def test_label_values_come_back_whatever_their_number(tmp_path, highest):
     np.testing.assert_array_equal(write(tmp_path, label).read_box("a", (0, 0, 0), label.shape)[1], label)
 
 
-@pytest.mark.parametrize("value", [66000, -66000, np.nan])
-def test_an_intensity_that_float16_cannot_hold_is_refused(tmp_path, value):
-    image = np.ones((1, 3, 4, 5), np.float32)
-    image[0, 1, 2, 3] = value
-    with pytest.raises(InputError, match=r"case 'a': found intensities of .* after normalisation; expected at most 65504"):
-        write(tmp_path, np.zeros((3, 4, 5), np.int16), image)
-    assert not list(tmp_path.iterdir())
-    image[0, 1, 2, 3] = -65000
-    assert write(tmp_path, np.zeros((3, 4, 5), np.int16), image).read_box("a", (0, 0, 0), (3, 4, 5))[0].min() == pytest.approx(-65000, rel=1e-3)
-
-
 def test_a_case_is_found_only_with_its_own_key(cache):
     folder = cache[0].folder
     assert read_entry(folder, "a", "k1") == cache[0].entries["a"]
@@ -173,7 +162,7 @@ def test_fingerprints_come_back_for_the_same_key_only(tmp_path):
 
 
 def test_a_folder_that_was_not_prepared_is_told(tmp_path):
-    with pytest.raises(InputError, match=r"task\.json: found FileNotFoundError"):
+    with pytest.raises(InputError, match=r"task\.json: found No such file"):
         TaskCache(tmp_path)
 
 

@@ -2,16 +2,20 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 
 from samples import save_nifti
 from uniseg.config import make_task
 from uniseg.errors import InputError
 from uniseg.prepare.dataset_json import read_labels, task_name
 from uniseg.prepare.importer import import_datasets, target_spacing
+from uniseg.scans.source import Source, find_cases
 
 V2 = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}
 V1 = {"modality": {"0": "MRI", "1": "CT", "2": "MRI"}, "labels": {"0": "background", "1": "zone", "4": "tumour"}, "licence": "CC0", "reference": "somebody"}
@@ -191,8 +195,118 @@ def test_labels_that_make_no_sense(labels, complaint):
 
 
 @pytest.mark.parametrize(
+    "labels",
+    [
+        {"background": 0, "a": 1.5},
+        {"background": 0, "a": True},
+        {"background": 0, "a": [1, None]},
+        {"background": 0, "a": []},
+        {"background": 0, "a": "1e3"},
+    ],
+)
+def test_label_values_are_not_bent(labels):
+    with pytest.raises(InputError, match=r"the label 'a': .*; expected a whole number"):
+        read_labels("dataset.json", labels)
+
+
+@pytest.mark.parametrize("value", [32_768, 2_000_000_000])
+def test_label_values_are_bounded(value):
+    with pytest.raises(InputError, match="expected 0 or more, up to 32767"):
+        read_labels("dataset.json", {"background": 0, "a": [1, value]})
+
+
+@pytest.mark.parametrize("name", ["", " ", "???", "a\nb", "a\x1b[31m"])
+def test_classes_and_channels_have_printable_names(tmp_path, name, capsys):
+    make(tmp_path / "Dataset001_A", V2 | {"labels": {"background": 0, name: 1}})
+    make(tmp_path / "Dataset002_B", V2 | {"channel_names": {"0": name}})
+    make(tmp_path / "Dataset003_C", V2)
+    assert list(imported(tmp_path, tmp_path / "conf")) == ["c"]
+    assert capsys.readouterr().err.count("printable names") == 2
+
+
+TRICKY = [
+    "${oc.env:HOME}",
+    "${",
+    "$",
+    "\\${x}",
+    "\\\\${x}",
+    "a\\",
+    "1e5",
+    "0x1F",
+    "1:30",
+    ".5",
+    "yes",
+    "null",
+    "[/x]",
+    "# no comment",
+    "a: b",
+    "'",
+    '"',
+    "{a",
+    "@x",
+    "ä",
+]
+
+
+def test_what_strangers_wrote_is_composed_as_it_stands(tmp_path):
+    """Through Hydra, as every command does; an interpolation would put the environment into checkpoints."""
+    root = tmp_path / "raw ${oc.env:HOME}" / "Dataset001_Tricky"
+    labels = {"background": 0} | {name: k for k, name in enumerate(TRICKY, start=1)}
+    channels = {str(k): name for k, name in enumerate(TRICKY)}
+    make(
+        root,
+        {"channel_names": channels, "labels": labels, "licence": "${oc.env:HOME} ${", "reference": "${"},
+        channels=len(TRICKY),
+    )
+    (root / "splits_final.json").write_text(json.dumps(folds([f"Tr_{k}" for k in range(8)])))
+    imported(root, tmp_path / "conf" / "task")
+    with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
+        values = OmegaConf.to_container(compose(overrides=["+task=tricky"]), resolve=True)["tasks"]["tricky"]
+    assert values["classes"] == ["background", *TRICKY]
+    assert values["modalities"] == list(values["normalization"]) == TRICKY
+    source = values["source"]
+    assert (source["licence"], source["homepage"], source["root"]) == ("${oc.env:HOME} ${", "${", str(root))
+    assert source["splits"] == str(root / "splits_final.json")
+    task = make_task("tricky", values)
+    assert len(find_cases(Source(**source | {"root": Path(source["root"])}), task.modalities)) == 8
+
+
+def test_text_for_people_is_one_printable_line(tmp_path):
+    make(tmp_path / "Dataset001_A", V2 | {"licence": "CC\n0 \x1b[31m", "reference": "???"})
+    source = imported(tmp_path, tmp_path / "conf")["a"]["source"]
+    assert (source["licence"], "homepage" in source) == ("CC 0 ?[31m", False)
+
+
+def test_a_dataset_without_training_cases_is_refused(tmp_path, capsys):
+    make(tmp_path / "Dataset001_A", V2, cases=0, test=3)
+    make(tmp_path / "Dataset002_B", V2)
+    assert list(imported(tmp_path, tmp_path / "conf")) == ["b"]
+    assert "3 cases, all for test" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "folder", ["Dataset001_Merged", f"Dataset001_{'x' * 120}", "Dataset001_x\n# @package _global_"]
+)
+def test_a_folder_whose_name_leads_elsewhere(tmp_path, folder):
+    make(tmp_path / folder, V2)
+    make(tmp_path / "Dataset002_B", V2)
+    assert sorted(imported(tmp_path, tmp_path / "conf")) == (["b", "x_package__global"] if "\n" in folder else ["b"])
+    for path in (tmp_path / "conf").iterdir():
+        assert path.read_text().startswith(f"# @package tasks.{path.stem}\n# Imported from ")
+        assert path.read_text().count("\n#") == 1
+
+
+@pytest.mark.parametrize(
     ("folder", "name"),
-    [("Dataset004_Hippocampus", "hippocampus"), ("Task08_HepaticVessel", "hepaticvessel"), ("sts_ct", "sts_ct"), ("Dataset027_3D-CT", "task_3d_ct")],
+    [
+        ("Dataset004_Hippocampus", "hippocampus"),
+        ("Task08_HepaticVessel", "hepaticvessel"),
+        ("sts_ct", "sts_ct"),
+        ("Dataset027_3D-CT", "task_3d_ct"),
+        ("Dataset005_Ärzte_é", "arzte_e"),
+        ("Dataset006_肝臓", "task_006"),
+        ("..", "task_"),
+    ],
 )
 def test_names_of_tasks(folder, name):
     assert task_name(folder) == name

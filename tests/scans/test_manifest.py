@@ -114,3 +114,67 @@ def test_one_manifest_is_wanted(root):
     write(root, CASE, kind="yaml")
     with pytest.raises(InputError, match=r"found manifest\.csv and manifest\.yaml"):
         cases(root)
+
+
+HEADER = "case,CT,PET,label"
+LINE = "{},a/ct.nii.gz,a/pet,a/label.nii.gz"
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            f"{HEADER}\n{LINE.format('a')}\n".replace(",", ";"),
+            r"row 1: found semicolons between the cells; .* in UTF-8, with commas",
+        ),
+        (f"{HEADER}\n{LINE.format('a')}\n".replace(",", "\t"), "row 1: found tabs between the cells"),
+        (
+            f"{HEADER}\n{LINE.format('a')}\n{LINE.format('Müller')}\n".encode("cp1252"),
+            "row 3: found a byte 0xfc that is no UTF-8",
+        ),
+        (f"{HEADER}\n".encode("utf-16"), "row 1: found text in UTF-16"),
+        (f"{HEADER}\n".encode("utf-16-le"), "row 1: found text in UTF-16"),
+        (f",{HEADER}\n0,{LINE.format('a')}\n", r"found column 1 without a name; .*index=False"),
+        (f"{HEADER}\na,nan,a/pet,a/label.nii.gz\n", "row 2: found CT: 'nan'; expected an empty cell"),
+        (
+            f"{HEADER}\na,a\\ct.nii.gz,a/pet,a/label.nii.gz\n",
+            r"row 2: found CT: no such file .*; write / instead of \\",
+        ),
+        (f"{HEADER}\n../x,a/ct.nii.gz,a/pet,a/label.nii.gz\n", r"row 2: found case '\.\./x'; .*; rename the case"),
+        (f"{HEADER}\n{'x' * 300},a/ct.nii.gz,a/pet,a/label.nii.gz\n", "row 2: found case 'xxx"),
+        (f"{HEADER}\na,{'x' * 300},a/pet,a/label.nii.gz\n", "row 2: found CT: no such file"),
+        (f'{HEADER}\na,"a/ct.nii.gz,a/pet,a/label.nii.gz\n', "unexpected end of data"),
+    ],
+)
+def test_tables_as_programs_save_them(root, text, complaint):
+    (root / "manifest.csv").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=complaint):
+        cases(root)
+
+
+def test_a_comma_too_many_at_the_end_of_every_row_is_no_column(root):
+    (root / "manifest.csv").write_text(f"{HEADER},\n{LINE.format('a')},\nb,a/ct.nii.gz,a/pet\n")
+    with pytest.raises(InputError, match="found 3 cells"):
+        cases(root)
+    (root / "manifest.csv").write_text(f"{HEADER},,\n{LINE.format('a')},,\n{LINE.format('b')}\n")
+    assert [case.case_id for case in cases(root)] == ["a", "b"]
+
+
+def test_a_yaml_bomb_ends_in_one_line(root):
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)
+    ]
+    row = "- {case: a, CT: *a29, PET: p, label: l}"
+    (root / "manifest.yaml").write_text("- {" + ", ".join(lines) + "}\n" + row + "\n")
+    with pytest.raises(InputError, match=r"manifest\.yaml"):
+        cases(root)
+    for text in ("- " + "[" * 5000, "!!int ''", "- {? [a] : b}", "- !!float ''", "2024-99-99"):
+        (root / "manifest.yaml").write_text(text)
+        with pytest.raises(InputError, match=r"manifest\.yaml"):
+            cases(root)
+
+
+def test_a_patient_is_printable(root):
+    write(root, CASE | {"patient": "smi\x07th"})
+    with pytest.raises(InputError, match=r"row 2: found patient 'smi.*; expected printable text"):
+        cases(root)

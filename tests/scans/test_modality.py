@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from uniseg.scans.io import read_volume
-from uniseg.scans.modality import guess, kind_of
+from uniseg.scans.modality import foreign_kind, guess, kind_of
 
 DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 KINDS = {"hippocampus_msd": ("MR",), "chaos_t2_abdomen": ("MR",), "acdc_heart": ("MR",), "sts_ct": ("CT",), "sts_ctmr": ("CT", "MR"), "sts_pet": ("PET",),
@@ -50,3 +50,16 @@ def test_real_scans_are_taken_for_what_they_are(name):
         paths = sorted(DATA.glob(f"{name}/imagesTr/*_{channel:04d}.nii.gz"))[:10]
         assert paths
         assert {guess(read_volume([path]).array[0]).kind for path in paths} == {kind}
+
+
+def test_another_kind_is_told_only_where_it_is_certain():
+    rng = np.random.default_rng(0)
+    ct = rng.normal(40, 12, (8, 8, 8)).astype(np.float32)
+    mr, cropped = np.abs(ct) * 8, ct - 20
+    with_air = ct.copy()
+    with_air[:2] = -1000
+    assert [foreign_kind(image, "", "CT") for image in (with_air, cropped, mr)] == ["", "", "MR"]
+    assert [foreign_kind(image, "", "T1") for image in (with_air, cropped, mr)] == ["CT", "", ""]
+    assert [foreign_kind(image, "", "PET") for image in (with_air, cropped, mr)] == ["CT", "", ""]
+    assert foreign_kind(cropped, "MR", "CT") == "MR"
+    assert foreign_kind(mr, "CT", "CT") == ""

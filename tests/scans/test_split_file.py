@@ -128,7 +128,7 @@ def test_malformed_split(values, complaint):
 
 
 def test_unreadable_file_and_unknown_key(tmp_path):
-    with pytest.raises(InputError, match="FileNotFoundError"):
+    with pytest.raises(InputError, match="No such file"):
         read_split(str(tmp_path / "none.json"))
     with pytest.raises(InputError, match="expected the key 'heart'"):
         read_split(f"{PUBLISHED}#heart")
@@ -186,3 +186,37 @@ def test_sides_refuse_unknown_names_with_their_number():
 def test_sides_refuse_a_patient_on_two(split):
     with pytest.raises(InputError, match="patient 'set/p1' in t"):
         assign_sides("split", split, [case("p1_0", "p1"), case("p1_1", "p1")])
+
+
+def test_numbers_become_names():
+    assert expand_split("x", {"train": [1, "2"], "test": [30]}) == {"train": ["1", "2"], "test": ["30"]}
+    for value in (True, 1.5, None, ["a"]):
+        with pytest.raises(InputError, match=r"train: .*; expected names"):
+            expand_split("x", {"train": [value], "test": []})
+
+
+@pytest.mark.parametrize(
+    ("pattern", "numbers", "complaint"),
+    [
+        ("c{}", "0-99999999999", "at most 1000000 names on a side"),
+        ("c{}", "0-600000 600001-1200000", "at most 1000000 names on a side"),
+        ("c{}", "9" * 30, "a number or range"),
+        ("c{}", "-5", "a number or range"),
+        ("c{:999999999d}", "1", "a pattern like"),
+        ("c{0.__class__}", "1", "a pattern like"),
+        ("c{}{}", "1", "a pattern like"),
+        ("c", "1", "a pattern like"),
+    ],
+)
+def test_ranges_are_counted_before_they_are_made(pattern, numbers, complaint):
+    with pytest.raises(InputError, match=complaint):
+        expand_split("x", {"train": {pattern: numbers}, "test": []})
+
+
+def test_a_path_may_hold_a_number_sign(tmp_path):
+    folder = tmp_path / "a#b"
+    folder.mkdir()
+    (folder / "s.json").write_text(json.dumps({"k": {"train": ["a"], "test": ["b"]}}))
+    assert read_split(f"{folder / 's.json'}#k") == {"train": ["a"], "test": ["b"]}
+    (folder / "s.json").write_text(json.dumps({"train": ["a"], "test": ["b"]}))
+    assert read_split(str(folder / "s.json")) == {"train": ["a"], "test": ["b"]}

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from rich.markup import escape
 from rich.table import Table
 
-from uniseg.errors import InputError
+from uniseg.errors import InputError, printable
 from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.splits import patients_on_two_sides
+from uniseg.prepare.splits import patients_on_two_sides, repeated_scans
+from uniseg.scans.modality import kind_of
 from uniseg.scans.source import remarks
-from uniseg.scans.split_file import SIDES
 
 SHOWN = 200  # rows of the table
 EXTENT_RATIO = 2.0  # of the median volumes of one class name in two tasks, above which they hardly mean the same
@@ -45,7 +46,8 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     ranked = sorted(findings, key=lambda finding: not finding.fatal)
     table = Table("", "task", "case", "where", "found", "expected", "what to do", title=f"{len(findings)} findings" if len(findings) > 1 else "1 finding")
     for f in ranked[:SHOWN]:
-        table.add_row("error" if f.fatal else "note", f.task, f.case_id, f.where, f.found, f.expected, f.fix)
+        cells = (f.task, f.case_id, f.where, f.found, f.expected, f.fix)
+        table.add_row("error" if f.fatal else "note", *(escape(printable(cell)) for cell in cells))
     if len(ranked) > SHOWN:
         table.caption = f"{len(ranked) - SHOWN} more are not shown"
     return table
@@ -58,7 +60,8 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
     for case_id, fingerprint in dataset.fingerprints.items():
         case = dataset.cases[case_id]
         if not any(fingerprint.class_ml) and not case.absent:
-            yield Finding(name, case_id, str(case.label_path), "no foreground", "a target", "list the case in source.absent if it has none", fatal=False)
+            fix = "list the case in source.absent if it has none"
+            yield Finding(name, case_id, str(case.label_path), "no foreground", "a target", fix, fatal=False)
     training = [f for case_id, f in dataset.fingerprints.items() if case_id not in dataset.splits.test]
     for k, class_name in enumerate(task.classes[1:]):
         if training and not any(fingerprint.class_ml[k] for fingerprint in training):
@@ -68,6 +71,25 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"
         yield Finding(name, lost[0], str(dataset.cases[lost[0]].files[0]), found, "true spacing", "restore the headers if they were lost", fatal=False)
+    yield from _foreign_kinds(dataset)
+
+
+def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
+    """MR among CT, for instance: one note per modality and kind."""
+    for m, modality in enumerate(dataset.task.modalities):
+        kinds: dict[str, list[str]] = defaultdict(list)
+        for case_id, fingerprint in dataset.fingerprints.items():
+            if fingerprint.kinds and fingerprint.kinds[m]:
+                kinds[fingerprint.kinds[m]].append(case_id)
+        for kind, case_ids in kinds.items():
+            first = dataset.cases[case_ids[0]]
+            number = f"{len(case_ids)} of {len(dataset.fingerprints)} cases"
+            found = f"values as of {kind} in {number} ({', '.join(case_ids[:5])})"
+            expected, fix = (
+                f"{kind_of(modality)}, as modality '{modality}' is",
+                "take them out, or correct the task's modalities",
+            )
+            yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 
 def _patients_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
@@ -77,21 +99,16 @@ def _patients_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
 
 
 def _scans_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
-    seen: dict[str, tuple[str, str, str]] = {}
-    for dataset in datasets:
-        name = dataset.task.name
-        split = dataset.splits.fold(name, 0)
-        sides = {case_id: side for side in SIDES for case_id in split[side]}
-        for case_id, fingerprint in dataset.fingerprints.items():
-            task, other, side = seen.setdefault(fingerprint.image_hash, (name, case_id, sides[case_id]))
-            if (task, other) == (name, case_id):
-                continue
-            path = str(dataset.cases[case_id].files[0])
-            found = f"the voxels of '{other}' of '{task}' ({side}), here for {sides[case_id]}"
-            if side != sides[case_id]:
-                yield Finding(name, case_id, path, found, "one scan on one side", "give both one patient, or take one out", fatal=True)
-            elif task == name:
-                yield Finding(name, case_id, path, found, "each scan once in a task", "take one out", fatal=False)
+    known = {dataset.task.name: dataset for dataset in datasets}
+    hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
+    for scan in repeated_scans({name: d.splits for name, d in known.items()}, hashes, fold=0):
+        path = str(known[scan.task].cases[scan.case_id].files[0])
+        found = f"the voxels of '{scan.first_case_id}' of '{scan.first_task}' ({scan.first_side}), here for {scan.side}"
+        if scan.side != scan.first_side:
+            fix = "give both one patient, or take one out"
+            yield Finding(scan.task, scan.case_id, path, found, "one scan on one side", fix, fatal=True)
+        elif scan.task == scan.first_task:
+            yield Finding(scan.task, scan.case_id, path, found, "each scan once in a task", "take one out", fatal=False)
 
 
 def _ml(volumes: Sequence[float]) -> str:

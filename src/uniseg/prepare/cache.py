@@ -1,49 +1,45 @@
 """The cache on disk: per case two chunked arrays with a description, read box by box.
 
 ``<task>/task.json`` lists the cases; ``<task>/<case>/<key>/`` holds one case as one combination of input files with
-settings made it. A folder appears whole or not at all and is never changed, so any number of writers may work on one
-cache, a training run keeps the cases that it began with, a copy elsewhere works, and reading writes nothing.
+settings made it. A folder appears whole or not at all and is never changed, only replaced whole where it was damaged,
+so any number of writers may work on one cache, a training run keeps the cases that it began with, a copy elsewhere
+works, and reading writes nothing.
 """
 
 import json
-import os
-import shutil
-import tempfile
 import time
-from bisect import bisect_left
+import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import lru_cache
-from itertools import pairwise
-from math import ceil
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 
-import blosc2
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.files import read_json, write_atomically, write_json
+from uniseg.prepare.case_folder import (
+    ANNOTATED,
+    CASE,
+    MALFORMED,
+    PART,
+    PREPARE_AGAIN,
+    CaseEntry,
+    damaged,
+    open_arrays,
+    read_remembered,
+)
+from uniseg.prepare.case_folder import read_entry as read_entry
+from uniseg.prepare.case_folder import write_case as write_case
 from uniseg.prepare.fingerprint import CaseFingerprint
-from uniseg.prepare.loading import IGNORE
 from uniseg.prepare.splits import SplitTable
-from uniseg.task import Task
+from uniseg.task import Normalization, Task
 
 FORMAT = 2
-MIN_FOREGROUND, MIN_COVERAGE = 10_000, 0.01  # voxels remembered per class, or this share of them where that is more (nnU-Net)
-HIGHEST = float(np.finfo(np.float16).max)
-ANNOTATED = 0  # stands in the place of a class for all voxels that have a label
-PART = ".part_"  # begins the name of what is being written
+DESCRIPTION = "a description as preparation writes it"
 PART_DAYS = 1  # after which a leftover of a killed writer is removed
-IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
-
-
-@dataclass(frozen=True)
-class CaseEntry:
-    """What is known of a cached case without opening its files: shape (Z, Y, X), patient, the key of its settings."""
-
-    case_id: str
-    patient_id: str
-    shape: tuple[int, int, int]
-    key: str
+FINGERPRINTS = "fingerprints"
 
 
 class TaskCache:
@@ -52,174 +48,153 @@ class TaskCache:
     Args:
         folder: where ``task.json`` is.
 
+    Attributes:
+        image_hashes: case id -> hash of the first modality's voxels, of the cases for test too; a cache of an earlier
+            version has those of which it kept the fingerprint.
+
     Raises:
-        InputError: the folder was not prepared, or by another version.
+        InputError: the folder was not prepared, by another version, or its descriptions are damaged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        description = read_json(self.folder / "task.json")
-        if description["format"] != FORMAT:
-            found = f"format {description['format']}"
-            raise InputError(self.folder / "task.json", found, f"format {FORMAT}", "run python -m uniseg.prepare")
-        self.task = Task.from_dict(description["task"])
-        self.splits = SplitTable.from_dict(read_json(self.folder / "splits.json"))
-        self.entries = {c["case_id"]: CaseEntry(c["case_id"], c["patient_id"], tuple(c["shape"]), c["key"]) for c in description["cases"]}
+        path = self.folder / "task.json"
+        description = read_json(path, DESCRIPTION, PREPARE_AGAIN)
+        if description.get("format") != FORMAT:
+            raise InputError(path, f"format {description.get('format')!r:.60}", f"format {FORMAT}", PREPARE_AGAIN)
+        splits = read_json(self.folder / "splits.json", DESCRIPTION, PREPARE_AGAIN)
+        try:
+            self.task = _read_task(description["task"])
+            self.entries = {entry.case_id: entry for entry in map(CaseEntry.from_dict, description["cases"])}
+            hashes = description.get("image_hashes")
+            self.image_hashes = (
+                _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
+            )
+            path = self.folder / "splits.json"
+            self.splits = SplitTable.from_dict(splits)
+            self._check_splits()
+        except MALFORMED as error:
+            found = f"values that were not written so ({type(error).__name__}: {' '.join(str(error).split())[:100]})"
+            raise InputError(path, found, DESCRIPTION, PREPARE_AGAIN) from error
+
+    def _check_splits(self) -> None:
+        used = {case_id for side in (*self.splits.folds, self.splits.rest) for case_id in side}
+        if not used <= self.entries.keys() or not used | set(self.splits.test) <= self.splits.patients.keys():
+            raise ValueError("other cases than task.json")
+        if not all(isinstance(patient, str) for patient in self.splits.patients.values()):
+            raise ValueError("patients that are no names")
 
     def read_box(self, case_id: str, start: Sequence[int], stop: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
-        """Image ``[M,z,y,x]`` and label ``[z,y,x]`` between two corners inside the case, in the types in which they are stored."""
+        """Image ``[M,z,y,x]`` and label ``[z,y,x]`` between two corners inside the case, as they are stored.
+
+        Raises:
+            InputError: the cached case is damaged.
+        """
         box = tuple(slice(a, b) for a, b in zip(start, stop, strict=True))
-        image, label = _open(self._path(case_id))
-        return image[(slice(None), *box)], label[box]
+        path, shape = self._path(case_id), self.entries[case_id].shape
+        image, label = open_arrays(path, (self.task.num_modalities, *shape))
+        try:
+            return image[(slice(None), *box)], label[box]
+        except (OSError, RuntimeError, ValueError) as error:
+            raise damaged(path, error) from error
 
     def foreground(self, case_id: str) -> dict[int, np.ndarray]:
-        """Remembered voxels ``[n,3]`` of each foreground class that the case has."""
-        return {k: voxels for k, voxels in _remembered(self._path(case_id)).items() if k != ANNOTATED}
+        """Remembered voxels ``[n,3]`` of each foreground class that the case has.
+
+        Raises:
+            InputError: the cached case is damaged.
+        """
+        return {k: voxels for k, voxels in read_remembered(self._path(case_id)).items() if k != ANNOTATED}
 
     def annotated(self, case_id: str) -> dict[int, np.ndarray]:
-        """Remembered voxels ``[n,3]`` that have a label, under ``ANNOTATED``; empty where all of the case's have."""
-        return {k: voxels for k, voxels in _remembered(self._path(case_id)).items() if k == ANNOTATED}
+        """Remembered voxels ``[n,3]`` that have a label, under ``ANNOTATED``; empty where all of the case's have.
+
+        Raises:
+            InputError: the cached case is damaged.
+        """
+        return {k: voxels for k, voxels in read_remembered(self._path(case_id)).items() if k == ANNOTATED}
 
     def _path(self, case_id: str) -> Path:
         return self.folder / case_id / self.entries[case_id].key
 
 
-@lru_cache(maxsize=64)
-def _open(path: Path) -> tuple[blosc2.NDArray, blosc2.NDArray]:
-    blosc2.set_nthreads(1)
-    try:
-        return tuple(blosc2.open(str(path / part), mode="r", mmap_mode="r") for part in (IMAGE, LABEL))
-    except (OSError, RuntimeError) as error:
-        raise InputError(path, f"{type(error).__name__} while reading", "a complete cached case", "run python -m uniseg.prepare") from error
+def _read_task(values: Mapping) -> Task:
+    task = Task.from_dict(values)
+    written = task.to_dict()
+    texts = (*task.modalities, *task.classes)
+    changed = [key for key, value in values.items() if key != "normalization" and written[key] != value]
+    if changed or not all(isinstance(text, str) for text in texts) or not all(map(_is_measured, task.normalization)):
+        raise ValueError(f"a task of other types: {', '.join(changed)}")
+    return task
 
 
-@lru_cache(maxsize=64)
-def _remembered(path: Path) -> dict[int, np.ndarray]:
-    """Rows are sorted by class; only those that the search and a draw touch are read."""
-    rows = np.asarray(np.load(path / FOREGROUND, mmap_mode="r"))
-    classes = rows[:, 0]
-    starts = [bisect_left(classes, k) for k in range(int(classes[-1]) + 2)] if len(rows) else []
-    return {k: rows[start:stop, 1:] for k, (start, stop) in enumerate(pairwise(starts)) if stop > start}
+def _is_measured(how: Normalization) -> bool:
+    numbers = [value for value in (how.lower, how.upper, how.mean, how.sd) if value is not None]
+    return how.resolved and all(isinstance(value, int | float) and isfinite(value) for value in numbers)
 
 
-def write_case(folder: Path, entry: CaseEntry, image: np.ndarray, label: np.ndarray, task: Task) -> None:
-    """Store ``image [M,Z,Y,X]`` with ``label [Z,Y,X]`` as case ``entry``; what another writer has finished meanwhile is kept.
-
-    Raises:
-        InputError: an intensity that float16 cannot hold.
-    """
-    highest = max(float(image.max()), -float(image.min()))
-    if not highest <= HIGHEST:
-        where, found = f"task '{task.name}', case '{entry.case_id}'", f"intensities of {highest:.6g} after normalisation"
-        raise InputError(where, found, f"at most {HIGHEST:.0f}, the largest of float16", "correct the normalization of the task")
-    final = folder / entry.case_id / entry.key
-    final.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(dir=final.parent, prefix=PART))
-    try:
-        _write_array(part / IMAGE, image.astype(np.float16))
-        _write_array(part / LABEL, label.astype(np.int8 if label.max(initial=0) < 128 else np.int16))
-        np.save(part / FOREGROUND, _sample_foreground(label, task))
-        (part / CASE).write_text(json.dumps(asdict(entry)))
-        os.replace(part, final)
-    except OSError:
-        shutil.rmtree(part, ignore_errors=True)
-        if not final.is_dir():
-            raise
-
-
-def read_entry(folder: Path, case_id: str, key: str) -> CaseEntry | None:
-    """A finished case that was made from these files with these settings; None where there is none."""
-    path = folder / case_id / key / CASE
-    if not path.is_file():
-        return None
-    values = read_json(path)
-    return CaseEntry(values["case_id"], values["patient_id"], tuple(values["shape"]), values["key"])
-
-
-def write_task(folder: Path, task: Task, entries: Sequence[CaseEntry], splits: SplitTable) -> None:
+def write_task(
+    folder: Path,
+    task: Task,
+    entries: Sequence[CaseEntry],
+    splits: SplitTable,
+    image_hashes: Mapping[str, str] | None = None,
+) -> None:
     """Close the cache of a task; a folder with ``task.json`` is complete.
+
+    Args:
+        image_hashes: of all cases of ``splits``; None: not known.
 
     Raises:
         InputError: a case is not there.
     """
     for entry in entries:
-        if read_entry(folder, entry.case_id, entry.key) is None:
-            path = folder / entry.case_id
-            raise InputError(path, "a case that is gone", "the case that was written", "let nothing else clear the cache while it is written; prepare again")
+        path = folder / entry.case_id / entry.key
+        if not (path / CASE).is_file():
+            fix = "let nothing else clear the cache while it is written; prepare again"
+            raise InputError(path, "a case that is gone", "the case that was written", fix)
     write_json(folder / "splits.json", splits.to_dict())
-    write_json(folder / "task.json", {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]})
+    description = {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]}
+    write_json(
+        folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)})
+    )
 
 
 def superseded(folder: Path) -> list[Path]:
     """Cases of other settings or files than ``task.json`` lists, with leftovers of killed writers."""
-    keys = {(case["case_id"], case["key"]) for case in read_json(folder / "task.json")["cases"]}
+    keys = {
+        (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
+    }
     found = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
     old = time.time() - PART_DAYS * 86400
     return [path for path in found if (path.stat().st_mtime < old if path.name.startswith(PART) else (path.parent.name, path.name) not in keys)]
 
 
-FINGERPRINTS = "fingerprints"
-
-
 def write_fingerprint(folder: Path, case_id: str, key: str, fingerprint: CaseFingerprint) -> None:
     facts = {**asdict(fingerprint), "samples": None, "key": key}
-    path = folder / FINGERPRINTS / f"{case_id}.npz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PART, delete=False) as part:
+    with write_atomically(folder / FINGERPRINTS / f"{case_id}.npz") as part:
         np.savez(part, samples=fingerprint.samples, facts=np.array(json.dumps(facts)))
-    os.replace(part.name, path)
 
 
 def read_fingerprint(folder: Path, case_id: str, key: str) -> CaseFingerprint | None:
-    """What was measured of the same files with the same settings; None where there is nothing."""
-    path = folder / FINGERPRINTS / f"{case_id}.npz"
-    if not path.is_file():
+    """What was measured of the same files with the same settings; None where there is nothing, or a damaged file."""
+    facts = _read_facts(folder / FINGERPRINTS / f"{case_id}.npz")
+    if facts is None or facts.pop("key", None) != key:
         return None
-    with np.load(path) as content:
-        facts = json.loads(str(content["facts"]))
-        if facts.pop("key") != key:
-            return None
-        return CaseFingerprint(**facts | {"samples": content["samples"], "class_ml": tuple(facts["class_ml"])})
-
-
-def read_json(path: Path) -> dict:
-    """Raises InputError where the file is missing or is not JSON."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"{type(error).__name__}", "a readable JSON file", "run python -m uniseg.prepare") from error
+        return CaseFingerprint.from_dict(facts)
+    except MALFORMED:
+        return None
 
 
-def write_json(path: Path, values: Mapping) -> None:
-    """Atomically: a file that exists is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=PART, delete=False) as part:
-        json.dump(values, part)
-    os.replace(part.name, path)
+def _read_facts(path: Path) -> dict | None:
+    try:
+        with path.open("rb") as file, np.load(file) as content:
+            return json.loads(str(content["facts"])) | {"samples": content["samples"]}
+    except (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, *MALFORMED):
+        return None
 
 
-def _sample_foreground(label: np.ndarray, task: Task) -> np.ndarray:
-    """``[n,4]`` int16, rows (class, z, y, x) in the order of classes; ``ANNOTATED`` comes first where a part of the label is ignored."""
-    rng = np.random.default_rng(0)
-    rows = [np.zeros((0, 4), np.int16)]
-    if label.min(initial=0) == IGNORE:
-        rows.append(_sample_mask(ANNOTATED, label != IGNORE, rng))
-    for k, values in enumerate(task.class_values, start=1):
-        rows.append(_sample_mask(k, np.isin(label, values), rng))
-    return np.concatenate(rows)
-
-
-def _sample_mask(k: int, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    flat = np.flatnonzero(mask)
-    number = max(MIN_FOREGROUND, ceil(MIN_COVERAGE * len(flat)))
-    if len(flat) > number:
-        flat = np.sort(rng.choice(flat, number, replace=False))
-    voxels = np.stack(np.unravel_index(flat, mask.shape), 1)
-    return np.concatenate([np.full((len(voxels), 1), k), voxels], 1).astype(np.int16)
-
-
-def _write_array(path: Path, array: np.ndarray) -> None:
-    """Blocks of 32 are what a reader unpacks, chunks of 64 what a writer packs at once."""
-    chunks, blocks = ((*(1,) * (array.ndim - 3), *(min(n, side) for n in array.shape[-3:])) for side in (64, 32))
-    parameters = {"codec": blosc2.Codec.LZ4, "clevel": 3, "nthreads": 1}
-    blosc2.asarray(np.ascontiguousarray(array), urlpath=str(path), mode="w", chunks=chunks, blocks=blocks, cparams=parameters)
+def _measured_hashes(folder: Path) -> dict[str, str]:
+    facts = {path.stem: _read_facts(path) for path in sorted((folder / FINGERPRINTS).glob("*.npz"))}
+    return {case_id: str(own["image_hash"]) for case_id, own in facts.items() if own and "image_hash" in own}

@@ -1,17 +1,21 @@
 """What nnU-Net's ``dataset.json`` says about a task, in the words of a task file."""
 
 import re
+import reprlib
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uniseg.errors import InputError
-from uniseg.scans.datasets.nnunet import channel_names, read_description
-from uniseg.scans.io import case_id_of
+from uniseg.errors import InputError, printable
+from uniseg.scans.datasets.nnunet import REPAIR, channel_names, read_description
+from uniseg.scans.io import ENDINGS
 
-REPAIR = "correct dataset.json"
+HIGHEST_VALUE = 32_767  # of a label map: int16
+MISSING = "???"  # is no value in a configuration
 NORMALIZATION = {"ct": "fingerprint"}  # by nnU-Net's channel name in lower case; any other name: zscore
+WHOLE = re.compile(r"-?[0-9]{1,18}(\.0+)?")
 UNKNOWN_NORMALIZATION = ("nonorm", "rescale_to_0_1", "rgb_to_0_1")
 
 
@@ -52,22 +56,29 @@ def describe(root: Path) -> Description:
     """
     values, where = read_description(root), root / "dataset.json"
     ending = values.get("file_ending", ".nii.gz")
-    if case_id_of(Path(f"case{ending}")) is None:
-        raise InputError(where, f"file_ending '{ending}'", "a format of 3D scans", "convert the files")
+    if ending not in ENDINGS:
+        raise InputError(where, f"file_ending {reprlib.repr(ending)}", "a format of 3D scans", "convert the files")
     if not isinstance(values.get("labels"), Mapping):
-        raise InputError(where, f"labels: {values.get('labels')!r:.60}", "a mapping", REPAIR)
-    names = channel_names(root, values)
+        raise InputError(where, f"labels: {reprlib.repr(values.get('labels'))}", "a mapping", REPAIR)
+    names = [_name(where, "channel", name) for name in channel_names(root, values)]
     unknown = [name for name in names if name.casefold() in UNKNOWN_NORMALIZATION]
     if unknown:
         raise InputError(where, f"the channel '{unknown[0]}'", "one that nnU-Net normalises by CT values or z-score", "write the task file by hand")
     modes = tuple(NORMALIZATION.get(name.casefold(), "zscore") for name in names)
-    licence = values.get("licence") or values.get("license") or ""
-    return Description(_unique(names), modes, read_labels(where, values["labels"]), str(values.get("reference") or ""), str(licence))
+    homepage, licence = _text(values.get("reference")), _text(values.get("licence") or values.get("license"))
+    return Description(_unique(names), modes, read_labels(where, values["labels"]), homepage, licence)
 
 
 def task_name(folder: str) -> str:
-    """``Dataset004_Hippocampus``, ``Task04_Hippocampus`` -> ``hippocampus``: lower case, other characters become underscores."""
-    name = re.sub(r"\W+", "_", re.sub(r"^(Dataset|Task)\d+_", "", folder).lower()).strip("_")
+    """``Dataset004_Hippocampus``, ``Task04_Hippocampus`` -> ``hippocampus``.
+
+    Lower case; letters lose their accents, other characters become underscores: Hydra takes no others unquoted.
+    """
+    number = re.match(r"(?:Dataset|Task)([0-9]+)_", folder)
+    plain = (
+        unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
+    )
+    name = re.sub(r"\W+", "_", plain.lower()).strip("_") or (number[1] if number else "")
     return name if re.match(r"[a-z_]", name) else f"task_{name}"
 
 
@@ -78,9 +89,9 @@ def read_labels(where: Path, labels: Mapping) -> Labels:
         InputError: values that are no whole numbers, a repeated one, or no background of value 0.
     """
     if all(str(key).isdigit() for key in labels):
-        named = [(str(name), value) for value, name in labels.items()]
+        named = [(_name(where, "label", name), value) for value, name in labels.items()]
     else:
-        named = [(str(name), value) for name, value in labels.items()]
+        named = [(_name(where, "label", name), value) for name, value in labels.items()]
     values = {name: _values(where, name, value) for name, value in named}
     if len(values) < len(named):
         raise InputError(where, f"labels {[name for name, _ in named]!r:.80}", "different names", REPAIR)
@@ -102,13 +113,31 @@ def read_labels(where: Path, labels: Mapping) -> Labels:
 
 
 def _values(where: Path, name: str, value) -> tuple[int, ...]:
-    try:
-        values = tuple(int(v) for v in (value if isinstance(value, list) else [value]))
-    except (TypeError, ValueError) as error:
-        raise InputError(where, f"the label '{name}': {value!r:.60}", "a whole number or a list of them", REPAIR) from error
-    if not values or min(values) < 0:
-        raise InputError(where, f"the label '{name}': {value!r:.60}", "0 or more", REPAIR)
+    given, found = value if isinstance(value, list) else [value], f"the label '{name}': {reprlib.repr(value)}"
+    if not given or not all(WHOLE.fullmatch(str(v)) and not isinstance(v, bool) for v in given):
+        raise InputError(where, found, "a whole number or a list of them", REPAIR)
+    values = tuple(int(float(v)) for v in given)
+    if min(values) < 0 or max(values) > HIGHEST_VALUE:
+        raise InputError(where, found, f"0 or more, up to {HIGHEST_VALUE}", REPAIR)
     return values
+
+
+def _name(where: Path, what: str, name: object) -> str:
+    """Of a class or channel, as text."""
+    if (
+        not isinstance(name, str | int | float)
+        or not str(name).strip()
+        or name == MISSING
+        or str(name) != printable(str(name))
+    ):
+        raise InputError(where, f"a {what} called {reprlib.repr(name)}", "printable names", REPAIR)
+    return str(name)
+
+
+def _text(value: object) -> str:
+    """For people to read: in one line, empty where it says nothing."""
+    text = " ".join(str(value or "").split()) if isinstance(value, str | int | float | None) else reprlib.repr(value)
+    return "" if text == MISSING else printable(text)
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

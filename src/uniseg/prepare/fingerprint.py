@@ -1,13 +1,14 @@
 """What a case looks like: the values that normalisation, the audit, the plan need."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.prepare.preprocess import crop, nonzero_box
+from uniseg.scans.modality import foreign_kind
 from uniseg.scans.volume import Volume
 from uniseg.task import Normalization, Task
 
@@ -26,6 +27,8 @@ class CaseFingerprint:
         image_hash: of the first modality's voxels, whatever file they came in.
         class_ml: volume of each foreground class.
         placed: whether the header places the scan: False for unit spacing at the origin, the sign of a lost geometry.
+        kinds: per modality CT, MR or PET where the values are of that kind for certain, unlike the modality, else empty.
+        extent_mm: (z, y, x) of the cropped scan; empty where an earlier version measured.
     """
 
     crop_ratio: float
@@ -33,11 +36,26 @@ class CaseFingerprint:
     image_hash: str
     class_ml: tuple[float, ...]
     placed: bool
+    kinds: tuple[str, ...] = ()
+    extent_mm: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, values: Mapping) -> "CaseFingerprint":
+        """As it was written to a file; keys that an earlier version lacks have their defaults.
+
+        Raises:
+            KeyError, TypeError, ValueError: other values.
+        """
+        own = cls(**values)
+        numbers = (own.crop_ratio, *own.class_ml, *own.extent_mm)
+        if not np.isfinite(np.array(numbers, float)).all() or own.samples.ndim != 2 or own.samples.dtype != np.float32:
+            raise ValueError(f"a fingerprint of {numbers}")
+        return replace(own, class_ml=tuple(own.class_ml), kinds=tuple(own.kinds), extent_mm=tuple(own.extent_mm))
 
 
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
     body = (volume.array != 0).any(0)
-    ratio = crop(body, nonzero_box(body)).size / body.size
+    cropped = crop(body, nonzero_box(body))
     voxels = np.flatnonzero(label > 0)
     if len(voxels):
         voxels = np.random.default_rng(0).choice(voxels, NUM_SAMPLES)
@@ -47,11 +65,18 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
     voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
     first = volume.array[volume.present.index(True)]
     return CaseFingerprint(
-        ratio,
+        cropped.size / body.size,
         samples,
         hashlib.sha256(np.ascontiguousarray(first)).hexdigest(),
         tuple(float(counts[list(values)].sum()) * voxel_ml for values in task.class_values),
         placed=_is_placed(volume),
+        kinds=tuple(
+            foreign_kind(values, stated, modality) if present else ""
+            for values, stated, present, modality in zip(
+                volume.array, volume.stated, volume.present, task.modalities, strict=True
+            )
+        ),
+        extent_mm=tuple(n * float(mm) for n, mm in zip(cropped.shape, volume.spacing_mm, strict=True)),
     )
 
 
@@ -65,16 +90,22 @@ def resolve(task: Task, cases: Sequence[CaseFingerprint]) -> Task:
     """The task with every normalisation complete (nnU-Net's rules: 0.5 and 99.5 percentile, mean and sd of the foreground)."""
     masked = float(np.median([case.crop_ratio for case in cases])) < MASK_BELOW
     samples = np.concatenate([case.samples for case in cases])
-    return task.resolve(_resolve(n, masked, samples[:, m]) for m, n in enumerate(task.normalization))
+    wheres = [f"task '{task.name}', modality '{modality}'" for modality in task.modalities]
+    return task.resolve(_resolve(wheres[m], n, masked, samples[:, m]) for m, n in enumerate(task.normalization))
 
 
-def _resolve(how: Normalization, masked: bool, samples: np.ndarray) -> Normalization:
+def _resolve(where: str, how: Normalization, masked: bool, samples: np.ndarray) -> Normalization:
     if how.resolved:
         return how
     if how.mode == "zscore":
         return replace(how, masked=masked)
     known = samples[np.isfinite(samples)].astype(np.float64)
     if not known.size:
-        raise InputError("normalization", "no foreground voxel in any training case", "at least one, to take percentiles of", "label one, or use mode: zscore")
+        raise InputError(
+            where,
+            "no foreground voxel in any training case",
+            "at least one, to take percentiles of",
+            "label one, or use mode: zscore",
+        )
     lower, upper = (float(q) for q in np.percentile(known, [0.5, 99.5]))
     return replace(how, lower=lower, upper=upper, mean=float(known.mean()), sd=float(known.std()))

@@ -1,5 +1,6 @@
 """Task files for the datasets of nnU-Net v1, v2, or the Decathlon, which stay where they are."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uniseg.config import CONF_DIR
-from uniseg.errors import InputError
+from uniseg.errors import InputError, printable
 from uniseg.files import write_atomically
 from uniseg.prepare.dataset_json import Description, describe, task_name
 from uniseg.prepare.geometry import target_spacing
@@ -35,6 +36,12 @@ class Dumper(yaml.SafeDumper):
     """Knows ``Block``."""
 
 
+def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
+    """In quotes where it begins like a number: OmegaConf takes ``1e5`` for one, PyYAML does not."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[-+.0-9]", text) else None)
+
+
+Dumper.add_representer(str, _text)
 Dumper.add_representer(Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False))
 
 
@@ -92,12 +99,12 @@ def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, ove
     if not imported:
         raise InputError(folder, "no dataset that a task file can describe", "at least one", "see the table above")
     _check_names(folder, imported)
-    differing = [path for path, text in paths.items() if path.exists() and path.read_text(encoding="utf-8") != text]
+    differing = [path for path, text in paths.items() if path.exists() and path.read_bytes() != text.encode()]
     if differing and not overwrite:
         raise InputError(differing[0], f"a task file that differs ({len(differing)} do)", "none", "move it away or add overwrite=true; nothing was written")
     for path, text in paths.items():
         with write_atomically(path) as part:
-            part.write_text(text, encoding="utf-8")
+            part.write_bytes(text.encode())
     ready = [result.task.name for result in imported if result.can_go_on]
     console.print("A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file.")
     if ready:
@@ -124,25 +131,32 @@ def to_yaml(imported: Imported) -> str:
     """The task file."""
     task, source, labels = imported.task, imported.source, imported.description.labels
     values = {
-        "modalities": list(task.modalities),
-        "classes": list(task.classes),
+        "modalities": [literal(name) for name in task.modalities],
+        "classes": [literal(name) for name in task.classes],
         "regions": {name: list(values) for name, values in labels.regions.items()},
         "spacing_mm": list(task.spacing_mm),
-        "normalization": {modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)},
+        "normalization": {
+            modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)
+        },
         "source": Block(
             {
                 "layout": source.layout,
-                "root": str(source.root),
+                "root": literal(str(source.root)),
                 "label_map": dict(source.label_map),
                 "ignore": source.ignore,
-                "splits": source.splits,
-                "homepage": source.homepage,
-                "licence": source.licence,
+                "splits": source.splits and literal(source.splits),
+                "homepage": literal(source.homepage),
+                "licence": literal(source.licence),
             }
         ),
     }
     text = yaml.dump(Block(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000)
-    return f"# @package tasks.{task.name}\n# Imported from {source.root.name}, in place.\n{text}"
+    return f"# @package tasks.{task.name}\n# Imported from {printable(source.root.name)}, in place.\n{text}"
+
+
+def literal(text: str) -> str:
+    """Text that OmegaConf reads as ``text``: what looks like an interpolation, ``${...}``, is not resolved."""
+    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
 
 
 def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
@@ -161,7 +175,12 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
             licence=description.licence,
         )
         cases = find_cases(source, description.modalities)
-        spacing = _spacing([case for case in cases if case.side != "test"])
+        measured = [case for case in cases if case.side != "test"]
+        if not measured:
+            raise InputError(
+                root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr"
+            )
+        spacing = _spacing(measured)
         task = Task(name, description.modalities, labels.classes, spacing, tuple(Normalization(mode) for mode in description.normalization))
         table = split_cases(name, cases, source.given_split())
     except InputError as error:

@@ -31,12 +31,17 @@ def load_label(task: Task, source: Source, case: Case) -> np.ndarray:
     """``[Z,Y,X]`` int16 on the grid of the case's reference image; all background where the target is known to be absent.
 
     Raises:
-        InputError: as ``read_label``, or a value that the task does not know.
+        InputError: as ``read_label``, a value that the task does not know, or a target where none is known to be.
     """
     reference = reference_image(task, case)
-    if case.absent:
+    if case.label_path is None:
         return np.zeros(read_geometry(reference).array.shape[1:], np.int16)
-    return _map_values(read_label(case.label_path, [reference]), task, source, case)
+    label = _map_values(read_label(case.label_path, [reference]), task, source, case)
+    if case.absent and (label > 0).any():
+        found = f"{np.count_nonzero(label > 0)} voxels of a target"
+        expected = f"none, since source.absent lists '{case.case_id}'"
+        raise InputError(case.label_path, found, expected, "take the case out of source.absent")
+    return label
 
 
 def reference_image(task: Task, case: Case) -> Path:

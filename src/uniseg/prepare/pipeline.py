@@ -16,8 +16,8 @@ from uniseg.prepare import cache
 from uniseg.prepare.audit import Finding, findings_table, judge
 from uniseg.prepare.dataset import Dataset, find_dataset
 from uniseg.prepare.fingerprint import CaseFingerprint, measure, resolve
-from uniseg.prepare.loading import load_case
-from uniseg.prepare.preprocess import crop, preprocess
+from uniseg.prepare.loading import load_case, reference_image
+from uniseg.prepare.preprocess import crop, preprocess, require_extent
 from uniseg.scans.case import Case
 from uniseg.scans.resample import resample_label
 from uniseg.scans.source import Source
@@ -71,7 +71,10 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
     entries = iter(_parallel(_write_case, jobs, num_workers, "prepare"))
     for dataset in datasets:
         name = dataset.task.name
-        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits)
+        hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}
+        cache.write_task(
+            cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes
+        )
     return TaskSet(resolved.values())
 
 
@@ -91,20 +94,20 @@ def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) 
     try:
         key = _key(meaning, source, case)
         known = cache_dir and cache.read_fingerprint(cache_dir / task.name, case.case_id, key)
-        if known:
-            return known
-        fingerprint = measure(*load_case(task, source, case), task)
+        fingerprint = known or measure(*load_case(task, source, case), task)
+        if fingerprint.extent_mm:
+            require_extent(reference_image(task, case), fingerprint.extent_mm, task)
     except InputError as error:
         return Finding.of(task.name, case.case_id, error)
-    if cache_dir:
+    if cache_dir and not known:
         cache.write_fingerprint(cache_dir / task.name, case.case_id, key, fingerprint)
     return fingerprint
 
 
 def _write_case(task: Task, source: Source, case: Case, cache_dir: Path) -> cache.CaseEntry:
     folder, key = cache_dir / task.name, _key([cache.FORMAT, task.to_dict()], source, case)
-    finished = cache.read_entry(folder, case.case_id, key)
-    if finished:
+    finished = cache.read_entry(folder, case.case_id, key, task.num_modalities)
+    if finished and finished.patient_id == case.patient_id:
         return finished
     volume, label = load_case(task, source, case)
     prepared = preprocess(volume, task)

@@ -1,14 +1,20 @@
 """One case: crop to the non-zero box, normalise, resample."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from scipy import ndimage
 
+from uniseg.errors import InputError
 from uniseg.scans.normalize import normalize
 from uniseg.scans.resample import resample_image
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
+
+MOST_VOXELS = 4_000_000_000  # of all modalities of one scan: 16 GB
+LONGEST_AXIS = 32_767  # remembered voxels are int16
 
 Box = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
@@ -30,14 +36,34 @@ def preprocess(volume: Volume, task: Task) -> Prepared:
     """Crop to voxels that are non-zero in some modality, normalise, resample to ``task.spacing_mm``.
 
     Holes of the body count as body where a modality is normalised inside it, as in nnU-Net.
+
+    Raises:
+        InputError: as ``require_extent``.
     """
     body = (volume.array != 0).any(0)
     box = nonzero_box(body)
+    extent_mm = [(stop - start) * mm for (start, stop), mm in zip(box, volume.spacing_mm, strict=True)]
+    require_extent(f"task '{task.name}'", extent_mm, task)
     body = crop(body, box)
     if any(how.masked for how in task.normalization):
         body = ndimage.binary_fill_holes(body)
     image = normalize(crop(volume.array, box), task.normalization, body, volume.present)
     return Prepared(resample_image(image, volume.spacing_mm, task.spacing_mm), box)
+
+
+def require_extent(where: object, extent_mm: Sequence[float], task: Task) -> None:
+    """Refuse a scan that cannot be held at the task's spacing.
+
+    Raises:
+        InputError: more than 4e9 voxels over all modalities, or more than 32,767 along an axis.
+    """
+    sides = [mm / spacing for mm, spacing in zip(extent_mm, task.spacing_mm, strict=True)]
+    number = task.num_modalities * prod(sides)
+    if number > MOST_VOXELS or max(sides) > LONGEST_AXIS:
+        extent, spacing = (" x ".join(f"{mm:.4g}" for mm in values) for values in (extent_mm, task.spacing_mm))
+        found = f"{number:.2g} voxels for {extent} mm at the task's spacing {spacing} mm"
+        expected = f"at most {MOST_VOXELS:.0e}, and {LONGEST_AXIS} along an axis"
+        raise InputError(where, found, expected, "repair the scan's spacing, or correct spacing_mm")
 
 
 def nonzero_box(body: np.ndarray) -> Box:

@@ -153,6 +153,52 @@ def patients_on_two_sides(tables: Mapping[str, SplitTable], fold: int) -> Iterat
                     yield f"patient '{patient}' in {other} of '{task}' and in {side} of '{name}'"
 
 
+@dataclass(frozen=True)
+class Repeat:
+    """A scan whose voxels were seen before, in the same or another task; sides are those of one fold."""
+
+    task: str
+    case_id: str
+    side: str
+    first_task: str
+    first_case_id: str
+    first_side: str
+
+
+def repeated_scans(
+    tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int
+) -> Iterator[Repeat]:
+    """Each such scan with its first place.
+
+    Args:
+        hashes: per task: case id -> hash of the image, of the cases whose hash is known.
+    """
+    seen: dict[str, tuple[str, str, str]] = {}
+    for name, table in tables.items():
+        split = table.fold(name, fold)
+        sides = {case_id: side for side in SIDES for case_id in split[side]}
+        for case_id, image_hash in hashes[name].items():
+            if case_id in sides:
+                first = seen.setdefault(image_hash, (name, case_id, sides[case_id]))
+                if first[:2] != (name, case_id):
+                    yield Repeat(name, case_id, sides[case_id], *first)
+
+
+def check_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int) -> None:
+    """No scan is on two sides, over all tasks, whatever its names.
+
+    Raises:
+        InputError: names the first such scan with both places.
+    """
+    for scan in repeated_scans(tables, hashes, fold):
+        if scan.side != scan.first_side:
+            found = f"the voxels of '{scan.first_case_id}' of '{scan.first_task}' ({scan.first_side}) for {scan.side}"
+            where = f"case '{scan.case_id}' of task '{scan.task}'"
+            raise InputError(
+                where, found, "one scan on one side", "give both one patient, or leave one task out; prepare again"
+            )
+
+
 def _fraction(patient_id: str, purpose: str) -> float:
     digest = hashlib.sha256(f"{purpose}/{patient_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64

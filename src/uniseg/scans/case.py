@@ -14,7 +14,7 @@ class Case:
         image_paths: one file or DICOM folder per modality, in the task's order; None: the case lacks this optional modality.
             A single 4-D file may hold all modalities.
         label_path: None where the case has no label.
-        absent: the case has no label because the target is known to be absent: all of it is background.
+        absent: the target is known to be absent: all of it is background, and so is its label where it has one.
         side: train, dev or test where the dataset itself states it.
     """
 

@@ -50,3 +50,13 @@ def guess(values: np.ndarray, stated: str = "") -> Guess:
     if low >= 0 and fractions >= FRACTIONAL and middle < QUIET_SUV and high > BRIGHT_SUV and highest < HIGHEST_SUV:
         return Guess(PET, f"{span}, fractions, half of them below {middle:.2g}: as SUV")
     return Guess(MR, f"{span}: neither as CT nor as SUV")
+
+
+def foreign_kind(values: np.ndarray, stated: str, modality: str) -> str:
+    """The kind that an image certainly is although ``modality`` is another; empty where nothing is certain.
+
+    Certain are a DICOM header, air in Hounsfield units, and, for CT, that no value is below 0.
+    """
+    found = guess(values, stated).kind
+    is_certain = stated in DICOM or found == CT or (kind_of(modality) == CT and float(values.min()) >= 0)
+    return found if is_certain and found != kind_of(modality) else ""

@@ -19,7 +19,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from uniseg.errors import InputError
-from uniseg.files import write_atomically
+from uniseg.files import read_json, write_atomically
 from uniseg.scans.phantom_anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
 
 VERSION = 1  # counted up when the same settings begin to give other files
@@ -336,13 +336,17 @@ def write_suite(root: Path, *, seed: int, num_cases: int, shared_style: bool) ->
         shared_style: all datasets of a modality are scanned alike, so that the style doesn't tell the task.
 
     Raises:
-        InputError: ``num_cases`` is below 1.
+        InputError: ``num_cases`` is below 1, or what describes the suite that lies there is damaged.
     """
     if num_cases < 1:
         raise InputError("phantom suite", f"num_cases {num_cases}", "1 or more", "correct the number of cases")
     settings = {"version": VERSION, "seed": seed, "num_cases": num_cases, "shared_style": shared_style}
     written = root / SETTINGS_FILE
-    if written.exists() and json.loads(written.read_text()) == settings:
+    if (
+        written.exists()
+        and read_json(written, "the settings of a phantom suite", "delete it: the suite is then written anew")
+        == settings
+    ):
         return
     _prepare_folders(root, num_cases)
     jobs = [delayed(write_case)(root, seed, task, case, shared_style) for task in range(len(TASKS)) for case in range(num_cases)]

@@ -1,5 +1,6 @@
 """Where a task's scans lie, how they are laid out, whose they are."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -24,7 +25,7 @@ class Source:
         root: folder of the dataset.
         label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task already.
         ignore: label value in the file of voxels that do not count.
-        absent: case ids without a label in which the target is known to be absent.
+        absent: case ids without a label, or with one that holds no target, in which the target is known to be absent.
         patient_pattern: regular expression on the case id whose group 1 is the patient; None: a case is a patient.
         cases_per_patient: that many consecutive case numbers (group 1) belong to one patient.
         patient_namespace: datasets that share patients share this word; None: the root folder's name.
@@ -32,6 +33,9 @@ class Source:
             ``<path>#<key>`` (see ``split_file``), or None for what the dataset itself states, else the hash rule.
         homepage: where the data can be had.
         licence: of the data.
+
+    Raises:
+        InputError: a pattern that is none or has no group, or a number below 1 of cases per patient.
     """
 
     layout: str
@@ -46,19 +50,46 @@ class Source:
     homepage: str = ""
     licence: str = ""
 
+    def __post_init__(self) -> None:
+        if isinstance(self.absent, str) or not all(isinstance(name, str) for name in self.absent):
+            raise InputError("source.absent", f"{self.absent!r:.60}", "a list of case ids", "correct the task file")
+        number = self.cases_per_patient
+        if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+            raise InputError(
+                "source.cases_per_patient", f"{number!r:.60}", "a whole number from 1", "correct the task file"
+            )
+        if self.patient_pattern is not None:
+            self._check_pattern(self.patient_pattern)
+
+    @staticmethod
+    def _check_pattern(pattern: str) -> None:
+        expected, fix = "a regular expression whose group 1 is the patient, as '^(P[0-9]+)_'", "correct the task file"
+        try:
+            groups = re.compile(pattern).groups
+        except (re.error, RecursionError, OverflowError, TypeError) as error:
+            raise InputError("source.patient_pattern", f"'{pattern}' ({error})", expected, fix) from error
+        if groups < 1:
+            raise InputError("source.patient_pattern", f"'{pattern}' without a group", expected, fix)
+
     def patient_id(self, case_id: str) -> str:
         """``<namespace>/<patient>`` of a case.
 
         Raises:
-            InputError: the pattern does not fit the case id.
+            InputError: the pattern does not fit the case id, or finds no number where cases are counted.
         """
         patient = case_id
         if self.patient_pattern is not None:
             match = re.search(self.patient_pattern, case_id)
-            if match is None:
-                raise InputError(self.root, f"case '{case_id}'", f"a name that fits patient_pattern '{self.patient_pattern}'", "correct the pattern")
+            if match is None or not match.group(1):
+                expected = f"a name that fits patient_pattern '{self.patient_pattern}'"
+                raise InputError(self.root, f"case '{case_id}'", expected, "correct the pattern")
             patient = match.group(1)
         if self.cases_per_patient > 1:
+            if re.fullmatch("[0-9]{1,18}", patient) is None:
+                found = f"'{patient}' of case '{case_id}' with cases_per_patient {self.cases_per_patient}"
+                raise InputError(
+                    self.root, found, "a case number", "let group 1 of source.patient_pattern be the number"
+                )
             patient = str(-(-int(patient) // self.cases_per_patient))
         return self.global_id(patient)
 
@@ -100,7 +131,9 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
         raise InputError(source.root, "no labelled case", f"files in layout '{source.layout}'", "check the folder")
     _check_names(source, found)
     cases = [_case(source, files, modalities, optional) for files in found]
-    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if path and not path.exists()]
+    missing = [
+        path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
+    ]
     if missing:
         raise InputError(
             missing[0], f"no such file ({len(missing)} missing in {source.root})", "one image per modality and a label per case", "restore the files"
@@ -117,23 +150,25 @@ def remarks(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]
 def _case(source: Source, files: Files, modalities: Sequence[str], optional: Sequence[str]) -> Case:
     images, where = files.image_paths, files.where or source.root
     if len(images) == len(modalities):
-        images = tuple(None if modality in optional and path and not path.exists() else path for path, modality in zip(images, modalities, strict=True))
+        images = tuple(
+            None if modality in optional and path and not os.path.exists(path) else path
+            for path, modality in zip(images, modalities, strict=True)
+        )
         lacking = [modality for path, modality in zip(images, modalities, strict=True) if path is None and modality not in optional]
         if lacking:
             raise InputError(where, f"case '{files.case_id}' without {lacking[0]}", "an image of every modality that is not optional", "name its file")
     if not any(images):
         raise InputError(where, f"case '{files.case_id}' without any image", "at least one", "name a file or remove the case")
     patient_id = source.patient_id(files.case_id) if files.patient is None else source.global_id(files.patient)
-    return Case(files.case_id, patient_id, images, files.label_path, absent=files.label_path is None, side=files.side)
+    absent = files.label_path is None or files.case_id in source.absent
+    return Case(files.case_id, patient_id, images, files.label_path, absent=absent, side=files.side)
 
 
 def _check_absent(source: Source, found: Sequence[Files]) -> None:
-    known = {files.case_id: files for files in found}
+    known = {files.case_id for files in found}
     for case_id in source.absent:
         if case_id not in known:
             raise InputError(source.root, f"no image of case '{case_id}'", "one for every name in source.absent", "correct source.absent")
-        if known[case_id].label_path:
-            raise InputError(known[case_id].label_path, "a label", f"none, since source.absent lists '{case_id}'", "correct source.absent")
 
 
 def _check_names(source: Source, found: Sequence[Files]) -> None:

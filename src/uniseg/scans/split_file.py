@@ -5,21 +5,27 @@ A split says of a dataset's cases which are for training, development, test::
     {"train": {"case_{:05d}": "0-4 7 9-11"}, "test": ["case_00005", "case_00006"]}
 
 A side is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
-or a patient, which stands for all its cases. ``dev`` may be left out. A file may hold several splits, each under a key.
+or a patient, which stands for all its cases; a number is taken as text. ``dev`` may be left out. A file may hold several
+splits, each under a key.
 
 A list ``[{"train": [...], "val": [...]}, ...]``, nnU-Net's ``splits_final.json``, gives folds instead, without test.
 """
 
-import json
+import os
+import re
+import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.files import read_json
 from uniseg.scans.case import Case
 
 SIDES = ("train", "dev", "test")
 REPAIR = "correct the split"
+MOST_NAMES = 1_000_000  # on one side
+PATTERN = re.compile(r"[^{}]*\{(:0?[0-9]{0,2}d?)?\}[^{}]*")  # a name with one number of at most 99 digits
+RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
 def read_split(spec: str) -> dict[str, list[str]]:
@@ -30,11 +36,8 @@ def read_split(spec: str) -> dict[str, list[str]]:
     Raises:
         InputError: unreadable file, unknown key, or what ``expand_split`` or ``expand_folds`` refuses.
     """
-    path, _, key = spec.partition("#")
-    try:
-        values = json.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(path, type(error).__name__, "a readable JSON file of splits", "correct source.splits") from error
+    path, _, key = (spec, "", "") if "#" not in spec or os.path.isfile(spec) else spec.rpartition("#")
+    values = read_json(path, "a readable JSON file of splits", "correct source.splits", kind=object)
     if key:
         if not isinstance(values, Mapping) or key not in values:
             found = ", ".join(values) if isinstance(values, Mapping) else "a list"
@@ -116,18 +119,36 @@ def assign_sides(where, split: Mapping[str, list[str]], cases: Iterable[Case]) -
 
 
 def _names(where, side: str, listed: Mapping[str, str] | list[str]) -> Iterator[str]:
-    if not isinstance(listed, Mapping):
-        if isinstance(listed, str) or not isinstance(listed, Iterable) or not all(isinstance(name, str) for name in listed):
-            raise InputError(where, f"{side}: {listed!r:.60}", "a list of names or a mapping from pattern to numbers", REPAIR)
-        yield from listed
+    if isinstance(listed, Mapping):
+        yield from _patterned(where, side, listed)
         return
+    if not isinstance(listed, list | tuple):
+        raise InputError(
+            where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR
+        )
+    for name in listed:
+        if not isinstance(name, str | int) or isinstance(name, bool):
+            raise InputError(where, f"{side}: {reprlib.repr(name)}", "names", f"put them in quotes, or {REPAIR}")
+        yield str(name)
+
+
+def _patterned(where, side: str, listed: Mapping[str, str]) -> Iterator[str]:
+    left = MOST_NAMES
     for pattern, numbers in listed.items():
         for token in str(numbers).split():
-            first, _, last = token.partition("-")
-            try:
-                block = [pattern.format(number) for number in range(int(first), int(last or first) + 1)]
-            except (ValueError, IndexError, KeyError) as error:
-                raise InputError(where, f"{side}: '{token}' with the pattern '{pattern}'", "a number or range, a pattern like case_{:05d}", REPAIR) from error
-            if not block:
+            first, last = _range(where, side, pattern, token)
+            left -= last - first + 1
+            if last < first:
                 raise InputError(where, f"{side}: range '{token}'", "the smaller number first", REPAIR)
-            yield from block
+            if left < 0:
+                raise InputError(where, f"{side}: range '{token:.40}'", f"at most {MOST_NAMES} names on a side", REPAIR)
+            yield from (str(pattern).format(number) for number in range(first, last + 1))
+
+
+def _range(where, side: str, pattern: str, token: str) -> tuple[int, int]:
+    numbers = RANGE.fullmatch(token)
+    if numbers is None or PATTERN.fullmatch(str(pattern)) is None:
+        found = f"{side}: '{token:.40}' with the pattern '{pattern!s:.60}'"
+        raise InputError(where, found, "a number or range, a pattern like case_{:05d}", REPAIR)
+    first = int(numbers[1])
+    return first, int(numbers[2] or first)

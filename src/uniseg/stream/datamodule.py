@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from uniseg.errors import InputError
 from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.splits import Split, check_patients, first_patients
+from uniseg.prepare.splits import Split, check_patients, check_scans, first_patients
 from uniseg.stream.augment.draws import AugmentRecipe
 from uniseg.stream.batch import Batch, RawBatch
 from uniseg.stream.patches import PatchReader, make_batch
@@ -54,7 +54,8 @@ class MultiDatasetModule(LightningDataModule):
         num_workers: reader processes per rank.
 
     Raises:
-        InputError: a task was not prepared, a patient is on two sides, or the batch does not divide by the ranks.
+        InputError: a task was not prepared, a patient or a scan is on two sides, or the batch does not divide by the
+            ranks.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class MultiDatasetModule(LightningDataModule):
         self.tasks = TaskSet(cache.task for cache in self.caches)
         tables = {cache.task.name: cache.splits for cache in self.caches}
         check_patients(tables, fold)
+        check_scans(tables, {cache.task.name: cache.image_hashes for cache in self.caches}, fold)
         self.splits: dict[str, Split] = {name: table.fold(name, fold) for name, table in tables.items()}
         if num_patients is not None:
             self.splits = {name: first_patients(name, split, tables[name].patients, num_patients, seed) for name, split in self.splits.items()}

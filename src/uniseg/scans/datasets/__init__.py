@@ -7,6 +7,9 @@ to say of a dataset's own description may have ``remarks(root, cases)``, which y
 from dataclasses import dataclass
 from pathlib import Path
 
+from uniseg.errors import InputError
+from uniseg.files import require_file_name
+
 
 @dataclass(frozen=True)
 class Files:
@@ -20,7 +23,10 @@ class Files:
         patient: None: ``source.patient_pattern`` tells it from the case id.
         absent: there is no label because the target is known to be absent.
         side: train, dev or test where the dataset itself states it.
-        where: the place that lists the case, for messages; None: the dataset's folder.
+        where: the place that lists the case, for messages; None: its files alone.
+
+    Raises:
+        InputError: a case id that cannot name a file, or a patient that cannot be printed.
     """
 
     case_id: str
@@ -30,3 +36,11 @@ class Files:
     absent: bool = False
     side: str | None = None
     where: str | None = None
+
+    def __post_init__(self) -> None:
+        where = self.where or self.label_path or next((path for path in self.image_paths if path), "dataset")
+        require_file_name(where, "case", self.case_id)
+        if self.patient is not None and not (
+            isinstance(self.patient, str) and self.patient and self.patient.isprintable()
+        ):
+            raise InputError(where, f"patient {self.patient!r:.60}", "printable text", "correct the patient")

@@ -1,17 +1,20 @@
 """The layout of nnU-Net v1, v2, the Medical Segmentation Decathlon, read in place."""
 
-import json
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.files import read_json
 from uniseg.scans.case import Case
+from uniseg.scans.channels import CHANNEL
 from uniseg.scans.datasets import Files
 from uniseg.scans.io import ENDINGS, case_id_of
 
-CHANNEL = re.compile(r"_\d{4}$")
+REPAIR = "correct dataset.json"
+CHANNEL_KEY = re.compile("[0-9]{1,4}")
 
 
 def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
@@ -19,7 +22,8 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
 
     Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where ``dataset.json``
     lists the files under ``dataset``, the list holds instead. Any format of ``scans.io`` will do: the one that ``file_ending``
-    in ``dataset.json`` names, or else whatever lies there.
+    in ``dataset.json`` names, or else whatever lies there. An image without a label may be asked for under its full name
+    or, where it is a channel, under its case's.
 
     Raises:
         InputError: ``dataset.json`` is missing, unreadable, names another number of channels or an unknown ``file_ending``, or a case has two labels.
@@ -34,7 +38,12 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         return
     ending = values.get("file_ending")
     if ending not in (None, *ENDINGS):
-        raise InputError(root / "dataset.json", f"file_ending '{ending}'", f"one of {', '.join(ENDINGS)}", "convert the files")
+        raise InputError(
+            root / "dataset.json",
+            f"file_ending {reprlib.repr(ending)}",
+            f"one of {', '.join(ENDINGS)}",
+            "convert the files",
+        )
     endings = ENDINGS if ending is None else (ending,)
     yield from _folder(root / "imagesTr", root / "labelsTr", len(modalities), endings, None)
     yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
@@ -53,14 +62,7 @@ def read_description(root: Path) -> Mapping:
     Raises:
         InputError: it is missing or not a JSON object.
     """
-    path = root / "dataset.json"
-    try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(path, f"{type(error).__name__}", "a readable dataset.json", "restore the file") from error
-    if not isinstance(values, Mapping):
-        raise InputError(path, f"a {type(values).__name__}", "a JSON object", "restore the file")
-    return values
+    return read_json(root / "dataset.json", "a readable dataset.json, a JSON object", "restore or correct the file")
 
 
 def channel_names(root: Path, description: Mapping) -> list[str]:
@@ -70,17 +72,24 @@ def channel_names(root: Path, description: Mapping) -> list[str]:
         InputError: neither is there, or it is no mapping from channel numbers.
     """
     channels = description.get("channel_names", description.get("modality"))
-    if not isinstance(channels, Mapping) or not all(str(key).isdigit() for key in channels):
-        raise InputError(root / "dataset.json", f"channel_names: {channels!r:.60}", "a mapping from channel number to name", "correct dataset.json")
+    numbers = [int(key) for key in channels if CHANNEL_KEY.fullmatch(key)] if isinstance(channels, Mapping) else []
+    is_numbered = bool(numbers) and len(set(numbers)) == len(channels)
+    if not is_numbered or not all(isinstance(name, str | int | float) for name in channels.values()):
+        found = f"channel_names: {reprlib.repr(channels)}"
+        raise InputError(root / "dataset.json", found, "a mapping from channel number to name", REPAIR)
     return [str(channels[key]) for key in sorted(channels, key=int)]
 
 
 def _folder(images: Path, labels: Path, num_modalities: int, endings: Sequence[str], side: str | None) -> Iterator[Files]:
     label_paths = _labels(labels, endings)
+    for case_id, label in label_paths.items():
+        yield Files(case_id, _images(images, case_id, num_modalities, endings), label, side=side)
     stems = {stem for path in images.glob("*") if path.is_file() and (stem := case_id_of(path))}
-    unlabelled = {CHANNEL.sub("", stem) for stem in stems - label_paths.keys()} - label_paths.keys()
-    for case_id in (*label_paths, *sorted(unlabelled)):
-        yield Files(case_id, _images(images, case_id, num_modalities, endings), label_paths.get(case_id), side=side)
+    cases = {match["case"] for stem in stems if (match := CHANNEL.fullmatch(stem))}
+    for case_id in sorted((stems | cases) - label_paths.keys()):
+        paths = _images(images, case_id, num_modalities, endings)
+        if any(path.exists() for path in paths):
+            yield Files(case_id, paths, None, side=side)
 
 
 def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
@@ -104,10 +113,14 @@ def _existing(folder: Path, stem: str, endings: Sequence[str]) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _listed(root: Path, dataset: Mapping) -> Iterator[Files]:
+def _listed(root: Path, dataset: object) -> Iterator[Files]:
+    where = str(root / "dataset.json")
+    if not isinstance(dataset, Mapping):
+        raise InputError(where, f"dataset: {reprlib.repr(dataset)}", "a mapping from case to its files", REPAIR)
     for case_id, files in dataset.items():
-        try:
-            images, label = [root / os.path.expandvars(path) for path in files["images"]], root / os.path.expandvars(files["label"])
-        except (KeyError, TypeError) as error:
-            raise InputError(root / "dataset.json", f"case '{case_id}': {files!r:.80}", "images, a list, with label, a path", "correct dataset.json") from error
-        yield Files(case_id, tuple(images), label)
+        images, label = (files.get("images"), files.get("label")) if isinstance(files, Mapping) else (None, None)
+        if not isinstance(images, list) or not images or not all(isinstance(path, str) for path in (*images, label)):
+            found = f"case '{case_id:.60}': {reprlib.repr(files)}"
+            raise InputError(where, found, "images, a list, with label, a path", REPAIR)
+        paths = [root / os.path.expandvars(path) for path in (*images, label)]
+        yield Files(case_id, tuple(paths[:-1]), paths[-1], where=where)
