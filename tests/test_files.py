@@ -56,3 +56,10 @@ def test_names_that_lead_elsewhere(name):
 def test_a_task_is_named_as_its_folder_is():
     with pytest.raises(InputError, match=r"\.\./scans"):
         Task("../scans", ("CT",), ("background", "a"), (1, 1, 1), ())
+
+
+def test_a_file_where_a_folder_should_be_is_named(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(OSError, match=r"cache/liver/task\.json") as caught:
+        write_json(tmp_path / "cache" / "liver" / "task.json", {})
+    assert caught.value.filename == str(tmp_path / "cache/liver/task.json")

@@ -35,7 +35,8 @@ def write_atomically(path: str | os.PathLike) -> Iterator[Path]:
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     finally:
-        part.unlink(missing_ok=True)
+        if os.path.exists(part):  # not where the folder is a file: the first error tells more
+            part.unlink()
 
 
 def write_json(path: str | os.PathLike, values: object) -> None:

@@ -275,3 +275,32 @@ def test_errors_of_workers_arrive_whole(real):
 
 def _refuse(name):
     raise InputError(name, "one line", "another", "repair it")
+
+
+def test_what_lies_in_the_same_cache_is_looked_at_too(real, tmp_path, capsys):
+    """Fatal in training, a note in preparation, since nobody may want to train the two together."""
+    tasks, sources = real
+    prepare(audit(tasks, sources, 1, tmp_path / "cache"), tmp_path / "cache", 1)
+    other = TaskSet([replace(TASK, name="spleen")])
+    splits = {"train": ["c4", "c1"], "dev": ["c3"], "test": ["c2"]}
+    capsys.readouterr()
+    source = replace(sources["liver"], splits=splits, patient_namespace="other")
+    prepare(audit(other, {"spleen": source}, 1, tmp_path / "cache"), tmp_path / "cache", 1)
+    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "2 findings" in told
+    assert "the voxels of 'c4' of 'liver' (test), here for train" in told
+    assert "the voxels of 'c2' of 'liver' (train), here for test" in told
+    (tmp_path / "cache/liver/task.json").write_text("{")
+    audit(other, {"spleen": source}, 1, tmp_path / "cache")
+    assert "findings" not in capsys.readouterr().err
+
+
+def test_two_folders_of_one_name_are_noted():
+    one = dataset()
+    two = replace(dataset("spleen", ("s0", "s1", "s2")), source=Source("manifest", Path("elsewhere/liver")))
+    (finding,) = judge([one, two])
+    assert (finding.task, finding.fatal) == ("spleen", False)
+    assert finding.found == "3 patients called as those of 'liver' in liver ('set/p0')"
+    assert "source.patient_namespace" in finding.fix
+    stated = replace(two, source=replace(two.source, patient_namespace="ward"))
+    assert judge([one, stated]) == judge([one, replace(two, source=one.source)]) == []

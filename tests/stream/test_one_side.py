@@ -60,7 +60,7 @@ def test_one_scan_for_training_here_and_test_there_is_refused(tmp_path, is_old):
             )
     with pytest.raises(
         InputError,
-        match=r"case 'spleen_0' of task 'spleen': found the voxels of 'liver_2' of 'liver' \(test\) for train",
+        match=r"case 'spleen_0' of task 'spleen': found the voxels of 'liver_2' of 'liver' \(test\), here for train",
     ):
         module(tmp_path)
     assert module(tmp_path, ["spleen"]).tasks.names == ("spleen",)

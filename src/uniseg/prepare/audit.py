@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uniseg.errors import InputError, printable
+from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.splits import patients_on_two_sides, repeated_scans
 from uniseg.scans.modality import kind_of
@@ -35,10 +36,20 @@ class Finding:
         return cls(task, case_id, error.where, error.found, error.expected, error.fix, fatal=True)
 
 
-def judge(datasets: Sequence[Dataset]) -> list[Finding]:
-    """What single cases cannot show: over the cases of a task, then over tasks."""
+def judge(datasets: Sequence[Dataset], prepared: Sequence[TaskCache] = ()) -> list[Finding]:
+    """What single cases cannot show: over the cases of a task, then over tasks.
+
+    Args:
+        prepared: other tasks that lie in the same cache, with which these may be trained one day.
+    """
     within = [finding for dataset in datasets for finding in _within(dataset)]
-    return [*within, *_patients_on_two_sides(datasets), *_scans_on_two_sides(datasets), *_extents(datasets)]
+    over = [
+        _patients_on_two_sides(datasets),
+        _scans_on_two_sides(datasets, prepared),
+        _namesakes(datasets),
+        _extents(datasets),
+    ]
+    return [*within, *(finding for findings in over for finding in findings)]
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
@@ -98,17 +109,46 @@ def _patients_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         yield Finding("-", "-", "splits", found, "one side per patient", "correct source.splits", fatal=True)
 
 
-def _scans_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+    """Two folders of one name, whose cases of one name would be one patient."""
+    first: dict[str, Dataset] = {}
+    for dataset in datasets:
+        source, name = dataset.source, dataset.task.name
+        other = first.setdefault(source.root.name, dataset)
+        is_stated = source.patient_namespace or other.source.patient_namespace
+        if is_stated or source.root.absolute() == other.source.root.absolute():
+            continue
+        shared = sorted(set(dataset.splits.patients.values()) & set(other.splits.patients.values()))
+        hashes = {fingerprint.image_hash for fingerprint in other.fingerprints.values()}
+        if shared and not any(fingerprint.image_hash in hashes for fingerprint in dataset.fingerprints.values()):
+            found = (
+                f"{len(shared)} patients called as those of '{other.task.name}' in {other.source.root} ('{shared[0]}')"
+            )
+            fix = "set source.patient_namespace if they are others"
+            yield Finding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
+
+
+def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[TaskCache]) -> Iterator[Finding]:
     known = {dataset.task.name: dataset for dataset in datasets}
+    tables = {name: dataset.splits for name, dataset in known.items()}
     hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
-    for scan in repeated_scans({name: d.splits for name, d in known.items()}, hashes, fold=0):
+    for scan in repeated_scans(tables, hashes, fold=0):
         path = str(known[scan.task].cases[scan.case_id].files[0])
-        found = f"the voxels of '{scan.first_case_id}' of '{scan.first_task}' ({scan.first_side}), here for {scan.side}"
         if scan.side != scan.first_side:
             fix = "give both one patient, or take one out"
-            yield Finding(scan.task, scan.case_id, path, found, "one scan on one side", fix, fatal=True)
+            yield Finding(scan.task, scan.case_id, path, str(scan), "one scan on one side", fix, fatal=True)
         elif scan.task == scan.first_task:
-            yield Finding(scan.task, scan.case_id, path, found, "each scan once in a task", "take one out", fatal=False)
+            yield Finding(
+                scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False
+            )
+    others = {cache.task.name: cache for cache in prepared if cache.task.name not in known}
+    tables = {name: cache.splits for name, cache in others.items()} | tables
+    hashes = {name: cache.image_hashes for name, cache in others.items()} | hashes
+    for scan in repeated_scans(tables, hashes, fold=0):
+        if scan.task in known and scan.first_task in others and scan.side != scan.first_side:
+            path = str(known[scan.task].cases[scan.case_id].files[0])
+            fix = "do not train the two tasks together"
+            yield Finding(scan.task, scan.case_id, path, str(scan), "one scan on one side", fix, fatal=False)
 
 
 def _ml(volumes: Sequence[float]) -> str:

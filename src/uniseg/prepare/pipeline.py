@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def audit(tasks: TaskSet, sources: Mapping[str, Source], num_workers: int, cache
         if isinstance(result, CaseFingerprint):
             measured[task.name][case.case_id] = result
     datasets = [replace(dataset, fingerprints=measured[dataset.task.name]) for dataset in datasets]
-    findings += judge(datasets)
+    findings += judge(datasets, _others(tasks, cache_dir) if cache_dir else ())
     if findings:
         Console(stderr=True, width=240).print(findings_table(findings))
     fatal = [finding for finding in findings if finding.fatal]
@@ -76,6 +77,16 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
             cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes
         )
     return TaskSet(resolved.values())
+
+
+def _others(tasks: TaskSet, cache_dir: Path) -> list[cache.TaskCache]:
+    """The other tasks of a cache; one that is damaged is left to its own preparation."""
+    found = []
+    for path in sorted(cache_dir.glob("*/task.json")):
+        if path.parent.name not in tasks.names:
+            with suppress(InputError):
+                found.append(cache.TaskCache(path.parent))
+    return found
 
 
 def prune(cache_dir: Path, names: Sequence[str], remove: bool) -> str:

@@ -164,6 +164,9 @@ class Repeat:
     first_case_id: str
     first_side: str
 
+    def __str__(self) -> str:
+        return f"the voxels of '{self.first_case_id}' of '{self.first_task}' ({self.first_side}), here for {self.side}"
+
 
 def repeated_scans(
     tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int
@@ -192,10 +195,9 @@ def check_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[s
     """
     for scan in repeated_scans(tables, hashes, fold):
         if scan.side != scan.first_side:
-            found = f"the voxels of '{scan.first_case_id}' of '{scan.first_task}' ({scan.first_side}) for {scan.side}"
             where = f"case '{scan.case_id}' of task '{scan.task}'"
             raise InputError(
-                where, found, "one scan on one side", "give both one patient, or leave one task out; prepare again"
+                where, str(scan), "one scan on one side", "give both one patient, or leave one task out; prepare again"
             )
 
 

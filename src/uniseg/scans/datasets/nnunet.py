@@ -51,9 +51,12 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
 
 def remarks(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]]:
     """A ``numTraining`` that is not the number of training cases."""
-    stated, counted = read_description(root).get("numTraining"), sum(case.side != "test" for case in cases)
+    stated, counted = (
+        read_description(root).get("numTraining"),
+        sum(case.side != "test" and case.label_path is not None for case in cases),
+    )
     if stated is not None and stated != counted:
-        yield root / "dataset.json", f"numTraining {stated}", f"{counted}, the cases that lie there"
+        yield root / "dataset.json", f"numTraining {stated}", f"{counted}, the labelled cases that lie there"
 
 
 def read_description(root: Path) -> Mapping:
