@@ -1,15 +1,11 @@
 """NRRD (with Slicer's segmentations) or MetaImage files, through SimpleITK.
 
-ITK replaces numbers that it cannot read by 0 or 1 and takes the sign off a spacing, so the header's text is checked first.
+ITK replaces numbers that it cannot read by 0 or 1, takes the sign off a spacing, and of some damage complains on the
+process's standard error alone, so the header's text and the packed voxels are checked first.
 """
 
-import os
 import re
-import tempfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -17,16 +13,17 @@ import numpy as np
 import SimpleITK
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import FARTHEST_MM, UNREADABLE, Stored, reason, require_bytes
+from uniseg.scans.stored import FARTHEST_MM, RESTORE, Stored, inflate, refusing, require_bytes, require_content
 
-SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-HEADER_BYTES, CHUNK_BYTES = 1 << 20, 1 << 14
-AUTODETECT = 32  # zlib's flag for its own header or that of gzip
+READABLE = "a readable image file"
+HEADER_BYTES = 1 << 20
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
 META_NUMBERS = {  # as many numbers as axes to the power of
-    **dict.fromkeys(("dimsize", "elementspacing", "elementsize", "offset", "origin", "position", "centerofrotation"), 1),
-    **dict.fromkeys(("transformmatrix", "rotation", "orientation"), 2),
+    **dict.fromkeys(("DimSize", "ElementSpacing", "ElementSize", "Offset", "Origin", "Position", "CenterOfRotation"), 1),
+    **dict.fromkeys(("TransformMatrix", "Rotation", "Orientation"), 2),
 }
+META_NEEDED = ("NDims", "DimSize", "ElementType")
+HERE = ("LOCAL", "Local", "local")
 LABEL_VALUE = re.compile(r"segment\d+_labelvalue")
 
 
@@ -46,7 +43,7 @@ class Header:
     """What the text ahead of the voxels says.
 
     Attributes:
-        fields: name in lower case -> value.
+        fields: name -> value; of NRRD, whose names may be written either way, in lower case.
         data_path: file with the voxels.
         start: where they begin there.
         packing: how they are stored.
@@ -62,15 +59,8 @@ class Header:
         return self.data_path.stat().st_size - self.start
 
     def unpacked_bytes(self) -> int:
-        """Of the voxels as they will be in memory; needs RAW or DEFLATED."""
-        if self.packing is Packing.RAW:
-            return self.num_bytes()
-        unpacker, total = zlib.decompressobj(zlib.MAX_WBITS | AUTODETECT), 0
-        with self.data_path.open("rb") as file:
-            file.seek(self.start)
-            for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
-                total += len(unpacker.decompress(chunk))
-        return total
+        """Of the voxels as they will be in memory, their checksum being right; needs RAW or DEFLATED."""
+        return self.num_bytes() if self.packing is Packing.RAW else inflate(self.data_path, self.start, np.empty(0, np.uint8))
 
 
 def open_nrrd(path: Path) -> Stored:
@@ -111,14 +101,14 @@ def open_segmentation(path: Path) -> Stored:
             raise InputError(path, f"voxels of value {unknown[0]:g}", f"the segments' {sorted(listed)}", "save the segmentation again")
         return values
 
-    return Stored(path, stored.shape, stored.affine, load, is_extract=True)
+    return replace(stored, load=load, is_extract=True)
 
 
 def _open(path: Path, header: Header, image_io: str) -> Stored:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO(image_io)
     reader.SetFileName(str(path))
-    with _refusing(path):
+    with refusing(path, READABLE):
         reader.ReadImageInformation()
         size = reader.GetSize()
         dimension, components = len(size), reader.GetNumberOfComponents()
@@ -140,11 +130,11 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
     affine[:3, 3] = reader.GetOrigin()[:3]
 
     def load() -> np.ndarray:
-        with _refusing(path):
+        with refusing(path, READABLE):
             held = claimed if header.packing is Packing.OTHER else header.unpacked_bytes()
         if held != claimed:  # ITK would leave the rest of the array as it finds it
-            raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", "restore the file")
-        with _refusing(path):
+            raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", RESTORE)
+        with refusing(path, READABLE):
             values = SimpleITK.GetArrayFromImage(reader.Execute())
         return values.transpose(2, 1, 0, 3) if components > 1 else values.transpose()
 
@@ -152,31 +142,16 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
     return Stored(path, shape, affine, load)
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """ITK's exceptions, likewise what its readers write to the process's standard error, become one InputError."""
-    with tempfile.TemporaryFile() as said:
-        own = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except (RuntimeError, *UNREADABLE) as error:
-            raise InputError(path, reason(error), "a readable image file", "restore the file") from error
-        finally:
-            os.dup2(own, 2)
-            os.close(own)
-        said.seek(0)
-        words = said.read(2000).decode(errors="replace").split()
-    if words:
-        raise InputError(path, f"a complaint of ITK ({' '.join(words)[:200]})", "a readable image file", "restore the file")
-
-
 def _meta_header(path: Path) -> Header:
-    fields, length = _fields(path, "=", last="elementdatafile")
-    axes = _whole(path, "NDims", fields.get("ndims", ""))
+    """Strict in what ITK's reader would tell on standard error alone."""
+    fields, length = _fields(path, "=", last="ElementDataFile")
+    missing = [name for name in META_NEEDED if name not in fields]
+    if missing:
+        raise InputError(path, f"no {missing[0]}", f"a header with {', '.join(META_NEEDED)}", RESTORE)
+    axes = _whole(path, "NDims", fields["NDims"])
     if axes not in (3, 4):  # ITK reads other numbers past the ends of its buffers
         raise InputError(path, f"{axes} dimensions", "three (or four, modalities last)", "give one volume per file")
-    spacing = fields.get("elementspacing", fields.get("elementsize"))
+    spacing = fields.get("ElementSpacing", fields.get("ElementSize"))
     if spacing is None:
         raise InputError(path, "no ElementSpacing", "the spacing in mm", "repair the header")
     _require_positive(path, _numbers(path, "ElementSpacing", spacing))
@@ -184,11 +159,21 @@ def _meta_header(path: Path) -> Header:
         count = META_NUMBERS.get(name, 0)
         if count and len(_numbers(path, name, value)) != axes**count:
             raise InputError(path, f"{name} {value}", f"{axes**count} numbers", "repair the header")
-    packing = Packing.DEFLATED if fields.get("compresseddata", "").lower() == "true" else Packing.RAW
-    if "headersize" in fields or fields.get("binarydata", "").lower() == "false":
+    packing = Packing.DEFLATED if _is_true(fields.get("CompressedData", "False")) else Packing.RAW
+    if "HeaderSize" in fields or not _is_true(fields.get("BinaryData", "True")):
         packing = Packing.OTHER
-    name = fields["elementdatafile"]
-    return _header(path, fields, None if name.upper() == "LOCAL" else name, length, packing)
+    name = fields["ElementDataFile"]
+    header = _header(path, fields, None if name in HERE else name, length, packing)
+    if packing is Packing.DEFLATED and ("CompressedDataSize" in fields or name in HERE):
+        told, held = _whole(path, "CompressedDataSize", fields.get("CompressedDataSize", "")), header.num_bytes()
+        if told != held:  # ITK would unpack as much as it says, or of its own text, and leave the rest of the array as it finds it
+            raise InputError(path, f"CompressedDataSize {told}", f"{held}, the bytes that are there", RESTORE)
+    return header
+
+
+def _is_true(value: str) -> bool:
+    """As MetaIO reads it."""
+    return value[:1] in ("T", "t", "1")
 
 
 def _nrrd_header(path: Path) -> Header:
@@ -213,28 +198,32 @@ def _nrrd_header(path: Path) -> Header:
 
 
 def _fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
-    """Fields by name in lower case up to the field, or for NRRD the empty line, that ends the header; its length in bytes."""
+    """Fields by name up to the one that ends the header, or for NRRD, with names in lower case, to the empty line; its length in bytes."""
     fields, length, missing = {}, 0, "an end of the header"
-    with path.open("rb") as file:
+    require_content(path)
+    with refusing(path, READABLE), path.open("rb") as file:
         for line in iter(lambda: file.readline(HEADER_BYTES), b""):
             length += len(line)
             if length > HEADER_BYTES:
                 break
-            text = line.decode("utf-8", "replace").strip()
-            name, _, value = text.partition(separator)
-            fields[name.strip().lower()] = value.removeprefix("=").strip()
-            if name.strip().lower() == last:
+            name, _, value = line.decode("utf-8", "replace").strip().partition(separator)
+            name = name.strip() if last else name.strip().lower()
+            fields[name] = value.removeprefix("=").strip()
+            if name == last:
                 return fields, length
     if last or "data file" not in fields:
-        raise InputError(path, f"no {'ElementDataFile' if last else 'empty line'} in the first {length} bytes", missing, "restore the file")
+        raise InputError(path, f"no {last or 'empty line'} in the first {length} bytes", missing, RESTORE)
     return fields, length
 
 
 def _header(path: Path, fields: dict[str, str], data: str | None, length: int, packing: Packing) -> Header:
     if data is None:
         return Header(fields, path, length, packing)
-    data_path = path.parent / data
-    if "\0" in data or not data_path.is_file():  # lists or patterns of slices are no such file either
+    name = data.removeprefix("./")
+    if not name.isprintable() or any(mark in name for mark in "/\\") or name in ("", ".."):
+        raise InputError(path, f"voxels in '{data}'", "the name of a file beside it", "put both files into one folder, and name it so")
+    data_path = path.parent / name
+    if not data_path.is_file():  # lists or patterns of slices are no such file either
         raise InputError(path, f"voxels in '{data}', which is no file beside it", "one data file", "restore it, or convert the scan into one file")
     return Header(fields, data_path, 0, packing)
 
@@ -249,7 +238,7 @@ def _number(path: Path, name: str, word: str) -> float:
     except ValueError:
         value = float("nan")
     if not abs(value) < FARTHEST_MM:
-        raise InputError(path, f"'{word}' in {name}", f"numbers below {FARTHEST_MM:.0e}", "repair the header")
+        raise InputError(path, f"'{word}' in {name.lower()}", f"numbers below {FARTHEST_MM:.0e}", "repair the header")
     return value
 
 
