@@ -159,7 +159,7 @@ def read_fingerprint(folder: Path, case_id: str, key: str) -> CaseFingerprint | 
         facts = json.loads(str(content["facts"]))
         if facts.pop("key") != key:
             return None
-        return CaseFingerprint(**facts | {"samples": content["samples"], "class_ml": tuple(facts["class_ml"])})
+        return CaseFingerprint(**facts | {"samples": content["samples"], "class_ml": tuple(facts["class_ml"]), "notes": tuple(facts.get("notes", ()))})
 
 
 def read_json(path: Path) -> dict:

@@ -25,6 +25,7 @@ class CaseFingerprint:
         image_hash: of the first modality's voxels, whatever file they came in.
         class_ml: volume of each foreground class.
         placed: whether the header places the scan: False for unit spacing at the origin, the sign of a lost geometry.
+        notes: as of ``Volume``.
     """
 
     crop_ratio: float
@@ -32,6 +33,7 @@ class CaseFingerprint:
     image_hash: str
     class_ml: tuple[float, ...]
     placed: bool
+    notes: tuple[str, ...] = ()
 
 
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
@@ -51,6 +53,7 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
         hashlib.sha256(np.ascontiguousarray(first)).hexdigest(),
         tuple(float(counts[list(values)].sum()) * voxel_ml for values in task.class_values),
         placed=_is_placed(volume),
+        notes=volume.notes,
     )
 
 

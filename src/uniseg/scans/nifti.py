@@ -38,8 +38,8 @@ def open_nifti(path: Path) -> Stored:
         header = _header(path, block)
         shape, dtype = tuple(int(n) for n in header.get_data_shape()), header.get_data_dtype()
         start = max(header.get_data_offset(), header.single_vox_offset)
-        mm = np.diag([*[MM_PER_UNIT.get(int(header["xyzt_units"]) & UNITS, 1.0)] * 3, 1])
-        affine = mm @ header.get_best_affine()
+        mm = np.array([[MM_PER_UNIT.get(int(header["xyzt_units"]) & UNITS, 1.0)]] * 3 + [[1.0]])
+        affine = header.get_best_affine() * mm
         scaling = header.get_slope_inter()
     if dtype.kind not in "biuf":
         raise InputError(path, f"voxels of type {dtype}", "real numbers", "convert the file")
@@ -95,12 +95,12 @@ def _header(path: Path, block: bytes) -> nib.Nifti1Header:
 def _forms(header: nib.Nifti1Header, mm: np.ndarray, shape: tuple[int, ...]) -> tuple[Forms, tuple[str, ...]]:
     """Both affines in mm, with notes on what they leave in doubt."""
     (sform, sform_code), (qform, qform_code) = header.get_sform(coded=True), (None, 0)
-    sform = None if sform is None else mm @ sform
+    sform = None if sform is None else sform * mm
     try:
         qform, qform_code = header.get_qform(coded=True)
-        qform = None if qform is None else mm @ qform
+        qform = None if qform is None else qform * mm
         is_sound = qform is None or bool(np.isfinite(qform).all())
-    except nib.spatialimages.HeaderDataError:
+    except (ValueError, nib.spatialimages.HeaderDataError):
         is_sound = False
     if not is_sound:
         return Forms(sform, int(sform_code), None, 0), ("a qform that is no rotation; the sform is taken",)
