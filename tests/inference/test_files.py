@@ -104,7 +104,9 @@ def test_a_bad_scan_ends_the_folder_behind_the_good_ones(scans, tmp_path):
 
 def test_a_doubtful_header_is_told_and_comes_back(scans, tmp_path):
     image = nib.load(scans[0])
-    image.set_qform(np.diag([-1.5, -1.5, 3.0, 1]) + [[0, 0, 0, 15], [0, 0, 0, -8], [0, 0, 0, 22], [0, 0, 0, 0]], 1)
+    elsewhere = AFFINE.copy()
+    elsewhere[:3, 3] = 15, -8, 22
+    image.set_qform(elsewhere, 1)
     nib.save(image, scans[0])
     lines = []
     runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path, tell=lines.append)

@@ -1,5 +1,6 @@
 """NRRD, Slicer's segmentations, MetaImage: geometry, channels, what is refused."""
 
+import contextlib
 import itertools
 import os
 import random
@@ -194,13 +195,11 @@ def test_no_flipped_bit_of_packed_voxels_is_accepted(tmp_path, ending):
         rng, damaged = random.Random(seed), bytearray(content)
         damaged[rng.randrange(start, len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
-        try:
+        with contextlib.suppress(InputError):
             np.testing.assert_array_equal(read_volume(path).array[0], ARRAY)
-        except InputError as error:
-            assert f"a{ending}: found" in str(error)
     for cut in (1, 3):
         path.write_bytes(content[:-cut])
-        with pytest.raises(InputError, match="packed voxels end|CompressedDataSize"):
+        with pytest.raises(InputError, match=r"packed voxels end|CompressedDataSize"):
             read_volume(path)
 
 

@@ -123,10 +123,11 @@ def test_no_flipped_bit_of_a_packed_file_changes_voxels(tmp_path):
         damaged[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         path.write_bytes(damaged)
         try:
-            np.testing.assert_array_equal(read_volume(path).array[0], array)
-        except InputError as error:
-            assert "a.nii.gz: found" in str(error)
+            found = read_volume(path).array[0]
+        except InputError:
             refused += 1
+        else:
+            np.testing.assert_array_equal(found, array)
     assert refused >= 145  # the time and the name in gzip's own header may change
     for cut in (1, 4, 8, 9):  # within the checksum, then within the voxels
         path.write_bytes(content[:-cut])

@@ -70,7 +70,8 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
             noted[note].append(case_id)
     for note, ids in noted.items():
         found, where = f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases", str(dataset.cases[ids[0]].files[0])
-        yield Finding(name, ids[0], where, found, "a header that leaves no doubt", "look whether image and label fit in a viewer", fatal=False)
+        expected, fix = "a header that leaves no doubt", "look whether image and label fit in a viewer"
+        yield Finding(name, ids[0], where, found, expected, fix, fatal=False)
     lost = [case_id for case_id, fingerprint in dataset.fingerprints.items() if not fingerprint.placed]
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"

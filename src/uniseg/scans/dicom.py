@@ -17,8 +17,8 @@ PHASES = (  # what tells two slices in one place apart
     *("EchoTime", "InversionTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "AcquisitionNumber"),
     *("ConvolutionKernel", "ImageType"),
 )
-KINDS = ("SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated", "SliceThickness")
-HEADER_TAGS = [*GEOMETRY, *KINDS, *PHASES, *SUV_TAGS]
+KINDS = ("SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
+HEADER_TAGS = [*GEOMETRY, "SliceThickness", *KINDS, *PHASES, *SUV_TAGS]
 OWN_FOLDER = "put each series into its own folder"
 GAP_TOLERANCE = 0.05  # of the distance between slices; scanners round positions
 DUPLICATE_MM = 1e-3
@@ -58,8 +58,8 @@ def is_series(folder: Path) -> bool:
 def open_series(folder: Path) -> Stored:
     """All slices of a folder as one scan, rescaled slice by slice (CT: Hounsfield units; PET: SUV by body weight).
 
-    Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over, and so are files that are
-    no DICOM by ending and content.
+    Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over, and so are files that
+    are no DICOM by ending and content.
 
     Raises:
         InputError: no slice; another file that is no DICOM; several series; slices that differ in shape, spacing or
@@ -73,7 +73,8 @@ def open_series(folder: Path) -> Stored:
     if len(series) > 1:
         rarest, number = series.most_common()[-1]
         one = next(s.path.name for s in slices if s.header.text("SeriesInstanceUID") == rarest)
-        found = f"{len(series)} series ({', '.join(sorted(series))}), {rarest} with {number} of {len(slices)} slices, {one} for one"
+        found = f"{len(series)} series ({', '.join(sorted(series))})"
+        found += f", {rarest} with {number} of {len(slices)} slices, {one} for one"
         raise InputError(folder, found, "one series", OWN_FOLDER)
     _require_alike(slices)
     slices, step = _ordered(slices)
@@ -101,19 +102,21 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path) -> Tags | None:
-    """None for another kind of file. One that is none by its name may be a slice that was damaged, so it is not passed over."""
+    """None for another kind of file; what is none by its name may be a damaged slice, and is not passed over."""
     is_ours = is_dicom(path)
     return None if is_foreign(path) and not is_ours else read_tags(path, HEADER_TAGS, is_bare=is_ours)
 
 
 def _is_slice(header: Tags) -> bool:
-    return header.text("SOPClassUID") not in (MediaStorageDirectoryStorage, SegmentationStorage) and any(name in header for name in GEOMETRY)
+    is_other = header.text("SOPClassUID") in (MediaStorageDirectoryStorage, SegmentationStorage)
+    return not is_other and any(name in header for name in GEOMETRY)
 
 
 def _slice(path: Path, header: Tags) -> Slice:
     frames, samples = (header.numbers(name) or [1.0] for name in ("NumberOfFrames", "SamplesPerPixel"))
     if frames != [1.0]:
-        raise InputError(path, f"{frames[0]:g} frames in one file", "one slice a file", "convert the scan to NIfTI, with dcm2niix for instance")
+        fix = "convert the scan to NIfTI, with dcm2niix for instance"
+        raise InputError(path, f"{frames[0]:g} frames in one file", "one slice a file", fix)
     if samples != [1.0]:
         raise InputError(path, f"{samples[0]:g} samples per pixel", "one", "give the scan, not a picture of it")
     rows, columns = _numbers(path, header, "Rows", 1) + _numbers(path, header, "Columns", 1)
@@ -143,7 +146,8 @@ def _numbers(path: Path, header: Tags, name: str, count: int) -> list[float]:
 
 def _require_alike(slices: list[Slice]) -> None:
     """Of slices that differ the one that is like few others is to blame: a scout, not the scan."""
-    kinds = [(s.shape, *np.round([*s.spacing_mm, *s.axes.ravel()], 3).tolist(), s.header.text("Modality")) for s in slices]
+    rounded = [np.round([*s.spacing_mm, *s.axes.ravel()], 3).tolist() for s in slices]
+    kinds = [(s.shape, *numbers, s.header.text("Modality")) for s, numbers in zip(slices, rounded, strict=True)]
     usual = slices[kinds.index(Counter(kinds).most_common(1)[0][0])]
     for s in slices:
         pairs = {
@@ -153,7 +157,8 @@ def _require_alike(slices: list[Slice]) -> None:
         }
         for name, (found, expected, tolerance) in pairs.items():
             if np.abs(np.subtract(found, expected)).max() > tolerance:
-                raise InputError(s.path, f"{name} {found}", f"{expected}, as {usual.path.name}", f"move it away if it is a scout, or {OWN_FOLDER}")
+                fix = f"move it away if it is a scout, or {OWN_FOLDER}"
+                raise InputError(s.path, f"{name} {found}", f"{expected}, as {usual.path.name}", fix)
         found, expected = (f"Modality {one.header.text('Modality')}" for one in (s, usual))
         if found != expected:
             raise InputError(s.path, found, f"{expected}, as {usual.path.name}", OWN_FOLDER)
@@ -184,12 +189,14 @@ def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
 
 def _doubled(s: Slice, after: Slice) -> InputError:
     """Two slices in one place, with what tells them apart."""
+    found, fix = f"the position of {s.path.name}", "keep one phase or one reconstruction"
     for name in PHASES:
-        values = s.header.text(name), after.header.text(name)
-        if values[0] != values[1]:
-            found = f"the position of {s.path.name}, with {name} {values[1] or 'absent'} instead of {values[0] or 'absent'}"
-            return InputError(after.path, found, "one slice in each place", "put each echo, phase or reconstruction into its own folder")
-    return InputError(after.path, f"the position of {s.path.name}", "one slice in each place", "keep one phase or one reconstruction")
+        here, there = (one.header.text(name) or "absent" for one in (s, after))
+        if here != there:
+            found = f"{found}, with {name} {there} instead of {here}"
+            fix = "put each echo, phase or reconstruction into its own folder"
+            break
+    return InputError(after.path, found, "one slice in each place", fix)
 
 
 def _require_even(slices: list[Slice], distances: np.ndarray, usual: float) -> None:
@@ -203,7 +210,8 @@ def _require_even(slices: list[Slice], distances: np.ndarray, usual: float) -> N
     if (np.abs(times - np.rint(times)) <= GAP_TOLERANCE).all() and times.min() > 1.5:
         fix = "restore the missing slices"
     else:
-        found += f", and {odd.size} of {distances.size} distances between {distances.min():g} and {distances.max():g} mm"
+        low, high = distances.min(), distances.max()
+        found += f", and {odd.size} of {distances.size} distances unlike the others, {low:g} to {high:g} mm"
         fix = "the spacing changes within the series: take a reconstruction of even spacing, or make the spacing even"
     raise InputError(slices[first + 1].path, found, f"{usual:g} mm, as between the other slices", fix)
 

@@ -1,7 +1,7 @@
 """One DICOM file through pydicom: whether it is one, the few tags that matter, its pixels.
 
-Tags are decoded here from their bytes. pydicom's own decoding warns of harmless values, and can be kept from it only for
-the whole process, other threads included.
+Tags are decoded here from their bytes. pydicom's own decoding warns of harmless values, and can be kept from it only
+for the whole process, other threads included.
 """
 
 import re

@@ -14,7 +14,7 @@ from uniseg.scans.dicom import is_series, open_series
 from uniseg.scans.grid import Grid, is_same, offset_in, place, require_same, resample_onto
 from uniseg.scans.itk import open_meta, open_nrrd, open_segmentation
 from uniseg.scans.nifti import open_nifti
-from uniseg.scans.stored import Stored
+from uniseg.scans.stored import Stored, refusing
 from uniseg.scans.volume import Volume
 
 CANONICAL = ornt.axcodes2ornt(("L", "P", "S"))
@@ -36,7 +36,8 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
     """One image per modality as ``[M,Z,Y,X]`` float32. A single 4-D file holds all modalities.
 
     Args:
-        paths: one or several files or folders of DICOM slices; None for a modality that the case lacks, whose channel is zeros.
+        paths: one or several files or folders of DICOM slices; None for a modality that the case lacks, whose channel is
+            zeros.
         reference: position of the modality onto whose grid the others are resampled; None: all must lie on one grid.
 
     Raises:
@@ -71,7 +72,7 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
 
 
 def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], reference: int | None = None) -> np.ndarray:
-    """A label map ``[Z,Y,X]`` int16 on the grid of the image file or files ``like``; with ``reference``, of the one in that place.
+    """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``; with ``reference``, of the one in that place.
 
     Slicer's segmentations may cover a part of the grid.
 
@@ -96,9 +97,10 @@ def read_geometry(path: AnyPath) -> Volume:
 
 
 def write_label_map(label: np.ndarray, like: AnyPath, path: AnyPath) -> None:
-    """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``; appears whole or not at all.
+    """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``.
 
-    Of a NIfTI scan both affines come along with their codes, in mm, so that every viewer lays the two on each other.
+    It appears whole or not at all. Of a NIfTI scan both affines come along with their codes, in mm, so that every viewer
+    lays the two on each other.
     """
     scan = _open(Path(like))
     values = _to_own(label.T, scan.affine)
@@ -159,11 +161,13 @@ def reference_path(paths: AnyPath | Sequence[AnyPath | None], reference: int | N
 
 def _open(path: Path) -> Stored:
     ending = _ending(path)
-    if path.is_dir() and ending is None:
+    with refusing(path, "an image", "check the path"):
+        is_folder, is_file = path.is_dir(), path.is_file()
+    if is_folder and ending is None:
         return open_series(path)
     if ending is None:
         raise InputError(path, "an unknown file ending", f"one of {', '.join(ENDINGS)}, or a folder of DICOM slices", "convert the file")
-    if not path.is_file():
+    if not is_file:
         raise InputError(path, "no such file", "an image", "check the path")
     return OPENERS[ending](path)
 

@@ -60,7 +60,9 @@ class Header:
 
     def unpacked_bytes(self) -> int:
         """Of the voxels as they will be in memory, their checksum being right; needs RAW or DEFLATED."""
-        return self.num_bytes() if self.packing is Packing.RAW else inflate(self.data_path, self.start, np.empty(0, np.uint8))
+        if self.packing is Packing.RAW:
+            return self.num_bytes()
+        return inflate(self.data_path, self.start, into=np.empty(0, np.uint8))
 
 
 def open_nrrd(path: Path) -> Stored:
@@ -166,7 +168,7 @@ def _meta_header(path: Path) -> Header:
     header = _header(path, fields, None if name in HERE else name, length, packing)
     if packing is Packing.DEFLATED and ("CompressedDataSize" in fields or name in HERE):
         told, held = _whole(path, "CompressedDataSize", fields.get("CompressedDataSize", "")), header.num_bytes()
-        if told != held:  # ITK would unpack as much as it says, or of its own text, and leave the rest of the array as it finds it
+        if told != held:  # ITK would unpack other bytes, and leave the rest of the array as it finds it
             raise InputError(path, f"CompressedDataSize {told}", f"{held}, the bytes that are there", RESTORE)
     return header
 
@@ -198,7 +200,7 @@ def _nrrd_header(path: Path) -> Header:
 
 
 def _fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
-    """Fields by name up to the one that ends the header, or for NRRD, with names in lower case, to the empty line; its length in bytes."""
+    """Fields by name, with the length of the header in bytes; NRRD's, by names in lower case, ends with an empty line."""
     fields, length, missing = {}, 0, "an end of the header"
     require_content(path)
     with refusing(path, READABLE), path.open("rb") as file:
@@ -221,7 +223,8 @@ def _header(path: Path, fields: dict[str, str], data: str | None, length: int, p
         return Header(fields, path, length, packing)
     name = data.removeprefix("./")
     if not name.isprintable() or any(mark in name for mark in "/\\") or name in ("", ".."):
-        raise InputError(path, f"voxels in '{data}'", "the name of a file beside it", "put both files into one folder, and name it so")
+        fix = "put both files into one folder, and name it so"
+        raise InputError(path, f"voxels in '{data}'", "the name of a file beside it", fix)
     data_path = path.parent / name
     if not data_path.is_file():  # lists or patterns of slices are no such file either
         raise InputError(path, f"voxels in '{data}', which is no file beside it", "one data file", "restore it, or convert the scan into one file")

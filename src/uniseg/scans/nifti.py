@@ -1,4 +1,4 @@
-"""NIfTI files: the header through nibabel, its units and both of its affines heeded; the voxels up to gzip's checksum."""
+"""NIfTI files: the header through nibabel, with its units and both affines; the voxels up to gzip's checksum."""
 
 import gzip
 import logging
@@ -12,7 +12,7 @@ from nibabel.volumeutils import apply_read_scaling
 from uniseg.errors import InputError
 from uniseg.scans.stored import RESTORE, Forms, Stored, inflate, refusing, require_bytes, require_content
 
-QUIET = logging.Logger("uniseg.scans.nifti", logging.CRITICAL + 1)  # nibabel tells on its own logger how it mends a header
+QUIET = logging.Logger("uniseg.scans.nifti", logging.CRITICAL + 1)  # for what nibabel tells of headers that it mends
 SEVERE = 40  # nibabel's level of what cannot be mended
 GZIP = b"\x1f\x8b"
 KINDS = (nib.Nifti1Header, nib.Nifti2Header)
@@ -68,12 +68,14 @@ def _require_packing(path: Path, is_packed: bool) -> None:
     """The ending says whether the content is packed."""
     holds_gzip = require_content(path).startswith(GZIP)
     if holds_gzip and not is_packed:
-        raise InputError(path, "a file packed by gzip", "one that is not, as its ending says", f"rename it to {path.stem}.nii.gz")
+        fix = f"rename it to {path.stem}.nii.gz"
+        raise InputError(path, "a file packed by gzip", "one that is not, as its ending says", fix)
     if is_packed and not holds_gzip:
-        with path.open("rb") as file:
+        with refusing(path, "a readable NIfTI file"), path.open("rb") as file:
             block = file.read(HEADER_BYTES)
-        is_plain = any(kind.may_contain_header(block) for kind in KINDS)
-        found, fix = ("a NIfTI file that is not packed", f"rename it to {path.name[: -len('.gz')]}") if is_plain else ("no gzip file", RESTORE)
+        found, fix = "no gzip file", RESTORE
+        if any(kind.may_contain_header(block) for kind in KINDS):
+            found, fix = "a NIfTI file that is not packed", f"rename it to {path.name[: -len('.gz')]}"
         raise InputError(path, found, "one packed by gzip, as its ending says", fix)
 
 
@@ -86,7 +88,8 @@ def _header(path: Path, block: bytes) -> nib.Nifti1Header:
     if header["magic"].item() != kind.single_magic:
         raise InputError(path, "the header of a pair of files", "header and voxels in one file", "convert the pair")
     spacing = header["pixdim"][1:4]
-    if header["sform_code"] == 0 and not (np.isfinite(spacing).all() and (spacing > 0).all()):  # nibabel would put 1 for 0, drop the sign
+    is_positive = np.isfinite(spacing).all() and (spacing > 0).all()
+    if header["sform_code"] == 0 and not is_positive:  # nibabel would put 1 for 0, drop the sign
         raise InputError(path, f"spacing {spacing.tolist()}", "three positive numbers", "repair the header")
     header.check_fix(QUIET, SEVERE)
     return header

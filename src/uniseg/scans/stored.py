@@ -47,8 +47,8 @@ class Stored:
         notes: what is doubtful about the header, but no error, each in one line.
 
     Raises:
-        InputError: not three or four axes, an empty axis, an affine that is no grid, or one that no scanner makes: voxels
-            above 100 mm, a longest axis below 1 mm or above 5 m, more than 8 cubic metres.
+        InputError: not three or four axes, an empty axis, an affine that is no grid, or one that no scanner makes:
+            voxels above 100 mm, a longest axis below 1 mm or above 5 m, more than 8 cubic metres.
     """
 
     path: Path
@@ -66,36 +66,30 @@ class Stored:
             shape = shape[:-1]
         object.__setattr__(self, "shape", shape)
         if len(shape) not in (3, 4) or min(shape) < 1:
-            raise InputError(self.path, f"shape {shape}", "three dimensions (or four, modalities last)", "give one volume per file")
+            expected = "three dimensions (or four, modalities last)"
+            raise InputError(self.path, f"shape {shape}", expected, "give one volume per file")
         with np.errstate(all="ignore"):
             spacing = np.linalg.norm(self.affine[:3, :3], axis=0)
             axes = self.affine[:3, :3] / spacing
             volume = abs(np.linalg.det(axes)) if np.isfinite(spacing).all() and (spacing > 1e-6).all() else 0.0
         if not (np.abs(self.affine) < FARTHEST_MM).all() or not volume > 1e-3:
-            raise InputError(
-                self.path,
-                f"spacing {spacing.tolist()}",
-                "three positive numbers and independent axes",
-                "repair the header",
-            )
+            expected = "three positive numbers and independent axes"
+            raise InputError(self.path, f"spacing {spacing.tolist()}", expected, "repair the header")
         self._require_human(spacing)
         skew = float(np.abs(axes.T @ axes - np.eye(3)).max())
         if skew > SKEW:
-            angle = np.degrees(np.arccos(skew))
-            object.__setattr__(
-                self,
-                "notes",
-                (*self.notes, f"axes {angle:.0f} degrees apart, as of a tilted gantry; taken as they are"),
-            )
+            note = f"axes {np.degrees(np.arccos(skew)):.0f} degrees apart, as of a tilted gantry; taken as they are"
+            object.__setattr__(self, "notes", (*self.notes, note))
 
     def _require_human(self, spacing_mm: np.ndarray) -> None:
         extent_mm = spacing_mm * self.shape[:3]
-        low, high = EXTENT_MM
-        longest = extent_mm.max()
-        if spacing_mm.max() > LARGEST_VOXEL_MM or longest > high or np.prod(extent_mm / 1000) > LARGEST_M3 or longest < low * (not self.is_extract):
-            found = f"{' x '.join(str(n) for n in self.shape[:3])} voxels of {' x '.join(f'{s:.4g}' for s in spacing_mm)} mm"
-            expected = f"voxels up to {LARGEST_VOXEL_MM:g} mm, {low:g} mm to {high / 1000:g} m along the longest axis, up to {LARGEST_M3:g} cubic metres"
-            raise InputError(self.path, found, expected, "repair the spacing, or its unit, in the header")
+        longest, (low, high) = extent_mm.max(), EXTENT_MM
+        is_large = spacing_mm.max() > LARGEST_VOXEL_MM or longest > high or np.prod(extent_mm / 1000) > LARGEST_M3
+        if is_large or (longest < low and not self.is_extract):
+            shape, spacing = (" x ".join(f"{n:.4g}" for n in values) for values in (self.shape[:3], spacing_mm))
+            expected = f"voxels up to {LARGEST_VOXEL_MM:g} mm, a longest axis of {low:g} to {high:g} mm, up to {LARGEST_M3:g} m3"
+            fix = "repair the spacing, or its unit, in the header"
+            raise InputError(self.path, f"{shape} voxels of {spacing} mm", expected, fix)
 
     def voxels(self) -> np.ndarray:
         """Float32 of ``shape``; what float32 cannot hold becomes infinity.
@@ -119,10 +113,12 @@ def refusing(path: Path, expected: str, fix: str = RESTORE) -> Iterator[None]:
     except InputError:
         raise
     except MemoryError as error:
-        raise InputError(path, "more voxels than the memory holds", expected, "free memory, or crop the scan") from error
+        found, fix = "more voxels than the memory holds", "free memory, or crop the scan"
+        raise InputError(path, found, expected, fix) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise InputError(path, error.strerror or reason(error), expected, "check the disk and the permissions") from error
+            found = error.strerror or reason(error)
+            raise InputError(path, found, expected, "check the disk and the permissions") from error
         raise InputError(path, reason(error), expected, fix) from error
 
 
@@ -142,7 +138,9 @@ def require_content(path: Path) -> bytes:
 
 
 def inflate(path: Path, start: int, into: np.ndarray, skip: int = 0) -> int:
-    """Fill ``into``, bytes, from the gzip or zlib stream at byte ``start`` of a file; read to the end, where the checksum is.
+    """Fill ``into``, bytes, from the gzip or zlib stream at byte ``start`` of a file.
+
+    The stream is read to its end, where the checksum is.
 
     Args:
         skip: bytes of the unpacked stream ahead of those wanted.
