@@ -12,7 +12,8 @@ from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.scans.dicom import is_series, open_series
 from uniseg.scans.grid import Grid, is_same, offset_in, place, require_same, resample_onto
-from uniseg.scans.itk import open_meta, open_nrrd, open_segmentation
+from uniseg.scans.itk import open_nrrd, open_segmentation
+from uniseg.scans.metaimage import open_meta
 from uniseg.scans.nifti import open_nifti
 from uniseg.scans.stored import Stored, refusing
 from uniseg.scans.volume import Volume
