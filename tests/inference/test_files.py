@@ -102,6 +102,27 @@ def test_a_bad_scan_ends_the_folder_behind_the_good_ones(scans, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out/liver").iterdir()) == ["case0.json", "case0.nii.gz"]
 
 
+def test_a_doubtful_header_is_told_and_comes_back(scans, tmp_path):
+    image = nib.load(scans[0])
+    elsewhere = AFFINE.copy()
+    elsewhere[:3, 3] = 15, -8, 22
+    image.set_qform(elsewhere, 1)
+    nib.save(image, scans[0])
+    lines = []
+    runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path, tell=lines.append)
+    (path,) = runner("case0", {"liver": (scans[0],)})
+    assert lines == ["case0: an sform unlike the qform; the sform is taken"]
+    out = nib.load(path).header
+    assert (int(out["sform_code"]), int(out["qform_code"])) == (2, 1)
+    np.testing.assert_allclose(out.get_qform(), image.header.get_qform(), atol=1e-5)
+
+
+def test_several_volumes_in_one_file_are_refused_by_its_name(scans, tmp_path):
+    nib.save(nib.Nifti1Image(np.zeros((22, 24, 20, 3), np.int16), AFFINE), scans[0])
+    with pytest.raises(InputError, match=r"case0\.nii\.gz: found 3 volumes in one file; expected 1 for task 'liver' \(CT\)"):
+        predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, tasks="liver")
+
+
 def test_probabilities_are_those_of_the_labels(scans, tmp_path):
     (path,) = predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, tasks="liver", probabilities=True)
     found = nib.load(path.with_name("case0_probabilities.nii.gz"))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from joblib import Parallel, delayed
@@ -82,6 +83,12 @@ def test_empty_labels_lost_geometry_unused_classes_are_noted():
     assert not [f for f in judge([dataset(fingerprints=known, cases=absent)]) if f.found == "no foreground"]
 
 
+def test_doubtful_headers_are_noted_once_a_kind():
+    known = {f"liver{i}": replace(fingerprint(f"h{i}"), notes=("no orientation",) * (i > 0)) for i in range(3)}
+    findings = judge([dataset(fingerprints=known)])
+    assert [(f.case_id, f.where, f.found, f.fatal) for f in findings] == [("liver1", "liver1.nii.gz", "no orientation, in 2 of 3 cases", False)]
+
+
 def test_one_class_name_with_two_extents_is_noted():
     small = {f"spleen{i}": fingerprint(f"s{i}", (3.0 + i / 10, 1.0)) for i in range(3)}
     findings = judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=small)])
@@ -123,6 +130,26 @@ def test_findings_of_all_cases_come_at_once(real, capsys, tmp_path):
     assert "c0_0000" in table
     assert "c3_0000" in table
     assert not list((tmp_path / "cache").rglob("task.json"))
+
+
+def test_a_doubtful_header_is_told_by_every_audit_and_an_absurd_one_refused(real, capsys, tmp_path):
+    tasks, sources = real
+    path = sources["liver"].root / "imagesTr" / "c1_0000.nii.gz"
+    image = nib.load(path)
+    turned = np.diag([1, -1, 2.0, 1])
+    image.set_qform(turned, 1)
+    nib.save(image, path)
+    for _ in range(2):
+        audit(tasks, sources, 1, tmp_path / "cache")
+        table = capsys.readouterr().err
+        assert "note" in table
+        assert "an sform unlike the qform" in table
+        assert "in 1 of 5 cases" in table
+    for folder, name in (("imagesTr", "c1_0000"), ("labelsTr", "c1")):
+        path = sources["liver"].root / folder / f"{name}.nii.gz"
+        nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.diag([1000, 1000, 1000, 1])), path)
+    with pytest.raises(InputError, match=r"c1_0000\.nii\.gz: found 8 x 8 x 6 voxels of 1000 x 1000 x 1000 mm"):
+        audit(tasks, sources, 1, tmp_path / "cache")
 
 
 def test_a_dry_audit_writes_nothing(real, tmp_path):

@@ -152,7 +152,7 @@ def test_a_cache_works_anywhere_without_being_written(cache, tmp_path):
 
 
 def test_fingerprints_come_back_for_the_same_key_only(tmp_path):
-    fingerprint = CaseFingerprint(0.5, np.arange(6, dtype=np.float32).reshape(3, 2), "abc", (1.5, 0.0), True)
+    fingerprint = CaseFingerprint(0.5, np.arange(6, dtype=np.float32).reshape(3, 2), "abc", (1.5, 0.0), True, ("a note",))
     write_fingerprint(tmp_path, "a", "k1", fingerprint)
     back = read_fingerprint(tmp_path, "a", "k1")
     np.testing.assert_array_equal(back.samples, fingerprint.samples)

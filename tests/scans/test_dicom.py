@@ -1,6 +1,9 @@
 """DICOM series: geometry, rescaling, what is refused."""
 
 import os
+import tracemalloc
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +141,108 @@ BAD = {
 def test_a_bad_series_is_refused_with_the_file_named(tmp_path, name):
     series, told = BAD[name]
     refused(save_slices(tmp_path / "ct", series), told)
+
+
+def scouted(**values):
+    """A scout in the folder, first by name."""
+    scout = dicom_slice(ARRAY[0], AFFINE, 9)
+    scout.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+    for name, value in values.items():
+        setattr(scout, name, value)
+    return [*slices(), scout]
+
+
+def placed(positions_mm):
+    series = [dicom_slice(ARRAY[0], AFFINE, index) for index in range(len(positions_mm))]
+    for s, position in zip(series, positions_mm, strict=True):
+        s.ImagePositionPatient = [-40, -30, position]
+    return series
+
+
+def echoes():
+    series = [dicom_slice(plane, AFFINE, index) for _ in range(2) for index, plane in enumerate(ARRAY[:3])]
+    for number, s in enumerate(series):
+        s.EchoTime = 10 if number < 3 else 90
+    return series
+
+
+BLAMED = {
+    "scout": (scouted(), r"slice_001\.dcm: found ImageOrientationPatient .*; expected .*, as slice_002\.dcm; move it away if it is a scout"),
+    "scout of another series": (scouted(SeriesInstanceUID="9.9"), r"ct: found 2 series \(.*\), 9\.9 with 1 of 6 slices, slice_001\.dcm for one"),
+    "thick scout": (scouted(ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[4, 4]), r"slice_001\.dcm: found PixelSpacing \(4\.0, 4\.0\)"),
+    "spacing changes": (placed([0, 3, 6, 9, 14, 19]), r"slice_002\.dcm: found 5 mm from slice_003\.dcm, and 2 of 5 .*; the spacing changes within"),
+    "missing": (placed([0, 3, 6, 15, 18]), r"slice_002\.dcm: found 9 mm from slice_003\.dcm; expected 3 mm, .*; restore the missing slices"),
+    "closer": (placed([0, 3, 6, 9, 10.5, 13.5]), r"found 1\.5 mm from .*; the spacing changes within"),
+    "echoes": (echoes(), r"slice_006\.dcm: found the position of slice_003\.dcm, with EchoTime 10\.0 instead of 90\.0; .* put each echo"),
+}
+
+
+@pytest.mark.parametrize("name", BLAMED)
+def test_the_line_blames_what_is_wrong(tmp_path, name):
+    series, told = BLAMED[name]
+    refused(save_slices(tmp_path / "ct", series), told)
+
+
+def test_files_of_another_kind_are_passed_over(tmp_path):
+    folder = save_series(tmp_path / "ct", ARRAY, AFFINE)
+    names = ("predict.log", "label.json", "Thumbs.db", ".DS_Store", "._slice_001.dcm", "report.PDF", "notes.txt", "desktop.ini", "empty.txt")
+    for name in names:
+        (folder / name).write_bytes(b"" if name == "empty.txt" else b"\0\5\x16\7 something else" * 20)
+    save_nifti(folder / "label.nii.gz", ARRAY.astype(np.uint8), AFFINE)
+    assert is_series(folder)
+    np.testing.assert_array_equal(read_volume(folder).array[0], ARRAY)
+    (folder / "slice_003.dcm").rename(folder / "slice_003.txt")
+    np.testing.assert_array_equal(read_volume(folder).array[0], ARRAY, err_msg="a slice is known by its content")
+    (folder / "slice_001.dcm.gz").write_bytes(b"a packed slice")
+    refused(folder, r"slice_001\.dcm\.gz: found InvalidDicomError")
+
+
+@pytest.mark.parametrize("keep", [132, None])
+@pytest.mark.parametrize("syntax", [pydicom.uid.ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian])
+def test_files_without_preamble_are_read(tmp_path, keep, syntax):
+    """Without the 132 bytes ahead, or with the bare tags alone."""
+    series = slices(intercept=-1024)
+    for dataset in series:
+        dataset.file_meta.TransferSyntaxUID = syntax
+    folder = save_slices(tmp_path / "ct", series)
+    for path in folder.iterdir():
+        dataset = pydicom.dcmread(path)
+        length = 132 + 12 + dataset.file_meta.FileMetaInformationGroupLength
+        path.write_bytes(path.read_bytes()[keep or length :])
+    assert is_series(folder)
+    np.testing.assert_array_equal(read_volume(folder).array[0], ARRAY - 1024)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_rows_and_columns_that_the_file_cannot_hold(tmp_path, packed):
+    series = slices()
+    for dataset in series:
+        dataset.Rows = dataset.Columns = 65535
+        dataset.file_meta.TransferSyntaxUID = RLELossless if packed else pydicom.uid.ExplicitVRLittleEndian
+        dataset["PixelData"].VR, dataset["PixelData"].is_undefined_length = "OB", packed
+        dataset.PixelData = pydicom.encaps.encapsulate([bytes(100)]) if packed else dataset.PixelData
+    folder = save_slices(tmp_path / "ct", series)
+    tracemalloc.start()
+    try:
+        refused(folder, r"slice_00\d\.dcm: found a header that claims 8589672450 bytes")
+        assert tracemalloc.get_traced_memory()[1] < 8 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_reading_in_threads_leaves_warnings_alone(tmp_path):
+    """Numbers longer than DICOM allows are no reason to warn, nor to switch warnings off for other threads."""
+    with pydicom.config.disable_value_validation():
+        series = slices()
+        for dataset in series:
+            dataset.add_new("RescaleIntercept", "DS", "-1024.00000000000000001")
+            dataset.add_new("PatientID", "LO", "x" * 80)
+        folder = save_slices(tmp_path / "ct", series)
+    before = warnings.filters[:]
+    with ThreadPoolExecutor(4) as readers:
+        for array in readers.map(lambda _: read_volume(folder).array[0], range(12)):
+            np.testing.assert_array_equal(array, ARRAY - 1024)
+    assert warnings.filters == before
 
 
 def test_a_slice_that_is_no_dicom_file_is_never_left_out(tmp_path):

@@ -1,6 +1,9 @@
 """Geometry: what goes in turned comes back turned the same way."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -10,7 +13,7 @@ from nibabel import orientations as ornt
 from samples import save_nifti
 from scan_files import save_itk, save_segmentation, save_series
 from uniseg.errors import InputError
-from uniseg.scans.io import read_geometry, read_label, read_volume, write_label_map
+from uniseg.scans.io import case_id_of, read_geometry, read_label, read_volume, write_label_map, write_probabilities
 
 CODES = ["".join(c) for p in itertools.permutations(["RL", "AP", "SI"]) for c in itertools.product(*p)]
 SPACING_XYZ = (1.0, 1.5, 3.0)
@@ -216,3 +219,71 @@ def test_a_missing_modality_is_a_channel_of_zeros(tmp_path):
 def test_all_modalities_of_a_four_dimensional_file_are_present(tmp_path):
     nib.save(nib.Nifti1Image(np.ones((5, 4, 3, 2), np.float32), np.eye(4)), tmp_path / "two.nii.gz")
     assert read_volume([tmp_path / "two.nii.gz"]).present == (True, True)
+
+
+class Place(os.PathLike):
+    """Something that is no Path but names one."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __fspath__(self):
+        return str(self.path)
+
+
+@pytest.mark.parametrize("kind", [str, Place])
+def test_paths_come_as_text_or_what_names_a_path(tmp_path, kind):
+    array = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype(np.int16)
+    path, other = write(tmp_path / "a.nii.gz", array, AFFINE), write(tmp_path / "b.nii.gz", array + 1, AFFINE)
+    for given in (kind(path), [kind(path)], (kind(path),)):
+        np.testing.assert_array_equal(read_volume(given).array, [array])
+        np.testing.assert_array_equal(read_label(kind(other), given), array + 1)
+    np.testing.assert_array_equal(read_volume([kind(path), None, path]).array, [array, 0 * array, array])
+    assert read_geometry(kind(path)).array.shape == (1, 4, 5, 6)
+    write_label_map(array, kind(path), kind(tmp_path / "out.nii.gz"))
+    np.testing.assert_array_equal(read_label(tmp_path / "out.nii.gz", path), array)
+    write_probabilities(np.zeros((2, 4, 5, 6), np.uint8), kind(path), kind(tmp_path / "p.nii.gz"))
+    assert read_volume(str(tmp_path / "p.nii.gz")).array.shape == (2, 4, 5, 6)
+    assert case_id_of(kind(path)) == "a"
+
+
+@pytest.mark.parametrize("name", ["a.NII", "a.Nii.GZ", "a.MHA", "a.NRRD"])
+def test_an_ending_may_be_written_in_any_case(tmp_path, name):
+    small = tmp_path / "small" / name.lower()
+    array = np.arange(120, dtype=np.int16).reshape(4, 5, 6)
+    path = (write if ".nii" in small.name else save_itk)(small, array, AFFINE).rename(tmp_path / name)
+    np.testing.assert_array_equal(read_volume(path).array[0], array)
+    assert case_id_of(path) == "a"
+
+
+@pytest.mark.parametrize("axes", [1, 2])
+def test_trailing_axes_of_one_are_dropped(tmp_path, axes):
+    array = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype(np.int16)
+    for name in ("image", "label"):
+        nib.save(nib.Nifti1Image(array.T.reshape(6, 5, 4, *[1] * axes), AFFINE), tmp_path / f"{name}.nii.gz")
+    np.testing.assert_array_equal(read_volume([tmp_path / "image.nii.gz", write(tmp_path / "b.nii.gz", array, AFFINE)]).array, [array, array])
+    np.testing.assert_array_equal(read_label(tmp_path / "label.nii.gz", tmp_path / "image.nii.gz"), array)
+    write_label_map(array, tmp_path / "image.nii.gz", tmp_path / "out.nii.gz")
+    assert nib.load(tmp_path / "out.nii.gz").shape == (6, 5, 4)
+
+
+def test_a_large_label_map_is_written_as_nifti2(tmp_path):
+    scan = save_itk(tmp_path / "scan.mha", np.zeros((1, 2, 40000), np.uint8), np.diag([-0.1, -0.1, 1, 1]))
+    write_label_map(np.ones((1, 2, 40000), np.uint8), scan, tmp_path / "out.nii.gz")
+    assert read_label(tmp_path / "out.nii.gz", scan).all()
+
+
+def test_an_import_changes_nothing_for_the_whole_process():
+    """nibabel's logger, pydicom's settings, ITK's warnings belong to whoever runs us."""
+    code = """
+import nibabel, pydicom, SimpleITK
+def state():
+    settings = pydicom.config.settings
+    return (nibabel.imageglobals.logger.level, nibabel.imageglobals.error_level, settings.reading_validation_mode,
+        settings.writing_validation_mode, SimpleITK.ProcessObject.GetGlobalWarningDisplay())
+before = state()
+import uniseg.scans.io
+assert state() == before
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

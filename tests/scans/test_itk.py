@@ -1,6 +1,11 @@
 """NRRD, Slicer's segmentations, MetaImage: geometry, channels, what is refused."""
 
+import contextlib
 import itertools
+import os
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,6 +133,10 @@ META = {
     "too large": (b"DimSize = 6 4 5", b"DimSize = 60000 40000 5", "claims 48000000000 bytes"),
     "too large, packed": (b"CompressedData = False\n", b"CompressedData = True\nDimSize = 60000 40000 5\n", "claims 48000000000 bytes|a.mha"),
     "2-D": (b"NDims = 3", b"NDims = 2", "a.mha"),
+    "small letters": (b"ElementType", b"elementType", "no ElementType"),
+    "no size": (b"DimSize", b"DimSise", "no DimSize"),
+    "odd letters": (b"LOCAL", b"lOCAL", "voxels in 'lOCAL'"),
+    "not packed": (b"CompressedData = False\n", b"CompressedData = True\n", r"found error \("),
     "complex": (b"MET_FLOAT", b"MET_ARRAY", "a.mha"),
 }
 
@@ -143,3 +152,112 @@ def test_a_bad_header_is_refused(tmp_path, capfd, ending, name):
         read_volume([path])
     assert str(refusal.value).startswith(f"{path}: ")
     assert capfd.readouterr() == ("", "")
+
+
+def test_reading_in_threads_leaves_standard_error_alone(tmp_path, capfd):
+    """Four readers, while another thread writes to descriptor 2 all the time: good scans, no message lost."""
+    kinds = itertools.product((".nrrd", ".mha"), (False, True))
+    paths = [save_itk(tmp_path / f"{packed}{ending}", ARRAY, AFFINE, is_packed=packed) for ending, packed in kinds]
+    (tmp_path / "bad.mha").write_bytes(paths[-1].read_bytes()[:-30])
+    done, sent = threading.Event(), []
+
+    def chatter():
+        while not done.is_set():
+            sent.append(f"line {len(sent)}")
+            os.write(2, f"{sent[-1]}\n".encode())
+
+    def read(number):
+        if number % 10 == 9:
+            with pytest.raises(InputError):
+                read_volume(tmp_path / "bad.mha")
+        return read_volume(paths[number % len(paths)]).array[0]
+
+    own, talker = os.fstat(2), threading.Thread(target=chatter)
+    talker.start()
+    try:
+        with ThreadPoolExecutor(4) as readers:
+            for array in readers.map(read, range(200)):
+                np.testing.assert_array_equal(array, ARRAY)
+    finally:
+        done.set()
+        talker.join()
+    assert os.path.samestat(own, os.fstat(2))
+    assert capfd.readouterr().err.splitlines() == sent
+
+
+@pytest.mark.parametrize("ending", [".nrrd", ".mha"])
+def test_no_flipped_bit_of_packed_voxels_is_accepted(tmp_path, ending):
+    path = save_itk(tmp_path / f"a{ending}", ARRAY, AFFINE, is_packed=True)
+    content = path.read_bytes()
+    start = content.index(b"\n\n") + 2 if ending == ".nrrd" else content.index(b"LOCAL\n") + 6
+    for seed in range(150):
+        rng, damaged = random.Random(seed), bytearray(content)
+        damaged[rng.randrange(start, len(content))] ^= 1 << rng.randrange(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(InputError):
+            np.testing.assert_array_equal(read_volume(path).array[0], ARRAY)
+    for cut in (1, 3):
+        path.write_bytes(content[:-cut])
+        with pytest.raises(InputError, match="packed voxels end"):
+            read_volume(path)
+
+
+@pytest.mark.parametrize("name", ["/tmp/a.raw", "../a.raw", "deep/a.raw", "deep\\a.raw", "..", "./../a.raw"])
+@pytest.mark.parametrize("ending", [".nhdr", ".mhd"])
+def test_voxels_lie_beside_their_header(tmp_path, ending, name):
+    path = save_itk(tmp_path / "here" / f"a{ending}", ARRAY, AFFINE)
+    data = next(other for other in path.parent.iterdir() if other != path)
+    for place in (tmp_path / "a.raw", tmp_path / "here/deep/a.raw"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(data.read_bytes())
+    text = path.read_text()
+    path.write_text(text.replace(data.name, f"./{data.name}"))
+    np.testing.assert_array_equal(read_volume(path).array[0], ARRAY)
+    path.write_text(text.replace(data.name, name))
+    with pytest.raises(InputError, match="expected the name of a file beside it"):
+        read_volume(path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"CompressedData = True", b"CompressedData = 1"),
+        (b"CompressedData = True", b"CompressedData = true"),
+        (b"CompressedDataSize", b"CompressedDataSise"),
+        (b"CompressedDataSize =", b"CompressedDataSize="),
+        (b"Offset", b"Position"),
+        (b"TransformMatrix", b"Rotation"),
+    ],
+)
+def test_other_spellings_of_metaimage(tmp_path, old, new):
+    """ITK's reader returns what is in memory where it does not know the packed size."""
+    path = save_itk(tmp_path / "a.mha", ARRAY, AFFINE, is_packed=True)
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new))
+    volume = read_volume(path)
+    np.testing.assert_array_equal(volume.array[0], ARRAY)
+    np.testing.assert_allclose(volume.affine, AFFINE[:, [2, 1, 0, 3]], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"])
+@pytest.mark.parametrize("form", ["little", "big", "skipped", "at the end", "text"])
+def test_metaimage_reads_as_itk_wrote_it(tmp_path, kind, form):
+    array = (ARRAY * 50).astype(kind)
+    path = save_itk(tmp_path / "a.mhd", array, AFFINE)
+    text, raw = path.read_text(), tmp_path / "a.raw"
+    content = array.astype(f">{kind}").tobytes() if form == "big" else raw.read_bytes()
+    if form == "big":
+        text = text.replace("BinaryDataByteOrderMSB = False", "BinaryDataByteOrderMSB = True")
+    elif form in ("skipped", "at the end"):
+        text = text.replace("ElementDataFile", f"HeaderSize = {13 if form == 'skipped' else -1}\nElementDataFile")
+        content = b"x" * 13 + content
+    elif form == "text":
+        text, content = text.replace("BinaryData = True", "BinaryData = False"), " ".join(map(str, array.ravel())).encode()
+    path.write_text(text)
+    raw.write_bytes(content)
+    np.testing.assert_array_equal(read_volume(path).array[0], array.astype(np.float32))
+    if form != "at the end":
+        raw.write_bytes(content[: -len(content) // 3])
+        with pytest.raises(InputError, match="bytes of voxels"):
+            read_volume(path)

@@ -155,7 +155,17 @@ class CaseRunner:
                 with self.predictor.stopwatch("read"):
                     known[scan] = [read_volume(*scan)]
             volumes[scan] = known[scan]
+            self._look_at(case_id, scan, volumes[scan][0], scans[scan])
         return Job(case_id, images, facts, scans, volumes)
+
+    def _look_at(self, case_id: str, scan: Scan, volume: Volume, names: Sequence[str]) -> None:
+        for task in map(self.predictor.task, names):
+            if len(scan[0]) == 1 and len(volume.array) != task.num_modalities:
+                expected = f"{task.num_modalities} for task '{task.name}' ({', '.join(task.modalities)})"
+                found = "one volume" if len(volume.array) == 1 else f"{len(volume.array)} volumes in one file"
+                raise InputError(scan[0][0], found, expected, "give one file per modality")
+        for note in volume.notes:
+            self.tell(f"{case_id}: {note}")
 
     def _compute(self, job: Job) -> Found:
         wanted = Wanted(confidence=self.merge, probabilities=self.probabilities)

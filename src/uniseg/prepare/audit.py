@@ -78,6 +78,14 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
         if training and not any(fingerprint.class_ml[k] for fingerprint in training):
             found = f"class '{class_name}' in none of {len(training)} training cases"
             yield Finding(name, "-", f"task '{name}'", found, "at least one", "correct the classes or source.label_map", fatal=False)
+    noted: dict[str, list[str]] = defaultdict(list)
+    for case_id, fingerprint in dataset.fingerprints.items():
+        for note in fingerprint.notes:
+            noted[note].append(case_id)
+    for note, ids in noted.items():
+        found, where = f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases", str(dataset.cases[ids[0]].files[0])
+        expected, fix = "a header that leaves no doubt", "look whether image and label fit in a viewer"
+        yield Finding(name, ids[0], where, found, expected, fix, fatal=False)
     lost = [case_id for case_id, fingerprint in dataset.fingerprints.items() if not fingerprint.placed]
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"

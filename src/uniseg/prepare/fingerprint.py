@@ -29,6 +29,7 @@ class CaseFingerprint:
         placed: whether the header places the scan: False for unit spacing at the origin, the sign of a lost geometry.
         kinds: per modality CT, MR or PET where the values are of that kind for certain, unlike the modality, else empty.
         extent_mm: (z, y, x) of the cropped scan; empty where an earlier version measured.
+        notes: as of ``Volume``.
     """
 
     crop_ratio: float
@@ -38,6 +39,7 @@ class CaseFingerprint:
     placed: bool
     kinds: tuple[str, ...] = ()
     extent_mm: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "CaseFingerprint":
@@ -50,7 +52,13 @@ class CaseFingerprint:
         numbers = (own.crop_ratio, *own.class_ml, *own.extent_mm)
         if not np.isfinite(np.array(numbers, float)).all() or own.samples.ndim != 2 or own.samples.dtype != np.float32:
             raise ValueError(f"a fingerprint of {numbers}")
-        return replace(own, class_ml=tuple(own.class_ml), kinds=tuple(own.kinds), extent_mm=tuple(own.extent_mm))
+        return replace(
+            own,
+            class_ml=tuple(own.class_ml),
+            kinds=tuple(own.kinds),
+            extent_mm=tuple(own.extent_mm),
+            notes=tuple(str(note) for note in own.notes),
+        )
 
 
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
@@ -77,6 +85,7 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
             )
         ),
         extent_mm=tuple(n * float(mm) for n, mm in zip(cropped.shape, volume.spacing_mm, strict=True)),
+        notes=volume.notes,
     )
 
 

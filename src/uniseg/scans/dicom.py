@@ -1,25 +1,25 @@
-"""A DICOM series: a folder of slices, through pydicom."""
+"""A DICOM series: a folder of slices that become one scan."""
 
-import struct
-import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pydicom
-from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.misc import is_dicom
-from pydicom.pixels.processing import apply_modality_lut
-from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
+from pydicom.uid import UID, MediaStorageDirectoryStorage, SegmentationStorage
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import UNREADABLE, Stored, reason
+from uniseg.scans.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
+from uniseg.scans.stored import RESTORE, Stored, refusing, require_bytes
 from uniseg.scans.suv import SUV_TAGS, suv_factor
 
-pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE  # what matters is checked here
-REFUSALS = (*UNREADABLE, BytesLengthException, InvalidDicomError, AttributeError, LookupError, NotImplementedError, RuntimeError, struct.error)
 GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
-HEADER_TAGS = (*GEOMETRY, "SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "SliceThickness", *SUV_TAGS)
+PHASES = (  # what tells two slices in one place apart
+    *("EchoTime", "InversionTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "AcquisitionNumber"),
+    *("ConvolutionKernel", "ImageType"),
+)
+KINDS = ("SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
+HEADER_TAGS = [*GEOMETRY, "SliceThickness", *KINDS, *PHASES, *SUV_TAGS]
+OWN_FOLDER = "put each series into its own folder"
 GAP_TOLERANCE = 0.05  # of the distance between slices; scanners round positions
 DUPLICATE_MM = 1e-3
 DIRECTION_TOLERANCE = 1e-3
@@ -38,7 +38,7 @@ class Slice:
     """
 
     path: Path
-    header: pydicom.Dataset
+    header: Tags
     shape: tuple[int, int]
     spacing_mm: tuple[float, float]
     axes: np.ndarray
@@ -47,35 +47,43 @@ class Slice:
 
 
 def is_series(folder: Path) -> bool:
-    """Whether a file of the folder itself is DICOM; hidden files or folders do not count."""
+    """Whether a file of the folder itself is DICOM; hidden files or folders do not count.
+
+    Raises:
+        InputError: the folder or a file in it cannot be opened.
+    """
     return not folder.name.startswith(".") and any(is_dicom(path) for path in _files(folder) if path.name != "DICOMDIR")
 
 
 def open_series(folder: Path) -> Stored:
     """All slices of a folder as one scan, rescaled slice by slice (CT: Hounsfield units; PET: SUV by body weight).
 
-    Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over.
+    Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over, and so are files that
+    are no DICOM by ending and content.
 
     Raises:
-        InputError: no slice; a file that is no DICOM; several series; slices that differ in shape, spacing or orientation,
-            lie in one place, leave a gap, or do not say where they lie; PET whose tags do not allow SUV.
+        InputError: no slice; another file that is no DICOM; several series; slices that differ in shape, spacing or
+            orientation, lie in one place, leave a gap, or do not say where they lie; PET whose tags do not allow SUV.
     """
-    headers = {path: _read(path, specific_tags=list(HEADER_TAGS), stop_before_pixels=True) for path in _files(folder)}
-    slices = [_slice(path, header) for path, header in headers.items() if _is_slice(header)]
+    headers = {path: _read(path) for path in _files(folder)}
+    slices = [_slice(path, header) for path, header in headers.items() if header is not None and _is_slice(header)]
     if not slices:
         raise InputError(folder, "no DICOM slice", "a folder with the slices of one series", "check the folder")
-    series = sorted({str(s.header.get("SeriesInstanceUID", "")) for s in slices})
+    series = Counter(s.header.text("SeriesInstanceUID") for s in slices)
     if len(series) > 1:
-        raise InputError(folder, f"{len(series)} series ({', '.join(series)})", "one series", "put each series into its own folder")
-    for s in slices[1:]:
-        _require_alike(s, slices[0])
+        rarest, number = series.most_common()[-1]
+        one = next(s.path.name for s in slices if s.header.text("SeriesInstanceUID") == rarest)
+        found = f"{len(series)} series ({', '.join(sorted(series))})"
+        found += f", {rarest} with {number} of {len(slices)} slices, {one} for one"
+        raise InputError(folder, found, "one series", OWN_FOLDER)
+    _require_alike(slices)
     slices, step = _ordered(slices)
     first = slices[0]
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = first.axes[0] * first.spacing_mm[1], first.axes[1] * first.spacing_mm[0], step
     affine[:3, 3] = first.position
     affine[:2] *= -1  # LPS to RAS
-    factor = suv_factor([s.header for s in slices], folder) if first.header.get("Modality") == "PT" else 1.0
+    factor = suv_factor([s.header for s in slices], folder) if first.header.text("Modality") == "PT" else 1.0
     shape = (first.shape[1], first.shape[0], len(slices))
 
     def load() -> np.ndarray:
@@ -85,70 +93,75 @@ def open_series(folder: Path) -> Stored:
                 place[...] = _pixels(s) * factor
         return out.transpose()
 
-    return Stored(folder, shape, affine, load, stated=str(first.header.get("Modality", "")))
+    return Stored(folder, shape, affine, load, stated=first.header.text("Modality"))
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    with refusing(folder, "a folder that can be read"):
+        return sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
-def _read(path: Path, **options) -> pydicom.Dataset:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            dataset = pydicom.dcmread(path, **options)
-            if options:
-                list(dataset.iterall())  # values are decoded when first seen, and may be malformed
-            return dataset
-    except REFUSALS as error:
-        raise InputError(path, reason(error), "a DICOM file, as the others in the folder", "restore it, or move it away") from error
+def _read(path: Path) -> Tags | None:
+    """None for another kind of file; what is none by its name may be a damaged slice, and is not passed over."""
+    is_ours = is_dicom(path)
+    return None if is_foreign(path) and not is_ours else read_tags(path, HEADER_TAGS, is_bare=is_ours)
 
 
-def _is_slice(header: pydicom.Dataset) -> bool:
-    return header.get("SOPClassUID") not in (MediaStorageDirectoryStorage, SegmentationStorage) and any(name in header for name in GEOMETRY)
+def _is_slice(header: Tags) -> bool:
+    is_other = header.text("SOPClassUID") in (MediaStorageDirectoryStorage, SegmentationStorage)
+    return not is_other and any(name in header for name in GEOMETRY)
 
 
-def _slice(path: Path, header: pydicom.Dataset) -> Slice:
-    if header.get("NumberOfFrames") not in (None, 1):
-        raise InputError(path, f"{header.NumberOfFrames} frames in one file", "one slice a file", "convert the scan to NIfTI, with dcm2niix for instance")
-    if header.get("SamplesPerPixel", 1) != 1:
-        raise InputError(path, f"{header.SamplesPerPixel} samples per pixel", "one", "give the scan, not a picture of it")
+def _slice(path: Path, header: Tags) -> Slice:
+    frames, samples = (header.numbers(name) or [1.0] for name in ("NumberOfFrames", "SamplesPerPixel"))
+    if frames != [1.0]:
+        fix = "convert the scan to NIfTI, with dcm2niix for instance"
+        raise InputError(path, f"{frames[0]:g} frames in one file", "one slice a file", fix)
+    if samples != [1.0]:
+        raise InputError(path, f"{samples[0]:g} samples per pixel", "one", "give the scan, not a picture of it")
     rows, columns = _numbers(path, header, "Rows", 1) + _numbers(path, header, "Columns", 1)
+    bits = header.numbers("BitsAllocated") or [8.0]
+    require_bytes(path, rows * columns * bits[0] / 8, path.stat().st_size, packed=_is_packed(header))
     spacing, position = _numbers(path, header, "PixelSpacing", 2), _numbers(path, header, "ImagePositionPatient", 3)
     axes = np.reshape(_numbers(path, header, "ImageOrientationPatient", 6), (2, 3))
     if min(rows, columns, *spacing) <= 0:
         raise InputError(path, f"{rows:g} x {columns:g} voxels of {spacing} mm", "positive numbers", "repair the header")
     if np.abs(axes @ axes.T - np.eye(2)).max() > DIRECTION_TOLERANCE:
         raise InputError(path, f"ImageOrientationPatient {axes.ravel().tolist()}", "two perpendicular unit vectors", "repair the header")
-    thickness = _numbers(path, header, "SliceThickness", 1)[0] if header.get("SliceThickness") else 0.0
+    thickness = _numbers(path, header, "SliceThickness", 1)[0] if header.text("SliceThickness") else 0.0
     return Slice(path, header, (int(rows), int(columns)), tuple(spacing), axes, np.array(position), thickness)
 
 
-def _numbers(path: Path, header: pydicom.Dataset, name: str, count: int) -> list[float]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            value = header.get(name)
-            values = [float(v) for v in ([value] if count == 1 else value)] if value is not None else []
-    except REFUSALS as error:
-        raise InputError(path, f"{name}: {reason(error)}", f"{count} numbers", "restore the file") from error
+def _is_packed(header: Tags) -> bool:
+    syntax = UID(str(header.dataset.file_meta.get("TransferSyntaxUID", "")))
+    return bool(syntax) and (not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated)
+
+
+def _numbers(path: Path, header: Tags, name: str, count: int) -> list[float]:
+    values = header.numbers(name)
     if len(values) != count or not np.isfinite(values).all():
         raise InputError(path, f"{name} {values}" if values else f"no {name}", f"{count} finite numbers", "restore the slice, or move the file away")
     return values
 
 
-def _require_alike(s: Slice, first: Slice) -> None:
-    pairs = {
-        "Rows, Columns": (s.shape, first.shape, 0),
-        "PixelSpacing": (s.spacing_mm, first.spacing_mm, DIRECTION_TOLERANCE * min(first.spacing_mm)),
-        "ImageOrientationPatient": (s.axes.ravel().tolist(), first.axes.ravel().tolist(), DIRECTION_TOLERANCE),
-    }
-    for name, (found, expected, tolerance) in pairs.items():
-        if np.abs(np.subtract(found, expected)).max() > tolerance:
-            raise InputError(s.path, f"{name} {found}", f"{expected}, as {first.path.name}", "put each series into its own folder")
-    if s.header.get("Modality") != first.header.get("Modality"):
-        found, expected = f"Modality {s.header.get('Modality')}", f"{first.header.get('Modality')}, as {first.path.name}"
-        raise InputError(s.path, found, expected, "put each series into its own folder")
+def _require_alike(slices: list[Slice]) -> None:
+    """Of slices that differ the one that is like few others is to blame: a scout, not the scan."""
+    rounded = [np.round([*s.spacing_mm, *s.axes.ravel()], 3).tolist() for s in slices]
+    kinds = [(s.shape, *numbers, s.header.text("Modality")) for s, numbers in zip(slices, rounded, strict=True)]
+    usual = slices[kinds.index(Counter(kinds).most_common(1)[0][0])]
+    for s in slices:
+        pairs = {
+            "Rows, Columns": (s.shape, usual.shape, 0),
+            "PixelSpacing": (s.spacing_mm, usual.spacing_mm, DIRECTION_TOLERANCE * min(usual.spacing_mm)),
+            "ImageOrientationPatient": (s.axes.ravel().tolist(), usual.axes.ravel().tolist(), DIRECTION_TOLERANCE),
+        }
+        for name, (found, expected, tolerance) in pairs.items():
+            if np.abs(np.subtract(found, expected)).max() > tolerance:
+                fix = f"move it away if it is a scout, or {OWN_FOLDER}"
+                raise InputError(s.path, f"{name} {found}", f"{expected}, as {usual.path.name}", fix)
+        found, expected = (f"Modality {one.header.text('Modality')}" for one in (s, usual))
+        if found != expected:
+            raise InputError(s.path, found, f"{expected}, as {usual.path.name}", OWN_FOLDER)
 
 
 def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
@@ -163,12 +176,9 @@ def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
     distances = np.diff(positions @ normal)
     for distance, s, after in zip(distances, slices, slices[1:], strict=False):
         if distance < DUPLICATE_MM:
-            raise InputError(after.path, f"the position of {s.path.name}", "one slice in each place", "keep one phase or one reconstruction")
+            raise _doubled(s, after)
     usual = float(np.median(distances))
-    for distance, s, after in zip(distances, slices, slices[1:], strict=False):
-        if abs(distance - usual) > GAP_TOLERANCE * usual:
-            found = f"{distance:g} mm from {s.path.name}"
-            raise InputError(after.path, found, f"{usual:g} mm, as between the other slices", "restore the missing slices")
+    _require_even(slices, distances, usual)
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
     strays = np.linalg.norm(positions - positions[0] - np.arange(len(slices))[:, None] * step, axis=1)
     if strays.max() > max(GAP_TOLERANCE * usual * 2, 1e-2):
@@ -177,19 +187,38 @@ def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
     return slices, step
 
 
+def _doubled(s: Slice, after: Slice) -> InputError:
+    """Two slices in one place, with what tells them apart."""
+    found, fix = f"the position of {s.path.name}", "keep one phase or one reconstruction"
+    for name in PHASES:
+        here, there = (one.header.text(name) or "absent" for one in (s, after))
+        if here != there:
+            found = f"{found}, with {name} {there} instead of {here}"
+            fix = "put each echo, phase or reconstruction into its own folder"
+            break
+    return InputError(after.path, found, "one slice in each place", fix)
+
+
+def _require_even(slices: list[Slice], distances: np.ndarray, usual: float) -> None:
+    """One distance between neighbours; slices are missing only where it is a multiple of the usual one."""
+    odd = np.flatnonzero(np.abs(distances - usual) > GAP_TOLERANCE * usual)
+    if not odd.size:
+        return
+    first = odd[0]
+    found = f"{distances[first]:g} mm from {slices[first].path.name}"
+    times = distances[odd] / usual
+    if (np.abs(times - np.rint(times)) <= GAP_TOLERANCE).all() and times.min() > 1.5:
+        fix = "restore the missing slices"
+    else:
+        low, high = distances.min(), distances.max()
+        found += f", and {odd.size} of {distances.size} distances unlike the others, {low:g} to {high:g} mm"
+        fix = "the spacing changes within the series: take a reconstruction of even spacing, or make the spacing even"
+    raise InputError(slices[first + 1].path, found, f"{usual:g} mm, as between the other slices", fix)
+
+
 def _pixels(s: Slice) -> np.ndarray:
     """``[rows,columns]`` in the units of the rescaling."""
-    dataset = _read(s.path)
-    try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
-            values = apply_modality_lut(dataset.pixel_array, dataset)
-    except REFUSALS as error:
-        expected = "voxels that pydicom can decode"
-        raise InputError(s.path, reason(error), expected, "restore the file, or install python-gdcm for lossless JPEG") from error
+    values = read_pixels(s.path)
     if values.shape != s.shape:
-        raise InputError(s.path, f"voxels of shape {values.shape}", f"{s.shape}", "restore the file")
-    slope = float(dataset.get("RescaleSlope", 1))
-    if slope == 0 or not np.isfinite(values).all():
-        raise InputError(s.path, f"RescaleSlope {slope:g}, RescaleIntercept {dataset.get('RescaleIntercept', 0)}", "finite intensities", "restore the file")
+        raise InputError(s.path, f"voxels of shape {values.shape}", f"{s.shape}", RESTORE)
     return values

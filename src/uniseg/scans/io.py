@@ -12,9 +12,10 @@ from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.scans.dicom import is_series, open_series
 from uniseg.scans.grid import Grid, is_same, offset_in, place, require_same, resample_onto
-from uniseg.scans.itk import open_meta, open_nrrd, open_segmentation
+from uniseg.scans.itk import open_nrrd, open_segmentation
+from uniseg.scans.metaimage import open_meta
 from uniseg.scans.nifti import open_nifti
-from uniseg.scans.stored import Stored
+from uniseg.scans.stored import Stored, refusing
 from uniseg.scans.volume import Volume
 
 CANONICAL = ornt.axcodes2ornt(("L", "P", "S"))
@@ -28,20 +29,24 @@ OPENERS: dict[str, Callable[[Path], Stored]] = {  # a longer ending ahead of the
     ".mhd": open_meta,
 }
 ENDINGS = tuple(OPENERS)
+LONGEST_NIFTI1 = 32767
+AnyPath = str | os.PathLike
 
 
-def read_volume(paths: Sequence[Path | None], reference: int | None = None) -> Volume:
+def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None = None) -> Volume:
     """One image per modality as ``[M,Z,Y,X]`` float32. A single 4-D file holds all modalities.
 
     Args:
-        paths: files, or folders of DICOM slices; None for a modality that the case lacks, whose channel is zeros.
+        paths: one or several files or folders of DICOM slices; None for a modality that the case lacks, whose channel is
+            zeros.
         reference: position of the modality onto whose grid the others are resampled; None: all must lie on one grid.
 
     Raises:
         InputError: no path, or one is missing, unreadable, not 3-D, holds NaN or infinity, has no usable spacing, or lies on another grid.
     """
+    paths = _listed(paths)
     first = _open(reference_path(paths, reference))
-    grid, channels, stated = _grid(first), [], []
+    grid, channels, stated, notes = _grid(first), [], [], {}
     for path in paths:
         if path is None:
             channels.append(np.zeros((1, *grid.shape), np.float32))
@@ -49,7 +54,8 @@ def read_volume(paths: Sequence[Path | None], reference: int | None = None) -> V
             continue
         image = first if path == first.path else _open(path)
         if len(image.shape) == 4 and len(paths) > 1:
-            raise InputError(path, f"shape {image.shape}", "three dimensions where each modality has its own file", "split the file")
+            found = f"shape {image.shape}, {image.shape[3]} volumes in one file"
+            raise InputError(path, found, "three dimensions where each modality has its own file", "split the file")
         own = _grid(image)
         if reference is None:
             require_same(own, grid)
@@ -59,13 +65,14 @@ def read_volume(paths: Sequence[Path | None], reference: int | None = None) -> V
         values = _to_canonical(values, image.affine)
         values = values if values.ndim == 4 else values[None]
         stated += [image.stated] * len(values)
+        notes |= dict.fromkeys(image.notes)
         channels.append(values if reference is None or is_same(own, grid) else resample_onto(values, own, grid))
     array = channels[0] if len(channels) == 1 else np.concatenate(channels)
     present = (True,) * len(array) if len(paths) == 1 else tuple(path is not None for path in paths)
-    return Volume(array, grid.spacing_mm, grid.affine, present, tuple(stated))
+    return Volume(array, grid.spacing_mm, grid.affine, present, tuple(stated), tuple(notes))
 
 
-def read_label(path: Path, like: Sequence[Path | None], reference: int | None = None) -> np.ndarray:
+def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], reference: int | None = None) -> np.ndarray:
     """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``; with ``reference``, of the one in that place.
 
     Slicer's segmentations may cover a part of the grid.
@@ -73,7 +80,7 @@ def read_label(path: Path, like: Sequence[Path | None], reference: int | None = 
     Raises:
         InputError: missing, unreadable, not whole numbers, or on another grid than the image.
     """
-    label, grid = _open(path), _grid(_open(reference_path(like, reference)))
+    label, grid = _open(Path(path)), _grid(_open(reference_path(like, reference)))
     _require_label_grid(label, grid)
     values = label.voxels()
     whole = np.rint(values)
@@ -83,23 +90,28 @@ def read_label(path: Path, like: Sequence[Path | None], reference: int | None = 
     return place(turned, _grid(label), grid) if label.is_extract else turned
 
 
-def read_geometry(path: Path) -> Volume:
-    """Shape, spacing and affine from the header alone; the array is empty memory of the right shape."""
-    grid = _grid(_open(path))
-    return Volume(np.broadcast_to(np.int8(0), (1, *grid.shape)), grid.spacing_mm, grid.affine)
+def read_geometry(path: AnyPath) -> Volume:
+    """Shape, spacing, affine and notes from the header alone; the array is empty memory of the right shape."""
+    image = _open(Path(path))
+    grid = _grid(image)
+    return Volume(np.broadcast_to(np.int8(0), (1, *grid.shape)), grid.spacing_mm, grid.affine, notes=image.notes)
 
 
-def write_label_map(label: np.ndarray, like: Path, path: Path) -> None:
-    """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``; appears whole or not at all."""
-    affine = _open(like).affine
-    values = _to_own(label.T, affine)
-    _save(nib.Nifti1Image(values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16, copy=False), affine), path)
+def write_label_map(label: np.ndarray, like: AnyPath, path: AnyPath) -> None:
+    """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``.
+
+    It appears whole or not at all. Of a NIfTI scan both affines come along with their codes, in mm, so that every viewer
+    lays the two on each other.
+    """
+    scan = _open(Path(like))
+    values = _to_own(label.T, scan.affine)
+    _save(_image(values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16, copy=False), scan), path)
 
 
-def write_probabilities(probabilities: np.ndarray, like: Path, path: Path) -> None:
-    """Write ``[V,Z,Y,X]`` uint8 (255 is 1) as a 4-D NIfTI in the own grid of ``like``, whose header scales to 0 to 1; appears whole or not at all."""
-    affine = _open(like).affine
-    image = nib.Nifti1Image(_to_own(probabilities.T, affine), affine)
+def write_probabilities(probabilities: np.ndarray, like: AnyPath, path: AnyPath) -> None:
+    """Write ``[V,Z,Y,X]`` uint8 (255 is 1) as a 4-D NIfTI like ``write_label_map``, whose header scales to 0 to 1."""
+    scan = _open(Path(like))
+    image = _image(_to_own(probabilities.T, scan.affine), scan)
     image.header.set_slope_inter(1 / 255, 0)
     _save(image, path)
 
@@ -109,26 +121,37 @@ def _to_own(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return ornt.apply_orientation(values, ornt.ornt_transform(CANONICAL, ornt.io_orientation(affine)))
 
 
-def _save(image: nib.Nifti1Image, path: Path) -> None:
+def _image(values: np.ndarray, scan: Stored) -> nib.Nifti1Image:
+    """(x, y, z[, V]) in the scan's own order, placed as its header says."""
+    image = (nib.Nifti1Image if max(values.shape) <= LONGEST_NIFTI1 else nib.Nifti2Image)(values, scan.affine)
     image.header.set_xyzt_units("mm")
+    if scan.forms is not None:
+        image.set_sform(scan.forms.sform, scan.forms.sform_code)
+        image.set_qform(scan.forms.qform, scan.forms.qform_code)
+    return image
+
+
+def _save(image: nib.Nifti1Image, path: AnyPath) -> None:
     with write_atomically(path) as part:
         nib.save(image, part)
 
 
-def case_id_of(path: Path) -> str | None:
+def case_id_of(path: AnyPath) -> str | None:
     """File name without a known ending, or the name of a folder of DICOM slices; None for all else."""
+    path = Path(path)
     if path.is_dir():
         return Path(os.path.abspath(path)).name if is_series(path) else None
     ending = _ending(path)
-    return None if ending is None or path.name.startswith(".") else path.name.removesuffix(ending)
+    return None if ending is None or path.name.startswith(".") else path.name[: -len(ending)]
 
 
-def reference_path(paths: Sequence[Path | None], reference: int | None = None) -> Path:
+def reference_path(paths: AnyPath | Sequence[AnyPath | None], reference: int | None = None) -> Path:
     """The image whose grid holds: the one in place ``reference``, or else the first that is there.
 
     Raises:
         InputError: it is not there.
     """
+    paths = _listed(paths)
     candidates = paths if reference is None else paths[reference : reference + 1]
     found = next((path for path in candidates if path is not None), None)
     if found is None:
@@ -139,17 +162,25 @@ def reference_path(paths: Sequence[Path | None], reference: int | None = None) -
 
 def _open(path: Path) -> Stored:
     ending = _ending(path)
-    if path.is_dir() and ending is None:
+    with refusing(path, "an image", "check the path"):
+        is_folder, is_file = path.is_dir(), path.is_file()
+    if is_folder and ending is None:
         return open_series(path)
     if ending is None:
         raise InputError(path, "an unknown file ending", f"one of {', '.join(ENDINGS)}, or a folder of DICOM slices", "convert the file")
-    if not path.is_file():
+    if not is_file:
         raise InputError(path, "no such file", "an image", "check the path")
     return OPENERS[ending](path)
 
 
 def _ending(path: Path) -> str | None:
-    return next((ending for ending in ENDINGS if path.name.endswith(ending)), None)
+    name = path.name.lower()
+    return next((ending for ending in ENDINGS if name.endswith(ending)), None)
+
+
+def _listed(paths: AnyPath | Sequence[AnyPath | None]) -> list[Path | None]:
+    single = isinstance(paths, (str, os.PathLike))
+    return [None if path is None else Path(path) for path in ([paths] if single else paths)]
 
 
 def _require_label_grid(label: Stored, grid: Grid) -> None:

@@ -1,15 +1,10 @@
-"""NRRD (with Slicer's segmentations) or MetaImage files, through SimpleITK.
+"""NRRD files, Slicer's segmentations among them, through SimpleITK.
 
 ITK replaces numbers that it cannot read by 0 or 1 and takes the sign off a spacing, so the header's text is checked first.
 """
 
-import os
 import re
-import tempfile
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
 
@@ -17,16 +12,10 @@ import numpy as np
 import SimpleITK
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import FARTHEST_MM, UNREADABLE, Stored, reason, require_bytes
+from uniseg.scans.stored import RESTORE, Stored, inflate, refusing, require_bytes
+from uniseg.scans.text_header import READABLE, beside, number, numbers, read_fields, require_positive
 
-SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
-HEADER_BYTES, CHUNK_BYTES = 1 << 20, 1 << 14
-AUTODETECT = 32  # zlib's flag for its own header or that of gzip
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
-META_NUMBERS = {  # as many numbers as axes to the power of
-    **dict.fromkeys(("dimsize", "elementspacing", "elementsize", "offset", "origin", "position", "centerofrotation"), 1),
-    **dict.fromkeys(("transformmatrix", "rotation", "orientation"), 2),
-}
 LABEL_VALUE = re.compile(r"segment\d+_labelvalue")
 
 
@@ -36,9 +25,6 @@ class Packing(Enum):
     RAW = auto()
     DEFLATED = auto()
     OTHER = auto()
-
-
-NRRD_PACKINGS = {"raw": Packing.RAW, "gzip": Packing.DEFLATED, "gz": Packing.DEFLATED}
 
 
 @dataclass(frozen=True)
@@ -62,15 +48,13 @@ class Header:
         return self.data_path.stat().st_size - self.start
 
     def unpacked_bytes(self) -> int:
-        """Of the voxels as they will be in memory; needs RAW or DEFLATED."""
+        """Of the voxels as they will be in memory, their checksum being right; needs RAW or DEFLATED."""
         if self.packing is Packing.RAW:
             return self.num_bytes()
-        unpacker, total = zlib.decompressobj(zlib.MAX_WBITS | AUTODETECT), 0
-        with self.data_path.open("rb") as file:
-            file.seek(self.start)
-            for chunk in iter(lambda: file.read(CHUNK_BYTES), b""):
-                total += len(unpacker.decompress(chunk))
-        return total
+        return inflate(self.data_path, self.start, into=np.empty(0, np.uint8))
+
+
+NRRD_PACKINGS = {"raw": Packing.RAW, "gzip": Packing.DEFLATED, "gz": Packing.DEFLATED}
 
 
 def open_nrrd(path: Path) -> Stored:
@@ -79,16 +63,7 @@ def open_nrrd(path: Path) -> Stored:
     Raises:
         InputError: unreadable, truncated, without a usable geometry.
     """
-    return _open(path, _nrrd_header(path), "NrrdImageIO")
-
-
-def open_meta(path: Path) -> Stored:
-    """A ``.mha`` or ``.mhd`` file; channels are modalities.
-
-    Raises:
-        InputError: as ``open_nrrd``.
-    """
-    return _open(path, _meta_header(path), "MetaImageIO")
+    return _open(path, _header(path))
 
 
 def open_segmentation(path: Path) -> Stored:
@@ -97,12 +72,12 @@ def open_segmentation(path: Path) -> Stored:
     Raises:
         InputError: as ``open_nrrd``; segments in several layers, or voxels of no segment.
     """
-    header = _nrrd_header(path)
-    stored = _open(path, header, "NrrdImageIO")
+    header = _header(path)
+    stored = _open(path, header)
     if len(stored.shape) != 3:
         fix = "export the segments as one label map"
         raise InputError(path, f"{stored.shape[3]} layers of overlapping segments", "one layer, where no two segments share a voxel", fix)
-    listed = {_number(path, name, value) for name, value in header.fields.items() if LABEL_VALUE.fullmatch(name)}
+    listed = {number(path, name, value) for name, value in header.fields.items() if LABEL_VALUE.fullmatch(name)}
 
     def load() -> np.ndarray:
         values = stored.load()
@@ -111,14 +86,14 @@ def open_segmentation(path: Path) -> Stored:
             raise InputError(path, f"voxels of value {unknown[0]:g}", f"the segments' {sorted(listed)}", "save the segmentation again")
         return values
 
-    return Stored(path, stored.shape, stored.affine, load, is_extract=True)
+    return replace(stored, load=load, is_extract=True)
 
 
-def _open(path: Path, header: Header, image_io: str) -> Stored:
+def _open(path: Path, header: Header) -> Stored:
     reader = SimpleITK.ImageFileReader()
-    reader.SetImageIO(image_io)
+    reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))
-    with _refusing(path):
+    with refusing(path, READABLE):
         reader.ReadImageInformation()
         size = reader.GetSize()
         dimension, components = len(size), reader.GetNumberOfComponents()
@@ -140,11 +115,11 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
     affine[:3, 3] = reader.GetOrigin()[:3]
 
     def load() -> np.ndarray:
-        with _refusing(path):
+        with refusing(path, READABLE):
             held = claimed if header.packing is Packing.OTHER else header.unpacked_bytes()
         if held != claimed:  # ITK would leave the rest of the array as it finds it
-            raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", "restore the file")
-        with _refusing(path):
+            raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", RESTORE)
+        with refusing(path, READABLE):
             values = SimpleITK.GetArrayFromImage(reader.Execute())
         return values.transpose(2, 1, 0, 3) if components > 1 else values.transpose()
 
@@ -152,113 +127,23 @@ def _open(path: Path, header: Header, image_io: str) -> Stored:
     return Stored(path, shape, affine, load)
 
 
-@contextmanager
-def _refusing(path: Path) -> Iterator[None]:
-    """ITK's exceptions, likewise what its readers write to the process's standard error, become one InputError."""
-    with tempfile.TemporaryFile() as said:
-        own = os.dup(2)
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        except (RuntimeError, *UNREADABLE) as error:
-            raise InputError(path, reason(error), "a readable image file", "restore the file") from error
-        finally:
-            os.dup2(own, 2)
-            os.close(own)
-        said.seek(0)
-        words = said.read(2000).decode(errors="replace").split()
-    if words:
-        raise InputError(path, f"a complaint of ITK ({' '.join(words)[:200]})", "a readable image file", "restore the file")
-
-
-def _meta_header(path: Path) -> Header:
-    fields, length = _fields(path, "=", last="elementdatafile")
-    axes = _whole(path, "NDims", fields.get("ndims", ""))
-    if axes not in (3, 4):  # ITK reads other numbers past the ends of its buffers
-        raise InputError(path, f"{axes} dimensions", "three (or four, modalities last)", "give one volume per file")
-    spacing = fields.get("elementspacing", fields.get("elementsize"))
-    if spacing is None:
-        raise InputError(path, "no ElementSpacing", "the spacing in mm", "repair the header")
-    _require_positive(path, _numbers(path, "ElementSpacing", spacing))
-    for name, value in fields.items():
-        count = META_NUMBERS.get(name, 0)
-        if count and len(_numbers(path, name, value)) != axes**count:
-            raise InputError(path, f"{name} {value}", f"{axes**count} numbers", "repair the header")
-    packing = Packing.DEFLATED if fields.get("compresseddata", "").lower() == "true" else Packing.RAW
-    if "headersize" in fields or fields.get("binarydata", "").lower() == "false":
-        packing = Packing.OTHER
-    name = fields["elementdatafile"]
-    return _header(path, fields, None if name.upper() == "LOCAL" else name, length, packing)
-
-
-def _nrrd_header(path: Path) -> Header:
-    fields, length = _fields(path, ":", last="")
+def _header(path: Path) -> Header:
+    fields, length = read_fields(path, ":", last="")
     space = fields.get("space")
     if space is not None and space not in NRRD_SPACES:
         raise InputError(path, f"space '{space}'", f"one of {', '.join(sorted(NRRD_SPACES))}", "convert the file")
     directions, spacings = fields.get("space directions"), fields.get("spacings")
     if directions is not None:
         vectors = [v for v in re.findall(r"\([^)]*\)|none", directions) if v != "none"]
-        if len(vectors) != 3 or any(len(_numbers(path, "space directions", v)) != 3 for v in vectors):
+        if len(vectors) != 3 or any(len(numbers(path, "space directions", v)) != 3 for v in vectors):
             raise InputError(path, f"space directions {directions}", "three vectors of three numbers", "repair the header")
     elif spacings is not None:
-        _require_positive(path, _numbers(path, "spacings", spacings))
+        require_positive(path, numbers(path, "spacings", spacings))
     else:
         raise InputError(path, "neither space directions nor spacings", "the spacing in mm", "repair the header")
-    _numbers(path, "space origin", fields.get("space origin", ""))
+    numbers(path, "space origin", fields.get("space origin", ""))
     packing = NRRD_PACKINGS.get(fields.get("encoding", ""), Packing.OTHER)
     if any(fields.get(name, "0") != "0" for name in ("byte skip", "byteskip", "line skip", "lineskip")):
         packing = Packing.OTHER
-    return _header(path, fields, fields.get("data file", fields.get("datafile")), length, packing)
-
-
-def _fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
-    """Fields by name in lower case up to the field, or for NRRD the empty line, that ends the header; its length in bytes."""
-    fields, length, missing = {}, 0, "an end of the header"
-    with path.open("rb") as file:
-        for line in iter(lambda: file.readline(HEADER_BYTES), b""):
-            length += len(line)
-            if length > HEADER_BYTES:
-                break
-            text = line.decode("utf-8", "replace").strip()
-            name, _, value = text.partition(separator)
-            fields[name.strip().lower()] = value.removeprefix("=").strip()
-            if name.strip().lower() == last:
-                return fields, length
-    if last or "data file" not in fields:
-        raise InputError(path, f"no {'ElementDataFile' if last else 'empty line'} in the first {length} bytes", missing, "restore the file")
-    return fields, length
-
-
-def _header(path: Path, fields: dict[str, str], data: str | None, length: int, packing: Packing) -> Header:
-    if data is None:
-        return Header(fields, path, length, packing)
-    data_path = path.parent / data
-    if "\0" in data or not data_path.is_file():  # lists or patterns of slices are no such file either
-        raise InputError(path, f"voxels in '{data}', which is no file beside it", "one data file", "restore it, or convert the scan into one file")
-    return Header(fields, data_path, 0, packing)
-
-
-def _numbers(path: Path, name: str, text: str) -> list[float]:
-    return [_number(path, name, word) for word in re.split(r"[\s,()]+", text) if word]
-
-
-def _number(path: Path, name: str, word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = float("nan")
-    if not abs(value) < FARTHEST_MM:
-        raise InputError(path, f"'{word}' in {name}", f"numbers below {FARTHEST_MM:.0e}", "repair the header")
-    return value
-
-
-def _whole(path: Path, name: str, word: str) -> int:
-    if not word.isdecimal():
-        raise InputError(path, f"'{word}' for {name}", "a whole number", "repair the header")
-    return int(word)
-
-
-def _require_positive(path: Path, spacing: list[float]) -> None:
-    if len(spacing) < 3 or min(spacing) <= 0:
-        raise InputError(path, f"spacing {spacing}", "three positive numbers", "repair the header")
+    data = fields.get("data file", fields.get("datafile"))
+    return Header(fields, path, length, packing) if data is None else Header(fields, beside(path, data), 0, packing)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydicom import Dataset
 from pydicom.valuerep import DA, DT, TM
 
 from uniseg.errors import InputError
+from uniseg.scans.dicom_file import Tags
 
 SUV_TAGS = (
     "Units",
@@ -26,24 +26,24 @@ SUV_TAGS = (
 MALFORMED = (ValueError, TypeError, AttributeError, IndexError, OverflowError)
 
 
-def suv_factor(headers: Sequence[Dataset], folder: Path) -> float:
+def suv_factor(headers: Sequence[Tags], folder: Path) -> float:
     """Factor from rescaled voxels to SUV; 1 where they are SUV already (Units GML).
 
     Raises:
         InputError: other units than BQML or GML, or a tag that the calculation needs is missing or senseless.
     """
     first = headers[0]
-    units = {str(header.get("Units", "")) for header in headers}
+    units = {header.text("Units") for header in headers}
     if units == {"GML"}:
         return 1.0
     if units != {"BQML"}:
         raise InputError(folder, f"PET in units {', '.join(sorted(units)) or 'none'}", "BQML or GML", "convert the scan to SUV")
     weight_g = 1000 * _positive(first, "PatientWeight", folder)
-    sequence = first.get("RadiopharmaceuticalInformationSequence")
+    sequence = first.items("RadiopharmaceuticalInformationSequence")
     if not sequence:
         raise _lacking("RadiopharmaceuticalInformationSequence", folder)
     dose = _positive(sequence[0], "RadionuclideTotalDose", folder)
-    correction = first.get("DecayCorrection")
+    correction = first.text("DecayCorrection")
     if correction == "START":
         dose *= 2 ** (-_decay_s(headers, sequence[0], folder) / _positive(sequence[0], "RadionuclideHalfLife", folder))
     elif correction != "ADMIN":
@@ -51,13 +51,14 @@ def suv_factor(headers: Sequence[Dataset], folder: Path) -> float:
     return weight_g / dose
 
 
-def _decay_s(headers: Sequence[Dataset], drug: Dataset, folder: Path) -> float:
+def _decay_s(headers: Sequence[Tags], drug: Tags, folder: Path) -> float:
     """Seconds from the injection to the start of the scan."""
     try:
-        start = _moment(headers[0].SeriesDate, headers[0].SeriesTime)
-        acquired = min(_moment(header.AcquisitionDate, header.AcquisitionTime) for header in headers)
-        given = DT(str(drug.RadiopharmaceuticalStartDateTime)).replace(tzinfo=None) if drug.get("RadiopharmaceuticalStartDateTime") else None
-        injected = given or _moment(headers[0].SeriesDate, drug.RadiopharmaceuticalStartTime)
+        start = _moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"))
+        acquired = min(_moment(header.text("AcquisitionDate"), header.text("AcquisitionTime")) for header in headers)
+        told = drug.text("RadiopharmaceuticalStartDateTime")
+        given = DT(told).replace(tzinfo=None) if told else None
+        injected = given or _moment(headers[0].text("SeriesDate"), drug.text("RadiopharmaceuticalStartTime"))
     except MALFORMED as error:
         raise InputError(folder, f"PET times that cannot be read ({error})", "times of series, acquisition and injection", "convert it to SUV") from error
     if start > acquired:
@@ -70,17 +71,16 @@ def _decay_s(headers: Sequence[Dataset], drug: Dataset, folder: Path) -> float:
 
 
 def _moment(date: str, time: str) -> datetime:
-    return datetime.combine(DA(str(date)), TM(str(time)))
+    return datetime.combine(DA(date), TM(time))
 
 
-def _positive(header: Dataset, name: str, folder: Path) -> float:
-    try:
-        value = float(header.get(name))
-    except MALFORMED as error:
-        raise _lacking(name, folder) from error
-    if not 0 < value < float("inf"):
-        raise InputError(folder, f"{name} {value:g}", "a positive number", "convert the scan to SUV")
-    return value
+def _positive(header: Tags, name: str, folder: Path) -> float:
+    values = header.numbers(name)
+    if len(values) != 1:
+        raise _lacking(name, folder)
+    if not 0 < values[0] < float("inf"):
+        raise InputError(folder, f"{name} {values[0]:g}", "a positive number", "convert the scan to SUV")
+    return values[0]
 
 
 def _lacking(name: str, folder: Path) -> InputError:

@@ -16,6 +16,7 @@ class Volume:
         affine: 4x4, index (z, y, x, 1) -> RAS mm.
         stated: what a DICOM header calls each modality, empty where none does.
         present: one per modality; False where the scan lacks it, whose channel is zeros. All True where not given.
+        notes: what is doubtful about the headers of its files, but no error, each in one line.
     """
 
     array: np.ndarray
@@ -23,6 +24,7 @@ class Volume:
     affine: np.ndarray
     present: tuple[bool, ...] = ()
     stated: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of_array(cls, array: np.ndarray, spacing_mm: Sequence[float]) -> "Volume":
