@@ -1,6 +1,6 @@
 """Runs that take milliseconds: a linear network on numbers drawn from the step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,13 +46,13 @@ class NumberData(LightningDataModule):
         self.consumed = 0
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(STEPS_PER_EPOCH, lambda: self.consumed)
+        return self._loader(STEPS_PER_EPOCH, lambda: range(self.consumed, (self.consumed // STEPS_PER_EPOCH + 1) * STEPS_PER_EPOCH))
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(VAL_STEPS, lambda: 0)
+        return self._loader(VAL_STEPS, lambda: range(VAL_STEPS))
 
-    def _loader(self, num_steps: int, first_step: Callable[[], int]) -> DataLoader:
-        return DataLoader(Numbers(), batch_sampler=StepSampler(Numbers(), num_steps, 0, 1, first_step), collate_fn=lambda batch: batch)
+    def _loader(self, num_steps: int, steps: Callable[[], Iterable[int]]) -> DataLoader:
+        return DataLoader(Numbers(), batch_sampler=StepSampler(Numbers(), num_steps, 0, 1, steps), collate_fn=lambda batch: batch)
 
     def step_done(self, step: int) -> None:
         self.consumed = step + 1

@@ -25,6 +25,7 @@ from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
 from uniseg.scans.inputs import find_inputs
 from uniseg.scans.io import read_geometry, read_label
+from uniseg.weights.seen import find_seen
 
 SCORED_SIDES = ("test", "dev")
 CHOOSE = "choose"
@@ -115,12 +116,18 @@ def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, ch
     Raises:
         InputError: names the first of them.
     """
-    facts = model.origin.get("data", {}).get(dataset.task.name, {})
-    for side in ("train", "dev") if scored == "test" else ("train",):
-        seen = sorted(set(facts.get(side, ())) & set(dataset.splits.fold(dataset.task.name, fold)[scored]))
-        if seen:
-            found = f"{scored} case '{seen[0]}' of '{dataset.task.name}' on its {side} side ({len(seen)} such cases)"
-            raise InputError(checkpoint, found, f"a network that never saw the {scored} cases", "evaluate with the task file and split of its training")
+    name, patients = dataset.task.name, dataset.splits.patients
+    scored_patients = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, fold)[scored]}
+    seen = list(find_seen(model.origin.get("data", {}), name, scored_patients, ("train", "dev") if scored == "test" else ("train",)))
+    if not seen:
+        return
+    one, number = seen[0], f"({len(seen)} such cases)"
+    expected = f"a network that never saw the {scored} cases"
+    if not one.patient:
+        found = f"{scored} case '{one.case_id}' of '{name}' on its {one.side} side {number}"
+        raise InputError(checkpoint, found, expected, "evaluate with the task file and split of its training")
+    found = f"{scored} case '{one.case_id}' of '{name}', whose patient '{one.patient}' is on its {one.side} side of '{one.task}' {number}"
+    raise InputError(checkpoint, found, expected, "give these patients one side in all its trainings, or, if they are others, a patient_namespace of their own")
 
 
 def pool(config: DictConfig) -> dict:

@@ -4,7 +4,7 @@ import os
 import signal
 from threading import Thread
 
-LEFT_TO_MAIN = (signal.SIGINT, signal.SIGUSR1)
+LEFT_TO_MAIN = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name))  # Windows has the first alone
 
 
 def leave_signals(worker: int) -> None:

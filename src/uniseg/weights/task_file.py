@@ -9,6 +9,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
 from uniseg.weights.described import read_described, write_described
 from uniseg.weights.hashing import state_hash
+from uniseg.weights.seen import merge_data
 
 KIND = "uniseg task"
 ADDED = "added."
@@ -67,4 +68,4 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
             model.retract(len(model.tasks) - num_before)
             raise InputError(path, " ".join(str(error).split()), "the tensors of its own description", "fetch the file again") from error
     data = {description["task"]["name"]: description["data"] for description, _ in files.values()}
-    model.origin = model.origin | {"data": model.origin.get("data", {}) | data}
+    model.origin = model.origin | {"data": merge_data(model.origin.get("data", {}), data)}
