@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from traceback import walk_tb
@@ -125,7 +125,7 @@ def make_predictor(checkpoint: str | Sequence[str], task_files: Sequence[str], i
     return Predictor(load_ensemble(checkpoint, task_files), fingerprint=ensemble_hash(checkpoint, task_files), cleanings=cleanings, **settings)
 
 
-def make_loggers(config: DictConfig | None) -> list:
+def make_loggers(config: Mapping[str, DictConfig] | None) -> list:
     """The loggers of ``conf/logger``; none where nothing was chosen.
 
     Raises:
@@ -148,3 +148,10 @@ def run_title(name: str) -> str:
         return name
     given = [override.rpartition(".")[2] for override in HydraConfig.get().overrides.task if not override.startswith(("experiment=", "name=", "paths."))]
     return f"{name} {HydraConfig.get().job.num}: {' '.join(given)}"[:LONGEST_TITLE]
+
+
+def close_loggers(loggers: Iterable) -> None:
+    """End what loggers have begun; the next run of a process, as in a sweep, would become a part of it."""
+    for logger in loggers:
+        if finish := getattr(logger.experiment, "finish", None):
+            finish()

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
+from uniseg.cli import close_loggers, entry_point, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.files import write_json
 from uniseg.inference.evaluation import Rules, Score, blind_map, read_scores, score_case, summarise, write_scores, write_summary
@@ -29,6 +29,7 @@ from uniseg.weights.seen import find_seen
 
 SCORED_SIDES = ("test", "dev")
 CHOOSE = "choose"
+CSV = "lightning.pytorch.loggers.CSVLogger"  # of the training's curves, which scores would replace
 PROMPT_CASES = 2  # dev scans per task over which the prompts are compared
 RULES = (
     "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
@@ -216,12 +217,23 @@ def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"
 
 
+def log_scores(config: DictConfig, summary: dict) -> None:
+    """Hand the mean Dice to the loggers beside the CSV, which join the run that was trained."""
+    loggers = make_loggers({name: block for name, block in config.logger.items() if block["_target_"] != CSV})
+    side = summary.get("split", "test")
+    dice = {f"{side}/dice": summary["mean_dice"]} | {f"{side}/dice/{name}": task["dice"] for name, task in summary["tasks"].items()}
+    for logger in loggers:
+        logger.log_metrics({key: value for key, value in dice.items() if value is not None})
+    close_loggers(loggers)
+
+
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
     if (config.predictions is None) != (config.labels is None):
         raise InputError("evaluate", "one of predictions and labels", "both folders, or neither", "add the other")
     work = pool if config.pool is not None else evaluate_run if config.predictions is None else evaluate_folders
     summary = work(config)
+    log_scores(config, summary)
     Console(file=sys.stdout, width=110).print(summary_table(summary))
 
 

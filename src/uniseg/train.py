@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
+from uniseg.cli import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
@@ -93,10 +93,13 @@ def _train(config: DictConfig) -> Trainer:
         rank_zero_only(clear)(run_dir)
     _tell_weights(beginning)
     _write_settings(config, beginning)
-    log_run(trainer.loggers, OmegaConf.to_container(config, resolve=True), asdict(parameter_counts(beginning.model)), data.splits)
-    if saved:
-        _go_on(trainer, saved, module.record.settings)
-    trainer.fit(module, datamodule=data, ckpt_path=saved and saved.path, weights_only=True)
+    try:
+        log_run(trainer.loggers, OmegaConf.to_container(config, resolve=True), asdict(parameter_counts(beginning.model)), data.splits)
+        if saved:
+            _go_on(trainer, saved, module.record.settings)
+        trainer.fit(module, datamodule=data, ckpt_path=saved and saved.path, weights_only=True)
+    finally:
+        close_loggers(trainer.loggers)
     return trainer
 
 

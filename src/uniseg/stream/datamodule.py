@@ -42,6 +42,38 @@ class StepSampler:
             yield self.stream.batch(step)[self.own]
 
 
+class EpochPosition:
+    """How far a run is in its stream of steps, and in the epoch at hand, whose length may change where a run goes on.
+
+    Args:
+        steps_per_epoch: from now on.
+    """
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._consumed = self._epoch_start = 0
+
+    def step_done(self, step: int) -> None:
+        self._consumed = step + 1
+
+    def steps_left(self) -> range:
+        """Of the epoch at hand; of the next where all of its steps are done."""
+        if self._consumed - self._epoch_start >= self.steps_per_epoch:
+            self._epoch_start = self._consumed
+        return range(self._consumed, self._epoch_start + self.steps_per_epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"consumed": self._consumed, "epoch_start": self._epoch_start, "steps_per_epoch": self.steps_per_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Older states hold ``consumed`` alone."""
+        self._consumed = state_dict["consumed"]
+        length = state_dict.get("steps_per_epoch", self.steps_per_epoch)
+        self._epoch_start = state_dict.get("epoch_start", self._consumed // length * length)
+        if self._consumed - self._epoch_start >= length:
+            self._epoch_start = self._consumed
+
+
 class MultiDatasetModule(LightningDataModule):
     """Reads prepared tasks; mixes them in every batch.
 
@@ -105,23 +137,16 @@ class MultiDatasetModule(LightningDataModule):
             seed=seed + VALIDATION_SEED,
             **shared,
         )
-        self._consumed = 0
-        self._epoch_start = 0
+        self._position = EpochPosition(steps_per_epoch)
 
     def _cases(self, side: str) -> list[TaskCases]:
         return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task)) for cache in self.caches]
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, self._steps_left))
+        return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, self._position.steps_left))
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self._sampler(self.val_stream, self.val_steps, lambda: range(self.val_steps)))
-
-    def _steps_left(self) -> range:
-        """Of the epoch at hand; of the next where all of its steps are done."""
-        if self._consumed - self._epoch_start >= self.steps_per_epoch:
-            self._epoch_start = self._consumed
-        return range(self._consumed, self._epoch_start + self.steps_per_epoch)
 
     def _sampler(self, stream: RequestStream, num_steps: int, steps: Callable[[], Iterable[int]]) -> StepSampler:
         world_size = self.trainer.world_size
@@ -153,18 +178,13 @@ class MultiDatasetModule(LightningDataModule):
 
     def step_done(self, step: int) -> None:
         """Told by the LightningModule after the optimiser's step; a resumed run goes on behind it."""
-        self._consumed = step + 1
+        self._position.step_done(step)
 
     def state_dict(self) -> dict[str, int]:
-        return {"consumed": self._consumed, "epoch_start": self._epoch_start, "steps_per_epoch": self.steps_per_epoch}
+        return self._position.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """The epoch at hand gets the run's own number of steps, whichever it began with; older states hold ``consumed`` alone."""
-        self._consumed = state_dict["consumed"]
-        num_steps = state_dict.get("steps_per_epoch", self.steps_per_epoch)
-        self._epoch_start = state_dict.get("epoch_start", self._consumed // num_steps * num_steps)
-        if self._consumed - self._epoch_start >= num_steps:
-            self._epoch_start = self._consumed
+        self._position.load_state_dict(state_dict)
 
 
 def _optional(task: Task) -> tuple[bool, ...]:

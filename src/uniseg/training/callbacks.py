@@ -12,10 +12,18 @@ MOST_IN_A_ROW = 20  # steps without a finite loss
 
 
 class StreamPosition(Callback):
-    """Tells the data which step is done, before any checkpoint is written, so that a resumed run goes on behind it."""
+    """Tells the data which step is done, before any checkpoint is written, so that a resumed run goes on behind it.
+
+    An epoch that waits for its validation counts as whole, also where the run's epochs have another length by now.
+    """
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
         trainer.datamodule.step_done(batch.step)
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
+        batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        if batches["is_last_batch"]:
+            batches["current"] = dict.fromkeys(batches["current"], trainer.datamodule.steps_per_epoch)
 
 
 class EpochMeans(Callback):

@@ -179,15 +179,14 @@ def read_saved_run(path: str | Path) -> SavedRun:
 
 
 def _saved_run(path: Path, content: Mapping) -> SavedRun:
-    own, loop = content[KEY], content["loops"]["fit_loop"]
-    batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]["current"]
-    whole = bool(batches["is_last_batch"])
+    own = content[KEY]
+    epoch, epoch_steps = epochs_done(content["loops"]["fit_loop"])
     record = own.get(RECORD)
     return SavedRun(
         path,
         int(content["global_step"]),
-        epoch=int(epochs["ready"]) - (0 if whole else 1),
-        epoch_steps=0 if whole else int(batches["current"]["ready"]),
+        epoch,
+        epoch_steps,
         tasks=TaskSet.from_list(own["tasks"]),
         config=dict(own["model"]),
         data=dict(own.get("data", {})),
@@ -195,6 +194,12 @@ def _saved_run(path: Path, content: Mapping) -> SavedRun:
         groups=[group | {"params": len(group["params"])} for group in content["optimizer_states"][0]["param_groups"]],
         shapes={name: tuple(tensor.shape) for name, tensor in content["state_dict"].items()},
     )
+
+
+def epochs_done(fit_loop: Mapping) -> tuple[int, int]:
+    """Epochs whose steps are all done, and steps that are done of the one behind them, as Lightning's loop has counted."""
+    batches, epoch = fit_loop["epoch_loop.batch_progress"], int(fit_loop["epoch_progress"]["current"]["ready"])
+    return (epoch, 0) if batches["is_last_batch"] else (epoch - 1, int(batches["current"]["ready"]))
 
 
 def find_saved_run(wanted: str | None, run_dir: Path) -> SavedRun | None:
