@@ -57,7 +57,7 @@ def test_a_few_losses_that_are_not_finite_pass(number):
 
 @pytest.mark.parametrize("before", [0, 1, 19])
 def test_many_in_a_row_end_the_run(before):
-    with pytest.raises(FloatingPointError, match="not finite for .* step 7"):
+    with pytest.raises(FloatingPointError, match=r"not finite for .* step 7"):
         watch([LOSS] * before + [NAN] * (2 * MOST_IN_A_ROW - 1))
 
 
