@@ -53,7 +53,8 @@ class NumberData(LightningDataModule):
         return self._loader(VAL_STEPS, lambda: range(VAL_STEPS))
 
     def _loader(self, num_steps: int, steps: Callable[[], Iterable[int]]) -> DataLoader:
-        return DataLoader(Numbers(), batch_sampler=StepSampler(Numbers(), num_steps, 0, 1, steps), collate_fn=lambda batch: batch)
+        sampler = StepSampler(Numbers(), num_steps, 0, 1, steps)
+        return DataLoader(Numbers(), batch_sampler=sampler, collate_fn=lambda batch: batch)
 
     def step_done(self, step: int) -> None:
         self.position.step_done(step)
@@ -111,7 +112,13 @@ class SmallRun:
 
 
 def small_run(
-    folder: Path, *callbacks: Callback, every_n_train_steps: int | None = None, refresh_rate: int = 0, module: type[Line] = Line, plugins=(), **settings
+    folder: Path,
+    *callbacks: Callback,
+    every_n_train_steps: int | None = None,
+    refresh_rate: int = 0,
+    module: type[Line] = Line,
+    plugins=(),
+    **settings,
 ) -> SmallRun:
     torch.manual_seed(0)
     copies = Copies()

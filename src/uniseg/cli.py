@@ -138,7 +138,8 @@ def make_loggers(config: Mapping[str, DictConfig] | None) -> list:
         except InstantiationException as error:
             if not isinstance(error.__cause__, ModuleNotFoundError):
                 raise
-            raise InputError(f"logger={name}", "its package not installed", f"package {name}", f"pip install {name}, or choose logger=csv") from error
+            fix = f"pip install {name}, or choose logger=csv"
+            raise InputError(f"logger={name}", "its package not installed", f"package {name}", fix) from error
     return loggers
 
 
@@ -146,8 +147,9 @@ def run_title(name: str) -> str:
     """The name of a run for loggers: in a sweep with its number and what it was given, shortened."""
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return name
-    given = [override.rpartition(".")[2] for override in HydraConfig.get().overrides.task if not override.startswith(("experiment=", "name=", "paths."))]
-    return f"{name} {HydraConfig.get().job.num}: {' '.join(given)}"[:LONGEST_TITLE]
+    job, overrides = HydraConfig.get().job, HydraConfig.get().overrides.task
+    given = [own.rpartition(".")[2] for own in overrides if not own.startswith(("experiment=", "name=", "paths."))]
+    return f"{name} {job.num}: {' '.join(given)}"[:LONGEST_TITLE]
 
 
 def close_loggers(loggers: Iterable) -> None:

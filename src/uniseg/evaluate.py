@@ -119,7 +119,8 @@ def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, ch
     """
     name, patients = dataset.task.name, dataset.splits.patients
     scored_patients = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, fold)[scored]}
-    seen = list(find_seen(model.origin.get("data", {}), name, scored_patients, ("train", "dev") if scored == "test" else ("train",)))
+    sides = ("train", "dev") if scored == "test" else ("train",)
+    seen = list(find_seen(model.origin.get("data", {}), name, scored_patients, sides))
     if not seen:
         return
     one, number = seen[0], f"({len(seen)} such cases)"
@@ -127,8 +128,10 @@ def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, ch
     if not one.patient:
         found = f"{scored} case '{one.case_id}' of '{name}' on its {one.side} side {number}"
         raise InputError(checkpoint, found, expected, "evaluate with the task file and split of its training")
-    found = f"{scored} case '{one.case_id}' of '{name}', whose patient '{one.patient}' is on its {one.side} side of '{one.task}' {number}"
-    raise InputError(checkpoint, found, expected, "give these patients one side in all its trainings, or, if they are others, a patient_namespace of their own")
+    where = f"on its {one.side} side of '{one.task}'"
+    found = f"{scored} case '{one.case_id}' of '{name}', whose patient '{one.patient}' is {where} {number}"
+    fix = "give these patients one side in all its trainings, or, if they are others, a patient_namespace of their own"
+    raise InputError(checkpoint, found, expected, fix)
 
 
 def pool(config: DictConfig) -> dict:
@@ -221,7 +224,8 @@ def log_scores(config: DictConfig, summary: dict) -> None:
     """Hand the mean Dice to the loggers beside the CSV, which join the run that was trained."""
     loggers = make_loggers({name: block for name, block in config.logger.items() if block["_target_"] != CSV})
     side = summary.get("split", "test")
-    dice = {f"{side}/dice": summary["mean_dice"]} | {f"{side}/dice/{name}": task["dice"] for name, task in summary["tasks"].items()}
+    dice = {f"{side}/dice": summary["mean_dice"]}
+    dice |= {f"{side}/dice/{name}": task["dice"] for name, task in summary["tasks"].items()}
     for logger in loggers:
         logger.log_metrics({key: value for key, value in dice.items() if value is not None})
     close_loggers(loggers)

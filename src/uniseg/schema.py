@@ -230,7 +230,7 @@ class ReportConfig:
 
 
 def register() -> None:
-    """Put every root's schema where a defaults list finds it; let YAML name the configuration's own folder, and a run's name for loggers."""
+    """Put every root's schema where a defaults list finds it; let YAML name its own folder, and a run for loggers."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
     OmegaConf.register_new_resolver("evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True)
     OmegaConf.register_new_resolver("tracked", tracked, replace=True)

@@ -44,8 +44,6 @@ from uniseg.weights.seen import data_facts, merge_data
 INTERRUPTED = BASE + signal.SIGINT
 WEIGHTS_FILE = "weights.json"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
 # Of the configuration: what makes a run the same run, and is told where it has changed.
 SETTINGS = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "strategy", "trainer")
 
@@ -54,7 +52,8 @@ def train(config: DictConfig) -> Trainer:
     """One run, start to end.
 
     Raises:
-        InputError: data that is missing or not prepared, a checkpoint that does not fit, a folder that another run has, a disk that is full.
+        InputError: data that is missing or not prepared, a checkpoint that does not fit, a folder that another run has,
+            a disk that is full.
         FloatingPointError: loss or weights are not finite; the last good checkpoint is kept.
         Stopped: by a signal; the state is saved.
     """
@@ -65,7 +64,8 @@ def train(config: DictConfig) -> Trainer:
         if error.errno not in NO_ROOM:
             raise
         where = error.filename or config.run_dir
-        raise InputError(where, error.strerror, "room to write", "make room, then go on with ckpt_path=last; the last good checkpoint is kept") from error
+        fix = "make room, then go on with ckpt_path=last; the last good checkpoint is kept"
+        raise InputError(where, error.strerror, "room to write", fix) from error
 
 
 def _train(config: DictConfig) -> Trainer:
@@ -75,7 +75,7 @@ def _train(config: DictConfig) -> Trainer:
     seed_everything(config.seed, workers=True, verbose=False)
     run_dir = Path(config.run_dir)
     saved = find_saved_run(config.ckpt_path, run_dir)
-    _require_folder(config, saved)
+    overwritten = _require_folder(config, saved)
     data = MultiDatasetModule(
         saved.order(tasks.names, added=config.strategy.extend) if saved else tasks.names,
         **OmegaConf.to_container(config.data, resolve=True),
@@ -87,24 +87,26 @@ def _train(config: DictConfig) -> Trainer:
     module = build_module(config, data, sources, beginning.model, saved)
     if saved:
         _require_same(config, saved, module)
-    rank_zero_only(begin_tracking)(run_dir, run_title(config.name), config.name, renew=config.overwrite)
+    rank_zero_only(begin_tracking)(run_dir, run_title(config.name), config.name, renew=overwritten)
     trainer = _make_trainer(config)
-    if config.overwrite:
+    if overwritten:
         rank_zero_only(clear)(run_dir)
     _tell_weights(beginning)
     _write_settings(config, beginning)
+    counted = asdict(parameter_counts(beginning.model))
+    log_run(trainer.loggers, OmegaConf.to_container(config, resolve=True), counted, data.splits)
+    if saved:
+        _go_on(trainer, saved, module.record.settings)
     try:
-        log_run(trainer.loggers, OmegaConf.to_container(config, resolve=True), asdict(parameter_counts(beginning.model)), data.splits)
-        if saved:
-            _go_on(trainer, saved, module.record.settings)
         trainer.fit(module, datamodule=data, ckpt_path=saved and saved.path, weights_only=True)
     finally:
         close_loggers(trainer.loggers)
     return trainer
 
 
-def _require_folder(config: DictConfig, saved: SavedRun | None) -> None:
-    """
+def _require_folder(config: DictConfig, saved: SavedRun | None) -> bool:
+    """Whether an earlier run in the folder is to be removed.
+
     Raises:
         InputError: the run would take the place of another.
     """
@@ -113,8 +115,8 @@ def _require_folder(config: DictConfig, saved: SavedRun | None) -> None:
         if config.overwrite:
             found = f"true, with ckpt_path={config.ckpt_path}, which goes on with the run in {run_dir}"
             raise InputError("overwrite", found, "one of them", "leave the other out")
-        return
-    require_unused(run_dir, overwrite=config.overwrite, inputs=(config.ckpt_path, initial_weights(config)))
+        return False
+    return require_unused(run_dir, overwrite=config.overwrite, inputs=(config.ckpt_path, initial_weights(config)))
 
 
 def _make_trainer(config: DictConfig) -> Trainer:
@@ -125,7 +127,14 @@ def _make_trainer(config: DictConfig) -> Trainer:
     return instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *instantiate(config.callbacks).values()],
+        callbacks=[
+            StreamPosition(),
+            EpochMeans(),
+            StopOnSignal(),
+            FiniteLoss(),
+            *watchers,
+            *instantiate(config.callbacks).values(),
+        ],
         logger=make_loggers(config.logger),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
@@ -145,23 +154,33 @@ def _require_same(config: DictConfig, saved: SavedRun, module: SegmentationModul
 @rank_zero_only
 def _write_settings(config: DictConfig, beginning: Beginning) -> None:
     run_dir = Path(config.run_dir)
-    told = asdict(parameter_counts(beginning.model)) | {"transfer": asdict(beginning.report) if beginning.report else None}
-    write_json(run_dir / WEIGHTS_FILE, told)
+    transfer = asdict(beginning.report) if beginning.report else None
+    write_json(run_dir / WEIGHTS_FILE, asdict(parameter_counts(beginning.model)) | {"transfer": transfer})
     with write_atomically(run_dir / "config.yaml") as part:
         part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
 def build_module(
-    config: DictConfig, data: MultiDatasetModule, sources: Mapping[str, Source], model: UniSegModel, saved: SavedRun | None
+    config: DictConfig,
+    data: MultiDatasetModule,
+    sources: Mapping[str, Source],
+    model: UniSegModel,
+    saved: SavedRun | None,
 ) -> SegmentationModule:
     """The network with its loss and optimiser, as the configuration says; with the record of all that it has seen."""
     facts = {
-        name: data_facts({side: split[side] for side in SIDES}, data.patients[name], licence=sources[name].licence, homepage=sources[name].homepage)
+        name: data_facts(
+            {side: split[side] for side in SIDES},
+            data.patients[name],
+            licence=sources[name].licence,
+            homepage=sources[name].homepage,
+        )
         for name, split in data.splits.items()
     }
     before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
-    module_class = UpstreamModule if initial_weights(config) is None else partial(DownstreamModule, layer_decay=config.strategy.layer_decay)
-    module = module_class(
+    downstream = partial(DownstreamModule, layer_decay=config.strategy.layer_decay)
+    accumulated = config.trainer.get("accumulate_grad_batches", 1)
+    module = (UpstreamModule if initial_weights(config) is None else downstream)(
         model,
         tasks=data.tasks,
         loss=instantiate(config.loss),
@@ -169,7 +188,7 @@ def build_module(
         scheduler=instantiate(config.scheduler, _convert_="all"),
         data_facts=merge_data(before, facts),
         commit=git_commit(PACKAGE_DIR),
-        extra_steps=saved.extra_steps(config.data.steps_per_epoch, config.trainer.get("accumulate_grad_batches", 1)) if saved else 0,
+        extra_steps=saved.extra_steps(config.data.steps_per_epoch, accumulated) if saved else 0,
     )
     settings = OmegaConf.to_container(OmegaConf.masked_copy(config, SETTINGS), resolve=True)
     splits = {name: {side: split[side] for side in SIDES} for name, split in data.splits.items()}
@@ -196,14 +215,16 @@ def initial_weights(config: DictConfig) -> Path | None:
         InputError: such a beginning was chosen without naming the file.
     """
     if OmegaConf.is_missing(config.init, "checkpoint"):
-        raise InputError("init.checkpoint", f"no file, with init={config.init.name}", "a trained network", "add init.checkpoint=<file>")
+        found = f"no file, with init={config.init.name}"
+        raise InputError("init.checkpoint", found, "a trained network", "add init.checkpoint=<file>")
     return None if config.init.checkpoint is None else Path(config.init.checkpoint)
 
 
 def _tell_weights(beginning: Beginning) -> None:
     """What trains, where the other numbers came from."""
     counted = parameter_counts(beginning.model)
-    for line in [*(beginning.report.lines() if beginning.report else []), f"{counted.trained:,} of {counted.total:,} parameters train."]:
+    trained = f"{counted.trained:,} of {counted.total:,} parameters train."
+    for line in [*(beginning.report.lines() if beginning.report else []), trained]:
         rank_zero_info(line)
 
 
@@ -216,7 +237,12 @@ def old_network(config: DictConfig) -> UniSegModel:
 
 def _speed_up(model: UniSegModel, config: DictConfig) -> None:
     speed = config.speed
-    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
+    speed_up(
+        model,
+        compile_trunk=speed.compile,
+        channels_last=speed.channels_last,
+        checkpoint_activations=speed.checkpoint_activations,
+    )
 
 
 def _go_on(trainer: Trainer, saved: SavedRun, settings: Mapping[str, object]) -> None:
@@ -238,7 +264,9 @@ def main(config: DictConfig) -> float:
     try:
         trainer = train(config)
     except FloatingPointError as error:
-        fix = "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
+        fix = (
+            "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
+        )
         raise InputError(config.run_dir, str(error), "finite numbers", fix) from error
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted ahead of the first step or behind the last: nothing to save.\n")

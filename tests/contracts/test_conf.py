@@ -105,7 +105,9 @@ def test_a_mandatory_value_is_missing_until_it_is_given(path, key):
     group = ".".join(path.parts[:-1])
     root, overrides = ("train", [f"{group.replace('.', '/')}={path.stem}"]) if group else (path.stem, [])
     where = f"{group}.{key}".lstrip(".")
-    assert OmegaConf.is_missing(OmegaConf.select(composed(root, overrides), where.rpartition(".")[0] or "", throw_on_missing=False), key.rpartition(".")[2])
+    parent, _, name = where.rpartition(".")
+    config = composed(root, overrides)
+    assert OmegaConf.is_missing(OmegaConf.select(config, parent) if parent else config, name)
     assert OmegaConf.select(composed(root, [*overrides, f"{where}=7"]), where) in (7, "7")
 
 

@@ -27,11 +27,15 @@ def fail(error):
     def read_box(*_):
         raise error
 
-    return SimpleNamespace(task=SimpleNamespace(num_modalities=1), entries={"a": SimpleNamespace(shape=(8, 8, 8))}, read_box=read_box)
+    return SimpleNamespace(
+        task=SimpleNamespace(num_modalities=1), entries={"a": SimpleNamespace(shape=(8, 8, 8))}, read_box=read_box
+    )
 
 
 def loader(error, **settings):
-    return DataLoader(PatchReader([fail(error)], (8, 8, 8)), batch_sampler=[[REQUEST]], collate_fn=lambda batch: batch, **settings)
+    return DataLoader(
+        PatchReader([fail(error)], (8, 8, 8)), batch_sampler=[[REQUEST]], collate_fn=lambda batch: batch, **settings
+    )
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

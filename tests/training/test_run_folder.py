@@ -73,7 +73,7 @@ def test_a_run_is_not_begun_anew_unasked(left, tmp_path):
     (tmp_path / left).touch()
     with pytest.raises(InputError, match=rf"found {left}; .*ckpt_path=last.*name=.*overwrite=true"):
         require_unused(tmp_path, overwrite=False, inputs=[None])
-    require_unused(tmp_path, overwrite=True, inputs=[None, "/elsewhere/last.ckpt"])
+    assert require_unused(tmp_path, overwrite=True, inputs=[None, "/elsewhere/last.ckpt"])
 
 
 def test_what_the_new_run_needs_is_not_removed(tmp_path):
@@ -84,7 +84,9 @@ def test_what_the_new_run_needs_is_not_removed(tmp_path):
 
 def test_a_folder_without_a_run_is_free(tmp_path):
     (tmp_path / "logs").mkdir()
-    require_unused(tmp_path, overwrite=False, inputs=[None])
+    """What is in it stays, although its name is one of ours."""
+    for overwrite in (False, True):
+        assert not require_unused(tmp_path, overwrite=overwrite, inputs=[None])
 
 
 def test_nothing_of_the_old_run_stays(tmp_path):

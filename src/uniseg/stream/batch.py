@@ -32,7 +32,10 @@ class RawBatch:
 
 @dataclass(frozen=True)
 class ReadFailure:
-    """What a reader returns in place of a batch: torch cannot carry such errors over from its process (it makes them anew from one text)."""
+    """What a reader returns in place of a batch.
+
+    torch cannot carry such errors over from the reader's process: it makes them anew from one text.
+    """
 
     error: Exception
 

@@ -79,9 +79,10 @@ class ProgressBar(TQDMProgressBar):
 
 
 class FiniteLoss(Callback):
-    """Ends a run whose loss or gradients are not finite for ``MOST_IN_A_ROW`` steps. Fewer come of overflow in float16, and pass.
+    """Ends a run whose loss or gradients are not finite for ``MOST_IN_A_ROW`` steps.
 
-    Logs ``train/skipped_steps``, the steps of the epoch that the gradient scaler skipped, where there is a scaler.
+    Fewer come of overflow in float16, and pass. Where there is a gradient scaler, ``train/skipped_steps`` tells how many
+    steps of the epoch it skipped.
     """
 
     def __init__(self) -> None:
@@ -96,13 +97,16 @@ class FiniteLoss(Callback):
         if scaler := gradient_scaler(trainer):
             self._scale = scaler.get_scale()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int
+    ) -> None:
         scaler = gradient_scaler(trainer)
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._skipped += skipped
         self._in_a_row = torch.where(torch.isfinite(outputs["loss"].detach()) & (not skipped), 0, self._in_a_row + 1)
         if (batch.step + 1) % MOST_IN_A_ROW == 0 and (number := agreed(trainer, int(self._in_a_row))) >= MOST_IN_A_ROW:
-            raise FloatingPointError(f"loss or gradients are not finite for {number} steps, up to step {trainer.global_step}")
+            told = f"loss or gradients that are not finite for {number} steps, up to step {trainer.global_step}"
+            raise FloatingPointError(told)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if gradient_scaler(trainer):

@@ -36,7 +36,10 @@ def keep_log(logger: CSVLogger, step: int) -> None:
 
 
 def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int], splits: Mapping[str, Split]) -> None:
-    """Hand the resolved configuration, the parameter counts, the cases per task and side to loggers; the CSV has ``config.yaml`` beside it."""
+    """Hand the resolved configuration, the parameter counts, the cases per task and side to loggers.
+
+    The CSV has ``config.yaml`` beside it.
+    """
     facts = {name: {side: len(split[side]) for side in SIDES} for name, split in splits.items()}
     for logger in loggers:
         if not isinstance(logger, CSVLogger):

@@ -23,15 +23,25 @@ LOCK = ".lock"
 HELD = (errno.EACCES, errno.EAGAIN)
 CHECKPOINTS, ALL_CHECKPOINTS = "checkpoints", "checkpoints/*.ckpt"
 SCORES = "evaluation*/metrics.json"
-# What training, evaluation and report write into it. Checkpoints come last: until they are gone the folder counts as that of a run.
-OF_A_RUN = ("report", "evaluation", "evaluation_dev", "prompts", "tensorboard", "logs", "old_tasks.json", "weights.json")
+# What training, evaluation and report write. Checkpoints go last: until then the folder counts as that of a run.
+OF_A_RUN = (
+    "report",
+    "evaluation",
+    "evaluation_dev",
+    "prompts",
+    "tensorboard",
+    "logs",
+    "old_tasks.json",
+    "weights.json",
+)
 
 
 @contextmanager
 def locked(run_dir: Path) -> Iterator[None]:
     """Keep other trainings out of ``run_dir``; the system frees it when this process ends, however it ends.
 
-    Record locks (``lockf``) instead of ``flock``: reader processes do not inherit them, so that a killed run frees its folder at once.
+    Record locks (``lockf``) instead of ``flock``: reader processes do not inherit them, so that a killed run frees its
+    folder at once.
 
     Raises:
         InputError: another process trains there; names it.
@@ -47,10 +57,12 @@ def locked(run_dir: Path) -> Iterator[None]:
         except OSError as error:
             if error.errno in HELD:
                 fix = "wait for it, or give another name"
-                raise InputError(run_dir, f"a training at work there ({_holder(path)})", "one training in a folder", fix) from error
+                found = f"a training at work there ({_holder(path)})"
+                raise InputError(run_dir, found, "one training in a folder", fix) from error
             rank_zero_info(f"{run_dir} is not guarded against a second training: {error.strerror}.")
         file.truncate(0)
-        json.dump({"host": socket.gethostname(), "process": os.getpid(), "since": datetime.now().astimezone().isoformat(timespec="seconds")}, file)
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        json.dump({"host": socket.gethostname(), "process": os.getpid(), "since": since}, file)
         file.flush()
         yield
 
@@ -63,8 +75,9 @@ def _holder(path: Path) -> str:
         return "process not known"  # it is just writing it
 
 
-def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Path | None]) -> None:
-    """
+def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Path | None]) -> bool:
+    """Whether a run is in the folder, which may be lost.
+
     Args:
         overwrite: whether an earlier run may be lost.
         inputs: files that the new run begins with.
@@ -74,13 +87,15 @@ def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Pat
     """
     found = [*sorted(run_dir.glob(ALL_CHECKPOINTS)), *sorted(run_dir.glob(SCORES))]
     if not found:
-        return
+        return False
     if not overwrite:
-        expected = "a folder without a run"
-        raise InputError(run_dir, str(found[0].relative_to(run_dir)), expected, "go on with it by ckpt_path=last, or give another name=, or overwrite=true")
+        fix = "go on with it by ckpt_path=last, or give another name=, or overwrite=true"
+        raise InputError(run_dir, str(found[0].relative_to(run_dir)), "a folder without a run", fix)
     own = [path for path in inputs if path is not None and Path(path).resolve().is_relative_to(run_dir.resolve())]
     if own:
-        raise InputError("overwrite", f"{own[0]}, which it would remove", "a run that begins with files of other folders", "give another name=")
+        found = f"{own[0]}, which it would remove"
+        raise InputError("overwrite", found, "a run that begins with files of other folders", "give another name=")
+    return True
 
 
 def clear(run_dir: Path) -> None:

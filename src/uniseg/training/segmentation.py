@@ -55,7 +55,7 @@ class SegmentationModule(LightningModule):
         self.data_facts = data_facts
         self.commit = commit
         self.extra_steps = extra_steps
-        self.record: RunRecord | None = None  # what the run is recognised by when it goes on; made with the run's optimiser
+        self.record: RunRecord | None = None  # what the run is recognised by when it goes on
         self.dev_counts: dict[int, ClassCounts] = {}
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
@@ -99,9 +99,15 @@ class SegmentationModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """As Lightning, which refuses fused optimisers under mixed precision: theirs are unscaled here, which torch's scaler takes note of."""
+        """As Lightning, but for fused optimisers under mixed precision, which it refuses.
+
+        Their gradients are unscaled here; torch's scaler takes note of it.
+        """
         if gradient_clip_val and getattr(optimizer, "_step_supports_amp_scaling", False):
             if scaler := gradient_scaler(self.trainer):
                 scaler.unscale_(optimizer)
@@ -135,7 +141,7 @@ class SegmentationModule(LightningModule):
             self._log_mean(f"{name}/{self.model.tasks[position].name}", own)
 
     def _log_mean(self, name: str, losses: Tensor, **how: bool) -> None:
-        """The epoch's mean over the samples whose loss is finite; counted on the device, since asking for a number waits for it."""
+        """The epoch's mean over the samples whose loss is finite; counted on the device, which nothing waits for."""
         finite = torch.isfinite(losses)
         count = finite.sum()
         mean = torch.where(finite, losses, 0).sum() / count.clamp(min=1)

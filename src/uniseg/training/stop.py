@@ -7,7 +7,8 @@ from lightning import Callback, LightningModule, Trainer
 from uniseg.stream.batch import Batch
 from uniseg.training.last_checkpoint import LastCheckpoint, agreed
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))  # Windows lacks the second
+# Windows lacks the second.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 BASE = 128  # what a shell adds to the number of the signal that ended a command
 
 

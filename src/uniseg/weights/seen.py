@@ -28,7 +28,7 @@ def data_facts(sides: Mapping[str, Iterable[str]], patients: Mapping[str, str], 
 def merge_data(before: Mapping[str, Mapping], after: Mapping[str, Mapping]) -> dict[str, dict]:
     """Facts by task of a network that learnt from ``before``, then from ``after``.
 
-    What was once for training or dev stays so, under whatever name of a task; where licences differ, the stricter holds.
+    What was once for training or dev stays so; where licences differ, the stricter holds.
     """
     return {**before, **{name: _merge_facts(before.get(name, {}), facts) for name, facts in after.items()}}
 
@@ -40,7 +40,9 @@ def _merge_facts(before: Mapping, after: Mapping) -> dict:
             merged[side] = list(dict.fromkeys([*after.get(side, ()), *before.get(side, ())]))
     patients = [facts["patients"] for facts in (before, after) if "patients" in facts]
     if patients:
-        merged["patients"] = {side: sorted({patient for own in patients for patient in own.get(side, ())}) for side in LEARNT_FROM}
+        merged["patients"] = {
+            side: sorted({patient for own in patients for patient in own.get(side, ())}) for side in LEARNT_FROM
+        }
     licences = [facts["licence"] for facts in (before, after) if facts.get("licence")]
     if licences:
         merged["licence"] = max(reversed(licences), key=strictness)
@@ -49,7 +51,7 @@ def _merge_facts(before: Mapping, after: Mapping) -> dict:
 
 @dataclass(frozen=True)
 class Seen:
-    """A case that a network has seen; ``patient`` is empty where the case itself is recorded, else the patient is, by ``task``."""
+    """A case that a network has seen; ``patient`` is empty where the case itself is recorded, else its patient is."""
 
     case_id: str
     side: str
@@ -57,7 +59,9 @@ class Seen:
     patient: str = ""
 
 
-def find_seen(data: Mapping[str, Mapping], task: str, patients: Mapping[str, str], sides: Iterable[str]) -> Iterator[Seen]:
+def find_seen(
+    data: Mapping[str, Mapping], task: str, patients: Mapping[str, str], sides: Iterable[str]
+) -> Iterator[Seen]:
     """The cases that the record ``data`` holds on ``sides``: by their ids in ``task``, by their patients in every task.
 
     Args:
