@@ -21,7 +21,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a report; minutes on two cores
 	$(RUN) uniseg.prepare experiment=demo
-	$(RUN) uniseg.train experiment=demo
+	$(RUN) uniseg.train experiment=demo overwrite=true
 	$(RUN) uniseg.evaluate experiment=demo
 	$(RUN) uniseg.predict checkpoint=outputs/demo/checkpoints/last.ckpt input=outputs/phantoms/unseen output=outputs/demo/prediction
 	$(RUN) uniseg.report run=outputs/demo

@@ -1,6 +1,6 @@
 """Runs that take milliseconds: a linear network on numbers drawn from the step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from uniseg.stream.datamodule import StepSampler
+from uniseg.stream.datamodule import EpochPosition, StepSampler
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, ProgressBar, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.last_checkpoint import LastCheckpoint
@@ -41,27 +41,29 @@ class Numbers:
 
 
 class NumberData(LightningDataModule):
-    def __init__(self) -> None:
+    def __init__(self, steps_per_epoch: int = STEPS_PER_EPOCH) -> None:
         super().__init__()
-        self.consumed = 0
+        self.steps_per_epoch = steps_per_epoch
+        self.position = EpochPosition(steps_per_epoch)
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(STEPS_PER_EPOCH, lambda: self.consumed)
+        return self._loader(self.steps_per_epoch, self.position.steps_left)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(VAL_STEPS, lambda: 0)
+        return self._loader(VAL_STEPS, lambda: range(VAL_STEPS))
 
-    def _loader(self, num_steps: int, first_step: Callable[[], int]) -> DataLoader:
-        return DataLoader(Numbers(), batch_sampler=StepSampler(Numbers(), num_steps, 0, 1, first_step), collate_fn=lambda batch: batch)
+    def _loader(self, num_steps: int, steps: Callable[[], Iterable[int]]) -> DataLoader:
+        sampler = StepSampler(Numbers(), num_steps, 0, 1, steps)
+        return DataLoader(Numbers(), batch_sampler=sampler, collate_fn=lambda batch: batch)
 
     def step_done(self, step: int) -> None:
-        self.consumed = step + 1
+        self.position.step_done(step)
 
     def state_dict(self) -> dict[str, int]:
-        return {"consumed": self.consumed}
+        return self.position.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self.consumed = state_dict["consumed"]
+        self.position.load_state_dict(state_dict)
 
 
 class Line(LightningModule):
@@ -104,12 +106,20 @@ class SmallRun:
     copies: Copies
     log: Path
 
-    def fit(self, ckpt_path: Path | None = None) -> "SmallRun":
-        self.trainer.fit(self.module, datamodule=NumberData(), ckpt_path=ckpt_path, weights_only=True)
+    def fit(self, ckpt_path: Path | None = None, steps_per_epoch: int = STEPS_PER_EPOCH) -> "SmallRun":
+        self.trainer.fit(self.module, datamodule=NumberData(steps_per_epoch), ckpt_path=ckpt_path, weights_only=True)
         return self
 
 
-def small_run(folder: Path, *callbacks: Callback, every_n_train_steps: int | None = None, refresh_rate: int = 0, **settings) -> SmallRun:
+def small_run(
+    folder: Path,
+    *callbacks: Callback,
+    every_n_train_steps: int | None = None,
+    refresh_rate: int = 0,
+    module: type[Line] = Line,
+    plugins=(),
+    **settings,
+) -> SmallRun:
     torch.manual_seed(0)
     copies = Copies()
     trainer = Trainer(
@@ -120,7 +130,7 @@ def small_run(folder: Path, *callbacks: Callback, every_n_train_steps: int | Non
         enable_model_summary=False,
         use_distributed_sampler=False,
         logger=CSVLogger(folder, name=None, version="logs", flush_logs_every_n_steps=1),
-        plugins=[copies],
+        plugins=[copies, *plugins],
         callbacks=[
             StreamPosition(),
             EpochMeans(),
@@ -132,4 +142,4 @@ def small_run(folder: Path, *callbacks: Callback, every_n_train_steps: int | Non
         ],
         **settings,
     )
-    return SmallRun(trainer, Line(), copies, folder / "logs/metrics.csv")
+    return SmallRun(trainer, module(), copies, folder / "logs/metrics.csv")

@@ -30,6 +30,7 @@ def train(precision: str, seed: int, folder: Path, learning_rate: float) -> dict
         overrides = [
             "experiment=phantom_table", f"trainer.precision={precision}", f"seed={seed}", f"run_dir={folder}", f"optimizer.lr={learning_rate}",
             "trainer.max_epochs=3", f"data.steps_per_epoch={STEPS // 3}", "data.val_steps=88", "callbacks.progress.refresh_rate=0", "trainer.accelerator=cpu",
+            "overwrite=true",
         ]  # fmt: skip
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with (folder / "log.txt").open("w") as told:

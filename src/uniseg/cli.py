@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from traceback import walk_tb
@@ -11,9 +11,12 @@ from typing import NoReturn
 import hydra
 import torch
 from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException
+from hydra.errors import HydraException, InstantiationException
 from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.types import RunMode
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -29,6 +32,7 @@ from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 
 BAD_INPUT = 2
 LOCAL_CONF = Path("conf")
+LONGEST_TITLE = 100
 
 
 class LocalConf(SearchPathPlugin):
@@ -119,3 +123,37 @@ def make_predictor(checkpoint: str | Sequence[str], task_files: Sequence[str], i
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     cleanings = None if postprocessing is None else read_cleanings(postprocessing)
     return Predictor(load_ensemble(checkpoint, task_files), fingerprint=ensemble_hash(checkpoint, task_files), cleanings=cleanings, **settings)
+
+
+def make_loggers(config: Mapping[str, DictConfig] | None) -> list:
+    """The loggers of ``conf/logger``; none where nothing was chosen.
+
+    Raises:
+        InputError: the package of one is not installed.
+    """
+    loggers = []
+    for name, block in (config or {}).items():
+        try:
+            loggers.append(instantiate(block))
+        except InstantiationException as error:
+            if not isinstance(error.__cause__, ModuleNotFoundError):
+                raise
+            fix = f"pip install {name}, or choose logger=csv"
+            raise InputError(f"logger={name}", "its package not installed", f"package {name}", fix) from error
+    return loggers
+
+
+def run_title(name: str) -> str:
+    """The name of a run for loggers: in a sweep with its number and what it was given, shortened."""
+    if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
+        return name
+    job, overrides = HydraConfig.get().job, HydraConfig.get().overrides.task
+    given = [own.rpartition(".")[2] for own in overrides if not own.startswith(("experiment=", "name=", "paths."))]
+    return f"{name} {job.num}: {' '.join(given)}"[:LONGEST_TITLE]
+
+
+def close_loggers(loggers: Iterable) -> None:
+    """End what loggers have begun; the next run of a process, as in a sweep, would become a part of it."""
+    for logger in loggers:
+        if finish := getattr(logger.experiment, "finish", None):
+            finish()

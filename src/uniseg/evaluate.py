@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of, tasks_of
+from uniseg.cli import close_loggers, entry_point, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.files import write_json
 from uniseg.inference.evaluation import Rules, Score, blind_map, read_scores, score_case, summarise, write_scores, write_summary
@@ -25,9 +25,11 @@ from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
 from uniseg.scans.inputs import find_inputs
 from uniseg.scans.io import read_geometry, read_label
+from uniseg.weights.seen import find_seen
 
 SCORED_SIDES = ("test", "dev")
 CHOOSE = "choose"
+CSV = "lightning.pytorch.loggers.CSVLogger"  # of the training's curves, which scores would replace
 PROMPT_CASES = 2  # dev scans per task over which the prompts are compared
 RULES = (
     "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
@@ -115,12 +117,21 @@ def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, ch
     Raises:
         InputError: names the first of them.
     """
-    facts = model.origin.get("data", {}).get(dataset.task.name, {})
-    for side in ("train", "dev") if scored == "test" else ("train",):
-        seen = sorted(set(facts.get(side, ())) & set(dataset.splits.fold(dataset.task.name, fold)[scored]))
-        if seen:
-            found = f"{scored} case '{seen[0]}' of '{dataset.task.name}' on its {side} side ({len(seen)} such cases)"
-            raise InputError(checkpoint, found, f"a network that never saw the {scored} cases", "evaluate with the task file and split of its training")
+    name, patients = dataset.task.name, dataset.splits.patients
+    scored_patients = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, fold)[scored]}
+    sides = ("train", "dev") if scored == "test" else ("train",)
+    seen = list(find_seen(model.origin.get("data", {}), name, scored_patients, sides))
+    if not seen:
+        return
+    one, number = seen[0], f"({len(seen)} such cases)"
+    expected = f"a network that never saw the {scored} cases"
+    if not one.patient:
+        found = f"{scored} case '{one.case_id}' of '{name}' on its {one.side} side {number}"
+        raise InputError(checkpoint, found, expected, "evaluate with the task file and split of its training")
+    where = f"on its {one.side} side of '{one.task}'"
+    found = f"{scored} case '{one.case_id}' of '{name}', whose patient '{one.patient}' is {where} {number}"
+    fix = "give these patients one side in all its trainings, or, if they are others, a patient_namespace of their own"
+    raise InputError(checkpoint, found, expected, fix)
 
 
 def pool(config: DictConfig) -> dict:
@@ -209,12 +220,24 @@ def _number(value: float | None) -> str:
     return "-" if value is None or value != value else f"{value:.3f}"
 
 
+def log_scores(config: DictConfig, summary: dict) -> None:
+    """Hand the mean Dice to the loggers beside the CSV, which join the run that was trained."""
+    loggers = make_loggers({name: block for name, block in config.logger.items() if block["_target_"] != CSV})
+    side = summary.get("split", "test")
+    dice = {f"{side}/dice": summary["mean_dice"]}
+    dice |= {f"{side}/dice/{name}": task["dice"] for name, task in summary["tasks"].items()}
+    for logger in loggers:
+        logger.log_metrics({key: value for key, value in dice.items() if value is not None})
+    close_loggers(loggers)
+
+
 @entry_point("evaluate")
 def main(config: DictConfig) -> None:
     if (config.predictions is None) != (config.labels is None):
         raise InputError("evaluate", "one of predictions and labels", "both folders, or neither", "add the other")
     work = pool if config.pool is not None else evaluate_run if config.predictions is None else evaluate_folders
     summary = work(config)
+    log_scores(config, summary)
     Console(file=sys.stdout, width=110).print(summary_table(summary))
 
 

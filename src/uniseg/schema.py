@@ -7,6 +7,7 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, OmegaConf, open_dict
 
 from uniseg.config import CONF_DIR
+from uniseg.training.tracking import tracked
 
 
 @dataclass
@@ -166,6 +167,7 @@ class PrepareConfig(RunConfig):
 @dataclass
 class TrainConfig(RunConfig):
     ckpt_path: str | None = None
+    overwrite: bool = False
 
 
 @dataclass
@@ -228,9 +230,10 @@ class ReportConfig:
 
 
 def register() -> None:
-    """Put every root's schema where a defaults list finds it; let YAML name the configuration's own folder."""
+    """Put every root's schema where a defaults list finds it; let YAML name its own folder, and a run for loggers."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
     OmegaConf.register_new_resolver("evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True)
+    OmegaConf.register_new_resolver("tracked", tracked, replace=True)
     prepare = OmegaConf.structured(PrepareConfig)
     with open_dict(prepare):
         prepare["import"] = None

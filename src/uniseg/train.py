@@ -5,7 +5,8 @@ import math
 import signal
 import sys
 import warnings
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -15,109 +16,185 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.cli import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.scans.source import Source
+from uniseg.scans.split_file import SIDES
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.downstream import DownstreamModule, HeadsFirst
-from uniseg.training.logs import keep_log
+from uniseg.training.logs import keep_log, log_run
 from uniseg.training.old_tasks import OldTasks
+from uniseg.training.resume import RunRecord, SavedRun, class_name, find_saved_run, flatten
+from uniseg.training.run_folder import clear, locked, require_unused
 from uniseg.training.segmentation import SegmentationModule
 from uniseg.training.speed import speed_up
 from uniseg.training.stop import BASE, StopOnSignal
 from uniseg.training.strategy import Beginning, Strategy, parameter_counts, start_model
+from uniseg.training.tracking import begin_tracking
 from uniseg.training.upstream import UpstreamModule
-from uniseg.weights.checkpoint import load_model, read_checkpoint
+from uniseg.weights.checkpoint import load_model
+from uniseg.weights.seen import data_facts, merge_data
 
 INTERRUPTED = BASE + signal.SIGINT
 WEIGHTS_FILE = "weights.json"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-@dataclass(frozen=True)
-class Start:
-    """What a run goes on from: a file with so many steps behind it, or nothing."""
-
-    path: Path | None
-    step: int
+# Of the configuration: what makes a run the same run, and is told where it has changed.
+SETTINGS = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "strategy", "trainer")
 
 
 def train(config: DictConfig) -> Trainer:
     """One run, start to end.
 
     Raises:
-        InputError: data that is missing or not prepared, a checkpoint that does not fit, a disk that is full.
+        InputError: data that is missing or not prepared, a checkpoint that does not fit, a folder that another run has,
+            a disk that is full.
+        FloatingPointError: loss or weights are not finite; the last good checkpoint is kept.
         Stopped: by a signal; the state is saved.
     """
     try:
-        return _train(config)
+        with locked(Path(config.run_dir)):
+            return _train(config)
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
         where = error.filename or config.run_dir
-        raise InputError(where, error.strerror, "room to write", "make room, then go on with ckpt_path=last; the last good checkpoint is kept") from error
+        fix = "make room, then go on with ckpt_path=last; the last good checkpoint is kept"
+        raise InputError(where, error.strerror, "room to write", fix) from error
 
 
 def _train(config: DictConfig) -> Trainer:
+    """Nothing is written before all is checked."""
     tasks, sources = tasks_of(config), sources_of(config)
     require_datasets(sources, Path(config.paths.cache))
     seed_everything(config.seed, workers=True, verbose=False)
     run_dir = Path(config.run_dir)
-    start = _start(config.ckpt_path, run_dir)
+    saved = find_saved_run(config.ckpt_path, run_dir)
+    overwritten = _require_folder(config, saved)
     data = MultiDatasetModule(
-        tasks.names,
+        saved.order(tasks.names, added=config.strategy.extend) if saved else tasks.names,
         **OmegaConf.to_container(config.data, resolve=True),
         cache_dir=Path(config.paths.cache),
         recipe=instantiate(config.augment, _convert_="all"),
         seed=config.seed,
     )
-    module = build_module(config, data, sources)
-    watchers = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
-    if config.strategy.heads_first_steps:
-        watchers.append(HeadsFirst(config.strategy.heads_first_steps))
-    trainer: Trainer = instantiate(
-        config.trainer,
-        default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *instantiate(config.callbacks).values()],
-        logger=list(instantiate(config.logger).values()),
-        plugins=[AtomicCheckpointIO()],
-        _convert_="all",
-    )
-    with write_atomically(run_dir / "config.yaml") as part:
-        part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
-    if start.path:
-        _go_on(trainer, start)
-    trainer.fit(module, datamodule=data, ckpt_path=start.path, weights_only=True)
+    beginning = begin(config, data.tasks)
+    module = build_module(config, data, sources, beginning.model, saved)
+    if saved:
+        _require_same(config, saved, module)
+    rank_zero_only(begin_tracking)(run_dir, run_title(config.name), config.name, renew=overwritten)
+    trainer = _make_trainer(config)
+    if overwritten:
+        rank_zero_only(clear)(run_dir)
+    _tell_weights(beginning)
+    _write_settings(config, beginning)
+    counted = asdict(parameter_counts(beginning.model))
+    log_run(trainer.loggers, OmegaConf.to_container(config, resolve=True), counted, data.splits)
+    if saved:
+        _go_on(trainer, saved, module.record.settings)
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=saved and saved.path, weights_only=True)
+    finally:
+        close_loggers(trainer.loggers)
     return trainer
 
 
-def build_module(config: DictConfig, data: MultiDatasetModule, sources: dict[str, Source]) -> SegmentationModule:
-    """The network with its loss and optimiser, as the configuration says."""
+def _require_folder(config: DictConfig, saved: SavedRun | None) -> bool:
+    """Whether an earlier run in the folder is to be removed.
+
+    Raises:
+        InputError: the run would take the place of another.
+    """
+    run_dir = Path(config.run_dir)
+    if saved and saved.path.resolve().is_relative_to(run_dir.resolve()):
+        if config.overwrite:
+            found = f"true, with ckpt_path={config.ckpt_path}, which goes on with the run in {run_dir}"
+            raise InputError("overwrite", found, "one of them", "leave the other out")
+        return False
+    return require_unused(run_dir, overwrite=config.overwrite, inputs=(config.ckpt_path, initial_weights(config)))
+
+
+def _make_trainer(config: DictConfig) -> Trainer:
+    run_dir = Path(config.run_dir)
+    watchers = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
+    if config.strategy.heads_first_steps:
+        watchers.append(HeadsFirst(config.strategy.heads_first_steps))
+    return instantiate(
+        config.trainer,
+        default_root_dir=str(run_dir),
+        callbacks=[
+            StreamPosition(),
+            EpochMeans(),
+            StopOnSignal(),
+            FiniteLoss(),
+            *watchers,
+            *instantiate(config.callbacks).values(),
+        ],
+        logger=make_loggers(config.logger),
+        plugins=[AtomicCheckpointIO()],
+        _convert_="all",
+    )
+
+
+def _require_same(config: DictConfig, saved: SavedRun, module: SegmentationModule) -> None:
+    """
+    Raises:
+        InputError: the run is another than that of the checkpoint, or more is done than it has.
+    """
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    saved.require_same(module.model, shapes, module.new_optimizer(), module.record)
+    saved.require_steps_left(config.trainer.max_epochs, config.data.steps_per_epoch)
+
+
+@rank_zero_only
+def _write_settings(config: DictConfig, beginning: Beginning) -> None:
+    run_dir = Path(config.run_dir)
+    transfer = asdict(beginning.report) if beginning.report else None
+    write_json(run_dir / WEIGHTS_FILE, asdict(parameter_counts(beginning.model)) | {"transfer": transfer})
+    with write_atomically(run_dir / "config.yaml") as part:
+        part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
+
+
+def build_module(
+    config: DictConfig,
+    data: MultiDatasetModule,
+    sources: Mapping[str, Source],
+    model: UniSegModel,
+    saved: SavedRun | None,
+) -> SegmentationModule:
+    """The network with its loss and optimiser, as the configuration says; with the record of all that it has seen."""
     facts = {
-        name: {"licence": sources[name].licence, "homepage": sources[name].homepage, **{side: list(split[side]) for side in ("train", "dev", "test")}}
+        name: data_facts(
+            {side: split[side] for side in SIDES},
+            data.patients[name],
+            licence=sources[name].licence,
+            homepage=sources[name].homepage,
+        )
         for name, split in data.splits.items()
     }
-    beginning = begin(config, data.tasks)
-    model = beginning.model
-    _tell_weights(beginning)
-    _write_weights(beginning, Path(config.run_dir))
-    _speed_up(model, config)
-    module = UpstreamModule if config.init.checkpoint is None else partial(DownstreamModule, layer_decay=config.strategy.layer_decay)
-    return module(
+    before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
+    downstream = partial(DownstreamModule, layer_decay=config.strategy.layer_decay)
+    accumulated = config.trainer.get("accumulate_grad_batches", 1)
+    module = (UpstreamModule if initial_weights(config) is None else downstream)(
         model,
         tasks=data.tasks,
         loss=instantiate(config.loss),
         optimizer=instantiate(config.optimizer, _convert_="all"),
         scheduler=instantiate(config.scheduler, _convert_="all"),
-        data_facts=model.origin.get("data", {}) | facts,
+        data_facts=merge_data(before, facts),
         commit=git_commit(PACKAGE_DIR),
+        extra_steps=saved.extra_steps(config.data.steps_per_epoch, accumulated) if saved else 0,
     )
+    settings = OmegaConf.to_container(OmegaConf.masked_copy(config, SETTINGS), resolve=True)
+    splits = {name: {side: split[side] for side in SIDES} for name, split in data.splits.items()}
+    module.record = RunRecord(data.tasks.names, splits, class_name(module.new_optimizer()), flatten(settings))
+    _speed_up(model, config)
+    return module
 
 
 def begin(config: DictConfig, tasks: TaskSet) -> Beginning:
@@ -128,20 +205,27 @@ def begin(config: DictConfig, tasks: TaskSet) -> Beginning:
     """
     new = partial(instantiate(config.model, _convert_="all"), patch_size=tuple(config.data.patch_size))
     strategy = Strategy(**{key: value for key, value in config.strategy.items() if key != "name"})
-    return start_model(new, tasks, config.init.checkpoint and Path(config.init.checkpoint), strategy)
+    return start_model(new, tasks, initial_weights(config), strategy)
+
+
+def initial_weights(config: DictConfig) -> Path | None:
+    """The file or folder that the network begins with; None for new weights.
+
+    Raises:
+        InputError: such a beginning was chosen without naming the file.
+    """
+    if OmegaConf.is_missing(config.init, "checkpoint"):
+        found = f"no file, with init={config.init.name}"
+        raise InputError("init.checkpoint", found, "a trained network", "add init.checkpoint=<file>")
+    return None if config.init.checkpoint is None else Path(config.init.checkpoint)
 
 
 def _tell_weights(beginning: Beginning) -> None:
     """What trains, where the other numbers came from."""
     counted = parameter_counts(beginning.model)
-    for line in [*(beginning.report.lines() if beginning.report else []), f"{counted.trained:,} of {counted.total:,} parameters train."]:
+    trained = f"{counted.trained:,} of {counted.total:,} parameters train."
+    for line in [*(beginning.report.lines() if beginning.report else []), trained]:
         rank_zero_info(line)
-
-
-@rank_zero_only
-def _write_weights(beginning: Beginning, run_dir: Path) -> None:
-    told = asdict(parameter_counts(beginning.model)) | {"transfer": asdict(beginning.report) if beginning.report else None}
-    write_json(run_dir / WEIGHTS_FILE, told)
 
 
 def old_network(config: DictConfig) -> UniSegModel:
@@ -153,37 +237,21 @@ def old_network(config: DictConfig) -> UniSegModel:
 
 def _speed_up(model: UniSegModel, config: DictConfig) -> None:
     speed = config.speed
-    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
+    speed_up(
+        model,
+        compile_trunk=speed.compile,
+        channels_last=speed.channels_last,
+        checkpoint_activations=speed.checkpoint_activations,
+    )
 
 
-def _start(wanted: str | None, run_dir: Path) -> Start:
-    """``last`` is the newest complete file of the run; none where the run was killed ahead of the first.
-
-    Raises:
-        InputError: no such file; or it cannot be read, for ``last``: nor can any other.
-    """
-    if wanted is None:
-        return Start(None, 0)
-    if wanted != "last":
-        return Start(Path(wanted), read_checkpoint(wanted)["global_step"])
-    folder = run_dir / "checkpoints"
-    found = sorted(folder.glob("*.ckpt"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
-    for path in found:
-        try:
-            return Start(path, read_checkpoint(path)["global_step"])
-        except InputError as error:
-            if path == found[-1]:
-                raise
-            rank_zero_info(f"Passed over: {error}")
-    rank_zero_info(f"No checkpoint in {folder} yet: the run starts anew.")
-    return Start(None, 0)
-
-
-def _go_on(trainer: Trainer, start: Start) -> None:
-    rank_zero_info(f"Going on after step {start.step} of {start.path}.")
+def _go_on(trainer: Trainer, saved: SavedRun, settings: Mapping[str, object]) -> None:
+    rank_zero_info(f"Going on after step {saved.step} of {saved.path}.")
+    if changed := saved.changed(settings):
+        rank_zero_info(f"Changed since then, and taken from now on: {', '.join(changed)}.")
     for logger in trainer.loggers:
         if isinstance(logger, CSVLogger):
-            keep_log(logger, start.step)
+            keep_log(logger, saved.step)
     # The sampler starts behind the last consumed batch by itself.
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
 
@@ -195,9 +263,15 @@ def main(config: DictConfig) -> float:
         return math.nan
     try:
         trainer = train(config)
+    except FloatingPointError as error:
+        fix = (
+            "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
+        )
+        raise InputError(config.run_dir, str(error), "finite numbers", fix) from error
     except KeyboardInterrupt:
+        sys.stderr.write("Interrupted ahead of the first step or behind the last: nothing to save.\n")
         sys.exit(INTERRUPTED)
-    except SystemExit as stop:  # Lightning's answer to a Ctrl-C ahead of the first step is 1
+    except SystemExit as stop:  # Lightning's answer to a Ctrl-C outside the loops is 1
         sys.exit(INTERRUPTED if stop.code == 1 else stop.code)
     return float(trainer.callback_metrics.get("val/pseudo_dice", math.nan))  # none where nothing was left to do
 

@@ -4,10 +4,9 @@ import sys
 from pathlib import Path
 
 from hydra import compose
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import entry_point
+from uniseg.cli import close_loggers, entry_point, make_loggers
 from uniseg.errors import InputError
 from uniseg.report.compare_files import write_comparison
 from uniseg.report.fewshot_files import write_fewshot
@@ -25,8 +24,10 @@ def report(config: DictConfig) -> Path:
         raise InputError("report", " and ".join(given) or "nothing to report on", "one of run, runs, sweep", "give run=<folder>, runs=[a,b] or sweep=<folder>")
     if config.run is not None:
         default = OmegaConf.to_container(compose("train"), resolve=True)
-        loggers = list(instantiate(config.logger).values()) if config.logger is not None else []
-        return write_report(Path(config.run), Path(config.output or Path(config.run) / "report"), default, loggers)
+        loggers = make_loggers(config.logger)
+        page = write_report(Path(config.run), Path(config.output or Path(config.run) / "report"), default, loggers)
+        close_loggers(loggers)
+        return page
     if config.sweep is not None:
         return write_fewshot(Path(config.sweep), Path(config.output or config.sweep))
     return write_comparison([Path(run) for run in config.runs], Path(config.output or "comparison"), metric=config.metric, margin=config.margin)

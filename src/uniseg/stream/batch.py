@@ -31,6 +31,16 @@ class RawBatch:
 
 
 @dataclass(frozen=True)
+class ReadFailure:
+    """What a reader returns in place of a batch.
+
+    torch cannot carry such errors over from the reader's process: it makes them anew from one text.
+    """
+
+    error: Exception
+
+
+@dataclass(frozen=True)
 class Batch:
     """Patches on the device; tasks and channel counts mix.
 

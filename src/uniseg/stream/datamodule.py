@@ -1,6 +1,6 @@
 """The data of a run: request streams in, batches on the device out."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import ceil
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from uniseg.errors import InputError
 from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.splits import Split, check_patients, check_scans, first_patients
 from uniseg.stream.augment.draws import AugmentRecipe
-from uniseg.stream.batch import Batch, RawBatch
+from uniseg.stream.batch import Batch, RawBatch, ReadFailure
 from uniseg.stream.patches import PatchReader, make_batch
 from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
 from uniseg.stream.signals import leave_signals
@@ -21,12 +21,19 @@ VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixe
 
 
 class StepSampler:
-    """Yields this rank's requests step by step, from ``first_step()`` to the end of that epoch."""
+    """Yields this rank's requests step by step.
 
-    def __init__(self, stream: RequestStream, num_steps: int, rank: int, world_size: int, first_step: Callable[[], int]) -> None:
+    Args:
+        num_steps: of a whole epoch.
+        steps: those that are left of the epoch at hand, as the run counts them; called at each beginning.
+    """
+
+    def __init__(
+        self, stream: RequestStream, num_steps: int, rank: int, world_size: int, steps: Callable[[], Iterable[int]]
+    ) -> None:
         self.stream = stream
         self.num_steps = num_steps
-        self.first_step = first_step
+        self.steps = steps
         share = stream.batch_size // world_size
         self.own = slice(rank * share, (rank + 1) * share)
 
@@ -34,9 +41,40 @@ class StepSampler:
         return self.num_steps
 
     def __iter__(self) -> Iterator[list[PatchRequest]]:
-        first = self.first_step()
-        for step in range(first, (first // self.num_steps + 1) * self.num_steps):
+        for step in self.steps():
             yield self.stream.batch(step)[self.own]
+
+
+class EpochPosition:
+    """How far a run is in its stream of steps, and in the epoch at hand, whose length may change where a run goes on.
+
+    Args:
+        steps_per_epoch: from now on.
+    """
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self.steps_per_epoch = steps_per_epoch
+        self._consumed = self._epoch_start = 0
+
+    def step_done(self, step: int) -> None:
+        self._consumed = step + 1
+
+    def steps_left(self) -> range:
+        """Of the epoch at hand; of the next where all of its steps are done."""
+        if self._consumed - self._epoch_start >= self.steps_per_epoch:
+            self._epoch_start = self._consumed
+        return range(self._consumed, self._epoch_start + self.steps_per_epoch)
+
+    def state_dict(self) -> dict[str, int]:
+        return {"consumed": self._consumed, "epoch_start": self._epoch_start, "steps_per_epoch": self.steps_per_epoch}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Older states hold ``consumed`` alone."""
+        self._consumed = state_dict["consumed"]
+        length = state_dict.get("steps_per_epoch", self.steps_per_epoch)
+        self._epoch_start = state_dict.get("epoch_start", self._consumed // length * length)
+        if self._consumed - self._epoch_start >= length:
+            self._epoch_start = self._consumed
 
 
 class MultiDatasetModule(LightningDataModule):
@@ -83,6 +121,7 @@ class MultiDatasetModule(LightningDataModule):
         tables = {cache.task.name: cache.splits for cache in self.caches}
         check_patients(tables, fold)
         check_scans(tables, {cache.task.name: cache.image_hashes for cache in self.caches}, fold)
+        self.patients = {name: table.patients for name, table in tables.items()}
         self.splits: dict[str, Split] = {name: table.fold(name, fold) for name, table in tables.items()}
         if num_patients is not None:
             self.splits = {name: first_patients(name, split, tables[name].patients, num_patients, seed) for name, split in self.splits.items()}
@@ -105,22 +144,22 @@ class MultiDatasetModule(LightningDataModule):
             seed=seed + VALIDATION_SEED,
             **shared,
         )
-        self._consumed = 0
+        self._position = EpochPosition(steps_per_epoch)
 
     def _cases(self, side: str) -> list[TaskCases]:
         return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task), _masked(cache.task)) for cache in self.caches]
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, lambda: self._consumed))
+        return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, self._position.steps_left))
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self._sampler(self.val_stream, self.val_steps, lambda: 0))
+        return self._loader(self._sampler(self.val_stream, self.val_steps, lambda: range(self.val_steps)))
 
-    def _sampler(self, stream: RequestStream, num_steps: int, first_step: Callable[[], int]) -> StepSampler:
+    def _sampler(self, stream: RequestStream, num_steps: int, steps: Callable[[], Iterable[int]]) -> StepSampler:
         world_size = self.trainer.world_size
         if stream.batch_size % world_size:
             raise InputError("data.batch_size", str(stream.batch_size), f"a multiple of the {world_size} processes", "correct the number")
-        return StepSampler(stream, num_steps, self.trainer.global_rank, world_size, first_step)
+        return StepSampler(stream, num_steps, self.trainer.global_rank, world_size, steps)
 
     def _loader(self, sampler: StepSampler) -> DataLoader:
         return DataLoader(
@@ -132,18 +171,27 @@ class MultiDatasetModule(LightningDataModule):
             pin_memory=self.pin_memory,
         )
 
+    def on_before_batch_transfer(self, batch: RawBatch | ReadFailure, dataloader_idx: int) -> RawBatch:
+        """
+        Raises:
+            InputError, OSError, MemoryError, FloatingPointError: what a reader met.
+        """
+        if isinstance(batch, ReadFailure):
+            raise batch.error
+        return batch
+
     def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
         return make_batch(batch, self.patch_size)
 
     def step_done(self, step: int) -> None:
         """Told by the LightningModule after the optimiser's step; a resumed run goes on behind it."""
-        self._consumed = step + 1
+        self._position.step_done(step)
 
     def state_dict(self) -> dict[str, int]:
-        return {"consumed": self._consumed}
+        return self._position.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        self._consumed = state_dict["consumed"]
+        self._position.load_state_dict(state_dict)
 
 
 def _optional(task: Task) -> tuple[bool, ...]:
@@ -154,5 +202,5 @@ def _masked(task: Task) -> tuple[bool, ...]:
     return tuple(bool(how.masked) for how in task.normalization)
 
 
-def _as_it_is(batch: RawBatch) -> RawBatch:
+def _as_it_is(batch: RawBatch | ReadFailure) -> RawBatch | ReadFailure:
     return batch

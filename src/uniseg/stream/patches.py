@@ -7,12 +7,14 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from uniseg.errors import InputError
 from uniseg.prepare.cache import TaskCache
 from uniseg.stream.augment.intensity import augment_intensity
 from uniseg.stream.augment.spatial import box_margin, sample_patch
-from uniseg.stream.batch import Batch, RawBatch
+from uniseg.stream.batch import Batch, RawBatch, ReadFailure
 from uniseg.stream.requests import PatchRequest
 
+CARRIED = (InputError, OSError, MemoryError, FloatingPointError)  # out of a reader process
 OUTSIDE = -2  # label of voxels without a body, between reading and augmentation (nnU-Net has -1 for them)
 
 
@@ -23,8 +25,12 @@ class PatchReader(Dataset):
         self.caches = list(caches)
         self.patch_size = tuple(patch_size)
 
-    def __getitems__(self, requests: Sequence[PatchRequest]) -> RawBatch:
-        boxes = [self.read(request) for request in requests]
+    def __getitems__(self, requests: Sequence[PatchRequest]) -> RawBatch | ReadFailure:
+        """An error of the data or the machine is returned, to be raised in the main process."""
+        try:
+            boxes = [self.read(request) for request in requests]
+        except CARRIED as error:
+            return ReadFailure(error)
         return RawBatch([image for image, _ in boxes], [label for _, label in boxes], list(requests))
 
     def read(self, request: PatchRequest) -> tuple[Tensor, Tensor]:

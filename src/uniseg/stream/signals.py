@@ -4,7 +4,8 @@ import os
 import signal
 from threading import Thread
 
-LEFT_TO_MAIN = (signal.SIGINT, signal.SIGUSR1)
+# Windows has the first alone.
+LEFT_TO_MAIN = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name))
 
 
 def leave_signals(worker: int) -> None:

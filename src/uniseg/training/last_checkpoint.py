@@ -35,12 +35,12 @@ class LastCheckpoint(Checkpoint):
         """Write the file now; every rank must call this.
 
         Raises:
-            FloatingPointError: weights that are no numbers; the last good file stays.
+            FloatingPointError: weights that are not finite; the last good file stays.
             OSError: the file cannot be written; the last good file stays.
         """
         broken = [name for name, p in trainer.lightning_module.named_parameters() if not torch.isfinite(p).all()]
         if broken:
-            raise FloatingPointError(f"{broken[0]} is no number after step {trainer.global_step}: lower optimizer.lr or use trainer.precision=32")
+            raise FloatingPointError(f"{broken[0]} is not finite after step {trainer.global_step}")
         trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
 

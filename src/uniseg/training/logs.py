@@ -1,12 +1,16 @@
-"""The metrics file of a run that goes on."""
+"""What loggers are told of a run, and the metrics file of one that goes on."""
 
 import csv
 import os
 import warnings
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from uniseg.prepare.splits import Split
+from uniseg.scans.split_file import SIDES
 
 
 @rank_zero_only
@@ -29,3 +33,14 @@ def keep_log(logger: CSVLogger, step: int) -> None:
     experiment.metrics.extend(row for row in rows if int(row["step"]) < step)
     logger.save()
     before.unlink()
+
+
+def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int], splits: Mapping[str, Split]) -> None:
+    """Hand the resolved configuration, the parameter counts, the cases per task and side to loggers.
+
+    The CSV has ``config.yaml`` beside it.
+    """
+    facts = {name: {side: len(split[side]) for side in SIDES} for name, split in splits.items()}
+    for logger in loggers:
+        if not isinstance(logger, CSVLogger):
+            logger.log_hyperparams({"config": config, "parameters": parameters, "cases": facts})

@@ -46,7 +46,8 @@ class OldTasks(Callback):
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
-        images = (data.on_after_batch_transfer(raw.to(pl_module.device), 0).image for raw in data.val_dataloader())
+        raw = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
+        images = (data.on_after_batch_transfer(batch.to(pl_module.device), 0).image for batch in raw)
         changes = changes_between(self.before().to(pl_module.device), pl_module.model, images)
         write_json(self.path, {name: asdict(change) for name, change in changes.items()})
 

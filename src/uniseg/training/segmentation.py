@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from lightning import LightningModule
+from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
 
 from uniseg.losses.deep_supervision import DeepSupervision
@@ -12,6 +13,8 @@ from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.stream.batch import Batch
 from uniseg.task import Task, TaskSet
+from uniseg.training.callbacks import gradient_scaler
+from uniseg.training.resume import RECORD, RunRecord, follow_settings
 from uniseg.weights.checkpoint import KEY, describe_model
 
 Parameters = Iterable[nn.Parameter]
@@ -28,6 +31,7 @@ class SegmentationModule(LightningModule):
         scheduler: called with the optimizer and ``num_steps`` (of the whole run), stepped after every step.
         data_facts: task name -> plain facts about its data (cases per side, licence), carried into the checkpoint.
         commit: of the code that trains, carried along; empty where it is not known.
+        extra_steps: that a run which goes on has done in epochs of another length, beyond those of its own length.
     """
 
     def __init__(
@@ -40,6 +44,7 @@ class SegmentationModule(LightningModule):
         scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
         data_facts: dict[str, dict],
         commit: str = "",
+        extra_steps: int = 0,
     ) -> None:
         super().__init__()
         self.model = model
@@ -49,6 +54,8 @@ class SegmentationModule(LightningModule):
         self.make_scheduler = scheduler
         self.data_facts = data_facts
         self.commit = commit
+        self.extra_steps = extra_steps
+        self.record: RunRecord | None = None  # what the run is recognised by when it goes on
         self.dev_counts: dict[int, ClassCounts] = {}
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
@@ -58,9 +65,8 @@ class SegmentationModule(LightningModule):
         asked = self.positions[batch.task]
         losses = self.loss(self(batch.image, asked), batch.label, self._tasks(asked))
         self._log_per_task("train/loss", losses.detach(), asked)
-        loss = losses.mean()
-        self.log("train/loss", loss.detach(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
-        return loss
+        self._log_mean("train/loss", losses.detach(), prog_bar=True, sync_dist=True)
+        return losses.mean()
 
     def on_validation_epoch_start(self) -> None:
         self.dev_counts = {}
@@ -69,7 +75,7 @@ class SegmentationModule(LightningModule):
         asked = self.positions[batch.task]
         logits, tasks = self(batch.image, asked), self._tasks(asked)
         losses = self.loss(logits, batch.label, tasks)
-        self.log("val/loss", losses.mean(), on_step=False, on_epoch=True, prog_bar=True, batch_size=len(losses), sync_dist=True)
+        self._log_mean("val/loss", losses, prog_bar=True, sync_dist=True)
         for position, task, own, label in zip(asked.tolist(), tasks, logits[0], batch.label, strict=True):
             counts = count_classes(label_scores(own, task).argmax(0), label, task.membership)
             before = self.dev_counts.get(position)
@@ -88,15 +94,42 @@ class SegmentationModule(LightningModule):
         self.log("val/pseudo_dice", torch.stack(means).nanmean(), prog_bar=True, rank_zero_only=True)
 
     def configure_optimizers(self) -> dict:
-        optimizer = self.make_optimizer(self.trained_parameters())
-        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches)
+        optimizer = self.new_optimizer()
+        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches + self.extra_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """As Lightning, but for fused optimisers under mixed precision, which it refuses.
+
+        Their gradients are unscaled here; torch's scaler takes note of it.
+        """
+        if gradient_clip_val and getattr(optimizer, "_step_supports_amp_scaling", False):
+            if scaler := gradient_scaler(self.trainer):
+                scaler.unscale_(optimizer)
+            parameters = self.trainer.precision_plugin.main_params(optimizer)
+            by_value = gradient_clip_algorithm == GradClipAlgorithmType.VALUE
+            (nn.utils.clip_grad_value_ if by_value else nn.utils.clip_grad_norm_)(parameters, gradient_clip_val)
+        else:
+            self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
+    def new_optimizer(self) -> torch.optim.Optimizer:
+        return self.make_optimizer(self.trained_parameters())
 
     def trained_parameters(self) -> list[nn.Parameter]:
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint[KEY] = describe_model(self.model) | {"data": self.data_facts, "commit": self.commit}
+        if self.record:
+            checkpoint[KEY][RECORD] = self.record.to_dict()
+
+    def on_load_checkpoint(self, checkpoint: dict) -> None:
+        follow_settings(checkpoint, self.new_optimizer())
 
     def _tasks(self, asked: Tensor) -> list[Task]:
         return [self.model.tasks[position] for position in asked.tolist()]
@@ -105,4 +138,11 @@ class SegmentationModule(LightningModule):
         positions: Sequence[int] = tasks.tolist()
         for position in sorted(set(positions)):
             own = losses[[i for i, p in enumerate(positions) if p == position]]
-            self.log(f"{name}/{self.model.tasks[position].name}", own.mean(), on_step=False, on_epoch=True, batch_size=len(own))
+            self._log_mean(f"{name}/{self.model.tasks[position].name}", own)
+
+    def _log_mean(self, name: str, losses: Tensor, **how: bool) -> None:
+        """The epoch's mean over the samples whose loss is finite; counted on the device, which nothing waits for."""
+        finite = torch.isfinite(losses)
+        count = finite.sum()
+        mean = torch.where(finite, losses, 0).sum() / count.clamp(min=1)
+        self.log(name, mean, on_step=False, on_epoch=True, batch_size=count, **how)

@@ -7,7 +7,8 @@ from lightning import Callback, LightningModule, Trainer
 from uniseg.stream.batch import Batch
 from uniseg.training.last_checkpoint import LastCheckpoint, agreed
 
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+# Windows lacks the second.
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 BASE = 128  # what a shell adds to the number of the signal that ended a command
 
 
@@ -49,7 +50,14 @@ class StopOnSignal(Callback):
     ) -> None:
         self._stop_if_told(trainer, save=True)
 
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """What follows has nothing to save: a signal ends it at once."""
+        self._restore()
+
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -13,6 +13,7 @@ from uniseg.weights.described import read_described, write_described
 from uniseg.weights.description import require_added, require_facts
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.reading import reading
+from uniseg.weights.seen import merge_data
 
 KIND = "uniseg task"
 FIELDS = {"base": str, "task": dict, "added": dict, "data": dict}
@@ -74,4 +75,4 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
         new.append((task, added, adapter_channels))
     for task, added, adapter_channels in new:
         model.append_added(task, added.to(model.device), adapter_channels=adapter_channels)
-    model.origin = model.origin | {"data": model.origin.get("data", {}) | data}
+    model.origin = model.origin | {"data": merge_data(model.origin.get("data", {}), data)}

@@ -9,6 +9,7 @@ from torch import Tensor
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
+from uniseg.weights.seen import merge_data
 
 LAST_UPSAMPLE = "upsample.weight"
 STEM, HEAD, CONDITIONING, ADDED = "stem.convs.", "head.", "conditioning.", "added."
@@ -116,7 +117,7 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     if not dry_run:
         model.load_state_dict(own | {name: each.tensor for name, each in taken.items()})
-        model.origin = model.origin | {"data": {**model.origin.get("data", {}), **source.data}}
+        model.origin = model.origin | {"data": merge_data(model.origin.get("data", {}), source.data)}
     return TransferReport(
         source.name,
         source.kind,

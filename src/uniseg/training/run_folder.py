@@ -1,0 +1,113 @@
+"""The folder of a run: one training at a time, and none that overwrites another unasked."""
+
+import errno
+import json
+import os
+import shutil
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from uniseg.errors import InputError
+
+try:
+    import fcntl
+except ImportError:  # Windows, where a folder is not guarded: its locks also keep others from reading who holds them
+    fcntl = None
+
+LOCK = ".lock"
+HELD = (errno.EACCES, errno.EAGAIN)
+CHECKPOINTS, ALL_CHECKPOINTS = "checkpoints", "checkpoints/*.ckpt"
+SCORES = "evaluation*/metrics.json"
+# What training, evaluation and report write. Checkpoints go last: until then the folder counts as that of a run.
+OF_A_RUN = (
+    "report",
+    "evaluation",
+    "evaluation_dev",
+    "prompts",
+    "tensorboard",
+    "logs",
+    "old_tasks.json",
+    "weights.json",
+)
+
+
+@contextmanager
+def locked(run_dir: Path) -> Iterator[None]:
+    """Keep other trainings out of ``run_dir``; the system frees it when this process ends, however it ends.
+
+    Record locks (``lockf``) instead of ``flock``: reader processes do not inherit them, so that a killed run frees its
+    folder at once.
+
+    Raises:
+        InputError: another process trains there; names it.
+    """
+    if fcntl is None or rank_zero_only.rank != 0:
+        yield
+        return
+    run_dir.mkdir(parents=True, exist_ok=True)
+    path = run_dir / LOCK
+    with path.open("a+") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in HELD:
+                fix = "wait for it, or give another name"
+                found = f"a training at work there ({_holder(path)})"
+                raise InputError(run_dir, found, "one training in a folder", fix) from error
+            rank_zero_info(f"{run_dir} is not guarded against a second training: {error.strerror}.")
+        file.truncate(0)
+        since = datetime.now().astimezone().isoformat(timespec="seconds")
+        json.dump({"host": socket.gethostname(), "process": os.getpid(), "since": since}, file)
+        file.flush()
+        yield
+
+
+def _holder(path: Path) -> str:
+    try:
+        holder = json.loads(path.read_text())
+        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "process not known"  # it is just writing it
+
+
+def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Path | None]) -> bool:
+    """Whether a run is in the folder, which may be lost.
+
+    Args:
+        overwrite: whether an earlier run may be lost.
+        inputs: files that the new run begins with.
+
+    Raises:
+        InputError: a run is there, which may not be lost, or which ``inputs`` belong to.
+    """
+    found = [*sorted(run_dir.glob(ALL_CHECKPOINTS)), *sorted(run_dir.glob(SCORES))]
+    if not found:
+        return False
+    if not overwrite:
+        fix = "go on with it by ckpt_path=last, or give another name=, or overwrite=true"
+        raise InputError(run_dir, str(found[0].relative_to(run_dir)), "a folder without a run", fix)
+    own = [path for path in inputs if path is not None and Path(path).resolve().is_relative_to(run_dir.resolve())]
+    if own:
+        found = f"{own[0]}, which it would remove"
+        raise InputError("overwrite", found, "a run that begins with files of other folders", "give another name=")
+    return True
+
+
+def clear(run_dir: Path) -> None:
+    """Remove what an earlier run left, so that nothing of it is taken for a part of the new one; other files stay.
+
+    Raises:
+        OSError: a file cannot be removed.
+    """
+    for path in (run_dir / name for name in OF_A_RUN):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    for path in (run_dir / CHECKPOINTS).glob("*.ckpt*"):
+        path.unlink()
