@@ -15,7 +15,7 @@ from uniseg.cli import entry_point, make_predictor, require_datasets, sources_of
 from uniseg.errors import InputError
 from uniseg.files import write_json
 from uniseg.inference.evaluation import Rules, Score, blind_map, read_scores, score_case, summarise, write_scores, write_summary
-from uniseg.inference.files import CaseRunner
+from uniseg.inference.runner import CaseRunner
 from uniseg.inference.postprocess import FILE, Choice, choose, write_cleanings
 from uniseg.inference.prompt_files import MAP, SIMILARITY
 from uniseg.inference.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.files import write_atomically
+from uniseg.inference.outputs import SLICER_HEAD, SNAP_HEAD
 from uniseg.inference.restore import Restored
 from uniseg.task import Task
 
 GOLDEN = 0.618034  # of the hue circle: neighbouring values are told apart
 PLANES = 16  # unpacked at a time
-SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
+TABLES = SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
 
 
 @dataclass(frozen=True)
@@ -68,9 +69,9 @@ def _numbers(own: Sequence[MergedValue]) -> np.ndarray:
 
 def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
     """Colour tables that 3D Slicer and ITK-SNAP load."""
-    slicer = ["# Color table file, for 3D Slicer", "0 background 0 0 0 0", *(f"{v.value} {v.name} {' '.join(map(str, v.colour))} 255" for v in values)]
+    slicer = [SLICER_HEAD, "0 background 0 0 0 0", *(f"{v.value} {v.name} {' '.join(map(str, v.colour))} 255" for v in values)]
     snap = [
-        "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL",
+        SNAP_HEAD,
         '0 0 0 0 0 0 0 "Clear Label"',
         *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{v.name}"' for v in values),
     ]
