@@ -186,6 +186,7 @@ class EvaluateConfig(RunConfig):
     postprocessing: str | None = None
     predictions: str | None = None
     labels: str | None = None
+    predictions_use: str = MISSING
     pool: list[str] | None = None
     output: str = MISSING
 

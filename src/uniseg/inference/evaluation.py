@@ -1,9 +1,11 @@
 """Scores of label maps, ours or another tool's, with what can be had without looking at the image."""
 
 import csv
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from math import isinf
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +19,14 @@ from uniseg.metrics.paired import bootstrap, by_patient
 from uniseg.metrics.surface import surface_distances
 from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_geometry, read_label
+from uniseg.scans.io import read_geometry
 from uniseg.scans.source import Source
 from uniseg.task import Task
 
 BLIND_GRID = (48, 48, 48)
 NAN = float("nan")
+TASK_VALUES, FILE_VALUES = "task", "file"  # whose label values a prediction holds
+ESCAPED = ("=", "+", "-", "@", "\t", "\r", "'")  # a cell that begins so would be a formula, or is escaped already
 
 
 @dataclass(frozen=True)
@@ -86,18 +90,29 @@ class Score:
         return self.reference_ml > 0 and self.dice == 0
 
 
-def score_case(task: Task, source: Source, case: Case, prediction: Path, blind: np.ndarray | None, rules: Rules | None = None) -> list[Score]:
+def score_case(
+    task: Task,
+    source: Source,
+    case: Case,
+    prediction: Path,
+    blind: np.ndarray | None,
+    rules: Rules | None = None,
+    values: str = TASK_VALUES,
+) -> list[Score]:
     """One Score per foreground class.
 
     Args:
-        source: says what the reference's values mean; the prediction holds label values of the task.
+        source: says what the reference's values mean.
         blind: majority map ``[z,y,x]`` of ``blind_map``, or None.
         rules: None: the overlap alone.
+        values: as of ``load_prediction``.
+
+    Raises:
+        InputError: reference or prediction cannot be read, lies on another grid, or holds a value of no class.
     """
-    grid = reference_image(task, case)
     reference = load_label(task, source, case)
-    predicted = read_label(prediction, [grid]).clip(0, task.num_labels - 1)
-    spacing_mm = read_geometry(grid).spacing_mm
+    predicted = load_prediction(task, source, case, prediction, values)
+    spacing_mm = read_geometry(reference_image(task, case)).spacing_mm
     voxel_ml = float(np.prod(spacing_mm)) / 1000
     counts = count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
     stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership) if blind is not None else None
@@ -120,6 +135,20 @@ def score_case(task: Task, source: Source, case: Case, prediction: Path, blind: 
         )
         for k, name in enumerate(task.classes[1:])
     ]
+
+
+def load_prediction(task: Task, source: Source, case: Case, prediction: Path, values: str = TASK_VALUES) -> np.ndarray:
+    """``[Z,Y,X]`` int16 label values of the task, on the grid of the case.
+
+    Args:
+        values: ``task``: the file holds them as they are, as ours do; ``file``: it holds those of the label files, which
+            ``source.label_map`` translates, as a tool that was trained on these files does.
+
+    Raises:
+        InputError: the file cannot be read, lies on another grid, or holds a value of no class.
+    """
+    known = {value: value for own in task.class_values for value in own} if values == TASK_VALUES else source.label_map
+    return load_label(task, replace(source, label_map=known, ignore=None), replace(case, label_path=prediction, absent=False))
 
 
 def _shape_scores(
@@ -213,13 +242,13 @@ def class_details(scores: Sequence[Score]) -> dict:
 
 
 def write_scores(scores: Sequence[Score], path: Path) -> None:
-    """CSV, one row per case and class; NaN is an empty cell."""
+    """CSV, one row per case and class; NaN is an empty cell, text that a spreadsheet would compute begins with a quote."""
     names = [each.name for each in fields(Score)]
     with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class" if name == "class_name" else name for name in names])
         for score in scores:
-            writer.writerow(["" if v != v else round(v, 5) if isinstance(v, float) else v for v in asdict(score).values()])
+            writer.writerow([score_cell(value) for value in asdict(score).values()])
 
 
 def read_scores(path: Path) -> list[Score]:
@@ -231,20 +260,54 @@ def read_scores(path: Path) -> list[Score]:
     expected, fix = "scores.csv of uniseg.evaluate", "evaluate first"
     text = [each.name for each in fields(Score) if each.type is str]
     try:
-        rows = list(csv.DictReader(path.read_text().splitlines()))
-        return [
-            Score(
-                **{
-                    ("class_name" if key == "class" else key): cell if key in (*text, "class") else NAN if cell == "" else float(cell)
-                    for key, cell in row.items()
-                }
-            )
-            for row in rows
-        ]
+        rows = [{"class_name" if key == "class" else key: cell for key, cell in row.items()} for row in score_rows(path.read_text("utf-8"))]
+        scores = [Score(**{key: cell if key in text else score_number(cell) for key, cell in row.items()}) for row in rows]
     except OSError as error:
         raise InputError(path, error.strerror, expected, fix) from error
     except (ValueError, TypeError) as error:
         raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", expected, fix) from error
+    if not scores:
+        raise InputError(path, "no scores", expected, fix)
+    return scores
+
+
+def score_rows(text: str) -> list[dict[str, str]]:
+    """Rows of a score file by the names in its head.
+
+    Raises:
+        ValueError: no CSV, or a row with another number of cells than the head.
+    """
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        rows = list(reader)
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num}: {error}") from error
+    if any(None in row or None in row.values() for row in rows):
+        raise ValueError("a row with another number of cells than the head")
+    return [{key: _uncell(cell) for key, cell in row.items()} for row in rows]
+
+
+def score_number(cell: str) -> float:
+    """NaN of an empty cell.
+
+    Raises:
+        ValueError: no finite number.
+    """
+    value = NAN if cell == "" else float(cell)
+    if isinf(value):
+        raise ValueError(f"'{cell}', which is no finite number")
+    return value
+
+
+def score_cell(value: str | float) -> str | float:
+    """What ``score_rows`` reads as ``value`` again."""
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(ESCAPED) else value
+    return "" if value != value else round(value, 5)
+
+
+def _uncell(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(ESCAPED) else cell
 
 
 def write_summary(summary: dict, path: Path) -> None:

@@ -60,7 +60,7 @@ def require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path],
     read = {key for path in inputs if (key := _identity(path))}
     seen: set[Path] = set()
     for folder in sorted({path.parent for path in planned}):
-        _require_folder(folder)
+        require_folder(folder)
     for label, beside in planned.items():
         is_ours = read_own(json_path(label)) is not None
         for path in (label, *beside):
@@ -118,7 +118,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return found.st_dev, found.st_ino
 
 
-def _require_folder(folder: Path) -> None:
+def require_folder(folder: Path) -> None:
     place = Path(os.path.abspath(folder))
     while not os.path.lexists(place):
         place = place.parent

@@ -97,15 +97,13 @@ class CaseRunner:
 
         Raises:
             InputError: files that cannot be read, or do not fit the tasks; for a merged map, scans on more than one
-                grid; an output that is not ours to replace, or cannot be written.
+                grid; an output that is not ours to replace.
+            OSError: a file cannot be written; it names the file.
         """
         files = tuple(path for own in images.values() for path in own)
         self._require_free([(Case(case_id, case_id, files, None), images)])
         job = self._read(case_id, images, {})
-        try:
-            return self._write(job, self._compute(job))
-        except OSError as error:
-            raise self._unwritten(error) from error
+        return self._write(job, self._compute(job))
 
     def over(self, cases: Iterable[tuple[Case, Images | None]]) -> Iterator[Outcome]:
         """What became of one case after the other; the next scan is read while the network works, the last one written.
@@ -116,7 +114,8 @@ class CaseRunner:
             cases: each with its files per task; None: those of the tasks that fit what the scan looks like.
 
         Raises:
-            InputError: ahead of all work, an output that is not ours to replace; later, one that cannot be written.
+            InputError: an output that is not ours to replace, ahead of all work.
+            OSError: a file cannot be written; it names the file, and what is finished stays.
         """
         cases = list(cases)
         self._require_free(cases)
@@ -130,10 +129,10 @@ class CaseRunner:
                 own = self._under_way(pair[0].case_id, current, writer)
                 del current
                 if last is not None:
-                    yield self._outcome(last)
+                    yield last.result()
                 last = own
             if last is not None:
-                yield self._outcome(last)
+                yield last.result()
 
     def _under_way(self, case_id: str, read: Future[Job], writer: ThreadPoolExecutor) -> Future[Outcome]:
         """Computes a case that was read, hands it to the writer."""
@@ -151,18 +150,6 @@ class CaseRunner:
             return Outcome(job.case_id, tuple(self._write(job, found)))
         except InputError as error:
             return Outcome(job.case_id, (), error)
-
-    def _outcome(self, written: Future[Outcome]) -> Outcome:
-        try:
-            return written.result()
-        except OSError as error:
-            raise self._unwritten(error) from error
-
-    def _unwritten(self, error: OSError) -> InputError:
-        fix = "make room or choose another output=; what is finished stays"
-        return InputError(
-            error.filename or self.output, error.strerror or str(error), "a file that can be written", fix
-        )
 
     def _require_free(self, cases: Sequence[tuple[Case, Images | None]]) -> None:
         planned: dict[Path, list[Path]] = {}

@@ -12,10 +12,10 @@ import numpy as np
 import yaml
 
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Score
-from uniseg.prepare.loading import load_case, reference_image
+from uniseg.inference.case_files import require_unchanged
+from uniseg.inference.evaluation import Score, load_prediction, score_rows
+from uniseg.prepare.loading import load_case
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_label
 from uniseg.scans.source import Source
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
@@ -99,12 +99,19 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a test case lies, what its label means."""
+    """Where a test case lies, what its label means.
+
+    Attributes:
+        stamps: scans and label with what told them from others when they were scored; of older evaluations none.
+        prediction_hash: of the content that was scored; None where it was not kept.
+    """
 
     task: Task
     source: Source
     case: Case
     prediction_path: Path
+    stamps: tuple[tuple[Path, dict], ...] = ()
+    prediction_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +155,8 @@ def read_run(run_dir: Path) -> Run:
     """Read a run folder; images stay on disk (see ``read_scan``).
 
     Raises:
-        InputError: a file is missing or malformed, or two files tell of different tasks, cases or classes.
+        InputError: a file is missing or malformed, two files tell of different tasks, cases or classes, or a scan, label or
+            prediction is no longer what was scored.
     """
     evaluation = run_dir / "evaluation"
     config = parse(run_dir / "config.yaml", lambda text: dict(yaml.safe_load(text) or {}))
@@ -162,6 +170,8 @@ def read_run(run_dir: Path) -> Run:
         raise InputError(scores_path, f"tasks that differ from {metrics_path.name}: {', '.join(unscored) or 'none'}", "the same tasks", "evaluate again")
     for task in run.tasks:
         _check(task, files, scores_path, cases_path)
+    for own in files.values():
+        require_unchanged(own.stamps, own.prediction_path, own.prediction_hash)
     return run
 
 
@@ -181,7 +191,7 @@ def read_scan(files: CaseFiles) -> Scan:
         InputError: as ``load_case`` and ``read_label``.
     """
     volume, reference = load_case(files.task, files.source, files.case)
-    return Scan(volume, reference, read_label(files.prediction_path, [reference_image(files.task, files.case)]))
+    return Scan(volume, reference, load_prediction(files.task, files.source, files.case, files.prediction_path))
 
 
 def extremes(cases: tuple[CaseResult, ...]) -> list[tuple[str, CaseResult]]:
@@ -228,7 +238,7 @@ def _curves(text: str) -> dict[str, Curve]:
 
 def _cases(text: str) -> list[CaseResult]:
     rows: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
-    for row in csv.DictReader(text.splitlines()):
+    for row in score_rows(text):
         numbers = {key: _number(row[key]) for key in ("dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml")}
         key = (row["task"], row["case_id"], row["patient_id"])
         rows[key].append(Score(*key, row["class"], **numbers))
@@ -236,26 +246,27 @@ def _cases(text: str) -> list[CaseResult]:
 
 
 def _files(text: str, evaluation: Path) -> dict[tuple[str, str], CaseFiles]:
-    return {
-        (entry["task"], entry["case_id"]): CaseFiles(
-            Task.from_dict(entry["definition"]),
-            Source(
-                entry["source"]["layout"],
-                Path(entry["source"]["root"]),
-                label_map={int(value): int(target) for value, target in entry["source"]["label_map"].items()},
-                ignore=entry["source"]["ignore"],
-            ),
-            Case(
-                entry["case_id"],
-                entry["patient_id"],
-                tuple(path and Path(path) for path in entry["images"]),
-                entry["label"] and Path(entry["label"]),
-                absent=entry["label"] is None,
-            ),
-            evaluation / entry["prediction"],
-        )
-        for entry in json.loads(text)
-    }
+    return {(entry["task"], entry["case_id"]): _case_files(entry, evaluation) for entry in json.loads(text)}
+
+
+def _case_files(entry: dict, evaluation: Path) -> CaseFiles:
+    source, stamps = entry["source"], entry.get("stamps") or {}
+    images = tuple(path and Path(path) for path in entry["images"])
+    label = entry["label"] and Path(entry["label"])
+    told = zip((*images, label), (*(stamps.get("images") or [None] * len(images)), stamps.get("label")), strict=True)
+    return CaseFiles(
+        Task.from_dict(entry["definition"]),
+        Source(
+            source["layout"],
+            Path(source["root"]),
+            label_map={int(value): int(target) for value, target in source["label_map"].items()},
+            ignore=source["ignore"],
+        ),
+        Case(entry["case_id"], entry["patient_id"], images, label, absent=label is None),
+        evaluation / entry["prediction"],
+        tuple((path, before) for path, before in told if path is not None and before is not None),
+        stamps.get("prediction"),
+    )
 
 
 def _run(name: str, config: dict, curves: dict[str, Curve], metrics: dict, cases: list[CaseResult], files: dict[tuple[str, str], CaseFiles]) -> Run:
