@@ -117,7 +117,8 @@ def test_all_refusals_are_listed(scans, tmp_path):
     for path in scans[:2]:
         path.write_bytes(b"")
     outcomes = predict_cases(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", tasks="liver")
-    assert [(outcome.case_id, len(outcome.paths), outcome.refusal is None) for outcome in outcomes] == [("case0", 0, False), ("case1", 0, False), ("case2", 1, True)]
+    told = [(outcome.case_id, len(outcome.paths), outcome.refusal is None) for outcome in outcomes]
+    assert told == [("case0", 0, False), ("case1", 0, False), ("case2", 1, True)]
     with pytest.raises(InputError, match=r"case0\.nii\.gz.*the first of 2 of 3 scans refused"):
         require_none_refused(outcomes)
 

@@ -13,6 +13,7 @@ FLOAT = 4
 SLABS = 6  # float maps of restore.SLAB_VOXELS that are alive at once
 PACKED = 0.3  # bytes that a label value takes when compressed, at worst
 WRITING = 5  # copies of a label map while two are written
+MOST_VOXELS, LONGEST_AXIS = 2**32, 2**15  # of an image at the task's spacing; a man at a tenth of a millimetre is 2^14 long
 ACTIVATIONS = 12  # feature maps of the finest stage that are alive at once in the network
 
 
@@ -29,6 +30,7 @@ class Need:
         window: values of one window of the finest stage.
         ring_row: values of one row (y) of what is summed over windows.
         slab: values of one slab in ``Restorer``.
+        preparing: values that are held beside the scan while it is brought to the task's spacing.
     """
 
     volume: int
@@ -39,6 +41,11 @@ class Need:
     window: int
     ring_row: int
     slab: int
+    preparing: int = 0
+
+    def preparing_bytes(self) -> float:
+        """Ahead of the first window."""
+        return PROGRAM + FLOAT * (self.preparing + self.weights)
 
     def fixed_bytes(self, window_batch: int) -> float:
         held = self.volume + self.image + self.weights + SLABS * self.slab + ACTIVATIONS * window_batch * self.window
@@ -69,15 +76,34 @@ def share_out(need: Need, num_rows: int, scale: float, window_batch: int, max_me
     budget = max_memory_gb * GB
     # Summed, handed on, and kept for the next plane.
     row = 2 * FLOAT * need.ring_row
-    for batch in range(window_batch, 0, -1):
+    for batch in range(window_batch, 0, -1) if need.preparing_bytes() <= budget else ():
         rows = (budget - need.fixed_bytes(batch)) / row - 2
         if rows >= num_rows * scale or (batch == 1 and rows >= 1):
             size = max(1, min(num_rows, int(rows / scale)))
             count = ceil(num_rows / size)
             bounds = [num_rows * k // count for k in range(count + 1)]
             return Share(tuple(pairwise(bounds)), batch)
-    least = (need.fixed_bytes(1) + 4 * row) / GB
+    least = max(need.preparing_bytes(), need.fixed_bytes(1) + 4 * row) / GB
     raise InputError("inference.max_memory_gb", f"{max_memory_gb}", f"at least {least:.1f} for this scan", "raise it, or ask for fewer tasks at a time")
+
+
+def require_sane(size: Sequence[int], spacing_mm: Sequence[float], task_spacing_mm: Sequence[float]) -> None:
+    """Looks at an image at the task's spacing ahead of its making, however much memory there is.
+
+    Args:
+        size: (z, y, x) at the task's spacing.
+
+    Raises:
+        InputError: no scanner's extent over no sane spacing makes so many voxels.
+    """
+    if max(size) > LONGEST_AXIS or voxels(size) > MOST_VOXELS:
+        found = f"voxels of {_mm(spacing_mm)} mm, which make {' x '.join(map(str, size))} at the task's {_mm(task_spacing_mm)} mm"
+        expected = f"at most {LONGEST_AXIS} along an axis, {MOST_VOXELS} in all"
+        raise InputError("spacing", found, expected, "correct the spacing in the scan's header, or the task's")
+
+
+def _mm(spacing_mm: Sequence[float]) -> str:
+    return " x ".join(f"{mm:g}" for mm in spacing_mm)
 
 
 def voxels(shape: Sequence[int]) -> int:

@@ -1,5 +1,6 @@
 """Cases in files -> label maps in files: reading, the network, writing overlap; what is finished stays."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -188,7 +189,7 @@ class CaseRunner:
             path: stamp(path) for own in images.values() for path in own if path is not None
         }  # ahead of reading: a later change is seen
         told = {
-            name: {"images": [p and str(p) for p in own], "stamps": [p and stamps[p] for p in own]}
+            name: {"images": [p and os.path.abspath(p) for p in own], "stamps": [p and stamps[p] for p in own]}
             for name, own in images.items()
         }
         if self.merge:
