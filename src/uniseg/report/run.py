@@ -217,10 +217,10 @@ def parse(path: Path, reader: Callable[[str], T]) -> T:
     if not path.is_file():
         raise InputError(path, "no such file", "the file that training or evaluation writes", "give a run folder that was trained, then evaluated")
     try:
-        return reader(path.read_text())
+        return reader(path.read_text("utf-8"))
     except KeyError as error:
         raise InputError(path, f"no entry {error}", "every entry of an evaluated run", "evaluate again") from error
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, OSError, csv.Error, yaml.YAMLError) as error:
         reason = f"{type(error).__name__} ({' '.join(str(error).split())})"
         raise InputError(path, reason, "the format that uniseg writes", "restore the file") from error
 
