@@ -1,5 +1,7 @@
 """Scores by hand, with the rules for empty classes."""
 
+import contextlib
+import csv
 import json
 import math
 from dataclasses import replace
@@ -11,7 +13,18 @@ import torch
 
 from samples import make_task, save_nifti
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Rules, Score, blind_map, class_details, score_case, stretch, summarise, write_scores, write_summary
+from uniseg.inference.evaluation import (
+    Rules,
+    Score,
+    blind_map,
+    class_details,
+    read_scores,
+    score_case,
+    stretch,
+    summarise,
+    write_scores,
+    write_summary,
+)
 from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
@@ -83,6 +96,37 @@ def test_a_scan_without_the_target_scores_against_nothing(tmp_path):
     assert (liver.dice, liver.reference_ml, liver.prediction_ml, tumour.dice) == (0, 0, pytest.approx(0.008), 1)
 
 
+@pytest.mark.parametrize(("value", "known"), [(3, r"\[0, 1, 2\]"), (255, r"\[0, 1, 2\]"), (-1, r"\[0, 1, 2\]")])
+def test_a_foreign_value_in_a_prediction_is_refused_by_name(tmp_path, value, known):
+    """It once counted as the last class: BraTS's 4 where the task says 3."""
+    predicted = np.zeros((2, 2, 2), np.int16)
+    predicted[0, 0, 0] = value
+    path = save_nifti(tmp_path / "p.nii.gz", predicted)
+    with pytest.raises(InputError, match=rf"p\.nii\.gz: found label values \[{value}\]; expected values {known} for background, liver, tumour"):
+        score_case(TASK, SOURCE, case(tmp_path, np.full((2, 2, 2), 2)), path, None)
+
+
+def test_a_value_of_no_region_is_foreign_too(tmp_path):
+    nested = make_task("tumour", ("T2",), ("background", "whole", "core"), regions=((1, 2, 4), (4,)))
+    own = case(tmp_path, np.full((2, 2, 2), 4))
+    good, odd = (save_nifti(tmp_path / f"p{value}.nii.gz", np.full((2, 2, 2), value, np.uint8)) for value in (4, 3))
+    assert [score.dice for score in score_case(nested, SOURCE, own, good, None)] == [1, 1]
+    with pytest.raises(InputError, match=r"label values \[3\]; expected values \[0, 1, 2, 4\]"):
+        score_case(nested, SOURCE, own, odd, None)
+
+
+def test_values_of_the_files_go_through_the_label_map(tmp_path):
+    """As of a tool that was trained on the label files; the map swaps two values, so that only saying so tells which are meant."""
+    source = replace(SOURCE, label_map={1: 2, 2: 1, 7: 0}, ignore=9)
+    own = case(tmp_path, [[[1, 1, 2, 7, 9]]])
+    prediction = save_nifti(tmp_path / "p.nii.gz", np.array([[[1, 1, 2, 7, 0]]], np.uint8))
+    assert [score.dice for score in score_case(TASK, source, own, prediction, None, None, "file")] == [1, 1]
+    with pytest.raises(InputError, match=r"label values \[7\]"):
+        score_case(TASK, source, own, prediction, None)
+    with pytest.raises(InputError, match=r"label values \[9\]"):
+        score_case(TASK, source, own, own.label_path, None, None, "file")
+
+
 def test_the_blind_map_is_the_majority(tmp_path):
     labels = [np.zeros((4, 4, 4)), np.zeros((6, 4, 8)), np.zeros((4, 4, 4))]
     for label in labels[:2]:
@@ -112,6 +156,49 @@ def test_means_go_over_cases_then_classes_then_tasks(tmp_path):
     plain, shapes = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml", "iou,nsd,hd95_mm,assd_mm"
     assert lines[0] == f"{plain},{shapes},lesions_found,lesions_missed,lesions_false"
     assert lines[-1] == "b,3,3,z,1.0,,0.1,1.0,1.0" + 7 * ","
+
+
+NAMES = ("=1+1", "+a", "-b", "@c", "'d", "'=e", "plain", "a,b", 'a"b', "''", "'", "Ärzte")
+
+
+def test_no_cell_is_a_formula_and_names_come_back(tmp_path):
+    scores = [score(name, name, name, 0.5) for name in NAMES]
+    path = tmp_path / "scores.csv"
+    write_scores(scores, path)
+    with path.open(newline="", encoding="utf-8") as file:
+        cells = [cell for row in list(csv.reader(file))[1:] for cell in row[:4]]
+    assert not [cell for cell in cells if cell[0] in "=+-@\t\r"]
+    assert [(own.task, own.case_id, own.patient_id, own.class_name) for own in read_scores(path)] == [(name,) * 4 for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\n", "\0", "a\nb\nc", "[]", "\xff\xfe",
+        "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\na,b,c,d,0.5,0.5,,1\n",
+        "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\na,b,c,d,0.5,0.5,,1,2,3\n",
+        "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\na,b,c,d,inf,0.5,,1,2\n",
+        "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml,more\na,b,c,d,0.5,0.5,,1,2,3\n",
+        'task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\na,"b,c,d,0.5,0.5,,1,2\n',
+    ],
+)  # fmt: skip
+def test_a_score_file_of_something_else_is_one_line(tmp_path, text):
+    path = tmp_path / "scores.csv"
+    path.write_bytes(text.encode("latin1"))
+    with pytest.raises(InputError, match=r"scores\.csv: found .*; expected scores\.csv of uniseg\.evaluate"):
+        read_scores(path)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_a_mutated_score_file_is_read_or_one_line(tmp_path, seed):
+    rng, path = np.random.default_rng(seed), tmp_path / "scores.csv"
+    write_scores([score("liver", name, name, 0.5) for name in "abcdef"], path)
+    content = bytearray(path.read_bytes())
+    for place in rng.integers(len(content), size=1 + seed % 7):
+        content[place] = int(rng.integers(256)) if seed % 2 else b',"\n\r\0;'[int(rng.integers(6))]
+    path.write_bytes(content[: rng.integers(len(content))] if seed % 5 == 0 else content)
+    with contextlib.suppress(InputError):
+        summarise(read_scores(path))
 
 
 def test_shapes_by_hand(tmp_path):

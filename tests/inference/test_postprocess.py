@@ -85,7 +85,8 @@ def _dice(task, predicted, reference):
     "choice",
     [
         None, [], "a", {}, {"task": "a", "class_name": "b"}, {"task": "a", "class_name": "b", "cleaning": []},
-        *({"task": "a", "class_name": "b", "cleaning": own} for own in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"least_ml": float("nan")}, {"least_ml": None}, {"other": 1})),
+        *({"task": "a", "class_name": "b", "cleaning": own} for own in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"other": 1})),
+        *({"task": "a", "class_name": "b", "cleaning": {"least_ml": own}} for own in (float("nan"), None, True)),
         {"task": [], "class_name": "b", "cleaning": {}}, {"task": "a", "class_name": {}, "cleaning": {}},
     ],
 )  # fmt: skip

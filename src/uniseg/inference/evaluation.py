@@ -26,6 +26,7 @@ from uniseg.task import Task
 BLIND_GRID = (48, 48, 48)
 NAN = float("nan")
 TASK_VALUES, FILE_VALUES = "task", "file"  # whose label values a prediction holds
+PREDICTION_FIX = "correct the prediction, or say predictions_use=file where it holds the values of the label files"
 ESCAPED = ("=", "+", "-", "@", "\t", "\r", "'")  # a cell that begins so would be a formula, or is escaped already
 
 
@@ -148,7 +149,8 @@ def load_prediction(task: Task, source: Source, case: Case, prediction: Path, va
         InputError: the file cannot be read, lies on another grid, or holds a value of no class.
     """
     known = {value: value for own in task.class_values for value in own} if values == TASK_VALUES else source.label_map
-    return load_label(task, replace(source, label_map=known, ignore=None), replace(case, label_path=prediction, absent=False))
+    own = replace(case, label_path=prediction, absent=False)
+    return load_label(task, replace(source, label_map=known, ignore=None), own, PREDICTION_FIX)
 
 
 def _shape_scores(

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -123,28 +124,25 @@ class CaseRunner:
         with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
             ahead: Future[Job] | None = None
             last: Future[Outcome] | None = None
-            for pair, following in zip(cases, [*cases[1:], None], strict=True):
+            for pair, following in zip_longest(cases, cases[1:]):
                 current = ahead or reader.submit(self._read_case, *pair)
                 wait([current])
                 ahead = following and reader.submit(self._read_case, *following)
-                own = self._under_way(pair[0].case_id, current, writer)
+                finish = self._computed(pair[0].case_id, current)
                 del current
                 if last is not None:
                     yield last.result()
-                last = own
+                last = writer.submit(finish)
             if last is not None:
                 yield last.result()
 
-    def _under_way(self, case_id: str, read: Future[Job], writer: ThreadPoolExecutor) -> Future[Outcome]:
-        """Computes a case that was read, hands it to the writer."""
+    def _computed(self, case_id: str, read: Future[Job]) -> Callable[[], Outcome]:
+        """Computes a case that was read; the rest is the writer's."""
         try:
             job = read.result()
-            found = self._compute(job)
+            return partial(self._written, job, self._compute(job))
         except InputError as error:
-            refused: Future[Outcome] = Future()
-            refused.set_result(Outcome(case_id, (), error))
-            return refused
-        return writer.submit(self._written, job, found)
+            return partial(Outcome, case_id, (), error)
 
     def _written(self, job: Job, found: Found) -> Outcome:
         try:

@@ -251,8 +251,8 @@ def _files(text: str, evaluation: Path) -> dict[tuple[str, str], CaseFiles]:
 
 def _case_files(entry: dict, evaluation: Path) -> CaseFiles:
     source, stamps = entry["source"], entry.get("stamps") or {}
-    images = tuple(path and Path(path) for path in entry["images"])
-    label = entry["label"] and Path(entry["label"])
+    ignore = source["ignore"]
+    *images, label = (None if path is None else Path(path) for path in (*entry["images"], entry["label"]))
     told = zip((*images, label), (*(stamps.get("images") or [None] * len(images)), stamps.get("label")), strict=True)
     return CaseFiles(
         Task.from_dict(entry["definition"]),
@@ -260,9 +260,9 @@ def _case_files(entry: dict, evaluation: Path) -> CaseFiles:
             source["layout"],
             Path(source["root"]),
             label_map={int(value): int(target) for value, target in source["label_map"].items()},
-            ignore=source["ignore"],
+            ignore=None if ignore is None else int(ignore),
         ),
-        Case(entry["case_id"], entry["patient_id"], images, label, absent=label is None),
+        Case(_text(entry["case_id"]), _text(entry["patient_id"]), tuple(images), label, absent=label is None),
         evaluation / entry["prediction"],
         tuple((path, before) for path, before in told if path is not None and before is not None),
         stamps.get("prediction"),
@@ -272,7 +272,8 @@ def _case_files(entry: dict, evaluation: Path) -> CaseFiles:
 def _run(name: str, config: dict, curves: dict[str, Curve], metrics: dict, cases: list[CaseResult], files: dict[tuple[str, str], CaseFiles]) -> Run:
     tasks = tuple(_task(task, values, tuple(case for case in cases if case.task == task)) for task, values in metrics["tasks"].items())
     means = [_number(metrics[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")]
-    return Run(name, config, curves, metrics["split"], str(metrics["checkpoint"]), *means, tasks, files, metrics.get("stages_s", {}))
+    stages = {_text(stage): float(seconds) for stage, seconds in metrics.get("stages_s", {}).items()}
+    return Run(name, config, curves, _text(metrics["split"]), str(metrics["checkpoint"]), *means, tasks, files, stages)
 
 
 def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
@@ -290,11 +291,11 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
     )
     return TaskResult(
         name,
-        modalities=tuple(values["modalities"]),
-        spacing_mm=tuple(values["spacing_mm"]),
-        licence=values.get("licence") or "",
-        **{f"num_{side}": values["cases_per_side"].get(side, 0) for side in ("train", "dev", "test")},
-        **{key: values[key] for key in ("num_cases", "num_patients")},
+        modalities=tuple(map(_text, values["modalities"])),
+        spacing_mm=tuple(map(float, values["spacing_mm"])),
+        licence=_text(values.get("licence") or ""),
+        **{f"num_{side}": int(values["cases_per_side"].get(side, 0)) for side in ("train", "dev", "test")},
+        **{key: int(values[key]) for key in ("num_cases", "num_patients")},
         **{key: _number(values[key]) for key in ("dice", "dice_nnunet", "blind_dice")},
         classes=classes,
         cases=cases,
@@ -303,7 +304,7 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
 
 def _details(values: dict) -> dict[str, Any]:
     low, high = map(_number, values["dice_interval"])
-    return {"interval": (low, high), "nsd": _number(values["nsd"]), "hd95_mm": _number(values["hd95_mm"]), "misses": values["complete_misses"]}
+    return {"interval": (low, high), "nsd": _number(values["nsd"]), "hd95_mm": _number(values["hd95_mm"]), "misses": _number(values["complete_misses"])}
 
 
 def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_path: Path, cases_path: Path) -> None:
@@ -317,6 +318,12 @@ def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_
         classes = files[task.name, case.case_id].task.classes
         if classes[1:] != names:
             raise InputError(cases_path, f"{where} with classes {list(classes)}", f"background, then {list(names)}", "evaluate again")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60}, which is no text")
+    return value
 
 
 def _number(cell: Any) -> float:

@@ -52,7 +52,7 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         InputError: none, or a malformed ensemble folder.
     """
-    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     found = [own for path in given for own in (_listed(path) if (path / MEMBERS).is_file() else [path])]
     if not found:
         raise InputError("checkpoint", "an empty list", "one checkpoint or more", "give checkpoint=[a,b]")
