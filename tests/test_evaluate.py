@@ -59,7 +59,10 @@ def test_our_probabilities_are_passed_over(folders):
 def test_bad_cases_are_told_together_and_nothing_is_written(folders, capsys):
     save_nifti(folders / "predictions/pancreas_0001.nii.gz", ball(7))
     (folders / "labels/pancreas_0002.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"pancreas_0001\.nii\.gz: found label values \[7\] \(2 of 3 cases cannot be scored, so that nothing is\)"):
+    with pytest.raises(
+        InputError,
+        match=r"pancreas_0001\.nii\.gz: found label values \[7\] \(2 of 3 cases cannot be scored, so that nothing is\)",
+    ):
         evaluated(folders)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refused ")]
     assert [name in line for name, line in zip(("pancreas_0001", "pancreas_0002"), told, strict=True)] == [True, True]
@@ -71,14 +74,36 @@ def test_whose_values_the_predictions_hold(folders):
         for kind in ("labels", "predictions"):
             save_nifti(folders / f"{kind}/pancreas_{number:04d}.nii.gz", ball(4))
     mapped = "+tasks.phantom_spleen.source.label_map={4: 1}"
-    with pytest.raises(InputError, match=r"found label values \[4\] .*; expected values \[0, 1\] .*predictions_use=file"):
-        evaluated(folders, mapped)
-    assert evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
-    with pytest.raises(InputError, match="predictions_use: found 'files'; expected task or file"):
+    assert (
+        evaluated(folders, mapped)["mean_dice"] == evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
+    )
+    with pytest.raises(InputError, match=r"found label values \[4\] .*; expected values \[0, 1\] .*predictions_use"):
+        evaluated(folders, mapped, "predictions_use=task")
+    with pytest.raises(InputError, match="predictions_use: found 'files'; expected task, file or null"):
         evaluated(folders, "predictions_use=files")
 
 
-@pytest.mark.parametrize(("name", "content"), [("scores.csv", "patient;dose\n"), ("metrics.json", '{"accuracy": 1}'), ("cases.json", '[{"id": 3}]')])
+def test_a_value_that_means_two_things_is_asked_for(folders):
+    """1 is another organ in the label files, the spleen in the task."""
+    for number in range(3):
+        save_nifti(folders / f"labels/pancreas_{number:04d}.nii.gz", ball(2))
+        save_nifti(folders / f"predictions/pancreas_{number:04d}.nii.gz", ball(1))
+    mapped = "+tasks.phantom_spleen.source.label_map={1: 0, 2: 1}"
+    with pytest.raises(
+        InputError, match=r"label values of another tool, where 1 may be .*predictions_use=task or file"
+    ):
+        evaluated(folders, mapped)
+    assert evaluated(folders, mapped, "predictions_use=task")["mean_dice"] == 1
+    assert evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 0
+    for number in range(3):
+        (folders / f"predictions/pancreas_{number:04d}.json").write_text('{"checkpoint": "", "uniseg": "1"}')
+    assert evaluated(folders, mapped)["mean_dice"] == 1, "ours hold the task's"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("scores.csv", "patient;dose\n"), ("metrics.json", '{"accuracy": 1}'), ("cases.json", '[{"id": 3}]')],
+)
 def test_somebodys_tables_stay(folders, name, content):
     path = folders / "out" / name
     path.parent.mkdir()

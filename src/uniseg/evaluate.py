@@ -22,20 +22,16 @@ from uniseg.inference.evaluation import (
     FILE_VALUES,
     TASK_VALUES,
     Rules,
-    Score,
     blind_map,
     load_prediction,
-    read_scores,
     score_case,
-    summarise,
-    write_scores,
-    write_summary,
 )
 from uniseg.inference.outputs import is_own_probabilities, label_path
 from uniseg.inference.postprocess import FILE, Choice, choose, write_cleanings
 from uniseg.inference.prompt_files import MAP, SIMILARITY
 from uniseg.inference.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
 from uniseg.inference.runner import CaseRunner, Outcome
+from uniseg.inference.scores import Score, read_scores, summarise, write_scores, write_summary
 from uniseg.inference.scoring import in_order
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.dataset import Dataset, find_datasets
@@ -118,14 +114,16 @@ class Scored:
     refusal: InputError | None = None
 
 
-def _score_own(blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]) -> Scored:
+def _score_own(
+    blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]
+) -> Scored:
     (dataset, case), outcome = item
     if outcome.refusal is not None:
         return Scored(refusal=outcome.refusal)
-    (prediction,) = outcome.paths
+    (prediction,), task, source = outcome.paths, dataset.task, dataset.source
     try:
-        row = case_row(dataset.task, dataset.source, case, prediction, output)
-        return Scored(tuple(score_case(dataset.task, dataset.source, case, prediction, blind[dataset.task.name], rules)), row)
+        row = case_row(task, source, case, prediction, output)
+        return Scored(tuple(score_case(task, source, case, prediction, blind[task.name], rules)), row)
     except InputError as error:
         return Scored(refusal=error)
 
@@ -152,7 +150,8 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
     choices: list[Choice] = []
     for dataset in datasets:
         name = dataset.task.name
-        cases = [partial(_read_pair, dataset, case, label_path(output / PREDICTIONS, name, case.case_id)) for case in dataset.side("dev", fold)]
+        paths = {case: label_path(output / PREDICTIONS, name, case.case_id) for case in dataset.side("dev", fold)}
+        cases = [partial(_read_pair, dataset, case, path) for case, path in paths.items()]
         choices += choose(dataset.task, cases) if cases else []
     write_cleanings(choices, fingerprint, output / FILE)
     table = Table("task", "class", "cases", "kept", "dev Dice before", "after", caption="Chosen on these dev cases, so the gain is an upper bound.")
@@ -220,17 +219,20 @@ def evaluate_folders(config: DictConfig) -> dict:
     Our own probabilities beside label maps are passed over.
 
     Raises:
-        InputError: not exactly one task, a folder without label maps, a prediction without reference or the reverse, a case that cannot be scored.
+        InputError: not exactly one task, a folder without label maps, a prediction without reference or the reverse, a
+            case that cannot be scored.
     """
     tasks, rules = tasks_of(config), Rules(**OmegaConf.to_container(config.rules, resolve=True))
     if len(tasks) != 1:
         raise InputError("task", f"{len(tasks)} tasks", "exactly one", "add task=<name>")
-    if config.predictions_use not in (TASK_VALUES, FILE_VALUES):
-        raise InputError("predictions_use", f"'{config.predictions_use}'", f"{TASK_VALUES} or {FILE_VALUES}", "correct the word")
+    if config.predictions_use not in (None, TASK_VALUES, FILE_VALUES):
+        found, expected = f"'{config.predictions_use}'", f"{TASK_VALUES}, {FILE_VALUES} or null"
+        raise InputError("predictions_use", found, expected, "correct the word")
     task, source, output = tasks[0], sources_of(config)[tasks[0].name], Path(config.output)
     require_replaceable(output)
     predictions, references = (
-        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)} for folder in (config.predictions, config.labels)
+        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)}
+        for folder in (config.predictions, config.labels)
     )
     for folder, own, other in ((config.labels, references, predictions), (config.predictions, predictions, references)):
         lacking = sorted(set(other) - set(own))
@@ -240,7 +242,8 @@ def evaluate_folders(config: DictConfig) -> dict:
     def score(case_id: str) -> Scored:
         try:
             case = Case(case_id, source.patient_id(case_id), (), references[case_id])
-            return Scored(tuple(score_case(task, source, case, predictions[case_id], None, rules, config.predictions_use)))
+            use = config.predictions_use
+            return Scored(tuple(score_case(task, source, case, predictions[case_id], None, rules, use)))
         except InputError as error:
             return Scored(refusal=error)
 

@@ -124,6 +124,13 @@ def test_a_case_that_vanishes_is_refused_alone(predictor, cases, tmp_path):
     assert "case0.nii.gz: found No such file" in str(outcomes[0].refusal)
 
 
+def test_what_the_network_refuses_names_the_scan(predictor, cases, tmp_path):
+    save_nifti(cases[1][1]["spleen"][0], noise(1), np.diag([2000.0, 2000, 3000, 1]))
+    outcomes = list(CaseRunner(predictor, tmp_path / "out").over(cases))
+    assert [outcome.refusal is None for outcome in outcomes] == [True, False, True, True]
+    assert "case1.nii.gz, spacing: found voxels of 3000 x 2000 x 2000 mm" in str(outcomes[1].refusal)
+
+
 def test_no_case_is_no_work(predictor, tmp_path):
     assert list(CaseRunner(predictor, tmp_path / "out").over([])) == []
     assert not (tmp_path / "out").exists()

@@ -23,7 +23,9 @@ BEGINNING_BYTES = 200
 
 
 def case_row(task: Task, source: Source, case: Case, prediction: Path, output: Path) -> dict:
-    """Where a scored case lies, how it is read, as plain containers; paths are absolute, that of the prediction leads from ``output``.
+    """Where a scored case lies, how it is read, as plain containers.
+
+    Paths are absolute; that of the prediction leads from ``output``, with which it moves.
 
     Raises:
         InputError: the label is not there.

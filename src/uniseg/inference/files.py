@@ -44,7 +44,7 @@ def predict_cases(
     probabilities: bool = False,
     console: Console | None = None,
 ) -> list[Outcome]:
-    """What became of every scan. A progress bar goes to ``console``, with what was taken for what, passed over, refused.
+    """What became of every scan. A progress bar goes to ``console``, and what was taken for what, passed over, refused.
 
     Args:
         given: a file, a folder of files or DICOM series, or a list of files, one per modality.

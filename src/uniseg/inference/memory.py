@@ -13,7 +13,10 @@ FLOAT = 4
 SLABS = 6  # float maps of restore.SLAB_VOXELS that are alive at once
 PACKED = 0.3  # bytes that a label value takes when compressed, at worst
 WRITING = 5  # copies of a label map while two are written
-MOST_VOXELS, LONGEST_AXIS = 2**32, 2**15  # of an image at the task's spacing; a man at a tenth of a millimetre is 2^14 long
+MOST_VOXELS, LONGEST_AXIS = (
+    2**32,
+    2**15,
+)  # of an image at the task's spacing; a man at a tenth of a millimetre is 2^14 long
 ACTIVATIONS = 12  # feature maps of the finest stage that are alive at once in the network
 
 
@@ -84,7 +87,12 @@ def share_out(need: Need, num_rows: int, scale: float, window_batch: int, max_me
             bounds = [num_rows * k // count for k in range(count + 1)]
             return Share(tuple(pairwise(bounds)), batch)
     least = max(need.preparing_bytes(), need.fixed_bytes(1) + 4 * row) / GB
-    raise InputError("inference.max_memory_gb", f"{max_memory_gb}", f"at least {least:.1f} for this scan", "raise it, or ask for fewer tasks at a time")
+    raise InputError(
+        "inference.max_memory_gb",
+        f"{max_memory_gb}",
+        f"at least {least:.1f} for this scan",
+        "raise it, or ask for fewer tasks at a time",
+    )
 
 
 def require_sane(size: Sequence[int], spacing_mm: Sequence[float], task_spacing_mm: Sequence[float]) -> None:
@@ -97,7 +105,8 @@ def require_sane(size: Sequence[int], spacing_mm: Sequence[float], task_spacing_
         InputError: no scanner's extent over no sane spacing makes so many voxels.
     """
     if max(size) > LONGEST_AXIS or voxels(size) > MOST_VOXELS:
-        found = f"voxels of {_mm(spacing_mm)} mm, which make {' x '.join(map(str, size))} at the task's {_mm(task_spacing_mm)} mm"
+        made = " x ".join(map(str, size))
+        found = f"voxels of {_mm(spacing_mm)} mm, which make {made} at the task's {_mm(task_spacing_mm)} mm"
         expected = f"at most {LONGEST_AXIS} along an axis, {MOST_VOXELS} in all"
         raise InputError("spacing", found, expected, "correct the spacing in the scan's header, or the task's")
 

@@ -98,8 +98,11 @@ class _Pair:
         return cls(blosc2.pack_array2(predicted), blosc2.pack_array2(reference), spacing_mm)
 
     def dice(self, task: Task, chosen: Mapping[str, Cleaning], name: str) -> list[list[float]]:
-        """``[candidates][K-1]``: of every candidate for the class ``name`` behind what is chosen for the classes ahead."""
-        predicted, reference = blosc2.unpack_array2(self.predicted), torch.from_numpy(blosc2.unpack_array2(self.reference))
+        """``[candidates][K-1]``: of every candidate for the class ``name``, behind what ``chosen`` cleans."""
+        predicted, reference = (
+            blosc2.unpack_array2(self.predicted),
+            torch.from_numpy(blosc2.unpack_array2(self.reference)),
+        )
         label = clean(predicted, task, chosen, self.spacing_mm)
         mask = np.isin(label, dict(zip(task.classes[1:], task.class_values, strict=True))[name])
         voxel_ml, plain = float(np.prod(self.spacing_mm)) / 1000, _dice(task, label, reference)
@@ -116,7 +119,8 @@ def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray
     As nnU-Net chooses its largest components (Isensee et al. 2021); a class that prediction and reference lack counts 1.
 
     Args:
-        cases: each call, made once, reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with spacing_mm.
+        cases: each call, made once, reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with
+            spacing_mm.
     """
     cases, chosen, choices = [_Pair.packed(*read()) for read in cases], {}, []
     for k, name in enumerate(task.classes[1:]):

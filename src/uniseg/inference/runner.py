@@ -221,7 +221,11 @@ class CaseRunner:
         spacings: dict[str, tuple[float, ...]] = {}
         for scan, names in job.scans.items():
             spacings |= dict.fromkeys(names, job.volumes[scan][0].spacing_mm)
-            restored |= self.predictor.restored(job.volumes[scan], names, wanted)
+            try:
+                restored |= self.predictor.restored(job.volumes[scan], names, wanted)
+            except InputError as error:
+                where = f"{reference_path(*scan)}, {error.where}"
+                raise InputError(where, error.found, error.expected, error.fix) from error
         return Found(restored, spacings)
 
     def _write(self, job: Job, found: Found) -> list[Path]:

@@ -69,7 +69,7 @@ class WindowPass:
         self.image = F.pad(image, sides) if any(lacking) else image
         self.grid = WindowGrid(tuple(self.image.shape[1:]), patch_size, overlap)
         self.window_batch = window_batch
-        self.checksum = torch.zeros((), device=device)  # of all that the network said: NaN or infinity where any of it is
+        self.checksum = torch.zeros((), device=device)  # of what the network said: not finite where any is not
         masks = range(8)
         self.flips = sorted({tuple(axis + 2 for axis in mirror_axes if mask >> axis & 1) for mask in masks})
         self.worth = BodyTest(self.image) if skip_empty else _always
@@ -144,8 +144,8 @@ class WindowPass:
         """Once a layer of windows, since it waits for the device."""
         if not bool(torch.isfinite(self.checksum)):
             names = ", ".join(f"'{carrier.task.name}'" for carrier in self.carriers)
-            found, fix = "NaN or infinity in what the network says", "take an earlier checkpoint, or look at the scan's values"
-            raise InputError(f"task {names}", found, "finite scores", fix)
+            fix = "take an earlier checkpoint, or look at the scan's values"
+            raise InputError(f"task {names}", "NaN or infinity in what the network says", "finite scores", fix)
 
     def _finished(self, start: int, held: Tensor, count: Tensor) -> Iterator[Planes]:
         first = 0

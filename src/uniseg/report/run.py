@@ -13,7 +13,8 @@ import yaml
 
 from uniseg.errors import InputError
 from uniseg.inference.case_files import require_unchanged
-from uniseg.inference.evaluation import Score, load_prediction, score_rows
+from uniseg.inference.evaluation import load_prediction
+from uniseg.inference.scores import Score, score_rows
 from uniseg.prepare.loading import load_case
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
@@ -22,6 +23,7 @@ from uniseg.task import Task
 
 T = TypeVar("T")
 NAN = float("nan")
+MALFORMED = (ArithmeticError, AttributeError, IndexError, OSError, RecursionError, TypeError, ValueError, csv.Error, yaml.YAMLError)
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,8 @@ def read_run(run_dir: Path) -> Run:
     """Read a run folder; images stay on disk (see ``read_scan``).
 
     Raises:
-        InputError: a file is missing or malformed, two files tell of different tasks, cases or classes, or a scan, label or
-            prediction is no longer what was scored.
+        InputError: a file is missing or malformed, two files tell of different tasks, cases or classes, or a scan, label
+            or prediction is no longer what was scored.
     """
     evaluation = run_dir / "evaluation"
     config = parse(run_dir / "config.yaml", lambda text: dict(yaml.safe_load(text) or {}))
@@ -220,7 +222,7 @@ def parse(path: Path, reader: Callable[[str], T]) -> T:
         return reader(path.read_text("utf-8"))
     except KeyError as error:
         raise InputError(path, f"no entry {error}", "every entry of an evaluated run", "evaluate again") from error
-    except (ValueError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, OSError, csv.Error, yaml.YAMLError) as error:
+    except MALFORMED as error:
         reason = f"{type(error).__name__} ({' '.join(str(error).split())})"
         raise InputError(path, reason, "the format that uniseg writes", "restore the file") from error
 
@@ -304,7 +306,8 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
 
 def _details(values: dict) -> dict[str, Any]:
     low, high = map(_number, values["dice_interval"])
-    return {"interval": (low, high), "nsd": _number(values["nsd"]), "hd95_mm": _number(values["hd95_mm"]), "misses": _number(values["complete_misses"])}
+    own = {name: _number(values[key]) for name, key in (("nsd", "nsd"), ("hd95_mm", "hd95_mm"), ("misses", "complete_misses"))}
+    return {"interval": (low, high), **own}
 
 
 def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_path: Path, cases_path: Path) -> None:
