@@ -1,35 +1,51 @@
 """``python -m uniseg.evaluate``: a run's test cases, or any tool's label maps -> scores."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
 from uniseg.cli import close_loggers, entry_point, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.files import write_json
-from uniseg.inference.evaluation import Rules, Score, blind_map, read_scores, score_case, summarise, write_scores, write_summary
-from uniseg.inference.files import CaseRunner
+from uniseg.inference.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
+from uniseg.inference.evaluation import (
+    FILE_VALUES,
+    TASK_VALUES,
+    Rules,
+    blind_map,
+    load_prediction,
+    score_case,
+)
+from uniseg.inference.outputs import is_own_probabilities, label_path
 from uniseg.inference.postprocess import FILE, Choice, choose, write_cleanings
 from uniseg.inference.prompt_files import MAP, SIMILARITY
 from uniseg.inference.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
+from uniseg.inference.runner import CaseRunner, Outcome
+from uniseg.inference.scores import Score, read_scores, summarise, write_scores, write_summary
+from uniseg.inference.scoring import in_order
 from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
-from uniseg.scans.inputs import find_inputs
-from uniseg.scans.io import read_geometry, read_label
+from uniseg.scans.inputs import find_images
+from uniseg.scans.io import read_geometry
 from uniseg.weights.seen import find_seen
 
+T = TypeVar("T")
 SCORED_SIDES = ("test", "dev")
 CHOOSE = "choose"
 CSV = "lightning.pytorch.loggers.CSVLogger"  # of the training's curves, which scores would replace
+PREDICTIONS = "predictions"
 PROMPT_CASES = 2  # dev scans per task over which the prompts are compared
 RULES = (
     "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
@@ -59,18 +75,18 @@ def evaluate_run(config: DictConfig) -> dict:
     jobs = [(dataset, case) for dataset in datasets for case in dataset.side(side, fold)]
     if not jobs:
         raise InputError(f"side={side}", "no case on it", "at least one", "list the sides in source.splits of the task file")
+    require_replaceable(output)
     blind_sides = ("train", "dev") if side == "test" else ("train",)
     blind = {d.task.name: blind_map(d.task, d.source, [case for own in blind_sides for case in d.side(own, fold)]) for d in datasets}
-    finished = CaseRunner(predictor, output / "predictions").over((case, {dataset.task.name: case.image_paths}) for dataset, case in jobs)
-    scores: list[Score] = []
-    rows: list[dict] = []
-    for (dataset, case), (prediction,) in track(zip(jobs, finished, strict=True), "evaluate", total=len(jobs), console=Console(stderr=True)):
-        scores += score_case(dataset.task, dataset.source, case, prediction, blind[dataset.task.name], rules)
-        rows.append(_case_row(dataset, case, prediction.relative_to(output)))
+    runner = CaseRunner(predictor, output / PREDICTIONS)
+    finished = runner.over([(case, {dataset.task.name: case.image_paths}) for dataset, case in jobs])
+    scored = _all_scored(partial(_score_own, blind, rules, output), zip(jobs, finished, strict=True), len(jobs))
+    scores = [score for each in scored for score in each.scores]
     summary = summarise(scores) | {
         "split": side,
         "checkpoint": predictor.fingerprint,
         "postprocessed": bool(predictor.cleanings),
+        "rules": asdict(rules),
         "stages_s": {stage: round(seconds, 3) for stage, seconds in predictor.stopwatch.seconds.items()},
     }
     for dataset in datasets:
@@ -85,10 +101,50 @@ def evaluate_run(config: DictConfig) -> dict:
     write_prompts(predictor.model, datasets, fold, output)
     if choosing:
         choose_postprocessing(datasets, fold, predictor.fingerprint, output)
-    write_scores(scores, output / "scores.csv")
-    write_json(output / "cases.json", rows)
-    write_summary(summary, output / "metrics.json")
+    write_scores(scores, output / SCORES)
+    write_json(output / CASES, [each.row for each in scored])
+    write_summary(summary, output / METRICS)
     return summary
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a case: its scores with its row in cases.json, or why it has none."""
+
+    scores: tuple[Score, ...] = ()
+    row: dict | None = None
+    refusal: InputError | None = None
+
+
+def _score_own(
+    blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]
+) -> Scored:
+    (dataset, case), outcome = item
+    if outcome.refusal is not None:
+        return Scored(refusal=outcome.refusal)
+    (prediction,), task, source = outcome.paths, dataset.task, dataset.source
+    try:
+        row = case_row(task, source, case, prediction, output)
+        return Scored(tuple(score_case(task, source, case, prediction, blind[task.name], rules)), row)
+    except InputError as error:
+        return Scored(refusal=error)
+
+
+def _all_scored(work: Callable[[T], Scored], items: Iterable[T], total: int) -> list[Scored]:
+    """Every case, or none: a mean that lacks a case without saying so would be another's.
+
+    Raises:
+        InputError: the first refusal, once all cases were tried; the others are told.
+    """
+    console = Console(stderr=True, soft_wrap=True)
+    scored = list(track(in_order(work, items), "evaluate", total=total, console=console))
+    refusals = [each.refusal for each in scored if each.refusal is not None]
+    if refusals:
+        for refusal in refusals if len(refusals) > 1 else ():
+            console.print(f"refused {refusal}", markup=False, highlight=False)
+        first, count = refusals[0], f"{len(refusals)} of {total} cases cannot be scored, so that nothing is"
+        raise InputError(first.where, f"{first.found} ({count})", first.expected, first.fix) from first
+    return scored
 
 
 def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: str, output: Path) -> None:
@@ -96,19 +152,21 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
     choices: list[Choice] = []
     for dataset in datasets:
         name = dataset.task.name
-        cases = [partial(_read_pair, dataset, case, output / "predictions" / name / f"{case.case_id}.nii.gz") for case in dataset.side("dev", fold)]
+        paths = {case: label_path(output / PREDICTIONS, name, case.case_id) for case in dataset.side("dev", fold)}
+        cases = [partial(_read_pair, dataset, case, path) for case, path in paths.items()]
         choices += choose(dataset.task, cases) if cases else []
     write_cleanings(choices, fingerprint, output / FILE)
     table = Table("task", "class", "cases", "kept", "dev Dice before", "after", caption="Chosen on these dev cases, so the gain is an upper bound.")
     for own in choices:
         kept = "largest component" if own.cleaning.largest else f"components from {own.cleaning.least_ml} ml" if own.cleaning.least_ml else "all"
-        table.add_row(own.task, own.class_name, str(own.num_cases), kept, f"{own.before:.3f}", f"{own.after:.3f}")
+        table.add_row(escape(own.task), escape(own.class_name), str(own.num_cases), kept, f"{own.before:.3f}", f"{own.after:.3f}")
     Console(file=sys.stdout, width=110).print(table)
 
 
 def _read_pair(dataset: Dataset, case: Case, prediction: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    grid = reference_image(dataset.task, case)
-    return read_label(prediction, [grid]), load_label(dataset.task, dataset.source, case), read_geometry(grid).spacing_mm
+    task, source = dataset.task, dataset.source
+    spacing_mm = read_geometry(reference_image(task, case)).spacing_mm
+    return load_prediction(task, source, case, prediction), load_label(task, source, case), spacing_mm
 
 
 def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, checkpoint: str) -> None:
@@ -143,7 +201,7 @@ def pool(config: DictConfig) -> dict:
     scores: list[Score] = []
     owner: dict[tuple[str, str], str] = {}
     for run in config.pool:
-        path = Path(run) / "evaluation_dev" / "scores.csv"
+        path = Path(run) / "evaluation_dev" / SCORES
         own = read_scores(path)
         for key in sorted({(score.task, score.case_id) for score in own}):
             if key in owner:
@@ -151,9 +209,10 @@ def pool(config: DictConfig) -> dict:
             owner[key] = str(run)
         scores += own
     output = Path(config.output)
+    require_replaceable(output)
     summary = summarise(scores) | {"split": "dev", "pooled": list(config.pool)}
-    write_scores(scores, output / "scores.csv")
-    write_summary(summary, output / "metrics.json")
+    write_scores(scores, output / SCORES)
+    write_summary(summary, output / METRICS)
     return summary
 
 
@@ -165,44 +224,44 @@ def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, ou
         prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(output / MAP)
 
 
-def _case_row(dataset: Dataset, case: Case, prediction: Path) -> dict:
-    source = dataset.source
-    return {
-        "task": dataset.task.name,
-        "case_id": case.case_id,
-        "patient_id": case.patient_id,
-        "images": [path and str(path) for path in case.image_paths],
-        "label": case.label_path and str(case.label_path),
-        "prediction": str(prediction),
-        "definition": dataset.task.to_dict(),
-        "source": {"layout": source.layout, "root": str(source.root), "label_map": source.label_map, "ignore": source.ignore},
-    }
-
-
 def evaluate_folders(config: DictConfig) -> dict:
     """Score the label maps of one folder against those of another, matched by file name; the one task says what the values mean.
 
+    Our own probabilities beside label maps are passed over.
+
     Raises:
-        InputError: not exactly one task, a folder without label maps, a prediction without reference or the reverse.
+        InputError: not exactly one task, a folder without label maps, a prediction without reference or the reverse, a
+            case that cannot be scored.
     """
     tasks, rules = tasks_of(config), Rules(**OmegaConf.to_container(config.rules, resolve=True))
     if len(tasks) != 1:
         raise InputError("task", f"{len(tasks)} tasks", "exactly one", "add task=<name>")
-    task, source = tasks[0], sources_of(config)[tasks[0].name]
-    predictions = {case.case_id: case.image_paths[0] for case in find_inputs(config.predictions)}
-    references = {case.case_id: case.image_paths[0] for case in find_inputs(config.labels)}
+    if config.predictions_use not in (None, TASK_VALUES, FILE_VALUES):
+        found, expected = f"'{config.predictions_use}'", f"{TASK_VALUES}, {FILE_VALUES} or null"
+        raise InputError("predictions_use", found, expected, "correct the word")
+    task, source, output = tasks[0], sources_of(config)[tasks[0].name], Path(config.output)
+    require_replaceable(output)
+    predictions, references = (
+        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)}
+        for folder in (config.predictions, config.labels)
+    )
     for folder, own, other in ((config.labels, references, predictions), (config.predictions, predictions, references)):
         lacking = sorted(set(other) - set(own))
         if lacking:
             raise InputError(folder, f"no '{lacking[0]}' ({len(lacking)} missing)", "the same cases in both folders", "restore or remove the file")
-    scores: list[Score] = []
-    for case_id, reference in track(references.items(), "evaluate", console=Console(stderr=True)):
-        case = Case(case_id, source.patient_id(case_id), (), reference)
-        scores += score_case(task, source, case, predictions[case_id], None, rules)
-    output = Path(config.output)
-    summary = summarise(scores)
-    write_scores(scores, output / "scores.csv")
-    write_summary(summary, output / "metrics.json")
+
+    def score(case_id: str) -> Scored:
+        try:
+            case = Case(case_id, source.patient_id(case_id), (), references[case_id])
+            use = config.predictions_use
+            return Scored(tuple(score_case(task, source, case, predictions[case_id], None, rules, use)))
+        except InputError as error:
+            return Scored(refusal=error)
+
+    scores = [score for each in _all_scored(score, references, len(references)) for score in each.scores]
+    summary = summarise(scores) | {"rules": asdict(rules)}
+    write_scores(scores, output / SCORES)
+    write_summary(summary, output / METRICS)
     return summary
 
 
@@ -210,7 +269,7 @@ def summary_table(summary: dict) -> Table:
     """Task means with the image-blind row beside."""
     table = Table("task", "cases", "Dice", "nnU-Net's", "image-blind", caption=RULES)
     for name, task in summary["tasks"].items():
-        table.add_row(name, str(task["num_cases"]), *(_number(task[key]) for key in ("dice", "dice_nnunet", "blind_dice")))
+        table.add_row(escape(name), str(task["num_cases"]), *(_number(task[key]) for key in ("dice", "dice_nnunet", "blind_dice")))
     table.add_section()
     table.add_row("mean", "", *(_number(summary[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")))
     return table

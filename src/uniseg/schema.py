@@ -188,6 +188,7 @@ class EvaluateConfig(RunConfig):
     postprocessing: str | None = None
     predictions: str | None = None
     labels: str | None = None
+    predictions_use: str | None = None
     pool: list[str] | None = None
     output: str = MISSING
 

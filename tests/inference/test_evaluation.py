@@ -1,6 +1,5 @@
 """Scores by hand, with the rules for empty classes."""
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import torch
 
 from samples import make_task, save_nifti
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Rules, Score, blind_map, class_details, score_case, stretch, summarise, write_scores, write_summary
+from uniseg.inference.evaluation import Rules, blind_map, score_case, stretch
 from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
@@ -83,6 +82,37 @@ def test_a_scan_without_the_target_scores_against_nothing(tmp_path):
     assert (liver.dice, liver.reference_ml, liver.prediction_ml, tumour.dice) == (0, 0, pytest.approx(0.008), 1)
 
 
+@pytest.mark.parametrize(("value", "known"), [(3, r"\[0, 1, 2\]"), (255, r"\[0, 1, 2\]"), (-1, r"\[0, 1, 2\]")])
+def test_a_foreign_value_in_a_prediction_is_refused_by_name(tmp_path, value, known):
+    """It once counted as the last class: BraTS's 4 where the task says 3."""
+    predicted = np.zeros((2, 2, 2), np.int16)
+    predicted[0, 0, 0] = value
+    path = save_nifti(tmp_path / "p.nii.gz", predicted)
+    with pytest.raises(InputError, match=rf"p\.nii\.gz: found label values \[{value}\]; expected values {known} for background, liver, tumour"):
+        score_case(TASK, SOURCE, case(tmp_path, np.full((2, 2, 2), 2)), path, None)
+
+
+def test_a_value_of_no_region_is_foreign_too(tmp_path):
+    nested = make_task("tumour", ("T2",), ("background", "whole", "core"), regions=((1, 2, 4), (4,)))
+    own = case(tmp_path, np.full((2, 2, 2), 4))
+    good, odd = (save_nifti(tmp_path / f"p{value}.nii.gz", np.full((2, 2, 2), value, np.uint8)) for value in (4, 3))
+    assert [score.dice for score in score_case(nested, SOURCE, own, good, None)] == [1, 1]
+    with pytest.raises(InputError, match=r"label values \[3\]; expected values \[0, 1, 2, 4\]"):
+        score_case(nested, SOURCE, own, odd, None)
+
+
+def test_values_of_the_files_go_through_the_label_map(tmp_path):
+    """As of a tool that was trained on the label files; the map swaps two values, so that only saying so tells which are meant."""
+    source = replace(SOURCE, label_map={1: 2, 2: 1, 7: 0}, ignore=9)
+    own = case(tmp_path, [[[1, 1, 2, 7, 9]]])
+    prediction = save_nifti(tmp_path / "p.nii.gz", np.array([[[1, 1, 2, 7, 0]]], np.uint8))
+    assert [score.dice for score in score_case(TASK, source, own, prediction, None, None, "file")] == [1, 1]
+    with pytest.raises(InputError, match=r"label values \[7\]"):
+        score_case(TASK, source, own, prediction, None)
+    with pytest.raises(InputError, match=r"label values \[9\]"):
+        score_case(TASK, source, own, own.label_path, None, None, "file")
+
+
 def test_the_blind_map_is_the_majority(tmp_path):
     labels = [np.zeros((4, 4, 4)), np.zeros((6, 4, 8)), np.zeros((4, 4, 4))]
     for label in labels[:2]:
@@ -91,27 +121,6 @@ def test_the_blind_map_is_the_majority(tmp_path):
     assert (blind[:24] == 2).all()
     assert (blind[24:] == 0).all()
     assert stretch(blind, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]
-
-
-def score(task, case_id, name, dice, nnunet=None, blind=0.1):
-    return Score(task, case_id, case_id, name, dice, dice if nnunet is None else nnunet, blind, 1.0, 1.0)
-
-
-def test_means_go_over_cases_then_classes_then_tasks(tmp_path):
-    scores = [score("a", "1", "x", 1.0), score("a", "2", "x", 0.5), score("a", "1", "y", 0.25), score("a", "2", "y", 0.25), score("b", "3", "z", 1.0, math.nan)]
-    summary = summarise(scores)
-    assert summary["tasks"]["a"]["classes"] == {"x": 0.75, "y": 0.25}
-    assert summary["tasks"]["a"]["dice"] == 0.5
-    assert summary["mean_dice"] == 0.75
-    assert summary["mean_dice_nnunet"] == 0.5
-    assert summary["blind_mean_dice"] == pytest.approx(0.1)
-    write_summary(summary, tmp_path / "metrics.json")
-    assert json.loads((tmp_path / "metrics.json").read_text())["tasks"]["b"]["dice_nnunet"] is None
-    write_scores(scores, tmp_path / "scores.csv")
-    lines = (tmp_path / "scores.csv").read_text().splitlines()
-    plain, shapes = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml", "iou,nsd,hd95_mm,assd_mm"
-    assert lines[0] == f"{plain},{shapes},lesions_found,lesions_missed,lesions_false"
-    assert lines[-1] == "b,3,3,z,1.0,,0.1,1.0,1.0" + 7 * ","
 
 
 def test_shapes_by_hand(tmp_path):
@@ -139,18 +148,3 @@ def test_a_miss_costs_the_diagonal(tmp_path):
     assert (liver.nsd, liver.hd95_mm, liver.assd_mm) == (0, 13, 13)
     assert tumour.nsd == 1
     assert math.isnan(tumour.hd95_mm)
-
-
-def test_details_of_a_class():
-    """Two patients, one with two cases; one case without the class in which 3 ml were made up."""
-    scores = [
-        Score("a", "1", "p", "x", 1.0, 1.0, 0.1, 2.0, 2.0, iou=1.0, nsd=1.0, hd95_mm=0.0, assd_mm=0.0, lesions_found=2, lesions_missed=0, lesions_false=0),
-        Score("a", "2", "p", "x", 0.0, 0.0, 0.1, 4.0, 0.0, iou=0.0, nsd=0.0, hd95_mm=10.0, assd_mm=10.0, lesions_found=0, lesions_missed=1, lesions_false=0),
-        Score("a", "3", "q", "x", 0.0, 0.0, 0.1, 0.0, 3.0, iou=0.0, nsd=0.0, hd95_mm=10.0, assd_mm=10.0, lesions_found=0, lesions_missed=0, lesions_false=4),
-    ]
-    details = class_details(scores)
-    assert details["dice_interval"] == [0.0, 0.5]
-    assert (details["complete_misses"], details["cases_without"], details["false_positive_ml"]) == (1, 1, 3.0)
-    assert (details["lesion_sensitivity"], details["lesion_f1"], details["false_lesions_per_case"]) == (2 / 3, pytest.approx(4 / 9), pytest.approx(4 / 3))
-    assert details["hd95_mm"] == pytest.approx(20 / 3)
-    assert details["volume_difference_ml"] == pytest.approx(-1 / 3)

@@ -1,5 +1,6 @@
 """Files in, files out: what overlaps, what is kept, ensembles, probabilities."""
 
+import io
 import json
 import threading
 import time
@@ -8,11 +9,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from samples import make_task, small_model
 from uniseg import InputError, Predictor, TaskSet, Volume, load_ensemble, predict_files, read_volume, save_ensemble
-from uniseg.inference.files import CaseRunner
+from uniseg.inference.files import predict_cases, require_none_refused
 from uniseg.inference.postprocess import Cleaning
+from uniseg.inference.runner import CaseRunner
 from uniseg.scans.case import Case
 from uniseg.weights.ensemble import ensemble_hash
 
@@ -95,11 +98,59 @@ def test_reading_and_writing_overlap_with_the_network(scans, tmp_path, monkeypat
         assert spans[kind][number][0] < spans["compute"][1][1]
 
 
-def test_a_bad_scan_ends_the_folder_behind_the_good_ones(scans, tmp_path):
-    scans[1].write_bytes(scans[1].read_bytes()[:2000])
-    with pytest.raises(InputError, match=r"case1\.nii\.gz"):
-        predict_files(Predictor(small_model(TASKS)), str(scans[0].parent), tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out/liver").iterdir()) == ["case0.json", "case0.nii.gz"]
+def test_a_bad_scan_is_refused_at_the_end_and_alone_tried_again(scans, tmp_path):
+    whole = scans[1].read_bytes()
+    scans[1].write_bytes(whole[:2000])
+    console = Console(file=io.StringIO(), width=1000)
+    with pytest.raises(InputError, match=r"case1\.nii\.gz: found .*1 of 3 scans refused, the others are finished.*; expected"):
+        predict_files(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", console=console)
+    assert [line for line in console.file.getvalue().splitlines() if line.startswith("refused case1: ")]
+    paths = {name: tmp_path / f"out/liver/{name}.nii.gz" for name in ("case0", "case2")}
+    before = {name: path.stat().st_mtime_ns for name, path in paths.items()}
+    assert not (tmp_path / "out/liver/case1.json").exists()
+    scans[1].write_bytes(whole)
+    assert len(predict_files(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out")) == 6
+    assert {name: path.stat().st_mtime_ns for name, path in paths.items()} == before
+
+
+def test_all_refusals_are_listed(scans, tmp_path):
+    for path in scans[:2]:
+        path.write_bytes(b"")
+    outcomes = predict_cases(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", tasks="liver")
+    told = [(outcome.case_id, len(outcome.paths), outcome.refusal is None) for outcome in outcomes]
+    assert told == [("case0", 0, False), ("case1", 0, False), ("case2", 1, True)]
+    with pytest.raises(InputError, match=r"case0\.nii\.gz.*the first of 2 of 3 scans refused"):
+        require_none_refused(outcomes)
+
+
+def test_numbered_scans_are_cases_where_tasks_take_one_channel(scans, tmp_path):
+    for number, path in enumerate(scans):
+        path.rename(path.with_name(f"pancreas_{number:04d}.nii.gz"))
+    paths = predict_files(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", tasks="liver")
+    assert [path.name for path in paths] == [f"pancreas_{number:04d}.nii.gz" for number in range(3)]
+    (alone,) = predict_files(Predictor(small_model(TASKS)), scans[0].with_name("pancreas_0001.nii.gz"), tmp_path / "alone", tasks="liver")
+    assert alone.name == "pancreas_0001.nii.gz"
+
+
+def test_what_may_be_read_in_two_ways_is_asked_for(scans, tmp_path):
+    for number, path in enumerate(scans[:2]):
+        path.rename(path.with_name(f"a_{number:04d}.nii.gz"))
+    scans[2].unlink()
+    model = small_model(TaskSet([*TASKS, make_task("tumour", ("CT", "PET"), spacing_mm=(3, 1.5, 1.5))]))
+    with pytest.raises(InputError, match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one; expected .*modality="):
+        predict_files(Predictor(model), scans[0].parent, tmp_path / "out")
+    for how, names in ({"modality": ["CT", "PET"]}, ["a"]), ({"modality": ["CT"], "tasks": "liver"}, ["a_0000", "a_0001"]), ({"tasks": "tumour"}, ["a"]):
+        paths = predict_files(Predictor(model), scans[0].parent, tmp_path / "".join(names), **how)
+        assert [path.name.removesuffix(".nii.gz") for path in paths] == names
+
+
+def test_what_is_no_image_is_told(scans, tmp_path):
+    folder = scans[0].parent
+    for name in ("notes.txt", "._case0.nii.gz", "case1.json", "dataset.json", ".DS_Store"):
+        (folder / name).write_text("x")
+    console = Console(file=io.StringIO(), width=1000)
+    predict_files(Predictor(small_model(TASKS)), folder, tmp_path / "out", tasks="liver", console=console)
+    assert "passed over: dataset.json, notes.txt (no image by name)" in console.file.getvalue().splitlines()
 
 
 def test_a_doubtful_header_is_told_and_comes_back(scans, tmp_path):
@@ -185,4 +236,4 @@ def test_an_ensemble_is_one_folder(scans, tmp_path):
 def test_cases_are_read_by_name(scans, tmp_path):
     runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path)
     done = list(runner.over([(Case("a", "a", (scans[0],), None), {"liver": (scans[0],)}), (Case("b", "b", (scans[1],), None), None)]))
-    assert [[path.parent.name + "/" + path.name for path in paths] for paths in done] == [["liver/a.nii.gz"], ["liver/b.nii.gz", "spleen/b.nii.gz"]]
+    assert [[path.parent.name + "/" + path.name for path in outcome.paths] for outcome in done] == [["liver/a.nii.gz"], ["liver/b.nii.gz", "spleen/b.nii.gz"]]

@@ -32,6 +32,13 @@ def test_the_more_probable_label_holds():
     assert merge(parts, merged_values([LIVER, NESTED])).ravel().tolist() == [0, 1, 6, 2, 4, 1]
 
 
+def test_names_end_no_cell(tmp_path):
+    odd = make_task("organs", classes=("background", 'left "upper" lobe', "a\nb"))
+    write_tables(merged_values([odd]), tmp_path)
+    assert [line.split()[:2] for line in (tmp_path / "labels.ctbl").read_text().splitlines()[2:]] == [["1", "organs_left_'upper'_lobe"], ["2", "organs_a_b"]]
+    assert [line.count('"') for line in (tmp_path / "labels_itksnap.txt").read_text().splitlines()[1:]] == [2, 2, 2]
+
+
 def test_tables_for_viewers(tmp_path):
     write_tables(merged_values([LIVER]), tmp_path)
     slicer = (tmp_path / "labels.ctbl").read_text().splitlines()

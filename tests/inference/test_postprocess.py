@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 
 from samples import make_task
 from uniseg import InputError
-from uniseg.inference.postprocess import Choice, Cleaning, choose, clean, read_cleanings, write_cleanings
+from uniseg.inference.postprocess import CANDIDATES, Choice, Cleaning, choose, clean, read_cleanings, write_cleanings
+from uniseg.metrics.overlap import count_classes
 
 LIVER = make_task()  # liver 1, tumour 2
 NESTED = make_task("brain", ("T1",), ("background", "whole", "core"), regions=((1, 2), (2,)))
@@ -52,11 +54,63 @@ def test_dev_cases_decide():
     assert choices[1] == Choice("liver", "tumour", Cleaning(), 1.0, 1.0, 2), "two tumours: nothing is taken from them"
 
 
+@pytest.mark.parametrize("task", [LIVER, NESTED], ids=["exclusive", "regions"])
+def test_every_case_is_read_once_and_tried_in_every_way(task):
+    """Against the plain rule: each candidate behind what was chosen ahead of it, on whole maps."""
+    rng, read = np.random.default_rng(3), []
+    pairs = [tuple(rng.choice(3, (6, 8, 8), p=[0.8, 0.15, 0.05]).astype(np.int16) for _ in range(2)) for _ in range(3)]
+    spacing = (5.0, 2.0, 2.0)
+
+    def case(number):
+        read.append(number)
+        return *pairs[number], spacing
+
+    choices = choose(task, [lambda number=number: case(number) for number in range(3)])
+    assert read == [0, 1, 2]
+    chosen = {}
+    for k, name in enumerate(task.classes[1:]):
+        dice = [[_dice(task, clean(p, task, {**chosen, name: own}, spacing), r) for own in CANDIDATES] for p, r in pairs]
+        best = int(np.mean(dice, (0, 2)).argmax())
+        chosen[name] = CANDIDATES[best]
+        before, after = (pytest.approx(np.mean(dice, 0)[number, k]) for number in (0, best))
+        assert choices[k] == Choice(task.name, name, CANDIDATES[best], before, after, 3)
+    assert any(own != Cleaning() for own in chosen.values()), "something is taken away here"
+
+
+def _dice(task, predicted, reference):
+    return count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership).dice().nan_to_num(1.0).tolist()
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        None, [], "a", {}, {"task": "a", "class_name": "b"}, {"task": "a", "class_name": "b", "cleaning": []},
+        *({"task": "a", "class_name": "b", "cleaning": own} for own in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"other": 1})),
+        *({"task": "a", "class_name": "b", "cleaning": {"least_ml": own}} for own in (float("nan"), None, True)),
+        {"task": [], "class_name": "b", "cleaning": {}}, {"task": "a", "class_name": {}, "cleaning": {}},
+    ],
+)  # fmt: skip
+def test_a_choice_that_cannot_be_is_refused(tmp_path, choice):
+    path = tmp_path / "postprocessing.json"
+    for choices in [choice], *([choice] if choice != [] else []):
+        path.write_text(json.dumps({"kind": "uniseg postprocessing", "choices": choices}))
+        with pytest.raises(InputError, match=r"postprocessing\.json: found "):
+            read_cleanings(path)
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    path = tmp_path / "postprocessing.json"
+    for text in ("", "{", "[]", '{"choices": []}', '{"kind": "nnU-Net", "choices": []}', "[" * 10**5, "\xff"):
+        path.write_bytes(text.encode("latin1"))
+        with pytest.raises(InputError, match=r"postprocessing\.json: found "):
+            read_cleanings(path)
+
+
 def test_the_choice_is_kept(tmp_path):
     path = tmp_path / "postprocessing.json"
     write_cleanings([Choice("liver", "tumour", Cleaning(least_ml=0.1), 0.5, 0.6, 4)], "abc", path)
     assert read_cleanings(path) == {"liver": {"tumour": Cleaning(least_ml=0.1)}}
     assert json.loads(path.read_text())["checkpoint"] == "abc"
     path.write_text("[]")
-    with pytest.raises(InputError, match="a file of something else"):
+    with pytest.raises(InputError, match="a list"):
         read_cleanings(path)

@@ -30,6 +30,7 @@ REGIONS = make_task("regions", classes=("background", "whole", "core"), regions=
 FEW = make_task("few")
 TASKS = TaskSet([FEW, MANY, REGIONS])
 PROMPT = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
+SMALL = {"channels": [6, 8, 8], "strides": [[1, 2, 2], [2, 2, 2]], "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]]}
 KINDS = {
     "static": (PROMPT, StaticHead),
     "static with bias": (PROMPT, partial(StaticHead, bias=True)),
@@ -42,7 +43,7 @@ KINDS = {
 def make_model(kind: str = "static") -> UniSegModel:
     torch.manual_seed(1)
     conditioning, head = KINDS[kind]
-    encoder = partial(UNetEncoder, channels=[6, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
+    encoder = partial(UNetEncoder, **SMALL)
     model = UniSegModel(TASKS, patch_size=(8, 16, 16), encoder=encoder, conditioning=conditioning, head=head)
     with torch.no_grad():
         for p in model.head.parameters():
@@ -211,3 +212,61 @@ def test_memory_is_shared_out():
     assert poor.blocks == ((0, 20), (20, 40), (40, 60), (60, 80), (80, 100))
     with pytest.raises(InputError):
         share_out(need, 100, 0.5, 4, fixed)
+
+
+def test_memory_is_counted_ahead_of_its_use(monkeypatch):
+    """Nothing is resampled where it would not fit, nor where a spacing is absurd, however much memory there is."""
+    model, asked = make_model(), []
+    monkeypatch.setattr("uniseg.inference.predictor.preprocess", lambda *args: asked.append(args))
+    scan = Volume.of_array(np.random.default_rng(0).normal(size=(60, 60, 60)), (20.0, 20.0, 20.0))  # 600 x 1200 x 1200 voxels: 3.5 GB
+    with pytest.raises(InputError, match=r"inference\.max_memory_gb: found 6; expected at least [78]\.\d for this scan"):
+        Predictor(model, max_memory_gb=6).predict(scan, ["few"])
+    for spacing in ((1000.0, 1000.0, 1000.0), (2.0, 1.0, 1e5)):
+        absurd = Volume.of_array(np.ones((40, 40, 40)), spacing)
+        with pytest.raises(InputError, match=r"scan: found .* voxels for .* mm at the task's spacing 2 x 1 x 1 mm"):
+            Predictor(model, max_memory_gb=None).predict(absurd, ["few"])
+    tiny = make_task("few", spacing_mm=(2e-4, 1e-4, 1e-4))
+    fine = UniSegModel(TaskSet([tiny]), patch_size=(8, 16, 16), encoder=partial(UNetEncoder, **SMALL), conditioning=PROMPT, head=StaticHead)
+    with pytest.raises(InputError, match=r"at the task's spacing 0\.0002 x 0\.0001 x 0\.0001 mm"):
+        Predictor(fine, max_memory_gb=None).predict(scan, ["few"])
+    assert not asked
+
+
+@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("settings", [{}, {"gate": True, "overlap": 0.75}, {"skip_empty": True}])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_what_is_no_number_is_no_empty_map(kind, settings, value):
+    scan = Volume.of_array(np.random.default_rng(0).normal(0, 100, size=(16, 24, 24)), (2.0, 1.0, 1.0))
+    for part in ("head", "encoder"):
+        model = make_model(kind)
+        with torch.no_grad():
+            for parameter in (p for name, p in model.named_parameters() if part in name):
+                parameter.view(-1)[0] = value
+        with pytest.raises(InputError, match="NaN or infinity in"):
+            Predictor(model, **settings).predict(scan, list(TASKS.names))
+
+
+def test_a_prepared_scan_of_no_numbers_is_refused():
+    scan = Volume.of_array(np.random.default_rng(0).normal(size=(16, 24, 24)), (2.0, 1.0, 1.0))
+    scan.array[0, 3, 3, 3] = np.nan
+    with pytest.raises(InputError, match="task 'few': found NaN or infinity in the prepared scan"):
+        Predictor(make_model()).predict(scan, ["few"])
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    {
+        "overlap": [1, 1.5, -0.1, float("nan"), "half", None, True],
+        "window_batch": [0, -1, 1.5, None, True],
+        "mirror_axes": [[3], [-1], [0, 0], ["x"], 1, None],
+        "max_memory_gb": [0, -8, float("inf"), "8"],
+        "device": ["cuda:99", "gpu", "meta", 3.5, ""],
+    }.items(),
+)
+def test_a_setting_that_cannot_be_is_named(name, values):
+    model = make_model()
+    for value in values:
+        with pytest.raises(InputError, match=rf"inference\.{name}: found .*; expected"):
+            Predictor(model, **{name: value})
+    with pytest.raises(InputError, match="models: found none"):
+        Predictor([])

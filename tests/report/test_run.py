@@ -1,12 +1,20 @@
 """Reading a run folder."""
 
+import contextlib
 import json
+import random
+import shutil
+from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 
 from uniseg.errors import InputError
+from uniseg.inference.case_files import content_hash
 from uniseg.report.run import Curve, extremes, read_curves, read_run, read_scan
+from uniseg.report.tables import case_table, data_rows, stage_rows, summary_line, task_table
+from uniseg.scans.stamp import stamp
 
 
 def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):
@@ -81,3 +89,65 @@ def test_classes_that_differ_between_files_are_an_error(run_dir):
     path.write_text(json.dumps(entries))
     with pytest.raises(InputError, match=r"cases\.json.*spleen.*liver"):
         read_run(run_dir)
+
+
+ODD = (None, True, -1, 1e400, "", "x", [], [1, "a"], {}, {"a": None}, float("nan"), "../../etc", 10**400)
+
+
+def places(content, above=()):
+    """Every node of a JSON, by the keys that lead to it."""
+    children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
+    for key, own in children:
+        yield (*above, key)
+        yield from places(own, (*above, key))
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "cases.json"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_mutated_file_is_read_or_one_line(run_dir, name, seed):
+    path, rng = run_dir / "evaluation" / name, random.Random(seed)
+    whole = json.loads(path.read_text())
+    for _ in range(25):
+        content = json.loads(json.dumps(whole))
+        *above, last = rng.choice(list(places(content)))
+        node = content
+        for key in above:
+            node = node[key]
+        if rng.random() < 0.3:
+            del node[last]
+        else:
+            node[last] = rng.choice(ODD)
+        path.write_text(json.dumps(content))
+        with contextlib.suppress(InputError):
+            run = read_run(run_dir)
+            told = [summary_line(run), stage_rows(run), data_rows(run), [(task_table(task), case_table(task)) for task in run.tasks]]
+            told += [read_scan(run.files[task.name, task.cases[0].case_id]) for task in run.tasks]
+            assert told
+
+
+def test_what_is_no_longer_what_was_scored_is_told(run_dir):
+    path = run_dir / "evaluation/cases.json"
+    entries = json.loads(path.read_text())
+    for entry in entries:
+        prediction = run_dir / "evaluation" / entry["prediction"]
+        images, label = [stamp(image) for image in entry["images"]], stamp(entry["label"])
+        entry["stamps"] = {"images": images, "label": label, "prediction": content_hash(prediction)}
+    path.write_text(json.dumps(entries))
+    assert len(read_run(run_dir).cases) == 5
+    copy = shutil.copytree(run_dir, run_dir.with_name("moved"))
+    assert len(read_run(copy).cases) == 5, "a run folder may be copied"
+    for changed in (Path(entries[4]["images"][1]), Path(entries[0]["label"]), run_dir / "evaluation" / entries[2]["prediction"]):
+        whole = changed.read_bytes()
+        changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(InputError, match=rf"{changed.name}: found another file than the one that was scored; .*evaluate again"):
+            read_run(run_dir)
+        changed.unlink()
+        assert len(read_run(run_dir).cases) == 5, "what is gone is looked for only where it is shown"
+
+
+def test_a_prediction_of_foreign_values_is_not_drawn(run_dir):
+    files = read_run(run_dir).files["lesions", "p"]
+    image = nib.load(files.prediction_path)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * 3, image.affine), files.prediction_path)
+    with pytest.raises(InputError, match=r"label values \[3\]"):
+        read_scan(files)

@@ -6,14 +6,14 @@ import pytest
 from samples import save_nifti
 from scan_files import save_itk, save_series
 from uniseg.errors import InputError
-from uniseg.scans.inputs import find_inputs
+from uniseg.scans.inputs import find_images, find_inputs, passed_over
 
 ARRAY = np.arange(24).reshape(2, 3, 4)
 AFFINE = np.diag([-1.0, -1, 1, 1])
 
 
-def found(given):
-    return {case.case_id: [path.name for path in case.image_paths] for case in find_inputs(given)}
+def found(given, num_channels=None):
+    return {case.case_id: [path.name for path in case.image_paths] for case in find_inputs(given, num_channels)}
 
 
 def test_a_dicom_folder_is_one_case(tmp_path):
@@ -55,7 +55,56 @@ def test_what_is_no_scan_is_refused(tmp_path):
         find_inputs(str(tmp_path / "notes" / "readme.txt"))
     with pytest.raises(InputError, match=r"b\.mha: found no such file"):
         find_inputs(str(tmp_path / "b.mha"))
-    save_nifti(tmp_path / "c_0000.nii.gz", ARRAY.astype(np.int16))
-    save_nifti(tmp_path / "c_0002.nii.gz", ARRAY.astype(np.int16))
-    with pytest.raises(InputError, match=r"c_0000\.nii\.gz: found channels \[0, 2\]"):
-        find_inputs(str(tmp_path))
+    with pytest.raises(InputError, match="an empty list"):
+        find_inputs([])
+
+
+def numbered(folder, *names):
+    for name in names:
+        save_nifti(folder / f"{name}.nii.gz", ARRAY.astype(np.int16))
+    return folder
+
+
+def test_as_many_channels_as_are_wanted(tmp_path):
+    folder = numbered(tmp_path, "a_0000", "a_0001", "b_0000", "b_0002")
+    files = {name: [f"{name}.nii.gz"] for name in ("a_0000", "a_0001", "b_0000", "b_0002")}
+    assert found(folder, {2}) == {
+        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
+        **{name: files[name] for name in ("b_0000", "b_0002")},
+    }
+    assert found(folder, {1}) == files
+    assert found(folder, {1, 4}) == files
+    with pytest.raises(
+        InputError, match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one.*modality"
+    ):
+        find_inputs(folder, {1, 2})
+
+
+def test_one_file_with_a_number(tmp_path):
+    folder = numbered(tmp_path, "amos_0001", "amos_0000", "brain_0000")
+    assert found(folder / "amos_0001.nii.gz", {1}) == {"amos_0001": ["amos_0001.nii.gz"]}
+    assert found(str(folder / "brain_0000.nii.gz"), {1}) == {"brain": ["brain_0000.nii.gz"]}
+    assert found(folder, {1}) == {
+        "amos_0000": ["amos_0000.nii.gz"],
+        "amos_0001": ["amos_0001.nii.gz"],
+        "brain": ["brain_0000.nii.gz"],
+    }
+    assert found([folder / "amos_0000.nii.gz", folder / "amos_0001.nii.gz"]) == {
+        "amos": ["amos_0000.nii.gz", "amos_0001.nii.gz"]
+    }
+    assert found([folder / "amos_0001.nii.gz", folder / "brain_0000.nii.gz"]) == {
+        "amos_0001": ["amos_0001.nii.gz", "brain_0000.nii.gz"]
+    }
+
+
+def test_label_maps_are_never_grouped(tmp_path):
+    folder = numbered(tmp_path, "a_0000", "a_0001")
+    assert list(find_images(folder)) == ["a_0000", "a_0001"]
+
+
+def test_what_is_no_image_is_passed_over(tmp_path):
+    numbered(tmp_path, "a", "1.2.840")
+    for name in ("a.json", "1.2.840.json", "notes.txt", ".hidden", "dataset.json"):
+        (tmp_path / name).write_text("")
+    assert passed_over(tmp_path) == ["dataset.json", "notes.txt"]
+    assert passed_over(tmp_path / "a.nii.gz") == passed_over([tmp_path / "a.nii.gz"]) == []

@@ -28,7 +28,7 @@ def fail(error):
         raise error
 
     return SimpleNamespace(
-        task=SimpleNamespace(num_modalities=1), entries={"a": SimpleNamespace(shape=(8, 8, 8))}, read_box=read_box
+        task=SimpleNamespace(num_modalities=1), entries={"a": SimpleNamespace(shape=(8, 8, 8))}, read_box=read_box, annotated=lambda case_id: {}
     )
 
 

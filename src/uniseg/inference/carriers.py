@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uniseg.errors import InputError
 from uniseg.models.heads.base import Readout, label_scores
 from uniseg.models.uniseg import Encoded, UniSegModel
 from uniseg.task import Task
@@ -47,10 +48,16 @@ def make_carrier(models: Sequence[UniSegModel], position: int, *, features_allow
     Args:
         models: an ensemble; of more than one network scores are held, since their features mean different things.
         features_allowed: False where some windows may be left out, whose scores are known but whose features are not.
+
+    Raises:
+        InputError: the matrix of a head holds NaN or infinity.
     """
     task = models[0].tasks[position]
     logits = [model.readout(position) for model in models]
     readouts = tuple(None if own is None else own.of_labels(task) for own in logits)
+    if not all(own is None or bool(torch.isfinite(own.weight.sum() + own.bias.sum())) for own in readouts):
+        found, fix = "NaN or infinity in the weights of the head", "take an earlier checkpoint"
+        raise InputError(f"task '{task.name}'", found, "finite weights", fix)
     first = readouts[0]
     if first is not None and len(models) == 1 and features_allowed and first.weight.shape[1] < task.num_labels:
         return Carrier(task, position, readouts, True, first.weight.shape[1])

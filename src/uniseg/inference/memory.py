@@ -29,6 +29,7 @@ class Need:
         window: values of one window of the finest stage.
         ring_row: values of one row (y) of what is summed over windows.
         slab: values of one slab in ``Restorer``.
+        preparing: values that are held beside the scan while it is brought to the task's spacing.
     """
 
     volume: int
@@ -39,6 +40,11 @@ class Need:
     window: int
     ring_row: int
     slab: int
+    preparing: int = 0
+
+    def preparing_bytes(self) -> float:
+        """Ahead of the first window."""
+        return PROGRAM + FLOAT * (self.preparing + self.weights)
 
     def fixed_bytes(self, window_batch: int) -> float:
         held = self.volume + self.image + self.weights + SLABS * self.slab + ACTIVATIONS * window_batch * self.window
@@ -69,15 +75,20 @@ def share_out(need: Need, num_rows: int, scale: float, window_batch: int, max_me
     budget = max_memory_gb * GB
     # Summed, handed on, and kept for the next plane.
     row = 2 * FLOAT * need.ring_row
-    for batch in range(window_batch, 0, -1):
+    for batch in range(window_batch, 0, -1) if need.preparing_bytes() <= budget else ():
         rows = (budget - need.fixed_bytes(batch)) / row - 2
         if rows >= num_rows * scale or (batch == 1 and rows >= 1):
             size = max(1, min(num_rows, int(rows / scale)))
             count = ceil(num_rows / size)
             bounds = [num_rows * k // count for k in range(count + 1)]
             return Share(tuple(pairwise(bounds)), batch)
-    least = (need.fixed_bytes(1) + 4 * row) / GB
-    raise InputError("inference.max_memory_gb", f"{max_memory_gb}", f"at least {least:.1f} for this scan", "raise it, or ask for fewer tasks at a time")
+    least = max(need.preparing_bytes(), need.fixed_bytes(1) + 4 * row) / GB
+    raise InputError(
+        "inference.max_memory_gb",
+        f"{max_memory_gb}",
+        f"at least {least:.1f} for this scan",
+        "raise it, or ask for fewer tasks at a time",
+    )
 
 
 def voxels(shape: Sequence[int]) -> int:

@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.files import write_atomically
+from uniseg.inference.outputs import SLICER_HEAD, SNAP_HEAD
 from uniseg.inference.restore import Restored
 from uniseg.task import Task
 
 GOLDEN = 0.618034  # of the hue circle: neighbouring values are told apart
 PLANES = 16  # unpacked at a time
-SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
+TABLES = SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class MergedValue:
 def merged_values(tasks: Sequence[Task]) -> list[MergedValue]:
     """1, 2, ... over the label values of all tasks in their order."""
     pairs = [(task, value) for task in tasks for value in range(1, task.num_labels)]
-    return [MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i)) for i, (task, value) in enumerate(pairs, 1)]
+    return [
+        MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i))
+        for i, (task, value) in enumerate(pairs, 1)
+    ]
 
 
 def merge(parts: Mapping[str, Restored], values: Sequence[MergedValue]) -> np.ndarray:
@@ -68,19 +72,30 @@ def _numbers(own: Sequence[MergedValue]) -> np.ndarray:
 
 def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
     """Colour tables that 3D Slicer and ITK-SNAP load."""
-    slicer = ["# Color table file, for 3D Slicer", "0 background 0 0 0 0", *(f"{v.value} {v.name} {' '.join(map(str, v.colour))} 255" for v in values)]
+    slicer = [
+        SLICER_HEAD,
+        "0 background 0 0 0 0",
+        *(f"{v.value} {_word(v.name)} {' '.join(map(str, v.colour))} 255" for v in values),
+    ]
     snap = [
-        "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL",
+        SNAP_HEAD,
         '0 0 0 0 0 0 0 "Clear Label"',
-        *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{v.name}"' for v in values),
+        *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{_word(v.name)}"' for v in values),
     ]
     for name, lines in ((SLICER, slicer), (ITK_SNAP, snap)):
         with write_atomically(folder / name) as part:
             part.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _word(name: str) -> str:
+    """Without what would end a cell."""
+    return "_".join(name.replace('"', "'").split())
+
+
 def _class_of(task: Task, value: int) -> str:
-    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(value)
+    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(
+        value
+    )
 
 
 def _colour(number: int) -> tuple[int, int, int]:

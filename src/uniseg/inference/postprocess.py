@@ -1,22 +1,26 @@
 """What is taken away from a segmentation again: all but the largest component, small components; chosen on dev cases."""
 
-import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
+import blosc2
 import numpy as np
 import torch
 from scipy.ndimage import label as components
+from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.files import write_json
+from uniseg.files import read_json, write_json
 from uniseg.metrics.lesions import TOUCHING
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import bounding_box
 from uniseg.task import Task
 
-FILE = "postprocessing.json"
+FILE, KIND = "postprocessing.json", "uniseg postprocessing"
 SIZES_ML = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
@@ -54,17 +58,59 @@ def clean(label: np.ndarray, task: Task, cleanings: Mapping[str, Cleaning], spac
 
 def _clean_class(label: np.ndarray, values: Sequence[int], cleaning: Cleaning, voxel_ml: float) -> np.ndarray:
     mask = np.isin(label, values)
-    if not mask.any():
-        return label
-    box = bounding_box(mask)
-    parts, count = components(mask[box], TOUCHING)
-    sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    kept = sizes * voxel_ml >= cleaning.least_ml
-    if cleaning.largest:
-        kept &= np.arange(count) == sizes.argmax()
-    out = label.copy()
-    out[box][(parts > 0) & ~np.concatenate([[True], kept])[parts]] = 0
-    return out
+    return _Parts(label, mask).cleaned(cleaning, voxel_ml) if mask.any() else label
+
+
+class _Parts:
+    """The components of a class in a label map.
+
+    Args:
+        mask: ``[Z,Y,X]``, where the class is; not empty.
+    """
+
+    def __init__(self, label: np.ndarray, mask: np.ndarray) -> None:
+        self.label, self.box = label, bounding_box(mask)
+        self.parts, count = components(mask[self.box], TOUCHING)
+        self.sizes = np.bincount(self.parts.ravel(), minlength=count + 1)[1:]
+
+    def cleaned(self, cleaning: Cleaning, voxel_ml: float) -> np.ndarray:
+        """The label map without what ``cleaning`` takes away; itself where that is nothing."""
+        kept = self.sizes * voxel_ml >= cleaning.least_ml
+        if cleaning.largest:
+            kept &= np.arange(len(self.sizes)) == self.sizes.argmax()
+        if kept.all():
+            return self.label
+        out = self.label.copy()
+        out[self.box][(self.parts > 0) & ~np.concatenate([[True], kept])[self.parts]] = 0
+        return out
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Prediction and reference of one case, which wait compressed: some 100 kB where the maps take 300 MB."""
+
+    predicted: bytes
+    reference: bytes
+    spacing_mm: Sequence[float]
+
+    @classmethod
+    def packed(cls, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> "_Pair":
+        return cls(blosc2.pack_array2(predicted), blosc2.pack_array2(reference), spacing_mm)
+
+    def dice(self, task: Task, chosen: Mapping[str, Cleaning], name: str) -> list[list[float]]:
+        """``[candidates][K-1]``: of every candidate for the class ``name``, behind what ``chosen`` cleans."""
+        predicted, reference = (
+            blosc2.unpack_array2(self.predicted),
+            torch.from_numpy(blosc2.unpack_array2(self.reference)),
+        )
+        label = clean(predicted, task, chosen, self.spacing_mm)
+        mask = np.isin(label, dict(zip(task.classes[1:], task.class_values, strict=True))[name])
+        voxel_ml, plain = float(np.prod(self.spacing_mm)) / 1000, _dice(task, label, reference)
+        if not mask.any():
+            return [plain] * len(CANDIDATES)
+        parts = _Parts(label, mask)
+        cleaned = (parts.cleaned(own, voxel_ml) for own in CANDIDATES)
+        return [plain if own is label else _dice(task, own, reference) for own in cleaned]
 
 
 def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray, Sequence[float]]]]) -> list[Choice]:
@@ -73,11 +119,12 @@ def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray
     As nnU-Net chooses its largest components (Isensee et al. 2021); a class that prediction and reference lack counts 1.
 
     Args:
-        cases: each call reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with spacing_mm.
+        cases: each call, made once, reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with
+            spacing_mm.
     """
-    cases, chosen, choices = list(cases), {}, []
+    cases, chosen, choices = [_Pair.packed(*read()) for read in cases], {}, []
     for k, name in enumerate(task.classes[1:]):
-        dice = np.array([[_dice(task, read(), {**chosen, name: own}) for own in CANDIDATES] for read in cases])  # [N, candidates, K-1]
+        dice = np.array([case.dice(task, chosen, name) for case in cases])  # [N, candidates, K-1]
         best = int(dice.mean((0, 2)).argmax())
         chosen[name] = CANDIDATES[best]
         before, after = dice[:, [0, best], k].mean(0)
@@ -85,31 +132,40 @@ def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray
     return choices
 
 
-def _dice(task: Task, case: tuple[np.ndarray, np.ndarray, Sequence[float]], cleanings: Mapping[str, Cleaning]) -> list[float]:
-    predicted, reference, spacing_mm = case
-    cleaned = clean(predicted, task, cleanings, spacing_mm)
-    return count_classes(torch.from_numpy(cleaned), torch.from_numpy(reference), task.membership).dice().nan_to_num(1.0).tolist()
+def _dice(task: Task, predicted: np.ndarray, reference: Tensor) -> list[float]:
+    return count_classes(torch.from_numpy(predicted), reference, task.membership).dice().nan_to_num(1.0).tolist()
 
 
 def write_cleanings(choices: Sequence[Choice], checkpoint: str, path: Path) -> None:
     """JSON with what was chosen and what it gained on dev cases; appears whole or not at all."""
-    content = {"kind": "uniseg postprocessing", "checkpoint": checkpoint, "choices": [asdict(choice) for choice in choices]}
+    content = {"kind": KIND, "checkpoint": checkpoint, "choices": [asdict(choice) for choice in choices]}
     write_json(path, content)
 
 
-def read_cleanings(path: str | Path) -> Cleanings:
+def read_cleanings(path: str | os.PathLike) -> Cleanings:
     """
     Raises:
         InputError: not a file of ``write_cleanings``.
     """
     expected, fix = f"{FILE} of uniseg.evaluate side=dev postprocessing=choose", "give that file"
+    content = read_json(path, expected, fix)
+    found: dict[str, dict[str, Cleaning]] = {}
     try:
-        content = json.loads(Path(path).read_bytes())
-        found: dict[str, dict[str, Cleaning]] = {}
+        if content["kind"] != KIND or not isinstance(content["choices"], list):
+            raise ValueError(f"kind {content['kind']!r}")
         for own in content["choices"]:
-            found.setdefault(own["task"], {})[own["class_name"]] = Cleaning(**own["cleaning"])
-    except OSError as error:
-        raise InputError(path, error.strerror, expected, fix) from error
+            found.setdefault(own["task"], {})[own["class_name"]] = _cleaning(**own["cleaning"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(path, "a file of something else", expected, fix) from error
     return found
+
+
+def _cleaning(largest: Any = False, least_ml: Any = 0.0) -> Cleaning:
+    """
+    Raises:
+        ValueError: a value of another type, or a size that cannot be.
+    """
+    is_size = isinstance(least_ml, (int, float)) and isfinite(least_ml) and least_ml >= 0
+    if not isinstance(largest, bool) or isinstance(least_ml, bool) or not is_size:
+        raise ValueError(f"largest {largest!r}, least_ml {least_ml!r}")
+    return Cleaning(largest, float(least_ml))

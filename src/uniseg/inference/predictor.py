@@ -8,16 +8,18 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
-from uniseg.inference.carriers import make_carrier
+from uniseg.inference.carriers import Carrier, make_carrier
 from uniseg.inference.fitting import fitting_tasks, guessed_tasks
 from uniseg.inference.memory import Need, share_out, voxels
 from uniseg.inference.postprocess import Cleanings, clean
 from uniseg.inference.restore import SLAB_VOXELS, Restored, Restorer, Wanted
+from uniseg.inference.settings import require_settings, usable_device
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
-from uniseg.prepare.preprocess import preprocess
+from uniseg.prepare.preprocess import nonzero_box, preprocess, require_extent
 from uniseg.scans.modality import Guess, guess
+from uniseg.scans.resample import target_shape
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
@@ -47,7 +49,7 @@ class Predictor:
         fingerprint: of the checkpoint, written beside every prediction.
 
     Raises:
-        InputError: networks of different tasks or patch sizes.
+        InputError: networks of different tasks or patch sizes; a setting that cannot be; a device that is not there.
     """
 
     def __init__(
@@ -64,14 +66,26 @@ class Predictor:
         cleanings: Cleanings | None = None,
         fingerprint: str = "",
     ) -> None:
-        self.models = [model.eval().to(device) for model in ([models] if isinstance(models, UniSegModel) else models)]
-        self.model = self.models[0]
-        for number, model in enumerate(self.models[1:], 1):
-            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(self.model.patch_size):
-                raise InputError(f"network {number} of the ensemble", "other tasks or another patch size", "those of the first", "train the folds alike")
+        require_settings(overlap, window_batch, mirror_axes, max_memory_gb)
         self.overlap, self.window_batch, self.mirror_axes = overlap, window_batch, tuple(mirror_axes)
         self.skip_empty, self.gate, self.max_memory_gb = skip_empty, gate, max_memory_gb
-        self.device = torch.device(device)
+        self.device = usable_device(device)
+        self.models = [
+            model.eval().to(self.device) for model in ([models] if isinstance(models, UniSegModel) else models)
+        ]
+        if not self.models:
+            raise InputError("models", "none", "one network or more", "load a checkpoint")
+        self.model = self.models[0]
+        for number, model in enumerate(self.models[1:], 1):
+            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(
+                self.model.patch_size
+            ):
+                raise InputError(
+                    f"network {number} of the ensemble",
+                    "other tasks or another patch size",
+                    "those of the first",
+                    "train the folds alike",
+                )
         self.stopwatch = Stopwatch()
         self.cleanings, self.fingerprint = cleanings or {}, fingerprint
 
@@ -83,7 +97,9 @@ class Predictor:
             "mirror_axes": list(self.mirror_axes),
             "skip_empty": self.skip_empty,
             "gate": self.gate,
-            "cleanings": {task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()},
+            "cleanings": {
+                task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()
+            },
         }
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
@@ -115,7 +131,9 @@ class Predictor:
         return clean(found.label[:], self.task(task_name), self.cleanings.get(task_name, {}), spacing_mm)
 
     @torch.inference_mode()
-    def restored(self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE) -> dict[str, Restored]:
+    def restored(
+        self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE
+    ) -> dict[str, Restored]:
         """Segmentations of one scan, compressed.
 
         Args:
@@ -130,10 +148,24 @@ class Predictor:
             task = self.task(name)
             if task.num_modalities != len(volume.array):
                 expected = f"{task.num_modalities} ({', '.join(task.modalities)})"
-                raise InputError(f"task '{name}'", f"{len(volume.array)} channels", expected, "give one image per modality, in this order")
-            lacking = [m for m, here in zip(task.modalities, volume.present, strict=True) if not here and m not in task.optional]
+                raise InputError(
+                    f"task '{name}'",
+                    f"{len(volume.array)} channels",
+                    expected,
+                    "give one image per modality, in this order",
+                )
+            lacking = [
+                m
+                for m, here in zip(task.modalities, volume.present, strict=True)
+                if not here and m not in task.optional
+            ]
             if lacking:
-                raise InputError(f"task '{name}'", f"a scan without {', '.join(lacking)}", "every modality that is not optional", "give the file")
+                raise InputError(
+                    f"task '{name}'",
+                    f"a scan without {', '.join(lacking)}",
+                    "every modality that is not optional",
+                    "give the file",
+                )
             position = self.model.tasks.position(name)
             groups.setdefault((task.spacing_mm, task.normalization, self.model.stem_of(position)), []).append(position)
         found: dict[str, Restored] = {}
@@ -142,17 +174,28 @@ class Predictor:
             found |= self._predict_group(held, positions, wanted, is_last=number == len(groups))
         return {name: found[name] for name in task_names}
 
-    def _predict_group(self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool) -> dict[str, Restored]:
-        """Tasks that see one input."""
+    def _predict_group(
+        self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool
+    ) -> dict[str, Restored]:
+        """Tasks that see one input; what they will hold is counted ahead of making it."""
         first = self.model.tasks[positions[0]]
         volume = held.pop() if is_last else held[0]
         shape, spacing_mm = volume.array.shape[1:], volume.spacing_mm
+        carriers = [
+            make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions
+        ]
+        box = nonzero_box((volume.array != 0).any(0))
+        inside = [stop - start for start, stop in box]
+        size = target_shape(inside, spacing_mm, first.spacing_mm)
+        require_extent("scan", [n * mm for n, mm in zip(inside, spacing_mm, strict=True)], first)
+        need = self._need(volume, carriers, inside, size, wanted, is_last=is_last)
+        share = share_out(need, inside[1], size[1] / inside[1], self.window_batch, self.max_memory_gb)
         with self.stopwatch("resample"):
             prepared = preprocess(volume, first)
-        num_values = 0 if is_last else volume.array.size
         del volume
-        carriers = [make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions]
-        size = prepared.image.shape[1:]
+        if not np.isfinite([prepared.image.min(), prepared.image.max()]).all():
+            found, fix = "NaN or infinity in the prepared scan", "repair the scan, or the task's normalisation"
+            raise InputError(f"task '{first.name}'", found, "finite numbers", fix)
         restorers = [
             Restorer(
                 carrier.scores,
@@ -166,19 +209,6 @@ class Predictor:
             )
             for carrier in carriers
         ]
-        window, num_rows = self.model.patch_size, restorers[0].inside[1]
-        channels = sum(carrier.channels for carrier in carriers) + len(carriers)
-        need = Need(
-            volume=num_values,
-            packed=voxels(shape) * sum(1 + wanted.confidence * PER_PROBABILITY + wanted.probabilities * PER_PROBABILITY * c.task.num_labels for c in carriers),
-            label=voxels(shape),
-            image=prepared.image.size,
-            weights=sum(p.numel() for model in self.models for p in model.parameters()),
-            window=voxels(window) * max(self.model.decoder.channels[0], *(carrier.channels for carrier in carriers)),
-            ring_row=channels * window[0] * max(size[2], window[2]),
-            slab=SLAB_VOXELS,
-        )
-        share = share_out(need, num_rows, size[1] / num_rows, self.window_batch, self.max_memory_gb)
         windows = WindowPass(
             self.models,
             torch.from_numpy(prepared.image),
@@ -199,6 +229,37 @@ class Predictor:
                     for restorer, part in zip(restorers, parts, strict=True):
                         restorer.add(part)
         return {carrier.task.name: restorer.restored for carrier, restorer in zip(carriers, restorers, strict=True)}
+
+    def _need(
+        self,
+        volume: Volume,
+        carriers: Sequence[Carrier],
+        inside: Sequence[int],
+        size: Sequence[int],
+        wanted: Wanted,
+        *,
+        is_last: bool,
+    ) -> Need:
+        """
+        Args:
+            inside: (z, y, x) of the crop in the scan.
+            size: of the crop at the task's spacing.
+        """
+        shape, num_modalities, window = volume.array.shape[1:], len(volume.array), self.model.patch_size
+        image, halfway = num_modalities * voxels(size), size[0] * inside[1] * inside[2]
+        beside = wanted.confidence * PER_PROBABILITY
+        return Need(
+            volume=0 if is_last else volume.array.size,
+            packed=voxels(shape)
+            * sum(1 + beside + wanted.probabilities * PER_PROBABILITY * own.task.num_labels for own in carriers),
+            label=voxels(shape),
+            image=image,
+            weights=sum(p.numel() for model in self.models for p in model.parameters()),
+            window=voxels(window) * max(self.model.decoder.channels[0], *(own.channels for own in carriers)),
+            ring_row=(sum(own.channels for own in carriers) + len(carriers)) * window[0] * max(size[2], window[2]),
+            slab=SLAB_VOXELS,
+            preparing=volume.array.size + num_modalities * voxels(inside) + image + max(image, halfway),
+        )
 
     def task(self, name: str) -> Task:
         """

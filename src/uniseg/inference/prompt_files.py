@@ -1,6 +1,5 @@
 """What a run keeps of its prompts, as NPZ files."""
 
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -35,9 +34,18 @@ class PromptFile:
             return None
         try:
             with path.open("rb") as file, np.load(file) as content:
-                return cls(**{field.name: content[field.name] for field in fields(cls)})
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", "the arrays that uniseg writes", "remove the file") from error
+                found = cls(**{field.name: content[field.name] for field in fields(cls)})
+            if found.tasks.ndim != 1 or found.tasks.dtype.kind != "U" or not found.fits:
+                raise ValueError("arrays of other shapes or types")
+        except Exception as error:  # NumPy's reader raises errors of many types over a damaged header
+            reason = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
+            raise InputError(path, reason, "the arrays that uniseg writes", "remove the file") from error
+        return found
+
+    @property
+    def fits(self) -> bool:
+        """Whether the arrays have the shapes and types that belong together."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,19 @@ class PromptSimilarity(PromptFile):
     cosine: np.ndarray
     universal: np.ndarray
     num_windows: np.ndarray
+
+    @property
+    def fits(self) -> bool:
+        rows = len(self.universal) if self.universal.ndim else -1
+        shapes = self.cosine.shape == (len(self.tasks),) * 2 and self.universal.shape in ((rows,) * 2, (0,))
+        numbers = (self.cosine, self.universal, self.num_windows)
+        return (
+            shapes
+            and rows <= len(self.tasks)
+            and self.num_windows.shape == ()
+            and _are_numbers(*numbers)
+            and all(np.isfinite(n).all() for n in numbers)
+        )
 
 
 @dataclass(frozen=True)
@@ -67,6 +88,22 @@ class PromptMap(PromptFile):
     image: np.ndarray
     maps: np.ndarray
 
+    @property
+    def fits(self) -> bool:
+        words = all(own.shape == () and own.dtype.kind == "U" for own in (self.task, self.case_id, self.modality))
+        shapes = (
+            self.image.ndim == 3
+            and self.maps.shape == (len(self.tasks), *self.image.shape)
+            and self.spacing_mm.shape == (3,)
+        )
+        return (
+            words
+            and shapes
+            and min(self.image.shape) > 0
+            and _are_numbers(self.spacing_mm, self.image, self.maps)
+            and bool((self.spacing_mm > 0).all())
+        )
+
 
 @dataclass(frozen=True)
 class PromptEvolution(PromptFile):
@@ -76,6 +113,16 @@ class PromptEvolution(PromptFile):
     steps: np.ndarray
     cosine: np.ndarray
 
+    @property
+    def fits(self) -> bool:
+        num_epochs, num_tasks = self.epochs.size, len(self.tasks)
+        shapes = self.epochs.shape == self.steps.shape == (num_epochs,) and self.cosine.shape == (
+            num_epochs,
+            num_tasks,
+            num_tasks,
+        )
+        return shapes and _are_numbers(self.epochs, self.steps, self.cosine)
+
     def ahead_of(self, step: int) -> "PromptEvolution":
         """Without what was seen at ``step`` or later, as a run needs that goes on from before."""
         kept = self.steps < step
@@ -83,8 +130,22 @@ class PromptEvolution(PromptFile):
 
     def append(self, epoch: int, step: int, cosine: np.ndarray) -> "PromptEvolution":
         """With one more matrix at the end."""
-        return PromptEvolution(self.tasks, np.append(self.epochs, epoch), np.append(self.steps, step), np.concatenate([self.cosine, cosine[None]]))
+        return PromptEvolution(
+            self.tasks,
+            np.append(self.epochs, epoch),
+            np.append(self.steps, step),
+            np.concatenate([self.cosine, cosine[None]]),
+        )
 
     @classmethod
     def begin(cls, tasks: list[str]) -> "PromptEvolution":
-        return cls(np.array(tasks), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(tasks), len(tasks)), np.float32))
+        return cls(
+            np.array(tasks),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+            np.zeros((0, len(tasks), len(tasks)), np.float32),
+        )
+
+
+def _are_numbers(*arrays: np.ndarray) -> bool:
+    return all(own.dtype.kind in "iuf" for own in arrays)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from uniseg.errors import InputError
 from uniseg.inference.carriers import Carrier
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
@@ -40,6 +41,9 @@ class WindowPass:
         skip_empty: leave out windows that hold only air.
         gate: ask a task only near windows of a first, sparse pass where it found something; not done where that pass is no small part of all.
         mirror_axes: scores are averaged over all combinations of flips of these axes.
+
+    Raises:
+        InputError: while it is made or its planes are taken, the network says NaN or infinity.
     """
 
     def __init__(
@@ -65,6 +69,7 @@ class WindowPass:
         self.image = F.pad(image, sides) if any(lacking) else image
         self.grid = WindowGrid(tuple(self.image.shape[1:]), patch_size, overlap)
         self.window_batch = window_batch
+        self.checksum = torch.zeros((), device=device)  # of what the network said: not finite where any is not
         masks = range(8)
         self.flips = sorted({tuple(axis + 2 for axis in mirror_axes if mask >> axis & 1) for mask in masks})
         self.worth = BodyTest(self.image) if skip_empty else _always
@@ -90,6 +95,7 @@ class WindowPass:
             wanted = [window for window in layer if window.start[1] < high and window.start[1] + window.size[1] > low and self.worth(window)]
             for first in range(0, len(wanted), self.window_batch):
                 self._add(wanted[first : first + self.window_batch], held, count, low, high)
+            self._require_finite()
             done = (starts[index + 1] if index + 1 < len(starts) else start + depth) - start
             bottom, top = max(start, z_low), min(start + done, z_high)
             if top > bottom:
@@ -131,7 +137,15 @@ class WindowPass:
                     if rows[t]:
                         own = carrier.of_window(member, model, encoded.rows(rows[t])).flip(flip)
                         total[t] = own if total[t] is None else total[t] + own
+        self.checksum = sum((own.sum() for own in total if own is not None), self.checksum)
         return [None if own is None else own / (len(self.flips) * len(self.models)) for own in total]
+
+    def _require_finite(self) -> None:
+        """Once a layer of windows, since it waits for the device."""
+        if not bool(torch.isfinite(self.checksum)):
+            names = ", ".join(f"'{carrier.task.name}'" for carrier in self.carriers)
+            fix = "take an earlier checkpoint, or look at the scan's values"
+            raise InputError(f"task {names}", "NaN or infinity in what the network says", "finite scores", fix)
 
     def _finished(self, start: int, held: Tensor, count: Tensor) -> Iterator[Planes]:
         first = 0
@@ -153,6 +167,7 @@ class WindowPass:
                 for b, window in enumerate(windows):
                     seen = {t for t, own in enumerate(computed) if bool((self.carriers[t].scores(own[b]).argmax(0) > 0).any())}
                     found.append((window, seen))
+        self._require_finite()
         return lambda window: sorted(set().union(*(seen for place, seen in found if seen and place.meets(window))))
 
 

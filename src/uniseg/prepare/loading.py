@@ -12,6 +12,7 @@ from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 IGNORE = -1
+FIX = "correct the label, the classes, source.label_map or source.ignore"
 
 
 def load_case(task: Task, source: Source, case: Case) -> tuple[Volume, np.ndarray]:
@@ -27,8 +28,11 @@ def load_case(task: Task, source: Source, case: Case) -> tuple[Volume, np.ndarra
     return volume, load_label(task, source, case)
 
 
-def load_label(task: Task, source: Source, case: Case) -> np.ndarray:
+def load_label(task: Task, source: Source, case: Case, fix: str = FIX) -> np.ndarray:
     """``[Z,Y,X]`` int16 on the grid of the case's reference image; all background where the target is known to be absent.
+
+    Args:
+        fix: what to do about a value that the task does not know.
 
     Raises:
         InputError: as ``read_label``, a value that the task does not know, or a target where none is known to be.
@@ -36,7 +40,7 @@ def load_label(task: Task, source: Source, case: Case) -> np.ndarray:
     reference = reference_image(task, case)
     if case.label_path is None:
         return np.zeros(read_geometry(reference).array.shape[1:], np.int16)
-    label = _map_values(read_label(case.label_path, [reference]), task, source, case)
+    label = _map_values(read_label(case.label_path, [reference]), task, source, case, fix)
     if case.absent and (label > 0).any():
         found = f"{np.count_nonzero(label > 0)} voxels of a target"
         expected = f"none, since source.absent lists '{case.case_id}'"
@@ -53,7 +57,7 @@ def reference_image(task: Task, case: Case) -> Path:
     return reference_path(case.image_paths, task.reference_position) if case.image_paths else case.label_path
 
 
-def _map_values(label: np.ndarray, task: Task, source: Source, case: Case) -> np.ndarray:
+def _map_values(label: np.ndarray, task: Task, source: Source, case: Case, fix: str) -> np.ndarray:
     """Values in the file -> label values of the task.
 
     Where there is a label_map it must name every value but 0: one that stood for itself could pass for the target of another.
@@ -66,7 +70,7 @@ def _map_values(label: np.ndarray, task: Task, source: Source, case: Case) -> np
     wrong = [int(value) for value in values if int(value) not in known]
     if wrong:
         expected = f"values {sorted(known)} for {', '.join(task.classes)}"
-        raise InputError(case.label_path, f"label values {wrong}", expected, "correct the label, the classes, source.label_map or source.ignore")
+        raise InputError(case.label_path, f"label values {wrong}", expected, fix)
     if {known[int(value)] for value in values} == {IGNORE}:
         raise InputError(case.label_path, f"value {source.ignore} everywhere", "a voxel that is not ignored", "label one, or take the case out")
     table = np.zeros(int(values[-1]) - int(values[0]) + 1, np.int16)

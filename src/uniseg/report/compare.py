@@ -1,6 +1,5 @@
 """Evaluations side by side: what differs by more than noise."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.inference.scores import score_rows
 from uniseg.metrics.paired import ALPHA, Comparison, by_patient, compare, holm
 from uniseg.report.run import parse
 
@@ -71,7 +71,7 @@ def read_evaluated(folder: Path, metric: str) -> Evaluated:
     if metric not in METRICS:
         raise InputError("metric", f"'{metric}'", f"one of {', '.join(METRICS)}", "correct the name")
     path = next((p for p in (folder / SCORES, folder / "evaluation" / SCORES) if p.is_file()), folder / "evaluation" / SCORES)
-    rows = parse(path, lambda text: list(csv.DictReader(text.splitlines())))
+    rows = parse(path, score_rows)
     known: dict[tuple[str, str], list[tuple[str, float]]] = {}
     misses: dict[tuple[str, str], int] = {}
     for row in rows:

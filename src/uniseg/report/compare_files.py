@@ -9,6 +9,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
+from uniseg.inference.scores import score_cell
 from uniseg.report.compare import Difference, differences, read_evaluated
 
 TEMPLATE = Path(__file__).with_name("compare.html.jinja")
@@ -56,7 +57,8 @@ def row(name: str, against: str, each: Difference) -> list:
     own = each.comparison
     numbers = [each.own, each.other, own.difference, own.interval.low, own.interval.high]
     return [
-        name, against, each.task, each.class_name, own.num_patients, *(f"{value:.4f}" for value in numbers),
+        *map(score_cell, (name, against, each.task, each.class_name)),
+        own.num_patients, *(f"{value:.4f}" for value in numbers),
         *("" if p is None else f"{p:.4g}" for p in (own.p, each.p_holm)), each.verdict, "" if each.non_inferior is None else each.non_inferior,
         own.wins, own.ties, own.losses, each.misses, each.other_misses,
     ]  # fmt: skip

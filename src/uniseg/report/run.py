@@ -12,16 +12,18 @@ import numpy as np
 import yaml
 
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Score
-from uniseg.prepare.loading import load_case, reference_image
+from uniseg.inference.case_files import require_unchanged
+from uniseg.inference.evaluation import load_prediction
+from uniseg.inference.scores import Score, score_rows
+from uniseg.prepare.loading import load_case
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_label
 from uniseg.scans.source import Source
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 T = TypeVar("T")
 NAN = float("nan")
+MALFORMED = (ArithmeticError, AttributeError, IndexError, OSError, RecursionError, TypeError, ValueError, csv.Error, yaml.YAMLError)
 
 
 @dataclass(frozen=True)
@@ -99,12 +101,19 @@ class TaskResult:
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Where a test case lies, what its label means."""
+    """Where a test case lies, what its label means.
+
+    Attributes:
+        stamps: scans and label with what told them from others when they were scored; of older evaluations none.
+        prediction_hash: of the content that was scored; None where it was not kept.
+    """
 
     task: Task
     source: Source
     case: Case
     prediction_path: Path
+    stamps: tuple[tuple[Path, dict], ...] = ()
+    prediction_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +157,8 @@ def read_run(run_dir: Path) -> Run:
     """Read a run folder; images stay on disk (see ``read_scan``).
 
     Raises:
-        InputError: a file is missing or malformed, or two files tell of different tasks, cases or classes.
+        InputError: a file is missing or malformed, two files tell of different tasks, cases or classes, or a scan, label
+            or prediction is no longer what was scored.
     """
     evaluation = run_dir / "evaluation"
     config = parse(run_dir / "config.yaml", lambda text: dict(yaml.safe_load(text) or {}))
@@ -162,6 +172,8 @@ def read_run(run_dir: Path) -> Run:
         raise InputError(scores_path, f"tasks that differ from {metrics_path.name}: {', '.join(unscored) or 'none'}", "the same tasks", "evaluate again")
     for task in run.tasks:
         _check(task, files, scores_path, cases_path)
+    for own in files.values():
+        require_unchanged(own.stamps, own.prediction_path, own.prediction_hash)
     return run
 
 
@@ -181,7 +193,7 @@ def read_scan(files: CaseFiles) -> Scan:
         InputError: as ``load_case`` and ``read_label``.
     """
     volume, reference = load_case(files.task, files.source, files.case)
-    return Scan(volume, reference, read_label(files.prediction_path, [reference_image(files.task, files.case)]))
+    return Scan(volume, reference, load_prediction(files.task, files.source, files.case, files.prediction_path))
 
 
 def extremes(cases: tuple[CaseResult, ...]) -> list[tuple[str, CaseResult]]:
@@ -207,10 +219,10 @@ def parse(path: Path, reader: Callable[[str], T]) -> T:
     if not path.is_file():
         raise InputError(path, "no such file", "the file that training or evaluation writes", "give a run folder that was trained, then evaluated")
     try:
-        return reader(path.read_text())
+        return reader(path.read_text("utf-8"))
     except KeyError as error:
         raise InputError(path, f"no entry {error}", "every entry of an evaluated run", "evaluate again") from error
-    except (ValueError, TypeError, AttributeError, yaml.YAMLError) as error:
+    except MALFORMED as error:
         reason = f"{type(error).__name__} ({' '.join(str(error).split())})"
         raise InputError(path, reason, "the format that uniseg writes", "restore the file") from error
 
@@ -228,7 +240,7 @@ def _curves(text: str) -> dict[str, Curve]:
 
 def _cases(text: str) -> list[CaseResult]:
     rows: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
-    for row in csv.DictReader(text.splitlines()):
+    for row in score_rows(text):
         numbers = {key: _number(row[key]) for key in ("dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml")}
         key = (row["task"], row["case_id"], row["patient_id"])
         rows[key].append(Score(*key, row["class"], **numbers))
@@ -236,32 +248,34 @@ def _cases(text: str) -> list[CaseResult]:
 
 
 def _files(text: str, evaluation: Path) -> dict[tuple[str, str], CaseFiles]:
-    return {
-        (entry["task"], entry["case_id"]): CaseFiles(
-            Task.from_dict(entry["definition"]),
-            Source(
-                entry["source"]["layout"],
-                Path(entry["source"]["root"]),
-                label_map={int(value): int(target) for value, target in entry["source"]["label_map"].items()},
-                ignore=entry["source"]["ignore"],
-            ),
-            Case(
-                entry["case_id"],
-                entry["patient_id"],
-                tuple(path and Path(path) for path in entry["images"]),
-                entry["label"] and Path(entry["label"]),
-                absent=entry["label"] is None,
-            ),
-            evaluation / entry["prediction"],
-        )
-        for entry in json.loads(text)
-    }
+    return {(entry["task"], entry["case_id"]): _case_files(entry, evaluation) for entry in json.loads(text)}
+
+
+def _case_files(entry: dict, evaluation: Path) -> CaseFiles:
+    source, stamps = entry["source"], entry.get("stamps") or {}
+    ignore = source["ignore"]
+    *images, label = (None if path is None else Path(path) for path in (*entry["images"], entry["label"]))
+    told = zip((*images, label), (*(stamps.get("images") or [None] * len(images)), stamps.get("label")), strict=True)
+    return CaseFiles(
+        Task.from_dict(entry["definition"]),
+        Source(
+            source["layout"],
+            Path(source["root"]),
+            label_map={int(value): int(target) for value, target in source["label_map"].items()},
+            ignore=None if ignore is None else int(ignore),
+        ),
+        Case(_text(entry["case_id"]), _text(entry["patient_id"]), tuple(images), label, absent=label is None),
+        evaluation / entry["prediction"],
+        tuple((path, before) for path, before in told if path is not None and before is not None),
+        stamps.get("prediction"),
+    )
 
 
 def _run(name: str, config: dict, curves: dict[str, Curve], metrics: dict, cases: list[CaseResult], files: dict[tuple[str, str], CaseFiles]) -> Run:
     tasks = tuple(_task(task, values, tuple(case for case in cases if case.task == task)) for task, values in metrics["tasks"].items())
     means = [_number(metrics[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")]
-    return Run(name, config, curves, metrics["split"], str(metrics["checkpoint"]), *means, tasks, files, metrics.get("stages_s", {}))
+    stages = {_text(stage): float(seconds) for stage, seconds in metrics.get("stages_s", {}).items()}
+    return Run(name, config, curves, _text(metrics["split"]), str(metrics["checkpoint"]), *means, tasks, files, stages)
 
 
 def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
@@ -279,11 +293,11 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
     )
     return TaskResult(
         name,
-        modalities=tuple(values["modalities"]),
-        spacing_mm=tuple(values["spacing_mm"]),
-        licence=values.get("licence") or "",
-        **{f"num_{side}": values["cases_per_side"].get(side, 0) for side in ("train", "dev", "test")},
-        **{key: values[key] for key in ("num_cases", "num_patients")},
+        modalities=tuple(map(_text, values["modalities"])),
+        spacing_mm=tuple(map(float, values["spacing_mm"])),
+        licence=_text(values.get("licence") or ""),
+        **{f"num_{side}": int(values["cases_per_side"].get(side, 0)) for side in ("train", "dev", "test")},
+        **{key: int(values[key]) for key in ("num_cases", "num_patients")},
         **{key: _number(values[key]) for key in ("dice", "dice_nnunet", "blind_dice")},
         classes=classes,
         cases=cases,
@@ -292,7 +306,8 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
 
 def _details(values: dict) -> dict[str, Any]:
     low, high = map(_number, values["dice_interval"])
-    return {"interval": (low, high), "nsd": _number(values["nsd"]), "hd95_mm": _number(values["hd95_mm"]), "misses": values["complete_misses"]}
+    own = {name: _number(values[key]) for name, key in (("nsd", "nsd"), ("hd95_mm", "hd95_mm"), ("misses", "complete_misses"))}
+    return {"interval": (low, high), **own}
 
 
 def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_path: Path, cases_path: Path) -> None:
@@ -306,6 +321,12 @@ def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_
         classes = files[task.name, case.case_id].task.classes
         if classes[1:] != names:
             raise InputError(cases_path, f"{where} with classes {list(classes)}", f"background, then {list(names)}", "evaluate again")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60}, which is no text")
+    return value
 
 
 def _number(cell: Any) -> float:

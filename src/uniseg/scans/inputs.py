@@ -1,49 +1,93 @@
-"""Scans to predict: a file, a DICOM series, a case of several channel files, a folder of these."""
+"""Scans to predict: a file, a DICOM series, a case of several channel files, a folder of these; label maps to score."""
 
-import re
-from collections.abc import Sequence
+import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
 from uniseg.scans.case import Case
+from uniseg.scans.channels import group_channels
 from uniseg.scans.io import ENDINGS, case_id_of
 
-CHANNEL = re.compile(r"_(\d{4})$")
+Given = str | os.PathLike | Sequence[str | os.PathLike]
+MOST_NAMED = 3
 
 
-def find_inputs(given: str | Sequence[str]) -> list[Case]:
+def find_inputs(given: Given, num_channels: Collection[int] | None = None) -> list[Case]:
     """Cases without label.
 
-    A list of files is one case, one file per modality. In a folder, files that differ in their ``_0000`` ending are the
-    modalities of one case. A folder of DICOM slices is one image; within a folder each of them is a case of its own.
+    A list of files is one case, one file per modality. In a folder, files are the channels of one case as
+    ``group_channels`` says. A folder of DICOM slices is one image; within a folder each of them is a case of its own.
+
+    Args:
+        num_channels: the numbers of channels that the tasks want; None: nobody says.
 
     Raises:
-        InputError: nothing there, no image in a folder, a channel is missing between others, or two images have one name.
+        InputError: nothing there, no image in a folder, two images have one name, or numbered files may be the channels
+            of one case as well as scans of their own.
     """
-    if not isinstance(given, str):
-        return [_case([Path(path) for path in given])]
+    if not isinstance(given, (str, os.PathLike)):
+        return [_listed([Path(path) for path in given])]
     path = Path(given)
     if not path.is_dir() or case_id_of(path) is not None:
-        return [_case([path])]
-    groups: dict[str, list[Path]] = {}
-    for file in sorted(path.iterdir()):
-        stem = case_id_of(file)
+        return [_case(case_id, files) for case_id, files in group_channels({_stem(path): path}, num_channels).items()]
+    groups = group_channels(find_images(path), num_channels)
+    for files in groups.values():
+        if len(files) > 1 and num_channels is not None and 1 in num_channels:
+            count = len(files)
+            found = f"{files[0].name} to {files[-1].name}, which may be {count} scans or the {count} channels of one"
+            fix = f"add modality=[...] with {count} names for channels, with one for scans, or tasks=[...]"
+            raise InputError(path, found, "one way to read them", fix)
+    return [_case(case_id, files) for case_id, files in groups.items()]
+
+
+def find_images(folder: str | os.PathLike) -> dict[str, Path]:
+    """Name without ending -> image file, or folder of DICOM slices; sorted. A path of an image stands for itself.
+
+    Raises:
+        InputError: none, or two of one name.
+    """
+    folder, images = Path(folder), {}
+    if not folder.is_dir():
+        return {_stem(folder): folder}
+    for path in sorted(folder.iterdir()):
+        stem = case_id_of(path)
+        if stem in images:
+            raise InputError(
+                path, f"a second image named '{stem}' beside {images[stem].name}", "one", "rename one, or move it away"
+            )
         if stem is not None:
-            groups.setdefault(stem if file.is_dir() else CHANNEL.sub("", stem), []).append(file)
-    if not groups:
-        raise InputError(path, "no image", f"{', '.join(ENDINGS)} files or DICOM series", "check the folder")
-    for stem, files in groups.items():
-        if len(files) > 1 and not all(file.is_file() and CHANNEL.search(case_id_of(file)) for file in files):
-            raise InputError(files[1], f"a second image named '{stem}' beside {files[0].name}", "one", "rename one, or move it away")
-    return [_case(files) for files in groups.values()]
+            images[stem] = path
+    if not images:
+        there = sorted(path.name + "/" * path.is_dir() for path in folder.iterdir())[:MOST_NAMED]
+        found = f"no image ({', '.join(there)}{', ...' if len(there) == MOST_NAMED else ''})" if there else "no image"
+        raise InputError(folder, found, f"{', '.join(ENDINGS)} files or DICOM series", "check the folder")
+    return images
 
 
-def _case(paths: Sequence[Path]) -> Case:
+def passed_over(given: Given) -> list[str]:
+    """Names of visible files in a folder that are neither images nor JSON or voxel files that belong to one."""
+    folder = Path(given) if isinstance(given, (str, os.PathLike)) else None
+    if folder is None or not folder.is_dir() or case_id_of(folder) is not None:
+        return []
+    files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
+    stems = {stem for path in files if (stem := case_id_of(path)) is not None}
+    return [
+        path.name
+        for path in files
+        if case_id_of(path) is None and path.name.partition(".")[0] not in stems and path.stem not in stems
+    ]
+
+
+def _listed(paths: Sequence[Path]) -> Case:
     stems = [_stem(path) for path in paths]
-    numbers = [int(match.group(1)) for path, stem in zip(paths, stems, strict=True) if path.is_file() and (match := CHANNEL.search(stem))]
-    if numbers and sorted(numbers) != list(range(sum(path.is_file() for path in paths))):
-        raise InputError(paths[0], f"channels {sorted(numbers)}", f"0 to {max(numbers)}, each once", "restore the missing channel file")
-    case_id = CHANNEL.sub("", stems[0]) if paths[0].is_file() else stems[0]
+    if not paths:
+        raise InputError("input", "an empty list", "one file per modality", "correct input=")
+    groups = group_channels(dict(zip(stems, paths, strict=True)), [len(paths)])
+    return _case(next(iter(groups)) if len(groups) == 1 else stems[0], paths)
+
+
+def _case(case_id: str, paths: Sequence[Path]) -> Case:
     return Case(case_id, case_id, tuple(paths), None)
 
 
@@ -52,5 +96,10 @@ def _stem(path: Path) -> str:
         raise InputError(path, "no such file", "an image", "check input=")
     stem = case_id_of(path)
     if stem is None:
-        raise InputError(path, "neither an image file nor a DICOM series", f"one of {', '.join(ENDINGS)}, or a folder of slices", "convert it")
+        raise InputError(
+            path,
+            "neither an image file nor a DICOM series",
+            f"one of {', '.join(ENDINGS)}, or a folder of slices",
+            "convert it",
+        )
     return stem

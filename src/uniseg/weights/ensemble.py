@@ -1,5 +1,6 @@
 """Networks that answer together, such as the folds of a cross-validation: several checkpoints, or one folder that holds them."""
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         InputError: none, or a malformed ensemble folder.
     """
-    given = [Path(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)]
+    given = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     found = [own for path in given for own in (_listed(path) if (path / MEMBERS).is_file() else [path])]
     if not found:
         raise InputError("checkpoint", "an empty list", "one checkpoint or more", "give checkpoint=[a,b]")

@@ -1,0 +1,53 @@
+"""What tells a scan from another of its name: sizes and times of the files that hold it."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from uniseg.errors import InputError
+from uniseg.scans.io import ENDINGS
+
+DETACHED = (".mhd", ".nhdr")  # headers whose voxels lie in another file
+DATA_FILE = re.compile(rb"^(?:elementdatafile\s*=|data ?file\s*:)\s*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+HEADER_BYTES = 1 << 20
+OURS = (*ENDINGS, ".json")  # what a prediction may leave in a folder of slices
+
+
+def stamp(path: str | os.PathLike) -> dict[str, int | str]:
+    """Bytes and latest modification, in ns since 1970, of what is read of an image.
+
+    Where that are several files, the slices of a DICOM folder or a header with its voxels, ``files`` is a hash of the
+    name, size and time of each.
+
+    Raises:
+        InputError: the file or folder is not there, or may not be looked at.
+    """
+    path = Path(path)
+    try:
+        stats = {own.name: own.stat() for own in _files(path)}
+    except OSError as error:
+        raise InputError(path, error.strerror or str(error), "an image", "check the path") from error
+    told: dict[str, int | str] = {
+        "bytes": sum(own.st_size for own in stats.values()),
+        "mtime_ns": max((own.st_mtime_ns for own in stats.values()), default=0),
+    }
+    if len(stats) != 1:
+        lines = [f"{name}\0{own.st_size}\0{own.st_mtime_ns}" for name, own in sorted(stats.items())]
+        told["files"] = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
+    return told
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        return [
+            own
+            for own in path.iterdir()
+            if own.is_file() and not own.name.startswith(".") and not own.name.endswith(OURS)
+        ]
+    if not path.name.lower().endswith(DETACHED):
+        return [path]
+    with path.open("rb") as file:
+        match = DATA_FILE.search(file.read(HEADER_BYTES))
+    voxels = path.parent / os.fsdecode(match.group(1).strip()) if match else path
+    return [path, voxels] if voxels != path and "\0" not in str(voxels) and voxels.is_file() else [path]

@@ -1,0 +1,140 @@
+"""Cases on their way: what goes on behind a bad one, what stays when a disk is full."""
+
+import errno
+import json
+import os
+import threading
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from samples import make_task, save_nifti, small_model
+from scan_files import save_series
+from uniseg import InputError, Predictor, TaskSet, predict_files
+from uniseg.inference.runner import CaseRunner
+from uniseg.scans.case import Case
+
+TASK = make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))
+SHAPE = (12, 20, 20)
+
+
+@pytest.fixture(scope="module")
+def predictor():
+    return Predictor(small_model(TaskSet([TASK])))
+
+
+@pytest.fixture
+def cases(tmp_path):
+    paths = [save_nifti(tmp_path / f"scans/case{k}.nii.gz", noise(k)) for k in range(4)]
+    return [(Case(path.name.removesuffix(".nii.gz"), "x", (path,), None), {"spleen": (path,)}) for path in paths]
+
+
+def noise(seed):
+    return np.random.default_rng(seed).normal(40, 150, SHAPE).astype(np.int16)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_scan_replaced_under_its_name_is_predicted_anew(predictor, tmp_path):
+    scan = save_nifti(tmp_path / "scan.nii", noise(0))
+    (path,) = predict_files(predictor, scan, tmp_path / "out", tasks="spleen")
+    first, written = path.read_bytes(), path.stat().st_mtime_ns
+    predict_files(predictor, scan, tmp_path / "out", tasks="spleen")
+    assert path.stat().st_mtime_ns == written
+    size = scan.stat().st_size
+    save_nifti(scan, noise(1))
+    assert scan.stat().st_size == size, "told by its time alone"
+    predict_files(predictor, scan, tmp_path / "out", tasks="spleen")
+    assert path.read_bytes() != first
+    (fresh,) = predict_files(predictor, scan, tmp_path / "fresh", tasks="spleen")
+    np.testing.assert_array_equal(nib.load(path).get_fdata(), nib.load(fresh).get_fdata())
+
+
+def test_one_slice_replaced_is_predicted_anew(predictor, tmp_path):
+    affine = np.diag([-1.5, -1.5, 3.0, 1])
+    folder = save_series(tmp_path / "ct", (noise(0) + 1000).clip(0), affine, intercept=-1000)
+    (path,) = predict_files(predictor, folder, folder, tasks="spleen")
+    told = json.loads((folder / "spleen/ct.json").read_text())
+    predict_files(predictor, folder, folder, tasks="spleen")
+    assert json.loads((folder / "spleen/ct.json").read_text()) == told, "our own files do not make it another scan"
+    save_series(tmp_path / "other", (noise(5) + 1000).clip(0), affine, intercept=-1000)
+    (tmp_path / "other/slice_003.dcm").rename(folder / "slice_003.dcm")
+    before = path.read_bytes()
+    predict_files(predictor, folder, folder, tasks="spleen")
+    assert path.read_bytes() != before
+
+
+def test_a_full_disk_ends_in_the_files_name(predictor, cases, tmp_path, monkeypatch):
+    save, threads = nib.save, threading.active_count()
+
+    def full(image, path):
+        save(image, path)
+        if "case2" in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("uniseg.scans.io.nib.save", full)
+    runner = CaseRunner(predictor, tmp_path / "out")
+    with pytest.raises(OSError, match="No space left") as caught:
+        list(runner.over(cases))
+    assert caught.value.filename == str(tmp_path / "out/spleen/case2.nii.gz")
+    kept = ["case0.json", "case0.nii.gz", "case1.json", "case1.nii.gz"]
+    assert names(tmp_path / "out") == kept, "nothing half-written, what is finished stays, the next is not begun"
+    assert threading.active_count() == threads
+    monkeypatch.setattr("uniseg.scans.io.nib.save", save)
+    before = {name: (tmp_path / "out/spleen" / name).stat().st_mtime_ns for name in kept}
+    assert all(outcome.refusal is None for outcome in runner.over(cases))
+    assert {name: (tmp_path / "out/spleen" / name).stat().st_mtime_ns for name in kept} == before
+
+
+def test_what_was_begun_stays_ours(predictor, cases, tmp_path, monkeypatch):
+    """A kill between label map and JSON leaves both; the next call knows them as ours and makes them anew."""
+    runner = CaseRunner(predictor, tmp_path / "out")
+
+    class Killed(BaseException):
+        pass
+
+    written = []
+
+    def die(path, values):
+        written.append(path)
+        if len(written) == 2:
+            raise Killed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(values))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("uniseg.inference.runner.write_json", die)
+        with pytest.raises(Killed):
+            runner("case0", cases[0][1])
+    assert names(tmp_path / "out") == ["case0.json", "case0.nii.gz"]
+    assert json.loads((tmp_path / "out/spleen/case0.json").read_text())["unfinished"] is True
+    runner("case0", cases[0][1])
+    told = json.loads((tmp_path / "out/spleen/case0.json").read_text())
+    assert "unfinished" not in told
+    assert told["images"] == [str(cases[0][1]["spleen"][0])]
+
+
+def test_a_case_that_vanishes_is_refused_alone(predictor, cases, tmp_path):
+    cases[0][1]["spleen"][0].unlink()
+    outcomes = list(CaseRunner(predictor, tmp_path / "out").over(cases))
+    assert [outcome.refusal is None for outcome in outcomes] == [False, True, True, True]
+    assert "case0.nii.gz: found No such file" in str(outcomes[0].refusal)
+
+
+def test_what_the_network_refuses_names_the_scan(predictor, cases, tmp_path, monkeypatch):
+    monkeypatch.setattr("uniseg.prepare.preprocess.MOST_VOXELS", noise(0).size // 10)
+    outcomes = list(CaseRunner(predictor, tmp_path / "out").over(cases[1:2]))
+    assert "case1.nii.gz, scan: found " in str(outcomes[0].refusal)
+
+
+def test_no_case_is_no_work(predictor, tmp_path):
+    assert list(CaseRunner(predictor, tmp_path / "out").over([])) == []
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_cases_of_one_name(predictor, cases, tmp_path):
+    with pytest.raises(InputError, match=r"case0\.nii\.gz: found a second scan called 'case0'"):
+        list(CaseRunner(predictor, tmp_path / "out").over([cases[0], cases[0]]))
