@@ -36,7 +36,12 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if self.mode not in NORMALIZATION_MODES:
-            raise InputError("normalization", f"mode {self.mode!r:.60}", f"one of {', '.join(NORMALIZATION_MODES)}", "correct the task file")
+            raise InputError(
+                "normalization",
+                f"mode {self.mode!r:.60}",
+                f"one of {', '.join(NORMALIZATION_MODES)}",
+                "correct the task file",
+            )
         for name in ("lower", "upper", "mean", "sd"):
             value = getattr(self, name)
             if value is not None and not _is_number(value, -LARGEST_INTENSITY, LARGEST_INTENSITY):
@@ -71,9 +76,9 @@ class Task:
         reference: the modality on whose grid the others are resampled; None: all lie on one grid.
 
     Raises:
-        InputError: a value of another type, a name that cannot be a file's, fewer than two classes, repeated names, a spacing that is not three
-            positive numbers, a number of normalizations or regions that does not fit, a label value above ``LARGEST_LABEL``, an unknown modality, or
-            no modality that is not optional.
+        InputError: a value of another type, a name that cannot be a file's, fewer than two classes, repeated names, a
+            spacing that is not three positive numbers, a number of normalizations or regions that does not fit, a label
+            value above ``LARGEST_LABEL``, an unknown modality, or no modality that is not optional.
     """
 
     name: str
@@ -94,13 +99,21 @@ class Task:
             object.__setattr__(self, field, tuple(_listed(getattr(self, field), where, field)))
         object.__setattr__(self, "regions", tuple(tuple(_listed(values, where, "regions")) for values in self.regions))
         if not 0 < len(self.modalities) <= MOST_MODALITIES or len(set(self.modalities)) < len(self.modalities):
-            raise InputError(where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file")
+            raise InputError(
+                where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file"
+            )
         if not 2 <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
-            raise InputError(where, f"classes {_shown(self.classes)}", "background and one or more different names", "correct the task file")
+            raise InputError(
+                where,
+                f"classes {_shown(self.classes)}",
+                "background and one or more different names",
+                "correct the task file",
+            )
         if len(self.spacing_mm) != 3 or not all(_is_number(s, *SPACINGS_MM) for s in self.spacing_mm):
             expected = "three positive numbers (z, y, x), from {:g} to {:g} mm".format(*SPACINGS_MM)
             raise InputError(where, f"spacing_mm {_shown(self.spacing_mm)}", expected, "correct the task file")
-        if len(self.normalization) != len(self.modalities) or not all(isinstance(own, Normalization) for own in self.normalization):
+        sound = all(isinstance(own, Normalization) for own in self.normalization)
+        if len(self.normalization) != len(self.modalities) or not sound:
             found = f"{len(self.normalization)} normalizations"
             raise InputError(where, found, f"one for each of {_shown(self.modalities)}", "correct the task file")
         self._check_regions(where)
@@ -109,7 +122,8 @@ class Task:
                 found = f"optional or reference modality {name!r:.60}"
                 raise InputError(where, found, f"one of {_shown(self.modalities)}", "correct the task file")
         if set(self.optional) >= set(self.modalities) or self.reference in self.optional:
-            found, expected = f"optional modalities {_shown(self.optional)}", "one modality, the reference, that every case has"
+            found = f"optional modalities {_shown(self.optional)}"
+            expected = "one modality, the reference, that every case has"
             raise InputError(where, found, expected, "correct the task file")
 
     def _check_regions(self, where: str) -> None:
@@ -139,7 +153,10 @@ class Task:
             for value in values:
                 rows.setdefault(value, set()).add(k)
         nowhere = (False,) * (self.num_classes - 1)  # one row for the many values between
-        return tuple(tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere for value in range(self.num_labels))
+        return tuple(
+            tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere
+            for value in range(self.num_labels)
+        )
 
     @property
     def num_labels(self) -> int:
@@ -169,7 +186,9 @@ class Task:
         own = _of_type(values, cls, "task")
         where = f"task {own['name']!r:.{LONGEST_TEXT}}"
         normalization = _listed(own["normalization"], where, "normalization")
-        return cls(**{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]})
+        return cls(
+            **{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]}
+        )
 
 
 class TaskSet(tuple[Task, ...]):
@@ -183,7 +202,9 @@ class TaskSet(tuple[Task, ...]):
         self = super().__new__(cls, tasks)
         names = [task.name for task in self]
         if not 0 < len(names) <= MOST_TASKS or len(set(names)) < len(names):
-            raise InputError("task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list")
+            raise InputError(
+                "task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list"
+            )
         return self
 
     @property
@@ -209,7 +230,7 @@ class TaskSet(tuple[Task, ...]):
 
 
 def _of_type(values: object, kind: type, where: str) -> dict:
-    """``values``, if they are a mapping with the fields of the dataclass ``kind`` that have no default, and no others."""
+    """``values``, if they are a mapping with the fields of the dataclass ``kind``, at least those without a default."""
     names = {field.name: field for field in fields(kind)}
     wanted = {name for name, field in names.items() if field.default is MISSING}
     if not isinstance(values, Mapping) or not wanted <= values.keys() <= names.keys():
@@ -229,7 +250,9 @@ def _texts(values: object, where: str, field: str) -> Sequence[str]:
     for value in _listed(values, where, field):
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
             expected = f"printable names of at most {LONGEST_TEXT} characters"
-            raise InputError(where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes")
+            raise InputError(
+                where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes"
+            )
     return values
 
 

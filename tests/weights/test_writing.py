@@ -1,4 +1,4 @@
-"""A full disk while weights are written is one error that names the file; what was there stays, nothing else appears."""
+"""A full disk while weights are written is one error that names the file; what was there stays."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Gives a network that was built without numbers those of a file, once their names and shapes are seen to be its own."""
+"""Gives a network that was built without numbers those of a file, once their names and shapes fit."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -31,7 +31,7 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
     """Copy ``tensors``, of the file ``path``, into a module that was built ``without_numbers``.
 
     Raises:
-        InputError: a name that is missing or too many, another shape, whole numbers for real ones; ``module`` is as it was.
+        InputError: a name that is missing or too many, another shape, whole numbers for real ones.
     """
     own = module.state_dict()
     for name in sorted(own.keys() | tensors.keys()):
@@ -43,5 +43,8 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
             raise InputError(path, found, expected, fix)
         if theirs.is_floating_point() != ours.is_floating_point():
             raise InputError(path, f"'{name}' of {theirs.dtype}", str(ours.dtype), fix)
-    copies = {name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True) for name, ours in own.items()}
+    copies = {
+        name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True)
+        for name, ours in own.items()
+    }
     module.load_state_dict(copies, assign=True)

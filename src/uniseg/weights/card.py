@@ -30,7 +30,9 @@ def model_card(model: UniSegModel) -> str:
         "## Tasks",
         _table(("task", "modalities", "classes", "spacing z, y, x (mm)"), map(_task_row, model.tasks)),
         "## Training data",
-        _table(("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())),
+        _table(
+            ("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())
+        ),
         "Cases per side; `split` is a hash of their ids. The ids themselves are in `model.json`.",
         "## Scores",
         _score_part(scores),
@@ -51,7 +53,12 @@ def split_hash(facts: Mapping[str, Sequence[str]]) -> str:
 
 
 def _task_row(task: Task) -> tuple[str, ...]:
-    return _text(task.name), _text(", ".join(task.modalities)), _text(", ".join(task.classes[1:])), ", ".join(f"{s:g}" for s in task.spacing_mm)
+    return (
+        _text(task.name),
+        _text(", ".join(task.modalities)),
+        _text(", ".join(task.classes[1:])),
+        ", ".join(f"{s:g}" for s in task.spacing_mm),
+    )
 
 
 def _data_row(name: str, facts: Mapping) -> tuple[str, ...]:
@@ -67,7 +74,13 @@ def _score_part(scores: Mapping[str, Mapping]) -> str:
         return "None recorded."
     heads = ("task", "test cases", "Dice", "nnU-Net's convention", "image-blind")
     keys = ("dice", "dice_nnunet", "blind_dice")
-    return _table(heads, ((_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys)) for name, own in scores.items()))
+    return _table(
+        heads,
+        (
+            (_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys))
+            for name, own in scores.items()
+        ),
+    )
 
 
 def _score(value: float | None) -> str:

@@ -86,9 +86,13 @@ def read_checkpoint(path: str | Path) -> dict:
             raise InputError(path, "a file of something else", EXPECTED, FIX)
         require_plain(own, path)
         if own["format"] != FORMAT:
-            raise InputError(path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
+            raise InputError(
+                path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it"
+            )
         if not isinstance(own.get("tasks"), list) or not isinstance(own.get("model"), Mapping):
-            raise InputError(path, "a description without tasks or model", "one that this version wrote", "give the original file")
+            raise InputError(
+                path, "a description without tasks or model", "one that this version wrote", "give the original file"
+            )
         require_tensors({name: tensor for name, tensor in state.items() if str(name).startswith(PREFIX)}, path)
         if not isinstance(content.get("global_step", 0), int):
             raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)
@@ -101,7 +105,8 @@ def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
     Raises:
         InputError: it names code outside ``uniseg.models``, or there of another kind than the part.
     """
-    parts = {name: _factory(config[name], kind) for name, kind in PARTS.items() if name in config}  # older ones had one decoder
+    # Older ones had one decoder and did not name it.
+    parts = {name: _factory(config[name], kind) for name, kind in PARTS.items() if name in config}
     num_base = len(tasks) - len(config["added"])
     model = UniSegModel(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
     for task, added in zip(tasks[num_base:], config["added"], strict=True):
@@ -116,7 +121,9 @@ def _factory(description: Mapping, kind: type[nn.Module]) -> partial:
     part = getattr(import_module(module), name, None) if target.startswith(TRUSTED) else None
     if not (isinstance(part, type) and issubclass(part, kind) and part.__module__ == module):
         expected = f"a class of {TRUSTED.rstrip('.')} that is a {kind.__name__}"
-        raise InputError("checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict")
+        raise InputError(
+            "checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict"
+        )
     return partial(part, **keywords)
 
 

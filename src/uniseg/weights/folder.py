@@ -13,7 +13,7 @@ OLD = ".old"  # begins the name of what is being replaced
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to fill; it takes the place of what was there at the end, or is removed after an error.
+    """A folder beside ``folder`` to fill; at the end it takes the place of what was there, after an error it is removed.
 
     Raises:
         OSError: with the name of the folder; what was there is still there.

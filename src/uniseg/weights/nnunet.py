@@ -100,7 +100,9 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
                 encoder=shape.encoder(),
                 conditioning=NoConditioning,
                 head=partial(StaticHead, bias=True),
-                decoder=partial(Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias),
+                decoder=partial(
+                    Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias
+                ),
             )
         translated = translate_all(state, task, path)
         tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
@@ -119,7 +121,9 @@ def weights_of(content: Mapping, path: str | Path) -> dict[str, Tensor]:
     weights = content.get(WEIGHTS)
     if not isinstance(weights, Mapping) or not weights:
         raise InputError(path, f"keys {sorted(map(str, content))[:8]}", f"a checkpoint with '{WEIGHTS}'", "give the original file")
-    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()}
+    return {
+        re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()
+    }
 
 
 def translate_encoder(state: Mapping[str, Tensor], path: str | Path) -> Translated:
@@ -241,7 +245,12 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
     regions = tuple(tuple(v) if isinstance(v, list) else (v,) for v in foreground.values()) if any(isinstance(v, list) for v in labels.values()) else ()
     ordered = list(foreground) if regions else sorted(foreground, key=foreground.get)
     if not regions and [foreground[name] for name in ordered] != list(range(1, 1 + len(ordered))):
-        raise InputError(path, f"label values {list(foreground.values())}", f"1 to {len(ordered)}, one for each class", "give the original file")
+        raise InputError(
+            path,
+            f"label values {list(foreground.values())}",
+            f"1 to {len(ordered)}, one for each class",
+            "give the original file",
+        )
     spacing = [configuration["spacing"][plans.get("transpose_forward", [0, 1, 2]).index(axis)] for axis in range(3)]
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
     facts = plans["foreground_intensity_properties_per_channel"]

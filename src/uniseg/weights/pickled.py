@@ -12,7 +12,9 @@ from uniseg.weights.reading import PICKLE, ZIP, kind_of, reading
 
 
 def read_pickled(path: str | os.PathLike, expected: str, fix: str, allowed: Sequence = ()) -> dict:
-    """A pickled dict of tensors and plain containers; anything else in it is refused, not executed. The tensors of a zip file are mapped, not read.
+    """A pickled dict of tensors and plain containers; anything else in it is refused, not executed.
+
+    The tensors of a zip file are mapped, not read.
 
     Args:
         expected: what the file should be, for the message.
@@ -32,7 +34,7 @@ def read_pickled(path: str | os.PathLike, expected: str, fix: str, allowed: Sequ
         if kind == ZIP:
             _require_whole(path, expected, fix)
         with torch.serialization.safe_globals(list(allowed)):
-            # Mapped, a tensor cannot claim more numbers than the file holds: torch.load believes a record's length otherwise.
+            # Mapped, a tensor cannot claim more numbers than the file holds: torch.load believes the pickle otherwise.
             content = torch.load(str(path), map_location="cpu", weights_only=True, mmap=kind == ZIP)
         if not isinstance(content, Mapping):
             raise InputError(path, f"a {type(content).__name__}", expected, fix)
@@ -40,7 +42,7 @@ def read_pickled(path: str | os.PathLike, expected: str, fix: str, allowed: Sequ
 
 
 def _require_whole(path: Path, expected: str, fix: str) -> None:
-    """Every record has the CRC-32 that it was written with, which torch.load does not look at: no flipped bit passes for a weight."""
+    """Whether every record has the CRC-32 that it was written with, at which torch.load does not look."""
     try:
         with zipfile.ZipFile(path) as archive:
             if not any(record.filename.endswith("data.pkl") for record in archive.infolist()):

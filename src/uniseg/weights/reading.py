@@ -1,4 +1,4 @@
-"""Reads what strangers may have written: whatever goes wrong while it is interpreted ends in one line that names the file."""
+"""Reads what strangers may have written: whatever goes wrong there ends in one line that names the file."""
 
 import os
 from codecs import getincrementaldecoder
@@ -12,7 +12,7 @@ from torch import Tensor
 from uniseg.errors import InputError
 
 START = 512  # bytes of a file that are looked at
-ZIP, PICKLE, SAFETENSORS = "a zip archive", "a pickle", "a safetensors file"
+ZIP, PICKLE, SAFETENSORS, UNKNOWN = "a zip archive", "a pickle", "a safetensors file", "data of an unknown kind"
 # How the files begin that people give for weights by mistake.
 KINDS = (
     (b"PK\x03\x04", ZIP),
@@ -48,7 +48,8 @@ def reading(path: str | os.PathLike, expected: str, fix: str) -> Iterator[None]:
     except OSError as error:
         raise InputError(path, error.strerror or str(error), expected, fix) from error
     except Exception as error:
-        raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())[:200]})", expected, fix) from error
+        found = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
+        raise InputError(path, found, expected, fix) from error
 
 
 def kind_of(path: Path) -> str:
@@ -71,14 +72,14 @@ def kind_of(path: Path) -> str:
     try:
         text = getincrementaldecoder("utf-8")().decode(start).lstrip().lower()  # the last letter may be cut
     except UnicodeDecodeError:
-        return "data of an unknown kind"
+        return UNKNOWN
     if text.startswith(("<!doctype", "<html")):
         return "a web page"
-    return "text" if all(character.isprintable() or character.isspace() for character in text) else "data of an unknown kind"
+    return "text" if all(character.isprintable() or character.isspace() for character in text) else UNKNOWN
 
 
 def require_tensors(tensors: object, path: str | os.PathLike) -> dict[str, Tensor]:
-    """``tensors``, if they map names to plain tensors of finite numbers that lie in the file as many as they claim to be.
+    """``tensors``, if they map names to plain tensors of finite numbers, all of which lie in the file.
 
     Raises:
         InputError: another container, another kind of tensor, NaN or inf; the first is named.
@@ -89,10 +90,14 @@ def require_tensors(tensors: object, path: str | os.PathLike) -> dict[str, Tenso
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise InputError(path, f"{name!r:.100} of type {type(tensor).__name__}", "a name with a tensor", fix)
-        plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not (tensor.is_quantized or tensor.is_complex())
-        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+        if not dense or tensor.is_complex() or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
             expected = "a dense tensor of real numbers, each in the file"
-            raise InputError(path, f"'{name}' of shape {tuple(tensor.shape)}, {tensor.dtype}, {tensor.layout}", expected, fix)
+            raise InputError(
+                path, f"'{name}' of shape {tuple(tensor.shape)}, {tensor.dtype}, {tensor.layout}", expected, fix
+            )
         if not torch.isfinite(tensor).all():
-            raise InputError(path, f"NaN or inf in '{name}'", "finite numbers", "give weights of a training that did not diverge")
+            raise InputError(
+                path, f"NaN or inf in '{name}'", "finite numbers", "give weights of a training that did not diverge"
+            )
     return dict(tensors)

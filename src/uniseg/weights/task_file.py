@@ -1,13 +1,16 @@
 """A file of what one added task brought: shared where its scans cannot be, loaded onto the same base."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
 from uniseg.models.added import AddedTask
 from uniseg.models.uniseg import UniSegModel
-from uniseg.task import Task
+from uniseg.task import Task, TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.described import read_described, write_described
 from uniseg.weights.description import require_added, require_facts
@@ -19,6 +22,16 @@ KIND = "uniseg task"
 FIELDS = {"base": str, "task": dict, "added": dict, "data": dict}
 GIVE = "give a file that uniseg.export added_task=<name> wrote"
 ADDED = "added."
+
+
+@dataclass(frozen=True)
+class _NewTask:
+    """A task with its weights, the width of its adapters, and what is known of its data."""
+
+    task: Task
+    weights: AddedTask
+    adapter_channels: int
+    facts: dict
 
 
 def base_hash(model: UniSegModel) -> str:
@@ -57,22 +70,32 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
     if not files:
         return
     base, names = base_hash(model), list(model.tasks.names)
-    new: list[tuple[Task, AddedTask, int]] = []
-    data = {}
+    new = []
     for path, (description, tensors) in files.items():
         if description["base"] != base:
             found = f"a task of the network {description['base'][:16]}"
-            raise InputError(path, found, f"one of {base[:16]}, which is loaded", "load the network that the task was added to")
-        with reading(path, "a task that this version wrote", "fetch the file again"):
-            task, adapter_channels = Task.from_dict(description["task"]), require_added(description["added"], path)["adapter_channels"]
-            data[task.name] = require_facts(description["data"], task.name, path)
-            with without_numbers():
-                added = model.make_added(task, adapter_channels=adapter_channels)
-        if task.name in names:
-            raise InputError(path, f"task '{task.name}', which the network has", "a task of another name", "leave the file out")
-        assign(added, tensors, path, "fetch the file again")
-        names.append(task.name)
-        new.append((task, added, adapter_channels))
-    for task, added, adapter_channels in new:
-        model.append_added(task, added.to(model.device), adapter_channels=adapter_channels)
+            expected = f"one of {base[:16]}, which is loaded"
+            raise InputError(path, found, expected, "load the network that the task was added to")
+        new.append(_made(model, description, tensors, path))
+        name = new[-1].task.name
+        if name in names:
+            found = f"task '{name}', which the network has"
+            raise InputError(path, found, "a task of another name", "leave the file out")
+        names.append(name)
+    TaskSet([*model.tasks, *(each.task for each in new)])
+    for each in new:
+        model.append_added(each.task, each.weights.to(model.device), adapter_channels=each.adapter_channels)
+    data = {each.task.name: each.facts for each in new}
     model.origin = model.origin | {"data": merge_data(model.origin.get("data", {}), data)}
+
+
+def _made(model: UniSegModel, description: Mapping, tensors: Mapping[str, Tensor], path: Path) -> _NewTask:
+    """What a file brings, not yet added to ``model``."""
+    with reading(path, "a task that this version wrote", "fetch the file again"):
+        task = Task.from_dict(description["task"])
+        facts = require_facts(description["data"], task.name, path)
+        adapter_channels = require_added(description["added"], path)["adapter_channels"]
+        with without_numbers():
+            weights = model.make_added(task, adapter_channels=adapter_channels)
+    assign(weights, tensors, path, "fetch the file again")
+    return _NewTask(task, weights, adapter_channels, facts)

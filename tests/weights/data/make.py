@@ -33,14 +33,26 @@ FACTS = {"licence": "CC BY 4.0", "homepage": "https://a.example", "train": ["a",
 
 def main() -> None:
     torch.manual_seed(0)
-    encoder = partial(UNetEncoder, channels=[4, 4, 6], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [1, 3, 3], [3, 3, 3]])
+    encoder = partial(
+        UNetEncoder, channels=[4, 4, 6], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [1, 3, 3], [3, 3, 3]]
+    )
     conditioning = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
-    model = UniSegModel(TaskSet([LIVER, TUMOUR]), patch_size=(4, 8, 8), encoder=encoder, conditioning=conditioning, head=StaticHead)
+    model = UniSegModel(
+        TaskSet([LIVER, TUMOUR]), patch_size=(4, 8, 8), encoder=encoder, conditioning=conditioning, head=StaticHead
+    )
     shake(model, 0.05)
     image = torch.randn(1, 2, 4, 8, 8)
     model.origin = {"data": dict.fromkeys(model.tasks.names, FACTS), "commit": "e5d578d"}
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    lightning = {"epoch": 1, "global_step": 4, "pytorch-lightning_version": "2.6.4", "loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": []}
+    lightning = {
+        "epoch": 1,
+        "global_step": 4,
+        "pytorch-lightning_version": "2.6.4",
+        "loops": {},
+        "callbacks": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+    }
     torch.save(lightning | {"state_dict": state, "uniseg": describe_model(model) | model.origin}, FOLDER / "last.ckpt")
     save_model(model, FOLDER / "shared")
     grown = load_model(FOLDER / "shared")

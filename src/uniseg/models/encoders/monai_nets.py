@@ -22,7 +22,8 @@ class SegResNetEncoder(Encoder):
         bare_stem: no norm behind the first convolution, as in MONAI, which trained weights want.
 
     Raises:
-        ValueError: the lists do not describe the same number of stages, or a stage has no block or more than ``MOST_BLOCKS``.
+        ValueError: the lists do not describe the same number of stages, or a stage has no block or more than
+            ``MOST_BLOCKS``.
     """
 
     def __init__(self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int], num_groups: int | None = None, bare_stem: bool = False) -> None:

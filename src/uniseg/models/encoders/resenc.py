@@ -43,7 +43,8 @@ class ResidualEncoder(Encoder):
         blocks: number per stage.
 
     Raises:
-        ValueError: the lists do not describe the same number of stages, or a stage has no block or more than ``MOST_BLOCKS``.
+        ValueError: the lists do not describe the same number of stages, or a stage has no block or more than
+            ``MOST_BLOCKS``.
     """
 
     def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]], blocks: Sequence[int]) -> None:

@@ -17,7 +17,8 @@ class PerTaskHead(Head):
 
     def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int) -> None:
         super().__init__()
-        counts = torch.tensor([task.num_classes for task in tasks], device="cpu")  # no file holds it: it has its values on meta, too
+        # On the processor even where the rest is built on meta: no file holds it.
+        counts = torch.tensor([task.num_classes for task in tasks], device="cpu")
         self.register_buffer("first_row", counts.cumsum(0) - counts, persistent=False)
         self.convs = nn.ModuleList(nn.Conv3d(c, int(counts.sum()), 1, bias=False) for c in channels)
 
