@@ -15,11 +15,10 @@ import blosc2
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.files import read_json
+from uniseg.files import PART, read_json
 from uniseg.task import Task
 
 MAX_FOREGROUND = 2000  # voxels remembered per class
-PART = ".part_"  # begins the name of what is being written
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
 PREPARE_AGAIN = "run python -m uniseg.prepare"
