@@ -14,7 +14,7 @@ from samples import make_task, save_nifti
 from uniseg.errors import InputError
 from uniseg.prepare import case_folder
 from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, write_case, write_task
-from uniseg.prepare.pipeline import audit, prepare
+from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.prepare.splits import SplitTable
 from uniseg.scans.source import Source
 from uniseg.task import TaskSet
@@ -301,3 +301,19 @@ def test_a_task_is_closed_over_cases_that_are_there(tmp_path):
     write_case(tmp_path, entry, np.ones((1, *SHAPE), np.float32), np.zeros(SHAPE, np.int16), TASK)
     with pytest.raises(InputError, match="a case that is gone"):
         write_task(tmp_path, TASK, [replace(entry, key="k2")], SplitTable((), (("a",),), (), {"a": "set/a"}))
+
+
+def test_what_killed_writers_left_is_removed_after_a_day(prepared):
+    folder, _ = prepared
+    assert prune(folder.parent, ["liver"], remove=True) == ""
+    young, files = folder / "c1/.part_young", [folder / ".part1_task.json", folder / "fingerprints/.part1_c1.npz"]
+    old = folder / "c1/.part_old"
+    for path in (young, old):
+        path.mkdir()
+        (path / "image.b2nd").write_text("half")
+    for path in files:
+        path.write_text("half")
+    for path in (old, *files):
+        os.utime(path, (1, 1))
+    assert "3 cached cases" in prune(folder.parent, ["liver"], remove=True)
+    assert sorted(folder.rglob(".part*")) == [young]

@@ -18,12 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.files import read_json, write_atomically, write_json
+from uniseg.files import PART, read_json, write_atomically, write_json
 from uniseg.prepare.case_folder import (
     ANNOTATED,
     CASE,
     MALFORMED,
-    PART,
     PREPARE_AGAIN,
     CaseEntry,
     damaged,
@@ -166,8 +165,12 @@ def superseded(folder: Path) -> list[Path]:
         (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
     }
     found = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
+    cases = [path for path in found if not path.name.startswith(PART) and (path.parent.name, path.name) not in keys]
     old = time.time() - PART_DAYS * 86400
-    return [path for path in found if (path.stat().st_mtime < old if path.name.startswith(PART) else (path.parent.name, path.name) not in keys)]
+    leftovers = [
+        path for pattern in (f"{PART}*", f"*/{PART}*") for path in folder.glob(pattern) if path.stat().st_mtime < old
+    ]
+    return [*cases, *leftovers]
 
 
 def write_fingerprint(folder: Path, case_id: str, key: str, fingerprint: CaseFingerprint) -> None:

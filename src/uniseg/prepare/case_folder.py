@@ -17,14 +17,13 @@ import blosc2
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.files import read_json
+from uniseg.files import PART, read_json
 from uniseg.prepare.loading import IGNORE
 from uniseg.task import Task
 
 HIGHEST = float(np.finfo(np.float16).max)
 MIN_FOREGROUND, MIN_COVERAGE = 10_000, 0.01  # voxels remembered per class, or this part of them if more (nnU-Net)
 ANNOTATED = 0  # stands in the place of a class for all voxels that have a label
-PART = ".part_"  # begins the name of what is being written
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
 PREPARE_AGAIN = "run python -m uniseg.prepare"

@@ -95,7 +95,10 @@ def prune(cache_dir: Path, names: Sequence[str], remove: bool) -> str:
     size_gb = sum(file.stat().st_size for folder in folders for file in folder.rglob("*")) / 1e9
     if remove:
         for folder in folders:
-            shutil.rmtree(folder)
+            if folder.is_dir():
+                shutil.rmtree(folder)
+            else:
+                folder.unlink()
     said = "removed" if remove else "kept; prune=true removes them"
     return f"{len(folders)} cached cases of earlier settings ({size_gb:.2f} GB) {said}" if folders else ""
 
