@@ -9,7 +9,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import LOCAL_CONF, entry_point, require_datasets, sources_of, tasks_of
+from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.local_conf import LOCAL_CONF
 from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.prepare.importer import import_datasets
 from uniseg.prepare.pipeline import audit, prepare, prune
