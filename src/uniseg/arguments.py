@@ -12,18 +12,10 @@ from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 
 MULTIRUN = ("-m", "--multirun")
+# Hydra's flags that take the next argument.
 WITH_VALUE = (
-    "--config-path",
-    "-cp",
-    "--config-name",
-    "-cn",
-    "--config-dir",
-    "-cd",
-    "--package",
-    "-p",
-    "--info",
-    "-i",
-    "--experimental-rerun",
+    *("--cfg", "-c", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"),
+    *("--info", "-i", "--experimental-rerun"),
 )
 BRACKETS = "[](){}"
 

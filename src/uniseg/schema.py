@@ -23,6 +23,7 @@ from uniseg.bounds import (
     word,
 )
 from uniseg.config import CONF_DIR
+from uniseg.prepare.budget import NAMES as BUDGETS
 
 COUNT = number(least=1, most=2**31 - 1, whole=True)
 STEPS = number(least=0, most=2**31 - 1, whole=True)
@@ -199,6 +200,7 @@ class PrepareConfig(RunConfig):
     measure_memory: bool = MISSING
     plan_spacing: str = field(default=MISSING, metadata=bounded(word("given", "nnunet")))
     plan_share_within: float = field(default=MISSING, metadata=bounded(number(least=1)))
+    budget: str = field(default=MISSING, metadata=bounded(word(*BUDGETS)))
     plan_width: list[int] = field(default=MISSING, metadata=bounded(sequence(CHANNELS, length=2, ascending=True)))
     plan_precision: str = field(default=MISSING, metadata=bounded(word(*PRECISIONS)))
     audit: AuditConfig = MISSING
