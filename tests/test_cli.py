@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from commands import PYTHON
-from uniseg.cli import entry_point, make_predictor
+from uniseg.cli import entry_point
 from uniseg.errors import InputError
 
 PREDICT = ["checkpoint=a", "input=b", "output=out"]
@@ -106,11 +106,6 @@ def test_sigterm_ends_the_work_and_its_cleaning_up_is_done(command, capsys):
     assert cleaned == [True]
     assert capsys.readouterr().err == "terminated by SIGTERM\n"
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-def test_a_device_that_is_not_there(command, capsys):
-    assert command(lambda config: make_predictor("a", [], config.inference), *PREDICT, "inference.device=cuda:99") == 2
-    assert "inference.device: found 'cuda:99'" in capsys.readouterr().err
 
 
 TALKER = """

@@ -17,7 +17,6 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg import local_conf, schema
 from uniseg.arguments import readable_arguments
 from uniseg.config import CONF_DIR, make_task
-from uniseg.errors import InputError
 from uniseg.failures import BAD_INPUT, READER_GONE, Terminated, end_of
 from uniseg.inference.postprocess import read_cleanings
 from uniseg.inference.predictor import Predictor
@@ -134,13 +133,5 @@ def make_predictor(checkpoint: str | Sequence[str], task_files: Sequence[str], i
     settings = OmegaConf.to_container(inference, resolve=True)
     if settings["device"] == "auto":
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    _require_device(settings["device"])
     cleanings = None if postprocessing is None else read_cleanings(postprocessing)
     return Predictor(load_ensemble(checkpoint, task_files), fingerprint=ensemble_hash(checkpoint, task_files), cleanings=cleanings, **settings)
-
-
-def _require_device(name: str) -> None:
-    kind, _, number = name.partition(":")
-    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(kind, 1)
-    if int(number or 0) >= count:
-        raise InputError("inference.device", f"'{name}' where {count} such devices are", "a device of this machine", "give inference.device=auto")
