@@ -14,7 +14,7 @@ LAYERS = [
     {"stream", "weights"},
     {"inference"},
     {"training", "report"},
-    {"train", "predict", "evaluate", "export", "cli", "schema"},
+    {"train", "predict", "evaluate", "export", "cli", "schema", "arguments", "bounds", "choices", "failures", "local_conf"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 FILES = sorted(SRC.rglob("*.py"))

@@ -1,28 +1,28 @@
-"""What every entry point does around its work: compose, run, tell an error in one line."""
+"""What every entry point does around its work: compose, check, run, tell what ended it in one line."""
 
 import os
+import select
+import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
-from traceback import walk_tb
-from typing import NoReturn
 
 import hydra
 import torch
-from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, InstantiationException
-from hydra.plugins.search_path_plugin import SearchPathPlugin
+from hydra.errors import InstantiationException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from uniseg import schema
+from uniseg import local_conf, schema
+from uniseg.arguments import readable_arguments
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
+from uniseg.failures import BAD_INPUT, READER_GONE, Terminated, end_of
 from uniseg.inference.postprocess import read_cleanings
 from uniseg.inference.predictor import Predictor
 from uniseg.scans.availability import availability_message, missing_datasets
@@ -30,66 +30,85 @@ from uniseg.scans.source import Source
 from uniseg.task import TaskSet
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 
-BAD_INPUT = 2
-LOCAL_CONF = Path("conf")
-LONGEST_TITLE = 100
-
-
-class LocalConf(SearchPathPlugin):
-    """Files under ``./conf`` of the folder where a command is started come before the packaged ones, if it has tasks or experiments."""
-
-    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        if any((LOCAL_CONF / group).is_dir() for group in ("task", "experiment")) and not LOCAL_CONF.samefile(CONF_DIR):
-            search_path.prepend("local", f"file://{LOCAL_CONF.absolute()}", anchor="main")
+LONGEST_TITLE = 100  # of a run, for loggers
 
 
 def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
-    """Decorates ``f(config)`` as a command on ``conf/<root>.yaml``; bad input ends it with one line on stderr and exit code 2."""
+    """Decorates ``f(config)`` as a command on ``conf/<root>.yaml``: checks its settings, says in one line what ended it.
+
+    Exit codes: 2 for bad input, a bad configuration or a machine that lacks something, 130 after Ctrl-C, 143 after
+    SIGTERM, 141 where nobody reads standard output any more. A bug keeps its traceback, exit code 1.
+    """
 
     def decorate(work: Callable[[DictConfig], object]) -> Callable[[], None]:
         @wraps(work)
-        def told(config: DictConfig) -> object:
-            try:
-                return work(config)
-            except (InputError, HydraException, OmegaConfBaseException) as error:
-                _refuse(error)  # here, since Hydra adds a line of its own to what passes through it
-
-        @wraps(work)
         def command() -> None:
+            is_composed = False
+
+            @wraps(work)
+            def checked(config: DictConfig) -> object:
+                nonlocal is_composed
+                is_composed = True
+                with _ending(root):  # here, since Hydra adds a line of its own to what passes through it
+                    schema.check_settings(config, root)
+                    result = work(config)
+                    sys.stdout.flush()
+                    return result
+
             os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
             schema.register()
-            Plugins.instance().register(LocalConf)
-            try:
-                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(told)()
-            except (HydraException, OmegaConfBaseException, ValueError) as error:
-                if type(error) is ValueError and not _raised_by_hydra(error):
-                    raise
-                _refuse(error)
+            local_conf.register()
+            with _terminable(), _ending(root, composing=lambda: not is_composed):
+                sys.argv[1:] = readable_arguments(sys.argv[1:], schema.text_keys(root))
+                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(checked)()
 
         return command
 
     return decorate
 
 
-def _refuse(error: BaseException) -> NoReturn:
-    sys.stderr.write(f"error: {one_line(error)}\n")
-    sys.exit(BAD_INPUT)
+@contextmanager
+def _ending(command: str, composing: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """Exits with one line on stderr where what is inside ends by anything but a bug."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, BrokenPipeError) and not _stdout_is_read():
+            sys.exit(READER_GONE)
+        end = end_of(error, command, composing=composing())
+        if end is None:
+            raise
+        sys.stderr.write(f"{end.line}\n")
+        sys.exit(end.code)
 
 
-def _raised_by_hydra(error: BaseException) -> bool:
-    """Whether composing the configuration failed, which Hydra does not always tell in an error of its own."""
-    *_, (frame, _) = walk_tb(error.__traceback__)
-    return frame.f_globals["__name__"].startswith("hydra.")
+def _stdout_is_read() -> bool:
+    """Whether standard output still has a reader; where not, what is left for it goes nowhere."""
+    if hasattr(select, "poll"):  # not on Windows
+        state = select.poll()
+        state.register(sys.stdout, 0)
+        if not any(event & select.POLLERR for _, event in state.poll(0)):
+            return True
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+    return False
 
 
-def one_line(error: BaseException) -> str:
-    """The message of the innermost InputError behind ``error``, or its own message without line breaks."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, InputError):
-            return str(cause)
-        cause = cause.__cause__
-    return " ".join(str(error).split())
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that nothing is left half-written; a second one ends it at once."""
+
+    def terminate(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def tasks_of(config: DictConfig) -> TaskSet:

@@ -1,9 +1,9 @@
 """Where the configuration lies, whether checked out or installed."""
 
-import json
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.files import read_json
 from uniseg.task import Normalization, Task
 
 _INSTALLED = Path(__file__).parent / "conf"
@@ -38,10 +38,8 @@ def read_vectors(path: str) -> dict[str, list[float]]:
     """
     file = Path(path) if Path(path).parent != Path() else CONF_DIR / "text_vectors" / path
     expected, fix = "JSON with a key 'vectors': task name -> numbers", "make it: experiments/text_vectors/README.md"
+    content = read_json(file, expected, fix)
     try:
-        vectors = json.loads(file.read_text())["vectors"]
-        return {name: [float(value) for value in vector] for name, vector in vectors.items()}
-    except OSError as error:
-        raise InputError(file, error.strerror, expected, fix) from error
+        return {name: [float(value) for value in vector] for name, vector in content["vectors"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(file, f"{type(error).__name__} ({' '.join(str(error).split())})", expected, fix) from error

@@ -1,6 +1,5 @@
 """``python -m uniseg.export``: checkpoint -> folder, task file or delta to share."""
 
-import json
 import sys
 from pathlib import Path
 
@@ -8,6 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point
 from uniseg.errors import InputError
+from uniseg.files import read_json
 from uniseg.weights.checkpoint import file_hash, load_model
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
@@ -42,16 +42,20 @@ def read_scores(path: Path, fingerprint: str) -> dict[str, dict]:
         InputError: unreadable, not such a file, or of other weights.
     """
     expected, fix = "metrics.json of uniseg.evaluate", "give scores=<run>/evaluation/metrics.json"
+    content = read_json(path, expected, fix)
     try:
-        content = json.loads(path.read_bytes())
-        scores = {name: {key: task[key] for key in SCORES} for name, task in content["tasks"].items()}
-    except OSError as error:
-        raise InputError(path, error.strerror, expected, fix) from error
+        scores = {name: {key: _count_or_mean(task[key]) for key in SCORES} for name, task in content["tasks"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(path, "a file of something else", expected, fix) from error
     if content.get("checkpoint") != fingerprint:
         raise InputError(path, f"scores of weights {content.get('checkpoint')}", f"of {fingerprint}, which are exported", "evaluate this checkpoint")
     return scores
+
+
+def _count_or_mean(value: float | None) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise TypeError(value)
+    return value
 
 
 @entry_point("export")

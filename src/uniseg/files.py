@@ -20,7 +20,7 @@ def write_atomically(path: str | os.PathLike) -> Iterator[Path]:
 
     Example:
         >>> with write_atomically("scores.csv") as part:
-        ...     part.write_text("case,dice")
+        ...     _ = part.write_text("case,dice")
 
     Raises:
         OSError: with the name of the file; what was at ``path`` is still there.

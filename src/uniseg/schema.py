@@ -1,13 +1,51 @@
-"""The shape of every configuration: a misspelt key is an error when it is composed."""
+"""The shape of every configuration, with what each setting may be."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
-from omegaconf import MISSING, OmegaConf, open_dict
+from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
+from uniseg.bounds import (
+    GROUPED_PATTERN,
+    NOT_EMPTY,
+    NULL,
+    Bound,
+    Rule,
+    as_text,
+    check,
+    mapping,
+    matching,
+    number,
+    sequence,
+    settings_of,
+    values_at,
+    word,
+)
 from uniseg.config import CONF_DIR
+from uniseg.prepare.budget import NAMES as BUDGETS
 from uniseg.training.tracking import tracked
+
+COUNT = number(least=1, most=2**31 - 1, whole=True)
+STEPS = number(least=0, most=2**31 - 1, whole=True)
+CHANNELS = number(least=1, most=4096, whole=True)
+SHARE = number(least=0, most=1)
+POSITIVE = number(above=0)
+NOT_NEGATIVE = number(least=0)
+SEED = number(least=0, most=2**32 - 1, whole=True)
+WORKERS = number(least=0, most=1024, whole=True)
+NO_LIMIT = number(least=-1, most=-1, whole=True)  # Lightning's, joblib's -1
+AXES = sequence(number(least=0, most=2, whole=True), least=0, distinct=True)
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+
+
+def bounded(bound: Bound) -> dict[str, Any]:
+    """Metadata of a field whose value is checked."""
+    return {"bound": bound}
+
+
+# Metadata of a field of any shape whose leaves are text, however much they look like numbers.
+TEXT = {"text": True, "bound": NOT_EMPTY}
 
 
 @dataclass
@@ -27,10 +65,10 @@ class SourceConfig:
     label_map: dict[int, int] = field(default_factory=dict)
     ignore: int | None = None
     absent: list[str] = field(default_factory=list)
-    patient_pattern: str | None = None
-    cases_per_patient: int = 1
+    patient_pattern: str | None = field(default=None, metadata=bounded(GROUPED_PATTERN))
+    cases_per_patient: int = field(default=1, metadata=bounded(COUNT))
     patient_namespace: str | None = None
-    splits: Any = None
+    splits: Any = field(default=None, metadata=TEXT)
     homepage: str = ""
     licence: str = ""
 
@@ -49,16 +87,20 @@ class TaskConfig:
 
 @dataclass
 class DataConfig:
-    fold: int = MISSING
-    patch_size: list[int] = MISSING
-    batch_size: int = MISSING
-    steps_per_epoch: int = MISSING
-    val_steps: int = MISSING
-    tasks_per_batch: int | None = MISSING
-    task_weights: Any = MISSING
-    foreground_fraction: float = MISSING
-    num_patients: int | None = MISSING
-    num_workers: int = MISSING
+    fold: int = field(default=MISSING, metadata=bounded(STEPS))
+    patch_size: list[int] = field(
+        default=MISSING, metadata=bounded(sequence(number(least=1, most=4096, whole=True), length=3))
+    )
+    batch_size: int = field(default=MISSING, metadata=bounded(number(least=1, most=65536, whole=True)))
+    steps_per_epoch: int = field(default=MISSING, metadata=bounded(COUNT))
+    val_steps: int = field(default=MISSING, metadata=bounded(COUNT))
+    tasks_per_batch: int | None = field(default=MISSING, metadata=bounded(COUNT))
+    task_weights: Any = field(
+        default=MISSING, metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE))
+    )
+    foreground_fraction: float = field(default=MISSING, metadata=bounded(SHARE))
+    num_patients: int | None = field(default=MISSING, metadata=bounded(COUNT))
+    num_workers: int = field(default=MISSING, metadata=bounded(WORKERS))
     pin_memory: bool = MISSING
 
 
@@ -73,20 +115,23 @@ class PathsConfig:
 
 @dataclass
 class PhantomConfig:
-    num_cases: int = MISSING
-    seed: int = MISSING
+    num_cases: int = field(default=MISSING, metadata=bounded(number(least=1, most=10_000, whole=True)))
+    seed: int = field(default=MISSING, metadata=bounded(SEED))
     shared_style: bool = MISSING
 
 
 @dataclass
 class InferenceConfig:
-    overlap: float = MISSING
-    window_batch: int = MISSING
-    mirror_axes: list[int] = MISSING
+    overlap: float = field(default=MISSING, metadata=bounded(number(least=0, below=1)))
+    window_batch: int = field(default=MISSING, metadata=bounded(number(least=1, most=65536, whole=True)))
+    mirror_axes: list[int] = field(default=MISSING, metadata=bounded(AXES))
     skip_empty: bool = MISSING
     gate: bool = MISSING
-    max_memory_gb: float | None = MISSING
-    device: str = MISSING
+    max_memory_gb: float | None = field(default=MISSING, metadata=bounded(POSITIVE))
+    device: str = field(
+        default=MISSING,
+        metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>")),
+    )
 
 
 @dataclass
@@ -108,20 +153,20 @@ class InitConfig:
 class StrategyConfig:
     name: str = MISSING
     extend: bool = MISSING
-    adapter_channels: int = MISSING
-    trained: str = MISSING
+    adapter_channels: int = field(default=MISSING, metadata=bounded(CHANNELS))
+    trained: str = field(default=MISSING, metadata=bounded(word("all", "added")))
     freeze_encoder: bool = MISSING
-    heads_first_steps: int = MISSING
-    layer_decay: float = MISSING
+    heads_first_steps: int = field(default=MISSING, metadata=bounded(STEPS))
+    layer_decay: float = field(default=MISSING, metadata=bounded(number(above=0, most=1)))
 
 
 @dataclass
 class RunConfig:
     """What an experiment fixes; prepare, train and evaluate read the same one."""
 
-    name: str = MISSING
+    name: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
     run_dir: str = MISSING
-    seed: int = MISSING
+    seed: int = field(default=MISSING, metadata=bounded(SEED))
     tasks: dict[str, TaskConfig] = MISSING
     data: DataConfig = MISSING
     paths: PathsConfig = MISSING
@@ -149,15 +194,16 @@ class AuditConfig:
 class PrepareConfig(RunConfig):
     """The key ``import`` is added in ``register``: a word of Python's own cannot be a field."""
 
-    num_workers: int = MISSING
+    num_workers: int = field(default=MISSING, metadata=bounded(number(least=1, most=1024, whole=True) | NO_LIMIT))
     plan: bool = MISSING
     plan_output: str = MISSING
-    gpu_memory_gb: float = MISSING
+    gpu_memory_gb: float = field(default=MISSING, metadata=bounded(number(above=0, most=10_000)))
     measure_memory: bool = MISSING
-    plan_spacing: str = MISSING
-    plan_share_within: float = MISSING
-    plan_width: list[int] = MISSING
-    plan_precision: str = MISSING
+    plan_spacing: str = field(default=MISSING, metadata=bounded(word("given", "nnunet")))
+    plan_share_within: float = field(default=MISSING, metadata=bounded(number(least=1)))
+    budget: str = field(default=MISSING, metadata=bounded(word(*BUDGETS)))
+    plan_width: list[int] = field(default=MISSING, metadata=bounded(sequence(CHANNELS, length=2, ascending=True)))
+    plan_precision: str = field(default=MISSING, metadata=bounded(word(*PRECISIONS)))
     audit: AuditConfig = MISSING
     prune: bool = MISSING
     preprocessed: str | None = None
@@ -172,35 +218,35 @@ class TrainConfig(RunConfig):
 
 @dataclass
 class RulesConfig:
-    tolerance_mm: float = MISSING
-    tolerances_mm: dict[str, float] = MISSING
+    tolerance_mm: float = field(default=MISSING, metadata=bounded(NOT_NEGATIVE))
+    tolerances_mm: dict[str, float] = field(default=MISSING, metadata=bounded(mapping(NOT_NEGATIVE)))
     surfaces: bool = MISSING
-    lesion_overlap: float = MISSING
+    lesion_overlap: float = field(default=MISSING, metadata=bounded(SHARE))
     lesions: bool = MISSING
 
 
 @dataclass
 class EvaluateConfig(RunConfig):
     rules: RulesConfig = MISSING
-    checkpoint: Any = None
+    checkpoint: Any = field(default=None, metadata=TEXT)
     task_files: list[str] = MISSING
     side: str = MISSING
     postprocessing: str | None = None
     predictions: str | None = None
     labels: str | None = None
     predictions_use: str | None = None
-    pool: list[str] | None = None
+    pool: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     output: str = MISSING
 
 
 @dataclass
 class PredictConfig:
-    checkpoint: Any = MISSING
+    checkpoint: Any = field(default=MISSING, metadata=TEXT)
     task_files: list[str] = MISSING
-    input: Any = MISSING
-    output: str = MISSING
-    tasks: Any = MISSING
-    modality: list[str] | None = None
+    input: Any = field(default=MISSING, metadata=TEXT)
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    tasks: Any = field(default=MISSING, metadata=TEXT)
+    modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     merge: bool = MISSING
     probabilities: bool = MISSING
     postprocessing: str | None = None
@@ -209,8 +255,8 @@ class PredictConfig:
 
 @dataclass
 class ExportConfig:
-    checkpoint: Any = MISSING
-    output: str = MISSING
+    checkpoint: Any = field(default=MISSING, metadata=TEXT)
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
     added_task: str | None = None
     delta_of: str | None = None
     base: str | None = None
@@ -223,28 +269,157 @@ class ReportConfig:
     run_dir: str | None = None
     name: str = MISSING
     logger: Any = None
-    runs: list[str] | None = None
+    runs: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     sweep: str | None = None
-    metric: str = MISSING
-    margin: float = MISSING
+    metric: str = field(default=MISSING, metadata=bounded(word("dice", "iou", "nsd", "hd95_mm", "assd_mm")))
+    margin: float = field(default=MISSING, metadata=bounded(NOT_NEGATIVE))
     output: str | None = None
+
+
+ROOTS = {
+    "prepare": PrepareConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "report": ReportConfig,
+    "export": ExportConfig,
+}
+
+RANGE = {"length": 2, "ascending": True}
+# Of the groups that name their own class with ``_target_``.
+BOUNDS = {
+    **{
+        f"augment.p_{name}": SHARE
+        for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")
+    },
+    **{
+        f"augment.p_{name}": SHARE
+        for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")
+    },
+    "augment.rotation_deg": sequence(number(least=-360, most=360), **RANGE),
+    **{
+        f"augment.{name}": sequence(number(above=0, most=10), **RANGE)
+        for name in ("scale", "brightness", "contrast", "gamma")
+    },
+    **{f"augment.{name}": sequence(number(least=0, most=10), **RANGE) for name in ("noise_sd", "blur_sigma")},
+    "augment.low_resolution_zoom": sequence(number(above=0, most=1), **RANGE),
+    "augment.mirror_axes": AXES,
+    "loss.dice_weight": NOT_NEGATIVE,
+    "loss.ce_weight": NOT_NEGATIVE,
+    "optimizer.lr": POSITIVE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.momentum": number(least=0, below=1),
+    "optimizer.betas": sequence(number(least=0, below=1), length=2),
+    "optimizer.eps": NOT_NEGATIVE,
+    "scheduler.exponent": NOT_NEGATIVE,
+    "scheduler.warmup_steps": STEPS,
+    "scheduler.hold_steps": COUNT,
+    "model.encoder.channels": sequence(CHANNELS),
+    "model.encoder.strides": sequence(sequence(number(least=1, most=4, whole=True), length=3), least=0),
+    "model.encoder.kernels": sequence(sequence(Bound("1, 3, 5 or 7", lambda value: value in (1, 3, 5, 7)), length=3)),
+    "model.encoder.blocks": sequence(number(least=1, most=100, whole=True)),
+    "model.encoder.width": CHANNELS,
+    "model.encoder.num_groups": CHANNELS | NULL,
+    "model.conditioning.hidden_channels": CHANNELS | NULL,
+    "model.conditioning.num_channels": CHANNELS | NULL,
+    "model.conditioning.place": word("bottleneck", "decoder"),
+    "model.decoder.num_convs": number(least=1, most=2, whole=True),
+    "model.head.width": CHANNELS,
+    "trainer.max_epochs": COUNT | NO_LIMIT,
+    "trainer.max_steps": COUNT | NO_LIMIT,
+    "trainer.accelerator": word("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
+    "trainer.devices": word("auto")
+    | COUNT
+    | sequence(WORKERS, distinct=True)
+    | NO_LIMIT
+    | matching(r"[\d,-]+", "their numbers"),
+    "trainer.num_nodes": COUNT,
+    "trainer.precision": word(*PRECISIONS, "32", "16", "bf16") | Bound("32, 16", lambda value: value in (32, 16)),
+    "trainer.gradient_clip_val": NOT_NEGATIVE | NULL,
+    "trainer.accumulate_grad_batches": COUNT,
+    "trainer.log_every_n_steps": STEPS,
+    "trainer.num_sanity_val_steps": STEPS | NO_LIMIT,
+    "callbacks.checkpoint.every_n_train_steps": COUNT | NULL,
+    "callbacks.checkpoint.every_n_minutes": POSITIVE | NULL,
+    "callbacks.progress.refresh_rate": STEPS,
+}
+
+
+def _one_less(longer: list | None, shorter: list | None) -> bool:
+    return None in (longer, shorter) or len(longer) == len(shorter) + 1
+
+
+def _same(one: list | None, other: list | None) -> bool:
+    return None in (one, other) or len(one) == len(other)
+
+
+def _fits_strategy(devices: Any, strategy: str | None) -> bool:
+    number = len(devices) if isinstance(devices, list) else devices
+    return strategy not in (None, "auto") or not isinstance(number, int) or number <= 1
+
+
+ENCODER = "model.encoder."
+RULES = (
+    Rule(("loss.dice_weight", "loss.ce_weight"), lambda dice, ce: ce is None or dice + ce > 0, "one of them above 0"),
+    Rule(
+        ("optimizer.momentum", "optimizer.nesterov"),
+        lambda momentum, nesterov: momentum > 0 or not nesterov,
+        "a momentum above 0, or nesterov=false",
+    ),
+    Rule((f"{ENCODER}channels", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
+    Rule((f"{ENCODER}channels", f"{ENCODER}kernels"), _same, "as many kernels as stages"),
+    Rule((f"{ENCODER}channels", f"{ENCODER}blocks"), _same, "as many blocks as stages"),
+    Rule((f"{ENCODER}blocks", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
+    Rule(
+        ("data.batch_size", "data.tasks_per_batch"),
+        lambda size, tasks: tasks is None or tasks <= size,
+        "no more tasks than samples",
+    ),
+    Rule(
+        ("trainer.max_epochs", "trainer.max_steps"),
+        lambda epochs, steps: epochs > 0 or (steps or 0) > 0,
+        "an end: +trainer.max_steps=<steps> where max_epochs=-1",
+    ),
+    # A batch may not use every stem, which a strategy of several processes has to know.
+    Rule(("trainer.devices", "trainer.strategy"), _fits_strategy, "trainer=ddp for several devices"),
+)
+
+
+def bounds_of(root: str) -> dict[str, Bound]:
+    """By dotted key, ``*`` for any name, of what ``conf/<root>.yaml`` may hold."""
+    return {setting.key: setting.bound for setting in settings_of(ROOTS[root]) if setting.bound is not None} | BOUNDS
+
+
+def text_keys(root: str) -> list[str]:
+    """Dotted keys whose values are text, ``*`` for any name."""
+    return [setting.key for setting in settings_of(ROOTS[root]) if setting.is_text] + (
+        ["import"] if root == "prepare" else []
+    )
+
+
+def check_settings(config: DictConfig, root: str) -> None:
+    """Every value within its bounds; numbers that a file gave where text of any shape is meant become text, in place.
+
+    Raises:
+        InputError: names the setting, its value, the bounds.
+    """
+    for setting in settings_of(ROOTS[root]):
+        for key, value in list(values_at(config, setting.key)) if setting.is_text and setting.has_any_shape else ():
+            if as_text(value) != value:
+                OmegaConf.update(config, key, as_text(value), merge=False)
+    check(config, bounds_of(root), RULES)
 
 
 def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name its own folder, and a run for loggers."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
-    OmegaConf.register_new_resolver("evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True)
+    OmegaConf.register_new_resolver(
+        "evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True
+    )
     OmegaConf.register_new_resolver("tracked", tracked, replace=True)
     prepare = OmegaConf.structured(PrepareConfig)
     with open_dict(prepare):
         prepare["import"] = None
     store = ConfigStore.instance()
-    for name, node in {
-        "prepare": prepare,
-        "train": TrainConfig,
-        "evaluate": EvaluateConfig,
-        "predict": PredictConfig,
-        "report": ReportConfig,
-        "export": ExportConfig,
-    }.items():
+    for name, node in (ROOTS | {"prepare": prepare}).items():
         store.store(name=f"{name}_schema", node=node)

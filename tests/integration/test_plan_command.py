@@ -35,10 +35,31 @@ def test_train_runs_on_the_plan(suite):
     assert (suite / "outputs/planned/checkpoints/last.ckpt").exists()
 
 
+def test_the_network_that_was_planned_is_the_network_that_trains(suite):
+    choice = ["model/encoder=resenc", "model/conditioning=one_hot", "model/head=dynamic", "model.head.width=6", "augment=no_mirror"]
+    done = succeed("prepare", *PLAN, *choice, "gpu_memory_gb=1.2", "budget=quick", "trainer.max_epochs=3", cwd=suite)
+    assert "budget quick: 3 epochs, 300 steps" in done.stderr
+    text = (suite / "conf/experiment/planned.yaml").read_text()
+    assert "#   budget quick: 300 training steps, " in text
+    planned = yaml.safe_load(text)
+    assert {"override /model/encoder": "resenc"} in planned["defaults"]
+    composed = succeed("train", "experiment=planned", "--cfg", "job", cwd=suite)
+    config = yaml.safe_load(composed.stdout)
+    stages = len(planned["model"]["encoder"]["channels"])
+    assert config["model"]["encoder"]["_target_"].endswith("ResidualEncoder")
+    assert config["model"]["encoder"]["blocks"] == [1, 3, 4, 6, 6, 6, 6][:stages]
+    assert config["model"]["conditioning"]["_target_"].endswith("OneHot")
+    assert config["model"]["head"]["width"] == 6
+    assert (config["trainer"]["max_epochs"], config["data"]["steps_per_epoch"]) == (3, 100)
+    assert (config["augment"]["mirror_axes"], config["inference"]["mirror_axes"]) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
         ([], "gpu_memory_gb"),
+        (["gpu_memory_gb=4", "model/encoder=segresnet"], "choose unet or resenc"),
+        (["gpu_memory_gb=4", "budget=long"], "budget: found 'long'; expected one of quick, standard, published"),
         (["gpu_memory_gb=0.5"], "room for the smallest patch"),
         (["gpu_memory_gb=4", "tasks.phantom_liver.source.splits={train: [], dev: [], test: [liver_000]}"], "no train case"),
     ],

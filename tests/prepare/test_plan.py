@@ -16,10 +16,11 @@ from uniseg.cli import tasks_of
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.deep_supervision import DeepSupervision
+from uniseg.prepare.budget import Budget, budget_of
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.geometry import read_geometries, share_spacings, weighted_median, window_groups
 from uniseg.prepare.plan import PlanOptions, find_sharing, make_plan, plan_patch
-from uniseg.prepare.plan_output import experiment_text, reasons, write_experiment
+from uniseg.prepare.plan_output import experiment_text, reasons, run_seconds, write_experiment
 from uniseg.prepare.splits import SplitTable
 from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.prepare.topology import first_patch, fit_topology, shrink
@@ -29,8 +30,9 @@ from uniseg.scans.source import Source
 from uniseg.task import Normalization, TaskSet
 
 PUBLISHED = fit_topology((64, 192, 192), (3, 1.5, 1.5))
+BUDGET = Budget("quick", max_epochs=2, steps_per_epoch=10, val_steps=3, tasks_per_batch=None, num_workers=1, mirror_axes=(0, 1))
 OPTIONS = PlanOptions(
-    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights=(1.0,), steps_per_epoch=10, num_workers=1
+    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights=(1.0,), budget=BUDGET, num_workers=1
 )  # fmt: skip
 
 
@@ -151,6 +153,36 @@ def test_the_memory_of_the_published_network():
     assert (operations.encode + operations.decode) / 2 == pytest.approx(763.5e9, rel=1e-3)
 
 
+STAGES = {4: 32, 5: 64, 6: 128, 7: 256}  # voxels of a cube for each number of stages
+
+
+@pytest.mark.parametrize("stages", STAGES)
+@pytest.mark.parametrize("choice", [["model/encoder=resenc"], ["model/encoder=resenc", "model/decoder=nnunet_residual"], ["model/decoder=nnunet"], []])
+def test_any_number_of_stages_can_be_planned(stages, choice):
+    topology = fit_topology([STAGES[stages]] * 3, (1, 1, 1))
+    small = recipe("task=[liver]", *choice, width=(2, 4))
+    shape = small.encoder_shape(topology)
+    assert len(shape["channels"]) == len(shape["kernels"]) == len(shape["strides"]) + 1 == stages
+    assert shape.get("blocks") in (None, [1, 3, 4, 6, 6, 6, 6][:stages])
+    with torch.device("meta"):
+        assert len(small.build(topology).encoder.stages) == stages
+
+
+def test_an_encoder_whose_stages_are_not_planned_is_refused():
+    with pytest.raises(InputError, match="model/encoder: found SegResNetEncoder, whose stages are not planned"):
+        recipe("task=[liver]", "model/encoder=segresnet")
+
+
+def test_the_budgets():
+    assert budget_of("quick", 2, (0, 1, 2)).steps == 1_000
+    assert budget_of("standard", 2, (0, 1, 2)).steps == 62_500
+    assert budget_of("published", 1, (0, 1, 2)).steps == 250_000
+    published = budget_of("published", 11, (0, 1, 2))
+    assert (published.max_epochs, published.steps_per_epoch, published.val_steps, published.tasks_per_batch) == (1000, 550, 50, 1)
+    assert (published.mirror_axes, budget_of("published", 11, ()).mirror_axes, budget_of("quick", 11, (0,)).mirror_axes) == ((0, 1, 2), (), ())
+    assert 1 <= published.num_workers <= 12
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_model_counts_what_a_real_step_saves(precision):
     small = recipe("task=[liver,brain_tumour,whole_body_tumour]", width=(8, 64), precision=precision)
@@ -231,13 +263,22 @@ def test_a_whole_plan(dataset, tmp_path):
     assert plan.tasks[0].median_shape == (12, 40, 40)
     assert plan.patch.topology == fit_topology((12, 40, 40), (2, 1, 1))
     assert 0 < plan.patch.gigabytes <= 4
-    text = experiment_text(plan, "mine", "python -m uniseg.prepare", "uniseg_small")
+    text = experiment_text(plan, "mine", "python -m uniseg.prepare", [{"override /model": "uniseg_small"}], {"model": {"head": {"width": 4}}})
     values = yaml.safe_load(text)
     assert text.startswith("# @package _global_\n")
     assert values["defaults"] == [{"override /task": ["sarcoma"]}, {"override /model": "uniseg_small"}]
     assert values["tasks"] == {"sarcoma": {"spacing_mm": [2, 1, 1]}}
-    assert values["data"] == {"patch_size": list(plan.patch.topology.patch_size), "batch_size": 2}
+    assert values["data"] == {
+        "patch_size": list(plan.patch.topology.patch_size), "batch_size": 2,
+        "steps_per_epoch": 10, "val_steps": 3, "tasks_per_batch": None, "num_workers": 1,
+    }  # fmt: skip
     assert values["model"]["encoder"]["strides"] == [[1, 2, 2], [2, 2, 2], [1, 2, 2]]
+    assert values["model"]["head"] == {"width": 4}
+    assert values["trainer"] == {"precision": "32-true", "max_epochs": 2}
+    assert values["inference"] == {"mirror_axes": [0, 1]}
+    hours = 2 * (10 + 3 / 3) * plan.step.seconds
+    assert run_seconds(plan) == pytest.approx(hours)
+    assert any(line.startswith("budget quick: 2 epochs, 20 steps, 1 readers, mirroring") for line in reasons(plan))
     assert any(line.startswith("memory 1.") and "modelled" in line for line in reasons(plan))
     given = make_plan([dataset], small, replace(OPTIONS, spacing="given"))
     assert given.tasks[0].median_shape == (12, 20, 20)
@@ -247,9 +288,9 @@ def test_an_experiment_that_a_person_wrote_is_kept(dataset, tmp_path):
     small = replace(recipe("task=[liver]", width=(4, 8), precision="32-true"), tasks=TaskSet([dataset.task]))
     plan, path = make_plan([dataset], small, OPTIONS), tmp_path / "conf/experiment/mine.yaml"
     for _ in range(2):
-        write_experiment(plan, path, "python", "uniseg_small")
+        write_experiment(plan, path, "python", [], {})
     assert yaml.safe_load(path.read_text())["name"] == "mine"
     path.write_text("name: mine\n")
     with pytest.raises(InputError, match="not planned"):
-        write_experiment(plan, path, "python", "uniseg_small")
+        write_experiment(plan, path, "python", [], {})
     assert [p.name for p in path.parent.iterdir()] == ["mine.yaml"]

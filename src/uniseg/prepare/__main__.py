@@ -3,13 +3,18 @@
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from hydra import compose
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import LOCAL_CONF, entry_point, require_datasets, sources_of, tasks_of
+from uniseg.choices import choices_of
+from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.local_conf import LOCAL_CONF
+from uniseg.prepare.budget import Budget, budget_of
 from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.prepare.importer import import_datasets
 from uniseg.prepare.pipeline import audit, prepare, prune
@@ -20,6 +25,9 @@ from uniseg.report.preview import write_preview
 from uniseg.scans.phantom import write_suite
 from uniseg.stream.requests import TaskCases, weights_of
 from uniseg.task import TaskSet
+
+REPEATED = ("model", "loss", "optimizer", "scheduler", "augment", "speed")  # groups that a planned experiment repeats
+BUDGETED = ("steps_per_epoch", "val_steps", "tasks_per_batch", "num_workers")  # settings of data that a budget sets
 
 
 @entry_point("prepare")
@@ -57,7 +65,7 @@ def plan_experiment(config: DictConfig, tasks: TaskSet, datasets: Sequence[Datas
         share_within=config.plan_share_within,
         measure_memory=config.measure_memory,
         task_weights=tuple(weights_of(data["task_weights"], cases)),
-        steps_per_epoch=config.data.steps_per_epoch,
+        budget=_budget(config, len(tasks)),
         num_workers=config.num_workers,
     )
     recipe = Recipe(
@@ -68,10 +76,23 @@ def plan_experiment(config: DictConfig, tasks: TaskSet, datasets: Sequence[Datas
         optimizer=instantiate(config.optimizer, _convert_="all"),
         precision=config.plan_precision,
     )
+    choices = choices_of(config, HydraConfig.get().runtime.choices, REPEATED)
     plan = make_plan(datasets, recipe, options)
     print_plan(plan)
     command = shlex.join(["python", "-m", "uniseg.prepare", *sys.argv[1:]])
-    write_experiment(plan, Path(config.plan_output), command, HydraConfig.get().runtime.choices["model"])
+    write_experiment(plan, Path(config.plan_output), command, choices.defaults, choices.values)
+
+
+def _budget(config: DictConfig, num_tasks: int) -> Budget:
+    """The named one; what the user set otherwise than it is without an experiment stays."""
+    usual = compose("train")
+    budget = budget_of(config.budget, num_tasks, config.augment.mirror_axes)
+    own = {key: config.data[key] for key in BUDGETED if config.data[key] != usual.data[key]}
+    if config.trainer.max_epochs != usual.trainer.max_epochs:
+        own["max_epochs"] = config.trainer.max_epochs
+    if config.inference.mirror_axes != usual.inference.mirror_axes:
+        own["mirror_axes"] = tuple(config.inference.mirror_axes)
+    return replace(budget, **own)
 
 
 if __name__ == "__main__":

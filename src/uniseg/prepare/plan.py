@@ -8,6 +8,7 @@ import joblib
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.prepare.budget import Budget
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
 from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
@@ -33,7 +34,7 @@ class PlanOptions:
         share_within: tasks of one input whose spacings differ by no more than this factor get one; 1 leaves them.
         measure_memory: on this machine's GPU instead of modelling it.
         task_weights: how often training draws each task, relative.
-        steps_per_epoch: of the run.
+        budget: how long the run trains.
         num_workers: processes of preparation.
 
     Raises:
@@ -45,7 +46,7 @@ class PlanOptions:
     share_within: float
     measure_memory: bool
     task_weights: tuple[float, ...]
-    steps_per_epoch: int
+    budget: Budget
     num_workers: int
 
     def __post_init__(self) -> None:

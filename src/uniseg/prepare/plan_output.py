@@ -1,11 +1,12 @@
 """A plan as a person reads it, as Hydra reads it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import yaml
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from uniseg.errors import InputError
@@ -33,14 +34,18 @@ def reasons(plan: Plan) -> list[str]:
     strides = " ".join(_size(stride) for stride in topology.strides)
     least = "nnU-Net's least" if patch.batch_size == MIN_BATCH else "as many as fit"
     batch = "nnU-Net's cap, 5 % of all voxels" if patch.batch_size == patch.batch_cap else least
-    epoch, step = _duration(epoch_seconds(plan)), _duration(plan.step.seconds)
+    epoch, step, run = (_duration(seconds) for seconds in (epoch_seconds(plan), plan.step.seconds, run_seconds(plan)))
+    budget = plan.options.budget
     lines = [
         f"patch {_size(topology.patch_size)}: median shape of what training draws is {_size(patch.shape)}; {shrunk}",
         f"strides {strides}: joint spacing ratio {_size(patch.ratio)}; {halving}",
         f"channels {list(topology.channels(*plan.recipe.width))}: doubled from {plan.recipe.width[0]} to at most {plan.recipe.width[1]} (plan_width)",
         f"batch {patch.batch_size} on one GPU: {batch}",
         f"memory {patch.gigabytes:.1f} of {plan.options.gpu_memory_gb:g} GB, {memory_word(plan)}, {plan.recipe.precision}",
-        f"time {epoch} per epoch of {plan.options.steps_per_epoch} training steps, {step} a step, {plan.step.how}",
+        f"time {epoch} per epoch of {budget.steps_per_epoch} training steps, {step} a step, {plan.step.how}",
+        f"budget {budget.name}: {budget.max_epochs} epochs, {budget.steps:,} steps, {budget.num_workers} readers, "
+        f"{'no mirroring' if not budget.mirror_axes else 'mirroring'} at prediction: {run} for the whole run "
+        f"(budget=quick, standard or published)",
         f"spacing: {SPACING_REASONS[plan.options.spacing]}",
     ]
     lines += [f"shared windows: {_sharing(s)}" for s in plan.shared]
@@ -56,49 +61,68 @@ def memory_word(plan: Plan) -> str:
 
 
 def epoch_seconds(plan: Plan) -> float:
-    return plan.step.seconds * plan.options.steps_per_epoch
+    return plan.step.seconds * plan.options.budget.steps_per_epoch
 
 
-def write_experiment(plan: Plan, path: Path, command: str, model_choice: str) -> None:
+def run_seconds(plan: Plan) -> float:
+    return plan.options.budget.seconds(plan.step.seconds)
+
+
+def write_experiment(plan: Plan, path: Path, command: str, defaults: Sequence[Mapping], values: Mapping) -> None:
     """``conf/experiment/<name>.yaml`` for ``experiment=<name>``; appears whole or not at all.
+
+    Args:
+        command: that planned.
+        defaults, values: what the configuration chose beside the tasks; the plan's own values go over them.
 
     Raises:
         InputError: the file exists and is no plan.
     """
-    if path.exists() and MARK not in path.read_text():
+    if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
         raise InputError(path, "an experiment that was not planned", "a new file or an earlier plan", "give another plan_output")
     with write_atomically(path) as part:
-        part.write_text(experiment_text(plan, path.stem, command, model_choice), encoding="utf-8")
+        part.write_text(experiment_text(plan, path.stem, command, defaults, values), encoding="utf-8")
 
 
-def experiment_text(plan: Plan, name: str, command: str, model_choice: str) -> str:
+def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapping], values: Mapping) -> str:
     """The experiment file."""
-    topology = plan.patch.topology
-    values = {
-        "defaults": [{"override /task": [t.task.name for t in plan.tasks]}, {"override /model": model_choice}],
+    budget, patch = plan.options.budget, plan.patch
+    planned = {
+        "defaults": [{"override /task": [t.task.name for t in plan.tasks]}, *defaults],
         "name": name,
         "tasks": {t.task.name: {"spacing_mm": list(t.task.spacing_mm)} for t in plan.tasks},
-        "data": {"patch_size": list(topology.patch_size), "batch_size": plan.patch.batch_size},
-        "model": {
-            "encoder": {
-                "channels": list(topology.channels(*plan.recipe.width)),
-                "strides": [list(stride) for stride in topology.strides],
-                "kernels": [list(kernel) for kernel in topology.kernels],
-            }
+        "data": {
+            "patch_size": list(patch.topology.patch_size),
+            "batch_size": patch.batch_size,
+            "steps_per_epoch": budget.steps_per_epoch,
+            "val_steps": budget.val_steps,
+            "tasks_per_batch": budget.tasks_per_batch,
+            "num_workers": budget.num_workers,
         },
-        "trainer": {"precision": plan.recipe.precision},
+        **values,
+        "model": _merged(values.get("model", {}), {"encoder": plan.recipe.encoder_shape(patch.topology)}),
+        "trainer": {"precision": plan.recipe.precision, "max_epochs": budget.max_epochs},
+        "inference": {"mirror_axes": list(budget.mirror_axes)},
     }
     cases = sum(len(t.geometry.case_ids) for t in plan.tasks)
     header = [
         "# @package _global_",
         f"{MARK} one network for {len(plan.tasks)} tasks, {cases} training and dev cases.",
         f"# Command: {command}; then python -m uniseg.prepare experiment={name}, the same with uniseg.train",
-        f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {plan.patch.gigabytes:.1f} GB {memory_word(plan)};",
-        f"#   an epoch of {plan.options.steps_per_epoch} training steps {_duration(epoch_seconds(plan))}, {plan.step.how};",
+        f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {patch.gigabytes:.1f} GB {memory_word(plan)};",
+        f"#   budget {budget.name}: {budget.steps:,} training steps, {_duration(run_seconds(plan))}, {plan.step.how};",
         f"#   cache {_total_gb(plan):.3g} GB, preparation {_duration(_total_prepare(plan))}, one case per task measured, scaled by voxels",
         "# Expected score: not measured",
     ]
-    return "\n".join(header) + "\n" + yaml.dump(values, Dumper=_Dumper, sort_keys=False, width=160)
+    return "\n".join(header) + "\n" + yaml.dump(planned, Dumper=_Dumper, sort_keys=False, width=160)
+
+
+def _merged(values: Mapping, over: Mapping) -> dict:
+    """``over`` laid over ``values``, mapping by mapping."""
+    own = dict(values)
+    for key, value in over.items():
+        own[key] = _merged(own.get(key, {}), value) if isinstance(value, Mapping) else value
+    return own
 
 
 class _Dumper(yaml.SafeDumper):
@@ -124,7 +148,7 @@ def _voxel_table(plan: Plan) -> Table:
     for own in plan.tasks:
         geometry, shape = own.geometry, own.median_shape
         table.add_row(
-            own.task.name,
+            escape(own.task.name),
             f"{len(geometry.case_ids)} ({geometry.num_patients})",
             _size(np.median(geometry.shapes, 0)),
             _size(np.median(geometry.spacings_mm, 0)),
@@ -133,7 +157,7 @@ def _voxel_table(plan: Plan) -> Table:
             _size(own.task.spacing_mm),
             _size(shape),
             " ".join(f"{p / n:.0%}" for p, n in zip(plan.patch.topology.patch_size, shape, strict=True)),
-            ", ".join(f"{m} {n.mode}" for m, n in zip(own.task.modalities, own.task.normalization, strict=True)),
+            escape(", ".join(f"{m} {n.mode}" for m, n in zip(own.task.modalities, own.task.normalization, strict=True))),
         )
     return table
 
@@ -142,7 +166,7 @@ def _cost_table(plan: Plan) -> Table:
     workers = plan.options.num_workers
     table = Table("task", "cache GB", f"preparation, num_workers={workers}", title="one case per task measured, scaled by voxels", title_justify="left")
     for own in plan.tasks:
-        table.add_row(own.task.name, f"{own.cache_bytes / 1e9:.3g}", _duration(own.prepare_seconds(workers)))
+        table.add_row(escape(own.task.name), f"{own.cache_bytes / 1e9:.3g}", _duration(own.prepare_seconds(workers)))
     table.add_row("all", f"{_total_gb(plan):.3g}", _duration(_total_prepare(plan)))
     return table
 

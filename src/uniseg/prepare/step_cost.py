@@ -47,13 +47,33 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.precision not in DTYPES:
             raise InputError("plan_precision", f"'{self.precision}'", f"one of {', '.join(DTYPES)}", "correct it")
-        if not {"channels", "strides", "kernels"} <= self.model.keywords["encoder"].keywords.keys():
-            raise InputError("model", f"encoder {self.model.keywords['encoder'].func.__name__}", "channels, strides, kernels", "choose another model")
+        encoder = self.model.keywords["encoder"]
+        if not {"channels", "strides", "kernels"} <= encoder.keywords.keys():
+            found = f"{encoder.func.__name__}, whose stages are not planned"
+            raise InputError("model/encoder", found, "one with channels, strides, kernels", "choose unet or resenc")
+
+    def encoder_shape(self, topology: Topology) -> dict[str, list]:
+        """Settings of the encoder: per stage channels, strides, kernels; residual blocks too where it has them, the last number repeated for
+        stages that the configuration does not name, which is the rule of nnU-Net's ResEnc presets (1, 3, 4, 6, 6, 6, ...).
+        """
+        shape = {
+            "channels": list(topology.channels(*self.width)),
+            "strides": [list(stride) for stride in topology.strides],
+            "kernels": [list(kernel) for kernel in topology.kernels],
+        }
+        blocks = self.model.keywords["encoder"].keywords.get("blocks")
+        if blocks is not None:
+            stages = len(shape["channels"])
+            shape["blocks"] = [*blocks, *[blocks[-1]] * stages][:stages]
+        return shape
 
     def build(self, topology: Topology) -> UniSegModel:
-        shape = {"channels": topology.channels(*self.width), "strides": topology.strides, "kernels": topology.kernels}
-        encoder = self.model.keywords["encoder"]
-        return self.model(self.tasks, patch_size=topology.patch_size, encoder=partial(encoder.func, **encoder.keywords | shape))
+        shape = self.encoder_shape(topology)
+        encoder, decoder = self.model.keywords["encoder"], self.model.keywords.get("decoder")
+        parts = {"encoder": partial(encoder.func, **encoder.keywords | shape)}
+        if decoder is not None and "kernels" in decoder.keywords:  # nnU-Net's mirror the encoder's
+            parts["decoder"] = partial(decoder.func, **decoder.keywords | {"kernels": shape["kernels"]})
+        return self.model(self.tasks, patch_size=topology.patch_size, **parts)
 
     def positions(self, batch_size: int) -> Tensor:
         """Tasks ``[B]`` of the dearest batch: the most classes, the most modalities in turn."""

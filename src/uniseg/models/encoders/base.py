@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 MOST_BLOCKS = 100  # of a stage
 
+
 class Encoder(nn.Module):
     """Turns the stem's output into features, finest first.
 

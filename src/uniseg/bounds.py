@@ -1,0 +1,195 @@
+"""What a setting may be, and the check of a composed configuration against it."""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from math import isfinite
+from types import NoneType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+
+from uniseg.errors import InputError
+
+TEXT = (str, str | None, list[str], list[str] | None)
+
+
+@dataclass(frozen=True)
+class Bound:
+    """``expected`` in words, ``holds`` of a plain value."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+    def __or__(self, other: "Bound") -> "Bound":
+        return Bound(f"{self.expected}, or {other.expected}", lambda value: self.holds(value) or other.holds(value))
+
+
+def number(
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+) -> Bound:
+    """A finite number; ``least`` and ``most`` are allowed themselves, ``above`` and ``below`` are not."""
+    limits = {"of at least": least, "above": above, "of at most": most, "below": below}
+    words = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not isfinite(value):
+            return False
+        return (
+            (least is None or value >= least)
+            and (most is None or value <= most)
+            and (above is None or value > above)
+            and (below is None or value < below)
+        )
+
+    return Bound(f"a {'whole ' if whole else ''}number {words}".strip(), holds)
+
+
+def word(*words: str) -> Bound:
+    return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+
+
+def sequence(
+    item: Bound, *, length: int | None = None, least: int = 1, ascending: bool = False, distinct: bool = False
+) -> Bound:
+    """A list with a number of entries, each of which is an ``item``."""
+    count = f"{length} entries" if length is not None else f"{least} or more entries"
+    order = ", ascending" if ascending else ", each once" if distinct else ""
+
+    def holds(value: Any) -> bool:
+        if (
+            not isinstance(value, list)
+            or (len(value) != length if length is not None else len(value) < least)
+            or not all(map(item.holds, value))
+        ):
+            return False
+        return (not ascending or value == sorted(value)) and (not distinct or len(set(value)) == len(value))
+
+    return Bound(f"a list of {count}{order}, each {item.expected}", holds)
+
+
+def mapping(item: Bound) -> Bound:
+    return Bound(
+        f"names with {item.expected} each",
+        lambda value: isinstance(value, dict) and all(map(item.holds, value.values())),
+    )
+
+
+def matching(pattern: str, expected: str) -> Bound:
+    return Bound(expected, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+
+
+NULL = Bound("null", lambda value: value is None)
+NOT_EMPTY = Bound("at least one entry", lambda value: not isinstance(value, (list, str)) or len(value) > 0)
+
+
+def _has_group(value: Any) -> bool:
+    try:
+        return re.compile(value).groups > 0
+    except (re.error, TypeError):
+        return False
+
+
+GROUPED_PATTERN = Bound("a regular expression with a group in parentheses", _has_group)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Settings that depend on each other.
+
+    Attributes:
+        keys: dotted; the rule is asked where the first is there.
+        fits: of the values in this order, None for what is not there.
+        expected: in words.
+    """
+
+    keys: tuple[str, ...]
+    fits: Callable[..., bool]
+    expected: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf of a schema.
+
+    Attributes:
+        key: dotted, ``*`` for any name.
+        bound: None: what its type allows.
+        is_text: its values are text.
+        has_any_shape: OmegaConf does not know that.
+    """
+
+    key: str
+    bound: Bound | None
+    is_text: bool
+    has_any_shape: bool
+
+
+def settings_of(schema: type, prefix: str = "") -> Iterator[Setting]:
+    """Every leaf of a dataclass of dataclasses; metadata ``bound`` and ``text`` of a field say the rest."""
+    hints = get_type_hints(schema)
+    for each in fields(schema):
+        key, hint = prefix + each.name, hints[each.name]
+        nested = [part for part in (hint, *get_args(hint)) if is_dataclass(part)]
+        if nested:
+            yield from settings_of(nested[0], f"{key}.*." if get_origin(hint) is dict else f"{key}.")
+            continue
+        bound = each.metadata.get("bound")
+        may_be_null = hint is Any or NoneType in get_args(hint)
+        is_text = hint in TEXT or "text" in each.metadata
+        yield Setting(key, bound | NULL if bound is not None and may_be_null else bound, is_text, hint is Any)
+
+
+def as_text(value: Any) -> Any:
+    """A plain value with its numbers as text."""
+    if isinstance(value, dict):
+        return {key: as_text(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [as_text(inner) for inner in value]
+    return value if value is None else str(value)
+
+
+def check(config: DictConfig, bounds: Mapping[str, Bound], rules: Iterable[Rule] = ()) -> None:
+    """Every setting that is there, before any work.
+
+    Args:
+        bounds: by dotted key, ``*`` for any name.
+
+    Raises:
+        InputError: names the first setting that is out of bounds, its value, the bounds.
+    """
+    for pattern, bound in bounds.items():
+        for key, value in values_at(config, pattern):
+            if not bound.holds(value):
+                raise InputError(key, f"{value!r:.100}", bound.expected, "correct the value")
+    for rule in rules:
+        values = [next((value for _, value in values_at(config, key)), None) for key in rule.keys]
+        if values[0] is not None and not rule.fits(*values):
+            found = ", ".join(f"{key}={value!r:.60}" for key, value in zip(rule.keys[1:], values[1:], strict=True))
+            raise InputError(rule.keys[0], f"{values[0]!r:.100} with {found}", rule.expected, "correct one of them")
+
+
+def values_at(config: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:
+    """(key, plain value) of all that the pattern names; what is missing is left out."""
+    head, _, rest = pattern.partition(".")
+    if not OmegaConf.is_dict(config) or OmegaConf.is_missing(config, head) or config._is_none():
+        return
+    for name in list(config) if head == "*" else [head] if head in config else []:
+        if OmegaConf.is_missing(config, name):
+            continue
+        value = config[name]
+        if rest:
+            for key, inner in values_at(value, rest):
+                yield f"{name}.{key}", inner
+        else:
+            yield (
+                str(name),
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=False)
+                if OmegaConf.is_config(value)
+                else value,
+            )

@@ -1,0 +1,116 @@
+"""The folder ``./conf`` where a command is started: searched first; its task files are data, never code."""
+
+import re
+from pathlib import Path
+
+import yaml
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.core.plugins import Plugins
+from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from uniseg.config import CONF_DIR
+from uniseg.errors import InputError
+from uniseg.schema import TaskConfig
+
+LOCAL_CONF = Path("conf")
+TASK_GROUP = "task"
+PACKAGE = re.compile(r"tasks\.(?!.*_(global|group)_)[^.\s]+")
+FIX = "correct the file"
+
+
+class LocalConf(SearchPathPlugin):
+    """Files under ``./conf`` come before the packaged ones, if it has tasks or experiments."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        is_there = any((LOCAL_CONF / group).is_dir() for group in (TASK_GROUP, "experiment"))
+        if is_there and not LOCAL_CONF.samefile(CONF_DIR):
+            search_path.prepend("local", f"{LocalFiles.scheme()}://{LOCAL_CONF.absolute()}", anchor="main")
+
+
+class LocalFiles(FileConfigSource):
+    """Reads a file of ``./conf``; one of ``task``, which may come from a stranger, only as the description of a task."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "local"
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """As Hydra does.
+
+        Raises:
+            InputError: no YAML; a task file with another package than ``tasks.<name>``, a defaults list, keys or types
+                that no task has.
+        """
+        path = Path(self.path) / self._normalize_file_name(config_path)
+        try:
+            result = super().load_config(config_path)
+        except yaml.YAMLError as error:
+            raise InputError(path, _yaml_reason(error), "YAML", FIX) from error
+        except (UnicodeDecodeError, OmegaConfBaseException, ValueError) as error:
+            raise InputError(path, " ".join(str(error).split()), "YAML in UTF-8", FIX) from error
+        if Path(config_path).parts[0] == TASK_GROUP:
+            _check_task(path, result)
+        return result
+
+
+def register() -> None:
+    """Make Hydra look into ``./conf``."""
+    Plugins.instance().register(LocalFiles)
+    Plugins.instance().register(LocalConf)
+
+
+def _check_task(path: Path, result: ConfigResult) -> None:
+    package = result.header["package"]
+    if package is None or not PACKAGE.fullmatch(package):
+        first = f"# @package tasks.{path.stem}"
+        raise InputError(
+            path,
+            f"the package '{package}'" if package else "no package",
+            f"the first line '{first}'",
+            "a task file describes one task, nothing else",
+        )
+    if not isinstance(result.config, DictConfig) or "defaults" in result.config:
+        raise InputError(
+            path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX
+        )
+    if "_target_" in _keys(OmegaConf.to_container(result.config)):
+        raise InputError(path, "a key _target_", "the keys of one task", FIX)
+    for key in result.config:
+        try:
+            OmegaConf.merge(OmegaConf.structured(TaskConfig), {key: result.config._get_node(key)})
+        except OmegaConfBaseException as error:
+            line = _line_of(path.read_text(encoding="utf-8"), error.full_key or str(key))
+            reason = str(error).splitlines()[0]
+            raise InputError(path, f"line {line}: {reason}", "what docs/data.md describes", FIX) from error
+
+
+def _keys(value: object) -> set[str]:
+    """All keys at all depths."""
+    if isinstance(value, dict):
+        return {str(key) for key in value}.union(*map(_keys, value.values()))
+    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
+
+
+def _yaml_reason(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    reason = " ".join(str(getattr(error, "problem", None) or error).split())
+    return reason if mark is None else f"line {mark.line + 1}: {reason}"
+
+
+def _line_of(text: str, key: str | None) -> int:
+    """The line that a dotted key stands in; that of the last part that is there."""
+    node, line = yaml.compose(text), 1
+    for part in re.findall(r"[^.\[\]]+", key or ""):
+        pairs = node.value if isinstance(node, yaml.MappingNode) else []
+        items = dict(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else {}
+        found = next(((name, value) for name, value in pairs if name.value == part), None) or (
+            part.isdigit() and (items.get(int(part)),) * 2
+        )
+        if not found or found[0] is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return line

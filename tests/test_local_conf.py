@@ -1,0 +1,91 @@
+"""Task files of a stranger in ``./conf/task``: data, never code."""
+
+import pytest
+from hydra import compose, initialize_config_dir
+
+from uniseg import local_conf
+from uniseg.cli import tasks_of
+from uniseg.config import CONF_DIR
+from uniseg.errors import InputError
+
+TASK = """# @package tasks.mine
+modalities: [CT]
+classes: [background, thing]
+spacing_mm: [3, 1.5, 1.5]
+normalization:
+  CT: {mode: zscore}
+source:
+  layout: nnunet
+  root: ${paths.data}/mine
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder to start in, with ./conf/task."""
+    (tmp_path / "conf/task").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    local_conf.register()
+    return tmp_path
+
+
+def composed(text, *overrides, name="mine"):
+    with open(f"conf/task/{name}.yaml", "w", encoding="utf-8") as file:
+        file.write(text)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        return compose("train", overrides=[f"task=[{name}]", "run_dir=.", *overrides])
+
+
+def test_a_task_file_is_read(folder):
+    (task,) = tasks_of(composed(TASK))
+    assert (task.name, task.spacing_mm) == ("mine", (3, 1.5, 1.5))
+
+
+def test_a_task_whose_name_is_a_number(folder):
+    assert tasks_of(composed(TASK.replace("tasks.mine", "tasks.5"), name="five")).names == ("5",)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("# @package _global_\nhydra: {callbacks: {x: {_target_: os.system}}}\n" + TASK, "the package '_global_'"),
+        (TASK.replace("tasks.mine", "hydra.callbacks"), "the package 'hydra.callbacks'"),
+        (TASK.replace("tasks.mine", "tasks._global_.hydra"), "the package"),
+        (TASK.replace("tasks.mine", "tasks._global_"), "the package"),
+        (TASK.replace("# @package tasks.mine\n", ""), "no package"),
+        (TASK + "defaults: [{/callbacks: default}]\n", "a defaults list"),
+        (TASK + "  splits: {train: [{_target_: os.system}], test: []}\n", "_target_"),
+        (TASK + "_target_: os.system\n", "_target_"),
+        (TASK.replace("classes:", "clases:"), "line 3"),
+        (TASK.replace("root: $", "rot: $"), "line 9"),
+        (TASK.replace("[3, 1.5, 1.5]", "[3, thick, 1.5]"), "line 4"),
+        (TASK.replace("mode: zscore", "mode: zscore, lower: low"), "line 6"),
+        (TASK.replace("source:", "source: 7\nx:"), "line 7"),
+        (TASK.replace("  layout", "\tlayout"), "line 8"),
+        (TASK.replace("[CT]", "[CT"), "line 3"),
+        (TASK + "classes: [a, b]\n", "line 10"),
+        ("# @package tasks.mine\n- a\n", "a list"),
+        ("# @package tasks.mine two\n", "Too many components"),
+    ],
+)
+def test_a_task_file_that_is_more_or_less_than_a_task_is_refused(folder, text, told):
+    with pytest.raises(InputError) as refusal:
+        composed(text)
+    assert str(refusal.value).startswith(str(folder / "conf/task/mine.yaml"))
+    assert told in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_text_that_is_not_utf8_is_refused(folder):
+    (folder / "conf/task/latin.yaml").write_bytes(TASK.encode() + "# Gro\xdf\n".encode("cp1252"))
+    with pytest.raises(InputError, match="UTF-8"), initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        compose("train", overrides=["task=[latin]", "run_dir=."])
+
+
+def test_nothing_of_a_stranger_runs(folder):
+    """The file does not even reach the configuration that callbacks are made of."""
+    marker = folder / "ran"
+    evil = f"# @package _global_\nhydra:\n  callbacks:\n    x: {{_target_: pathlib.Path.touch, self: {marker}}}\n"
+    with pytest.raises(InputError):
+        composed(evil)
+    assert not marker.exists()
