@@ -31,6 +31,11 @@ class Done:
     outlived: bool
 
     @property
+    def tail(self) -> str:
+        """What it said last."""
+        return f"exit code {self.code}: {self.stderr[-400:]}"
+
+    @property
     def errors(self) -> list[str]:
         """The lines that tell of bad input."""
         return [line for line in self.stderr.splitlines() if line.startswith("error: ")]
@@ -90,14 +95,14 @@ class Commands:
 
     def succeed(self, command: str, *overrides: str, cwd: Path, **limits) -> Done:
         done = self.run(command, *overrides, cwd=cwd, **limits)
-        assert done.code == 0, done.stderr[-3000:]
+        assert done.code == 0, done.tail
         return done
 
     def refuse(self, command: str, *overrides: str, cwd: Path, told: tuple[str, ...] = (), **limits) -> str:
         """The one line that a command ends with, exit code 2."""
         done = self.run(command, *overrides, cwd=cwd, **limits)
-        assert "Traceback" not in done.stderr, done.stderr[-3000:]
-        assert (done.code, len(done.errors)) == (2, 1), (done.code, done.stdout[-500:], done.stderr[-3000:])
+        assert "Traceback" not in done.stderr, done.tail
+        assert (done.code, len(done.errors)) == (2, 1), done.tail
         (line,) = done.errors
         for text in told:
             assert text in line

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, MRImageStorage, PositronEmissionTomographyImageStorage, SecondaryCaptureImageStorage, generate_uid
+from pydicom.uid import (
+    CTImageStorage,
+    ExplicitVRLittleEndian,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
 
 from field.inputs.balls import ORIGIN_MM, SPACING_MM, ball
 
@@ -120,7 +127,8 @@ def _other_series(folder: Path) -> None:
 
 def _dose_report(folder: Path) -> None:
     page = np.zeros((40, 60), np.int16)
-    write_slice(write_series(folder), 11, page, name="Z_report", sop_class=SecondaryCaptureImageStorage, without=GEOMETRY, SeriesInstanceUID="8.8", Modality="OT")
+    tags = {"SeriesInstanceUID": "8.8", "Modality": "OT"}
+    write_slice(write_series(folder), 11, page, name="Z_report", sop_class=SecondaryCaptureImageStorage, without=GEOMETRY, **tags)
 
 
 def _echoes(folder: Path) -> None:
