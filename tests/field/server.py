@@ -37,7 +37,9 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(request)
-            return commands[request["command"]].main()  # what it raises, and how the interpreter ends, is the command's own
+            return commands[
+                request["command"]
+            ].main()  # what it raises, and how the interpreter ends, is the command's own
         answers.write(json.dumps(_wait(pid, request)) + "\n")
         answers.flush()
     return None
@@ -73,7 +75,12 @@ def _wait(pid: int, request: dict) -> dict:
             os.killpg(pid, signal.SIGKILL)
         done, found = os.waitpid(pid, os.WNOHANG)
         status = found if done else None
-    return {"code": os.waitstatus_to_exitcode(status), "seconds": seconds, "hangs": is_hanging, "outlived": _outlived(pid)}
+    return {
+        "code": os.waitstatus_to_exitcode(status),
+        "seconds": seconds,
+        "hangs": is_hanging,
+        "outlived": _outlived(pid),
+    }
 
 
 def _outlived(group: int) -> bool:

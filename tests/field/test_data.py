@@ -30,7 +30,14 @@ def sets(commands, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     training.write_sets(folder / "raw")
     commands.succeed("prepare", "import=raw", cwd=folder)
-    settings = [f"task=[{','.join(NAMES)}]", *SETTINGS, "name=all", f"data.steps_per_epoch={3 * len(NAMES)}", "data.val_steps=9", "data.batch_size=1"]
+    settings = [
+        f"task=[{','.join(NAMES)}]",
+        *SETTINGS,
+        "name=all",
+        f"data.steps_per_epoch={3 * len(NAMES)}",
+        "data.val_steps=9",
+        "data.batch_size=1",
+    ]
     prepared = commands.run("prepare", *settings, "num_workers=1", cwd=folder)
     trained = commands.run("train", *settings, cwd=folder, timeout_s=120)
     return folder, prepared, trained
@@ -66,7 +73,9 @@ def test_mr_in_a_ct_set_is_noted_by_case(sets):
 
 def test_label_files_of_every_type_hold_the_same_voxels(sets):
     folder, *_ = sets
-    found = {path.stem: json.loads(path.read_text()) for path in folder.glob("outputs/cache/floats/fingerprints/*.json")}
+    found = {
+        path.stem: json.loads(path.read_text()) for path in folder.glob("outputs/cache/floats/fingerprints/*.json")
+    }
     volumes = sorted(own.get("fingerprint", own)["class_ml"][0] for own in found.values())
     seed = training.SEEDS_APART * NAMES.index("floats")
     expected = sorted(np.count_nonzero(ball(seed + k)[1]) * VOXEL_ML for k in range(training.NUMBER))
@@ -85,7 +94,9 @@ def test_other_label_values_go_through_the_map(commands, sets, tmp_path):
     """BraTS's 4 is the third class in references and in the predictions of other tools."""
     folder, *_ = sets
     labels = folder / "raw/Dataset902_Gaps/labelsTr"
-    commands.succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder)
+    commands.succeed(
+        "evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder
+    )
     with (tmp_path / "out/scores.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "enhancing"]
     assert len(rows) == training.NUMBER
@@ -101,7 +112,12 @@ def test_a_foreign_value_is_refused_never_bent(commands, sets, tmp_path):
         label = read(folder / f"raw/Dataset902_Gaps/labelsTr/case_{k:03d}.nii.gz")
         save(tmp_path / f"labels/case_{k:03d}.nii.gz", label)
         save(tmp_path / f"predictions/case_{k:03d}.nii.gz", np.where(label == 4, 9, label) if k == 1 else label)
-    given = [f"predictions={tmp_path}/predictions", f"labels={tmp_path}/labels", "task=[gaps]", f"output={tmp_path}/out"]
+    given = [
+        f"predictions={tmp_path}/predictions",
+        f"labels={tmp_path}/labels",
+        "task=[gaps]",
+        f"output={tmp_path}/out",
+    ]
     commands.refuse("evaluate", *given, cwd=folder, told=("predictions/case_001.nii.gz", "9"))
     assert not (tmp_path / "out/scores.csv").exists()
 
@@ -115,7 +131,9 @@ def test_an_empty_set_is_noted_by_the_tasks_name_without_bad_advice(commands, tm
     notes = [line for line in done.stderr.splitlines() if "no foreground" in line or "in none of" in line]
     assert notes
     assert all("empty" in line for line in notes)
-    assert not any("list the case in source.absent" in line for line in notes), "which is refused where a label file is there"
+    assert not any("list the case in source.absent" in line for line in notes), (
+        "which is refused where a label file is there"
+    )
 
 
 def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base, tmp_path):
