@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
@@ -35,7 +36,8 @@ COLUMNS = (
     "half-written",
     "outlived",
     "noise",
-    "accepted", "again",
+    "accepted",
+    "again",
     "differs",
 )
 
@@ -90,6 +92,7 @@ def _run(world: World, trial: Trial, kind: str, number: int, seed: int) -> Verdi
         faults,
         cause,
         " ".join(ends[-1].errors),
+        bad.stderr[-3000:],
     )
 
 
@@ -134,14 +137,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         numbers = range(options.count) if options.only is None else [options.only]
         for verdict in run_trials(world, kind, numbers, options.seed, keep=options.only is not None):
             verdicts.append(verdict)
-            sink.write(json.dumps(verdict.to_dict()) + "\n")
+            sink.write(json.dumps(asdict(verdict)) + "\n")
             sink.flush()
     world.commands.close()
     sys.stderr.write(summary(verdicts) + "\n")
     if options.only is None:
         shutil.rmtree(root)
     else:
-        sys.stderr.write((root / "home/stderr").read_text() + f"\n{world.scratch}\n")
+        sys.stderr.write(f"{verdicts[-1].said}\n{world.scratch}\n")
     return int(any(v.faults for v in verdicts))
 
 

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import resource
+import select
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ ENTRY_POINTS = {
     "report": "uniseg.report.__main__",
 }
 POLL_S = 0.005
+CHUNK, MOST_CHUNKS = 1 << 16, 100
 GRACE_S = 8  # in which readers must notice that their parent has gone: PyTorch's look every five seconds
 
 
@@ -34,22 +36,27 @@ def main() -> None:
     answers.flush()
     for line in requests:
         request = json.loads(line)
+        pipes = {number: os.pipe() for number in (1, 2)}  # no files, whose size a trial may limit
         pid = os.fork()
         if pid == 0:
-            _become(request)
+            _become(request, pipes)
             return commands[
                 request["command"]
             ].main()  # what it raises, and how the interpreter ends, is the command's own
-        answers.write(json.dumps(_wait(pid, request)) + "\n")
+        for _, end in pipes.values():
+            os.close(end)
+        answers.write(json.dumps(_wait(pid, request, {number: end for number, (end, _) in pipes.items()})) + "\n")
         answers.flush()
     return None
 
 
-def _become(request: dict) -> None:
+def _become(request: dict, pipes: dict[int, tuple[int, int]]) -> None:
     """The process that a shell would have started."""
     os.setsid()
-    for number, key in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(request[key], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), number)
+    for number, (reading, writing) in pipes.items():
+        os.dup2(writing, number)
+        os.close(reading)
+        os.close(writing)
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
     sys.argv = [ENTRY_POINTS[request["command"]], *request["overrides"]]
@@ -59,11 +66,12 @@ def _become(request: dict) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["file_bytes"],) * 2)
 
 
-def _wait(pid: int, request: dict) -> dict:
-    """Exit code (a signal's number below 0), seconds, whether time ran out, whether any process of the command outlives it."""
-    start = time.monotonic()
+def _wait(pid: int, request: dict, ends: dict[int, int]) -> dict:
+    """Exit code (a signal's number below 0), what was printed, seconds, whether time ran out, whether any process of it outlives it."""
+    start, seconds = time.monotonic(), 0.0
     due = request["signal"]
     status, is_hanging = None, False
+    said = {number: bytearray() for number in ends}
     while status is None:
         time.sleep(POLL_S)
         seconds = time.monotonic() - start
@@ -75,12 +83,31 @@ def _wait(pid: int, request: dict) -> dict:
             os.killpg(pid, signal.SIGKILL)
         done, found = os.waitpid(pid, os.WNOHANG)
         status = found if done else None
+        _drain(ends, said)
+    outlived = _outlived(pid)
+    _drain(ends, said)
+    for end in ends.values():
+        os.close(end)
+    stdout, stderr = (said[number].decode(errors="replace") for number in (1, 2))
+    code = os.waitstatus_to_exitcode(status)
     return {
-        "code": os.waitstatus_to_exitcode(status),
+        "code": code,
+        "stdout": stdout,
+        "stderr": stderr,
         "seconds": seconds,
         "hangs": is_hanging,
-        "outlived": _outlived(pid),
+        "outlived": outlived,
     }
+
+
+def _drain(ends: dict[int, int], said: dict[int, bytearray]) -> None:
+    for _ in range(MOST_CHUNKS):
+        readable = select.select([*ends.values()], [], [], 0)[0]
+        chunks = {number: os.read(end, CHUNK) for number, end in ends.items() if end in readable}
+        for number, chunk in chunks.items():
+            said[number] += chunk
+        if not any(chunks.values()):
+            return
 
 
 def _outlived(group: int) -> bool:

@@ -3,7 +3,7 @@
 import re
 import signal
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from field.forked import Done
@@ -18,9 +18,10 @@ STOPPED = {  # codes of a command that a signal met; 0 where it was done already
     signal.SIGUSR1: {138, -10},
 }
 LEFTOVERS = re.compile(r"(^|/)(\.part[^/]*|\.old[^/]*|[^/]*\.tmp|[^/]*\.part)$")
-OWN_PLACES = ("home/libraries", "home/.cache", "home/.config", "home/stdout", "home/stderr", "home/.nv", "home/.triton")
+OWN_PLACES = ("home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
 TABLE_OF_MISSING = re.compile(r"^\d+ datasets? (is|are) missing:", re.MULTILINE)
 NOISE = ("RuntimeWarning", "Exception ignored", "ResourceWarning", "Segmentation fault", "DeprecationWarning")
+EXIT_HOOK = re.compile(r"^Exception ignored in.*?^KeyboardInterrupt:?\s*$", re.MULTILINE | re.DOTALL)
 FRAME = re.compile(r'File "[^"]*/uniseg/([^"]+)", line (\d+), in (\S+)')
 
 
@@ -32,6 +33,8 @@ class Verdict:
         code: of the last command.
         faults: kind -> what.
         kind_of_fault: a line that faults of the same cause share.
+        error: the line of the last command.
+        said: on standard error, the last 3,000 characters.
     """
 
     kind: str
@@ -44,9 +47,7 @@ class Verdict:
     faults: dict[str, str]
     kind_of_fault: str
     error: str
-
-    def to_dict(self) -> dict:
-        return asdict(self)
+    said: str
 
 
 def judge(
@@ -56,7 +57,9 @@ def judge(
     faults: dict[str, str] = {}
     for position, done in enumerate(ends):
         is_signalled = trial.signal is not None and position == 0
-        faults |= _faults_of_end(done, STOPPED[trial.signal[0]] | {0} if is_signalled else CODES)
+        faults |= _faults_of_end(
+            done, STOPPED[trial.signal[0]] | {0} if is_signalled else CODES, is_signalled=is_signalled
+        )
         if trial.signal is not None and position == 1 and done.code != 0:
             faults["again"] = f"exit code {done.code} of the same command after a signal"
     faults |= _faults_of_files(trial, root, scratch, before, after)
@@ -70,8 +73,10 @@ def judge(
     return faults
 
 
-def _faults_of_end(done: Done, codes: set[int]) -> dict[str, str]:
+def _faults_of_end(done: Done, codes: set[int], *, is_signalled: bool) -> dict[str, str]:
     faults = {}
+    if is_signalled:  # while the interpreter itself winds up, Python tells of what a signal ends there
+        done = replace(done, stderr=EXIT_HOOK.sub("", done.stderr))
     if done.hangs:
         faults["hang"] = f"over {done.seconds:.0f} s"
     elif done.code not in codes:

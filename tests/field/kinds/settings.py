@@ -157,7 +157,11 @@ def keys(root: str) -> tuple[tuple[str, object], ...]:
             compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False
         )
     found = [(name.replace("phantom_liver", TASK), value) for name, value in _leaves(config)]
-    return tuple((name, value) for name, value in found if not name.endswith(("_target_", "_partial_")) and not name.startswith("phantom"))
+    return tuple(
+        (name, value)
+        for name, value in found
+        if not name.endswith(("_target_", "_partial_")) and not name.startswith("phantom")
+    )
 
 
 def _leaves(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
