@@ -80,7 +80,7 @@ class Commands:
         """
         Args:
             file_bytes: no file grows beyond it, as on a disk that is full.
-            signal: its number, and the seconds after which it is sent: SIGKILL to the command alone, another one to its readers too.
+            signal: its number, seconds until it is sent: SIGKILL to the command alone, another to its readers too.
         """
         request = {
             "command": command,

@@ -1,7 +1,7 @@
 """Hostile inputs through the commands. python tests/field/fuzz.py --kind weights --count 150 --seed 0 [--only 37]
 
-Each trial is a function of kind, seed and number alone. A JSON line per trial goes to standard output or ``--output``, then come a
-table and the faults grouped by their cause, with the numbers of the trials that show them.
+Each trial is a function of kind, seed and number alone. A JSON line per trial goes to standard output or ``--output``,
+then come a table and the faults grouped by their cause, with the numbers of the trials that show them.
 """
 
 import argparse

@@ -11,10 +11,12 @@ from random import Random
 import torch
 
 HOSTILE = (
-    None, True, -1, 0, 1, 3, 7, 100_000, 10**9, 10**30, -(10**9), 0.5, float("nan"), float("inf"), -1e300, "", " ", "text", "0", "-1", "nan", "..",
-    "../escape", "../../escape", "/escape", "a/b", "a\0b", "a\nb", ".hidden", "x" * 300, "ä" * 80, "${oc.env:HOME}", "${", "${tasks}", "???", "null",
-    "os.system", "uniseg.models.uniseg.UniSegModel", "uniseg.models.nothing.Thing", "torch.nn.Linear", [], {}, [[]], [None], [-1, -1, -1], [0, 0, 0],
-    [10**6] * 3, [1, 2], [1.5, "a"], {"a": {"b": {}}}, {"": ""}, ["background"], ["a"] * 40, "0-99999999999", "[/x]", "$\\frac$", "=1+1", "<script>",
+    None, True, -1, 0, 1, 3, 7, 100_000, 10**9, 10**30, -(10**9), 0.5, float("nan"), float("inf"), -1e300, "", " ",
+    "text", "0", "-1", "nan", "..", "../escape", "../../escape", "/escape", "a/b", "a\0b", "a\nb", ".hidden",
+    "x" * 300, "ä" * 80, "${oc.env:HOME}", "${", "${tasks}", "???", "null", "os.system",
+    "uniseg.models.uniseg.UniSegModel", "uniseg.models.nothing.Thing", "torch.nn.Linear", [], {}, [[]], [None],
+    [-1, -1, -1], [0, 0, 0], [10**6] * 3, [1, 2], [1.5, "a"], {"a": {"b": {}}}, {"": ""}, ["background"], ["a"] * 40,
+    "0-99999999999", "[/x]", "$\\frac$", "=1+1", "<script>",
 )  # fmt: skip
 Path_ = tuple[object, ...]  # of keys and positions
 
@@ -55,7 +57,7 @@ def damage_bytes(content: bytes, rng: Random) -> tuple[str, bytes]:
 
 
 def leaves(value: object, path: Path_ = ()) -> list[Path_]:
-    """Where something can be replaced: every place of nested mappings and lists, the containers themselves among them."""
+    """Where something can be replaced: every place of nested mappings and lists, containers among them."""
     found = [path] if path else []
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
     for key, own in items:

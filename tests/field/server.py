@@ -1,6 +1,7 @@
-"""Imports the library once, then runs every command that is asked for in a forked child, within limits of time and memory.
+"""Imports the library once, then runs every command in a forked child, within limits of time and memory.
 
-One JSON object a line comes in on standard input, one goes out on standard output per command. Started by ``forked.Commands``.
+One JSON object a line comes in on standard input, one goes out on standard output per command; ``forked.Commands``
+starts it.
 """
 
 import gc
@@ -67,7 +68,7 @@ def _become(request: dict, pipes: dict[int, tuple[int, int]]) -> None:
 
 
 def _wait(pid: int, request: dict, ends: dict[int, int]) -> dict:
-    """Exit code (a signal's number below 0), what was printed, seconds, whether time ran out, whether any process of it outlives it."""
+    """Exit code (a signal's number below 0), what was printed, seconds, whether it hangs, what outlives it."""
     start, seconds = time.monotonic(), 0.0
     due = request["signal"]
     status, is_hanging = None, False

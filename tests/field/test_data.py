@@ -26,7 +26,7 @@ NAMES = tuple(re.sub(r"^Dataset\d+_", "", name).lower() for name in training.SET
 
 @pytest.fixture(scope="module")
 def sets(commands, tmp_path_factory):
-    """(folder, stderr of prepare, stderr of train) behind all sets that should train, imported, prepared and trained together."""
+    """(folder, end of prepare, end of train): all sets that should train, imported, prepared and trained together."""
     folder = tmp_path_factory.mktemp("sets")
     training.write_sets(folder / "raw")
     commands.succeed("prepare", "import=raw", cwd=folder)
@@ -141,8 +141,9 @@ def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base,
     training.write_twin(tmp_path / "raw/Dataset912_Twin", base.dataset)
     (tmp_path / "conf/task").mkdir(parents=True)
     text = (base.folder / f"conf/task/{TASK}.yaml").read_text()
-    splits = "  splits:\n    train: [case_000, case_001, case_002, case_003]\n    dev: [case_004, case_005]\n    test: [case_006, case_007]\n"
-    (tmp_path / f"conf/task/{TASK}.yaml").write_text(text + splits)
+    cases = [f"case_{k:03d}" for k in range(8)]
+    splits = {"train": cases[:4], "dev": cases[4:6], "test": cases[6:]}
+    (tmp_path / f"conf/task/{TASK}.yaml").write_text(f"{text}  splits: {json.dumps(splits)}\n")
     commands.succeed("prepare", "import=raw", cwd=tmp_path)
     for name in (TASK, "twin"):
         commands.succeed("prepare", f"task=[{name}]", "num_workers=1", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""Hostile inputs through the commands: none ends in a traceback, hangs, or leaves anything half-written or out of place."""
+"""Hostile inputs through the commands: no traceback, no hang, nothing half-written or out of place."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""File names as the field has them: case numbers that look like channels, characters that mean something to Hydra, junk."""
+"""File names of the field: case numbers that look like channels, characters that mean something to Hydra, junk."""
 
 import csv
 import json

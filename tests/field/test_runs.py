@@ -1,4 +1,4 @@
-"""Runs, weights and caches that are not what a command expects: followed, refused, or made again; nothing replaced unasked."""
+"""Runs, weights and caches that are not as expected: followed, refused, made again; nothing is replaced unasked."""
 
 import hashlib
 import json

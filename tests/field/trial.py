@@ -16,11 +16,11 @@ class Trial:
     Attributes:
         what: was done to the input, in words.
         commands: run one after the other until one does not end with exit code 0.
-        outputs: names in the scratch folder below which the commands may change what is there; elsewhere they may only add.
+        outputs: names in the scratch folder below which the commands may change files; elsewhere they may only add.
         must_refuse: the last command may not succeed.
         file_bytes: no file grows beyond it.
         signal: number, seconds after which the first command gets it; the second command has to succeed nevertheless.
-        same: folder or file in the scratch folder whose content has to be ``expected`` afterwards, by ``results.digest``.
+        same: folder or file of the scratch folder that has to hold ``expected`` afterwards, by ``results.digest``.
         cleanup: undoes what the scratch folder cannot take with it when it is removed, such as a mount.
     """
 

@@ -31,7 +31,7 @@ class World:
         base: a trained run.
         scan: CT with a ball.
         several: a folder of scans.
-        weights: files and folders by kind: checkpoint, folder, ensemble, grown, task, delta, nnunet, published, segresnet.
+        weights: file or folder of each kind in ``WEIGHTS``, checkpoint, grown.
     """
 
     root: Path

@@ -16,7 +16,7 @@ TISSUE_HU, AIR_HU = 40, -1000
 def ball(
     seed: int = 0, shape: Sequence[int] = SHAPE, *, ct: bool = True, values: Sequence[int] = (1,)
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Image int16 and label uint8, indices (i, j, k); one ball per label value, brighter from one to the next. CT lies beside air."""
+    """Image int16 and label uint8, indices (i, j, k); one ball per label value, each brighter. CT lies beside air."""
     rng = np.random.default_rng(seed)
     image = rng.normal(TISSUE_HU, 12, shape) if ct else rng.normal(300, 40, shape)
     label = np.zeros(shape, np.uint8)

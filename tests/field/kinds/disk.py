@@ -69,7 +69,7 @@ def _in_the_way(world: World, scratch: Path, rng: Random) -> Trial:
 
 
 def _damaged_cache(world: World, scratch: Path, rng: Random) -> Trial:
-    """A part is cut, removed or replaced: training says so, or does not meet it; ``prepare`` mends it, then training succeeds."""
+    """A part is cut, removed or replaced: training says so, or does not meet it; ``prepare`` mends it."""
     cache = scratch / "out/cache"
     shutil.copytree(world.base.folder / "outputs/cache", cache)
     path = rng.choice(sorted(path for path in (cache / TASK).rglob("*") if path.is_file() and path.suffix != ".png"))
@@ -135,5 +135,6 @@ def _mounted(*arguments: str) -> bool:
 
 
 FAULTS: tuple[Callable[[World, Path, Random], Trial], ...] = (
-    _large_files, _large_files, _full, _full, _read_only, _in_the_way, _in_the_way, _damaged_cache, _damaged_cache, _damaged_folder, _damaged_output,
+    _large_files, _large_files, _full, _full, _read_only, _in_the_way, _in_the_way, _damaged_cache, _damaged_cache,
+    _damaged_folder, _damaged_output,
 )  # fmt: skip

@@ -20,11 +20,13 @@ from field.world import World
 
 ENDINGS = (".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".seg.nrrd", "dicom")
 FIELDS = {  # of a NIfTI-1 header: offset, format
-    "sizeof_hdr": (0, "<i"), "dim0": (40, "<h"), "dim1": (42, "<h"), "dim2": (44, "<h"), "dim3": (46, "<h"), "dim4": (48, "<h"), "datatype": (70, "<h"),
-    "bitpix": (72, "<h"), "pixdim0": (76, "<f"), "pixdim1": (80, "<f"), "pixdim2": (84, "<f"), "pixdim3": (88, "<f"), "vox_offset": (108, "<f"),
-    "scl_slope": (112, "<f"), "scl_inter": (116, "<f"), "xyzt_units": (123, "<B"), "qform_code": (252, "<h"), "sform_code": (254, "<h"),
-    "quatern_b": (256, "<f"), "qoffset_x": (268, "<f"), "srow_x": (280, "<f"), "srow_y": (300, "<f"), "srow_z": (320, "<f"), "srow_z3": (324, "<f"),
-    "magic": (344, "<i"), "extension": (348, "<i"), "extension_size": (352, "<i"),
+    "sizeof_hdr": (0, "<i"), "dim0": (40, "<h"), "dim1": (42, "<h"), "dim2": (44, "<h"), "dim3": (46, "<h"),
+    "dim4": (48, "<h"), "datatype": (70, "<h"), "bitpix": (72, "<h"), "pixdim0": (76, "<f"), "pixdim1": (80, "<f"),
+    "pixdim2": (84, "<f"), "pixdim3": (88, "<f"), "vox_offset": (108, "<f"), "scl_slope": (112, "<f"),
+    "scl_inter": (116, "<f"), "xyzt_units": (123, "<B"), "qform_code": (252, "<h"), "sform_code": (254, "<h"),
+    "quatern_b": (256, "<f"), "qoffset_x": (268, "<f"), "srow_x": (280, "<f"), "srow_y": (300, "<f"),
+    "srow_z": (320, "<f"), "srow_z3": (324, "<f"), "magic": (344, "<i"), "extension": (348, "<i"),
+    "extension_size": (352, "<i"),
 }  # fmt: skip
 NUMBERS = (
     0,
@@ -48,12 +50,16 @@ NUMBERS = (
     float("inf"),
     -2.0,
 )
-WORDS = ("", "0", "-1", "1", "2", "3 3", "1 2 3 4", "99999 99999 99999", "1e9 1e9 1e9", "nan nan nan", "0 0 0", "(0,0,0) (0,0,0) (0,0,0)", "none", "../scan.nii",
-         "/etc/passwd", "LOCAL", "LIST", "scan%03d.raw 1 9 1", "gzip", "double", "block", "MET_DOUBLE_ARRAY", "True", "x" * 3000, "ä", "1e-9 1e-9 1e-9", "1000 1000 1000")  # fmt: skip
+WORDS = (
+    "", "0", "-1", "1", "2", "3 3", "1 2 3 4", "99999 99999 99999", "1e9 1e9 1e9", "nan nan nan", "0 0 0",
+    "(0,0,0) (0,0,0) (0,0,0)", "none", "../scan.nii", "/etc/passwd", "LOCAL", "LIST", "scan%03d.raw 1 9 1", "gzip",
+    "double", "block", "MET_DOUBLE_ARRAY", "True", "x" * 3000, "ä", "1e-9 1e-9 1e-9", "1000 1000 1000",
+)  # fmt: skip
 TAGS = (
-    "Rows", "Columns", "PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient", "SamplesPerPixel", "PhotometricInterpretation",
-    "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation", "RescaleSlope", "RescaleIntercept", "PixelData", "SeriesInstanceUID", "Modality",
-    "InstanceNumber", "SOPClassUID", "NumberOfFrames", "SpacingBetweenSlices", "PixelPaddingValue",
+    "Rows", "Columns", "PixelSpacing", "SliceThickness", "ImageOrientationPatient", "ImagePositionPatient",
+    "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation",
+    "RescaleSlope", "RescaleIntercept", "PixelData", "SeriesInstanceUID", "Modality", "InstanceNumber", "SOPClassUID",
+    "NumberOfFrames", "SpacingBetweenSlices", "PixelPaddingValue",
 )  # fmt: skip
 
 

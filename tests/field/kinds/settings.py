@@ -15,15 +15,18 @@ from uniseg import schema
 from uniseg.config import CONF_DIR
 
 NUMBERS = (
-    "-1", "0", "1", "2", "3", "7", "0.5", "-0.5", "1.5", "nan", "inf", "-inf", "1e9", "-1e9", "1e-9", "100000000000000000000", "null", "text", "true", "[1]"
+    "-1", "0", "1", "2", "3", "7", "0.5", "-0.5", "1.5", "nan", "inf", "-inf", "1e9", "-1e9", "1e-9",
+    "100000000000000000000", "null", "text", "true", "[1]",
 )  # fmt: skip
 LISTS = (
-    "[]", "[1]", "[1,2]", "[1,2,3]", "[3,3,3]", "[0,0,0]", "[-1,0,1]", "[-8,32,32]", "[16,32,33]", "[16,32]", "[1,1,1]", "[1000,1000,1000]", "[0]", "[3]",
-    "[-1]", "[0,0]", "[1,1]", "[nan,1]", "[2,1]", "[a,b]", "[[1]]", "[null]", "[1.5,2.5,3.5]", "null", "1", "text",
+    "[]", "[1]", "[1,2]", "[1,2,3]", "[3,3,3]", "[0,0,0]", "[-1,0,1]", "[-8,32,32]", "[16,32,33]", "[16,32]",
+    "[1,1,1]", "[1000,1000,1000]", "[0]", "[3]", "[-1]", "[0,0]", "[1,1]", "[nan,1]", "[2,1]", "[a,b]", "[[1]]",
+    "[null]", "[1.5,2.5,3.5]", "null", "1", "text",
 )  # fmt: skip
 WORDS = (
-    "text", "''", "null", "1", "-1", "1e3", "[]", "[a,b]", "{}", "{a:1}", "true", "'1'", "'a b'", "'${x}'", "'${oc.env:HOME}'", "???", "'[/x]'", "ä", "None",
-    "'*'", "auto", "cpu", "cuda", "64", "32-true", "16-true", "16-mixed", "bf16-true", "transformer-engine",
+    "text", "''", "null", "1", "-1", "1e3", "[]", "[a,b]", "{}", "{a:1}", "true", "'1'", "'a b'", "'${x}'",
+    "'${oc.env:HOME}'", "???", "'[/x]'", "ä", "None", "'*'", "auto", "cpu", "cuda", "64", "32-true", "16-true",
+    "16-mixed", "bf16-true", "transformer-engine",
 )  # fmt: skip
 LARGE = ("1e9", "100000000000000000000", "inf", "[1000,1000,1000]")
 COUNTS = (
@@ -68,34 +71,46 @@ GROUPS = (
     "hydra/launcher",
 )
 UNKNOWN = (
-    "nothing=1", "+nothing=1", "++a.b.c=1", "data.patchsize=[8,8,8]", "~data", "~trainer.max_epochs", "=1", "data=", "tasks=1", "x", "--nothing", "-", "a=b=c",
-    "+a={", "data.fold=", "'a b'=1", "ä=1", "inference=[1]", "model.encoder=1", "hydra.run.dir=out/[x]", "--cfg=job", "--help", "--info=nothing",
-    "hydra.job.chdir=true",
+    "nothing=1", "+nothing=1", "++a.b.c=1", "data.patchsize=[8,8,8]", "~data", "~trainer.max_epochs", "=1", "data=",
+    "tasks=1", "x", "--nothing", "-", "a=b=c", "+a={", "data.fold=", "'a b'=1", "ä=1", "inference=[1]",
+    "model.encoder=1", "hydra.run.dir=out/[x]", "--cfg=job", "--help", "--info=nothing", "hydra.job.chdir=true",
 )  # fmt: skip
 ABSURD = {  # command -> settings that no run can mean
     "train": (
-        "data.steps_per_epoch=0", "data.steps_per_epoch=-1", "data.batch_size=0", "data.batch_size=-2", "data.patch_size=[0,32,32]", "data.patch_size=[-16,32,32]",
-        "data.patch_size=[16,32]", "data.patch_size=[17,32,32]", "data.patch_size=[100000,100000,100000]", "data.foreground_fraction=1.5",
-        "data.foreground_fraction=nan", "data.fold=-1", "data.fold=99", "data.tasks_per_batch=0", "data.tasks_per_batch=-1", "data.num_patients=0",
-        "data.num_patients=-1", "data.num_workers=-1", "data.task_weights={plain:-1}", "data.task_weights={plain:0}", "data.task_weights=0",
-        "data.task_weights=nan", "data.val_steps=-1", "optimizer.lr=nan", "optimizer.lr=-1", "optimizer.lr=inf", "trainer.devices=2", "trainer.devices=0",
-        "trainer.precision=16-true", "trainer.max_epochs=-5", "trainer.gradient_clip_val=-1", "augment.mirror_axes=[3]", "augment.mirror_axes=[-1]",
-        "augment.p_rotation=2", "augment.p_rotation=-1", "augment.p_noise=nan", "+model.encoder.channels=[0,8,8,8,8]", "model.encoder.channels=[4,8,8,8,-8]",
-        "model.encoder.channels=[4]", "model.encoder.channels=[10000000,8,8,8,8]", "seed=-1", 
-        "callbacks.checkpoint.every_n_minutes=-1", "strategy.layer_decay=-1", "strategy.layer_decay=0", "strategy.adapter_channels=-1",
-        "strategy.heads_first_steps=-1",
+        "data.steps_per_epoch=0", "data.steps_per_epoch=-1", "data.batch_size=0", "data.batch_size=-2",
+        "data.patch_size=[0,32,32]", "data.patch_size=[-16,32,32]", "data.patch_size=[16,32]",
+        "data.patch_size=[17,32,32]", "data.patch_size=[100000,100000,100000]", "data.foreground_fraction=1.5",
+        "data.foreground_fraction=nan", "data.fold=-1", "data.fold=99", "data.tasks_per_batch=0",
+        "data.tasks_per_batch=-1", "data.num_patients=0", "data.num_patients=-1", "data.num_workers=-1",
+        "data.task_weights={plain:-1}", "data.task_weights={plain:0}", "data.task_weights=0", "data.task_weights=nan",
+        "data.val_steps=-1", "optimizer.lr=nan", "optimizer.lr=-1", "optimizer.lr=inf", "trainer.devices=2",
+        "trainer.devices=0", "trainer.precision=16-true", "trainer.max_epochs=-5", "trainer.gradient_clip_val=-1",
+        "augment.mirror_axes=[3]", "augment.mirror_axes=[-1]", "augment.p_rotation=2", "augment.p_rotation=-1",
+        "augment.p_noise=nan", "model.encoder.channels=[0,8,8,8,8]", "model.encoder.channels=[4,8,8,8,-8]",
+        "model.encoder.channels=[4]", "model.encoder.channels=[10000000,8,8,8,8]", "seed=-1",
+        "callbacks.checkpoint.every_n_minutes=-1", "strategy.layer_decay=-1", "strategy.layer_decay=0",
+        "strategy.adapter_channels=-1", "strategy.heads_first_steps=-1",
     ),
     "predict": (
-        "inference.overlap=1", "inference.overlap=1.5", "inference.overlap=-0.1", "inference.overlap=nan", "inference.window_batch=0", "inference.window_batch=-1",
-        "inference.mirror_axes=[3]", "inference.mirror_axes=[-1]", "inference.max_memory_gb=0", "inference.max_memory_gb=-1",
-        "inference.max_memory_gb=nan", "inference.device=nothing", "inference.device=cuda:99", "tasks=[]", "checkpoint=[]", "modality=[]",
+        "inference.overlap=1", "inference.overlap=1.5", "inference.overlap=-0.1", "inference.overlap=nan",
+        "inference.window_batch=0", "inference.window_batch=-1", "inference.mirror_axes=[3]",
+        "inference.mirror_axes=[-1]", "inference.max_memory_gb=0", "inference.max_memory_gb=-1",
+        "inference.max_memory_gb=nan", "inference.device=nothing", "inference.device=cuda:99", "tasks=[]",
+        "checkpoint=[]", "modality=[]",
     ),
-    "prepare": ("num_workers=0", "data.fold=99", "tasks.plain.spacing_mm=[0,1,1]", "tasks.plain.spacing_mm=[1e9,1e9,1e9]", "tasks.plain.spacing_mm=[1e-9,1,1]"),
+    "prepare": (
+        "num_workers=0", "tasks.plain.spacing_mm=[0,1,1]", "tasks.plain.spacing_mm=[1e9,1e9,1e9]",
+        "tasks.plain.spacing_mm=[1e-9,1,1]",
+    ),
     "plan": (
-        "gpu_memory_gb=0", "gpu_memory_gb=-1", "gpu_memory_gb=nan", "plan_width=[0,0]", "plan_width=[320,32]", "plan_width=[32]", "plan_share_within=0",
-        "plan_share_within=nan", "plan_spacing=nothing", "plan_precision=nothing",
+        "gpu_memory_gb=0", "gpu_memory_gb=-1", "gpu_memory_gb=nan", "plan_width=[0,0]", "plan_width=[320,32]",
+        "plan_width=[32]", "plan_share_within=0", "plan_share_within=nan", "plan_spacing=nothing",
+        "plan_precision=nothing",
     ),
-    "evaluate": ("rules.tolerance_mm=-1", "rules.tolerance_mm=nan", "rules.lesion_overlap=2", "rules.lesion_overlap=-1", "side=train", "data.fold=99"),
+    "evaluate": (
+        "rules.tolerance_mm=-1", "rules.tolerance_mm=nan", "rules.lesion_overlap=2", "rules.lesion_overlap=-1",
+        "side=train", "data.fold=99",
+    ),
     "compare": ("metric=nothing", "margin=nan", "margin=-1"),
 }  # fmt: skip
 
