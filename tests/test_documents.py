@@ -23,7 +23,7 @@ from uniseg.cli import tasks_of
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import KEY, describe_model
-from uniseg.weights.published import PUBLISHED_TASKS
+from uniseg.weights.published_tasks import published_tasks
 from uniseg.weights.write_published import write_published
 
 ROOT = Path(__file__).parents[1]
@@ -85,8 +85,7 @@ def folder(tmp_path_factory):
     rng = np.random.default_rng(0)
     for name in ("scan.nii.gz", "folder_of_scans/a.nii.gz"):
         save_nifti(folder / name, rng.normal(-500, 500, size=(8, 20, 20)).astype(np.float32).clip(-1000, 1000))
-    published = TaskSet([make_task(name, task_values(name)) for name in PUBLISHED_TASKS])
-    write_published(small_model(published), folder / "model_final_checkpoint.model")
+    write_published(small_model(published_tasks()), folder / "model_final_checkpoint.model")
     return folder
 
 

@@ -317,3 +317,9 @@ def test_what_killed_writers_left_is_removed_after_a_day(prepared):
         os.utime(path, (1, 1))
     assert "3 cached cases" in prune(folder.parent, ["liver"], remove=True)
     assert sorted(folder.rglob(".part*")) == [young]
+
+
+def test_a_cached_case_may_be_read_by_whom_its_folder_lets(tmp_path):
+    tmp_path.chmod(0o755)
+    write_case(tmp_path, CaseEntry("a", "set/a", SHAPE, "k1"), np.ones((1, *SHAPE), np.float32), np.zeros(SHAPE, np.int16), TASK)
+    assert (tmp_path / "a").stat().st_mode & 0o777 == (tmp_path / "a/k1").stat().st_mode & 0o777 == 0o755

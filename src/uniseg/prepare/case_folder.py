@@ -123,6 +123,7 @@ def write_case(folder: Path, entry: CaseEntry, image: np.ndarray, label: np.ndar
         raise InputError(f"task '{task.name}', case '{entry.case_id}'", found, "intensities that float16 can hold", fix)
     final.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=final.parent, prefix=PART))
+    part.chmod(final.parent.stat().st_mode & 0o777)  # of mkdtemp none but its owner could read the cache
     try:
         contents = {
             IMAGE: _packed(values),
