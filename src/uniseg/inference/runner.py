@@ -215,9 +215,9 @@ class CaseRunner:
 
     def _look_at(self, case_id: str, scan: Scan, volume: Volume, names: Sequence[str]) -> None:
         for task in map(self.predictor.task, names):
-            if len(scan[0]) == 1 and len(volume.array) != task.num_modalities:
+            if len(scan[0]) == 1 < len(volume.array) != task.num_modalities:
+                found = f"{len(volume.array)} volumes in one file"
                 expected = f"{task.num_modalities} for task '{task.name}' ({', '.join(task.modalities)})"
-                found = "one volume" if len(volume.array) == 1 else f"{len(volume.array)} volumes in one file"
                 raise InputError(scan[0][0], found, expected, "give one file per modality")
         for note in volume.notes:
             self.tell(f"{case_id}: {note}")
