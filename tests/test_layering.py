@@ -7,7 +7,7 @@ import pytest
 
 SRC = Path(__file__).parents[1] / "src" / "uniseg"
 LAYERS = [
-    {"task", "config", "errors", "environment", "files"},
+    {"task", "config", "errors", "environment", "files", "workers"},
     {"scans"},
     {"models", "losses", "metrics"},
     {"prepare"},

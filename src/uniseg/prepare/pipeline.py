@@ -23,6 +23,7 @@ from uniseg.scans.case import Case
 from uniseg.scans.resample import resample_label
 from uniseg.scans.source import Source
 from uniseg.task import Task, TaskSet
+from uniseg.workers import end_with_parent
 
 RECIPE = 2  # of measuring and preprocessing; another makes fingerprints and cases anew, while what was written still trains
 
@@ -145,5 +146,7 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _parallel(work: Callable, jobs: Sequence[tuple], num_workers: int, title: str) -> list:
-    results: Iterable = Parallel(n_jobs=num_workers, return_as="generator")(delayed(work)(*job) for job in jobs)
+    results: Iterable = Parallel(n_jobs=num_workers, return_as="generator", initializer=end_with_parent)(
+        delayed(work)(*job) for job in jobs
+    )
     return list(track(results, title, total=len(jobs), console=Console(stderr=True)))

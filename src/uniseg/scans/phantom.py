@@ -21,6 +21,7 @@ from scipy.spatial.transform import Rotation
 from uniseg.errors import InputError
 from uniseg.files import read_json, write_atomically
 from uniseg.scans.phantom_anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
+from uniseg.workers import end_with_parent
 
 VERSION = 1  # counted up when the same settings begin to give other files
 SETTINGS_FILE = "suite.json"
@@ -350,7 +351,8 @@ def write_suite(root: Path, *, seed: int, num_cases: int, shared_style: bool) ->
         return
     _prepare_folders(root, num_cases)
     jobs = [delayed(write_case)(root, seed, task, case, shared_style) for task in range(len(TASKS)) for case in range(num_cases)]
-    for _ in track(Parallel(n_jobs=-1, return_as="generator_unordered")(jobs), "Writing phantoms", total=len(jobs)):
+    done = Parallel(n_jobs=-1, return_as="generator_unordered", initializer=end_with_parent)(jobs)
+    for _ in track(done, "Writing phantoms", total=len(jobs)):
         pass
     unseen = make_case(seed, 0, num_cases, shared_style=shared_style)
     _write_nifti(root / UNSEEN / f"{UNSEEN}_0000.nii.gz", unseen.images[0], unseen)
