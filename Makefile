@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 NNUNET := $(VENV)/nnunet
+LOWEST := $(VENV)/lowest
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint check bench clean
+.PHONY: help setup demo test test-slow test-lowest lint check bench clean
 
 help: ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(VENV)/ready ## create .venv with everything that is needed
 
@@ -32,6 +33,15 @@ test: setup ## the tests
 
 test-slow: setup ## the tests that take minutes
 	$(RUN) pytest -m slow
+
+$(LOWEST)/ready: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/pip install --quiet --upgrade pip
+	$(LOWEST)/bin/pip install --quiet --constraint constraints-lowest.txt --editable '.[dev]'
+	touch $@
+
+test-lowest: $(LOWEST)/ready ## the tests with the lowest versions that are allowed; torch 2.8 comes with 3 GB of CUDA on x86-64
+	$(LOWEST)/bin/python -m pytest -m "not slow"
 
 lint: setup ## style
 	$(BIN)/ruff check .

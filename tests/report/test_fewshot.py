@@ -63,3 +63,22 @@ def test_nothing_evaluated_is_told(tmp_path):
     with pytest.raises(InputError, match="no evaluated run"):
         write_fewshot(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("config.yaml", "7"),
+        ("config.yaml", "a: [b"),
+        ("config.yaml", "seed: [1]\ninit: {name: a}\nstrategy: {name: full}\ndata: {num_patients: 1}"),
+        ("config.yaml", "seed: 1\ninit: {name: a}\nstrategy: {name: full}\ndata: {num_patients: many}"),
+        ("evaluation/metrics.json", '{"blind_mean_dice": "none"}'),
+        ("evaluation/metrics.json", "[]"),
+    ],
+)
+def test_a_file_of_something_else_is_refused_in_one_line(sweep, name, content):
+    path = sweep / "scratch-full/1/seed0" / name
+    path.write_text(content)
+    with pytest.raises(InputError, match=name.rpartition("/")[2]):
+        write_fewshot(sweep, sweep / "out")
+    assert not (sweep / "out").exists()

@@ -1,5 +1,6 @@
 """What few patients are enough for: runs over numbers of patients, seeds, ways to begin."""
 
+import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 from uniseg.errors import InputError
 from uniseg.metrics.paired import Comparison, by_patient, compare, holm
 from uniseg.report.compare import Evaluated, read_evaluated
+from uniseg.report.markup import plain
 from uniseg.report.run import parse
 
 WIDTH_INCHES, HEIGHT_INCHES = 7.0, 4.2
@@ -79,7 +81,7 @@ def shot_figure(found: Sequence[Point], blind: float) -> Figure:
     for colour, start in zip(COLOURS, dict.fromkeys(point.start for point in found), strict=False):
         own = [point for point in found if point.start == start]
         places = [numbers.index(point.num_patients) for point in own]
-        axes.plot(places, [np.mean(point.seeds) for point in own], color=colour, marker="_", markersize=12, label=start)
+        axes.plot(places, [np.mean(point.seeds) for point in own], color=colour, marker="_", markersize=12, label=plain(start))
         for place, point in zip(places, own, strict=True):
             axes.plot([place] * len(point.seeds), point.seeds, ".", color=colour, alpha=0.7)
     axes.axhline(blind, color="#5b6674", linestyle="--", linewidth=1, label="image-blind")
@@ -92,19 +94,34 @@ def shot_figure(found: Sequence[Point], blind: float) -> Figure:
 
 
 def blind_dice(sweep: Path) -> float:
-    """Mean over the runs below ``sweep`` of what can be had without the image."""
-    found = [parse(path, lambda text: yaml.safe_load(text)["blind_mean_dice"]) for path in sorted(sweep.rglob("metrics.json"))]
+    """Mean over the runs below ``sweep`` of what can be had without the image.
+
+    Raises:
+        InputError: a malformed file.
+    """
+    found = [parse(path, _blind_mean) for path in sorted(sweep.rglob("metrics.json"))]
     return float(np.mean([value for value in found if value is not None]))
 
 
+def _blind_mean(text: str) -> float | None:
+    value = json.loads(text)["blind_mean_dice"]
+    return None if value is None else float(value)
+
+
 def _read(run: Path) -> Shot:
-    config = parse(run / "config.yaml", yaml.safe_load)
-    return parse(run / "config.yaml", lambda _: Shot(_start(config), config["data"]["num_patients"], config["seed"], _per_patient(read_evaluated(run, "dice"))))
+    start, num_patients, seed = parse(run / "config.yaml", _choices)
+    return Shot(start, num_patients, seed, _per_patient(read_evaluated(run, "dice")))
+
+
+def _choices(text: str) -> tuple[str, int | None, int]:
+    config = yaml.safe_load(text)
+    num_patients = config["data"]["num_patients"]
+    return _start(config), None if num_patients is None else int(num_patients), int(config["seed"])
 
 
 def _start(config: Mapping) -> str:
     init, strategy = config["init"]["name"], config["strategy"]["name"]
-    return init if strategy == "full" else f"{init}, {strategy}"
+    return f"{init}" if strategy == "full" else f"{init}, {strategy}"
 
 
 def _per_patient(evaluated: Evaluated) -> dict[str, float]:

@@ -8,6 +8,7 @@ import numpy as np
 
 from uniseg.files import write_atomically, write_json
 from uniseg.report.fewshot import Point, blind_dice, points, read_shots, shot_figure
+from uniseg.report.markup import cell
 
 DPI = 110
 
@@ -39,7 +40,7 @@ def table(found: Sequence[Point], blind: float) -> str:
         own = point.against
         told = ("", "", "") if own is None else (f"{own.difference:+.3f}", f"{own.interval.low:+.3f} to {own.interval.high:+.3f}", _p(point.p_holm))
         number = "all" if point.num_patients is None else point.num_patients
-        lines.append(f"| {point.start} | {number} | {len(point.seeds)} | {np.mean(point.seeds):.3f}{spread} | {' | '.join(told)} |")
+        lines.append(f"| {cell(point.start)} | {number} | {len(point.seeds)} | {np.mean(point.seeds):.3f}{spread} | {' | '.join(told)} |")
     lines.append(f"| image-blind | | | {blind:.3f} | | | |")
     return "\n".join(lines) + "\n"
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from uniseg.report.markup import plain
 from uniseg.report.overlays import overlay_figure
 from uniseg.report.run import Curve, Run, TaskResult
 
@@ -82,8 +83,8 @@ def _panels(keys: Sequence[tuple[str, list[tuple[str, str]]]], curves: Mapping[s
 
 def _draw_curves(axes: Axes, panel: Panel) -> None:
     for name, curve in panel.lines:
-        axes.plot(curve.epochs, curve.values, lw=1.4, marker="." if len(curve.epochs) < MARKED else None, label=name)
-    axes.set_title(panel.title, fontsize=10)
+        axes.plot(curve.epochs, curve.values, lw=1.4, marker="." if len(curve.epochs) < MARKED else None, label=plain(name))
+    axes.set_title(plain(panel.title), fontsize=10)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
@@ -109,9 +110,9 @@ def _draw_boxes(axes: Axes, task: TaskResult) -> None:
         spread = place + np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [place]
         axes.scatter(values, spread, s=14, color=BLUE, alpha=0.55, linewidths=0, zorder=3)
         axes.vlines(result.blind_dice, place - 0.38, place + 0.38, color=RED, lw=2.2, zorder=4)
-    axes.set_yticks(places, [c.name for c in task.classes], fontsize=9)
+    axes.set_yticks(places, [plain(c.name) for c in task.classes], fontsize=9)
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.set_xlim(-0.02, 1.02)
-    axes.set_title(f"{task.name} (n = {len(task.cases)})", fontsize=10, loc="left")
+    axes.set_title(f"{plain(task.name)} (n = {len(task.cases)})", fontsize=10, loc="left")
     axes.grid(axis="x", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)

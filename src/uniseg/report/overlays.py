@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from uniseg.report.markup import plain
 from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
@@ -75,7 +76,7 @@ def overlay_figure(
     footer = LINE_INCHES * (ceil(len(handles) / columns) + 0.5)
     total = len(shown) * row_height + footer + 1.5 * LINE_INCHES + GAP_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, total), facecolor=DARK)
-    figure.text(0.5, 1 - 0.75 * LINE_INCHES / total, title, color=LIGHT, ha="center", va="center", fontsize=12)
+    figure.text(0.5, 1 - 0.75 * LINE_INCHES / total, plain(title), color=LIGHT, ha="center", va="center", fontsize=12)
     for row, modality in enumerate(shown):
         window = display_window(volume.array[modality])
         left = (WIDTH_INCHES - sum(widths) * scale - GAP_INCHES * (len(PLANES) - 1)) / 2
@@ -85,7 +86,7 @@ def overlay_figure(
             axes = figure.add_axes((left / WIDTH_INCHES, bottom / total, width * scale / WIDTH_INCHES, height * scale / total))
             index = slice_index(reference, prediction, plane.axis)
             _draw_plane(axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, task)
-            axes.set_title(f"{task.modalities[modality]}, {plane.name} {index + 1}/{reference.shape[plane.axis]}", color=LIGHT, fontsize=9, pad=3)
+            axes.set_title(f"{plain(task.modalities[modality])}, {plane.name} {index + 1}/{reference.shape[plane.axis]}", color=LIGHT, fontsize=9, pad=3)
             left += width * scale + GAP_INCHES
     figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, labelcolor=LIGHT, fontsize=9)
     return figure
@@ -176,4 +177,4 @@ def _legend_handles(task: Task, dice: Sequence[float] | None, present: np.ndarra
     listed = [each for each, values in zip(named, task.class_values, strict=True) if few or np.isin(values, present).any()]
     lines = {"reference": "solid"} if dice is None else {"reference": "solid", "prediction": "dashed"}
     styles = [Line2D([], [], color=LIGHT, ls=style, label=name) for name, style in lines.items()]
-    return styles + [Line2D([], [], color=colour, lw=3, label=name) for name, colour in listed]
+    return styles + [Line2D([], [], color=colour, lw=3, label=plain(name)) for name, colour in listed]

@@ -13,6 +13,7 @@ from scipy.cluster.hierarchy import dendrogram
 
 from uniseg.inference.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cluster, leaf_order
+from uniseg.report.markup import plain
 from uniseg.report.overlays import PLANES, Plane
 
 CELL_INCHES, LETTER_INCHES, TREE_INCHES = 0.42, 0.085, 0.9  # a cell, a letter of a task's name beside or below it, the dendrogram
@@ -52,7 +53,7 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
 
 def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
     """Clustered heat map of ``[T,T]`` with its dendrogram."""
-    links = cluster(cosine)
+    links, names = cluster(cosine), [plain(name) for name in names]
     order = leaf_order(links)
     beside = 0.3 + LETTER_INCHES * max(map(len, names))
     side = CELL_INCHES * max(len(names), 3)
@@ -89,7 +90,7 @@ def evolution_figure(evolution: PromptEvolution) -> Figure:
     figure = Figure(figsize=(WIDTH_INCHES, PAIR_INCHES * len(pairs) + 1.3), layout="constrained")
     axes = figure.subplots()
     drawn = axes.imshow(evolution.cosine[:, pairs[:, 0], pairs[:, 1]].T, cmap=COLOURS, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
-    axes.set_yticks(range(len(pairs)), [f"{evolution.tasks[a]} · {evolution.tasks[b]}" for a, b in pairs], fontsize=8)
+    axes.set_yticks(range(len(pairs)), [plain(f"{evolution.tasks[a]} · {evolution.tasks[b]}") for a, b in pairs], fontsize=8)
     ticks = np.unique(np.linspace(0, len(evolution.epochs) - 1, 11).astype(int))
     axes.set_xticks(ticks, [str(evolution.epochs[t]) for t in ticks], fontsize=8)
     axes.set_xlabel("epoch")
@@ -110,12 +111,12 @@ def map_figure(seen: PromptMap) -> Figure:
     for row, own, name in zip(grid, [None, *seen.maps], ["scan", *seen.tasks], strict=True):
         for axes, plane in zip(row, PLANES, strict=True):
             _draw_plane(axes, plane, seen.image, own, seen.spacing_mm)
-        row[0].set_ylabel(name, fontsize=9)
+        row[0].set_ylabel(plain(name), fontsize=9)
     for axes, plane in zip(grid[0], PLANES, strict=True):
         axes.set_title(plane.name, fontsize=9)
     bar = figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLOURS), ax=grid, fraction=0.03, pad=0.02, label="task prompt")
     bar.set_ticks([0, 1], labels=["low", "high"])
-    figure.suptitle(f"task prompts over {seen.case_id} ({seen.task}, {seen.modality})", fontsize=11)
+    figure.suptitle(plain(f"task prompts over {seen.case_id} ({seen.task}, {seen.modality})"), fontsize=11)
     return figure
 
 

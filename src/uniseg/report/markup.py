@@ -1,0 +1,16 @@
+"""Names of tasks, classes and cases as plain text where a library reads markup."""
+
+
+def plain(name: object) -> str:
+    """For matplotlib, letter by letter: no mathematics between dollar signs, no legend entry lost to a leading underscore."""
+    text = printable(name).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def cell(name: object) -> str:
+    """For a cell of a Markdown table."""
+    return printable(name).replace("\\", "\\\\").replace("|", r"\|")
+
+
+def printable(name: object) -> str:
+    return "".join(character if character.isprintable() else "?" for character in str(name))
