@@ -122,7 +122,10 @@ def main() -> None:
     assert np.allclose(np.diagonal(matrix, axis1=1, axis2=2), own, atol=1e-4)  # a task asked on its own scans is the table's
     tables = [
         ("Test Dice: mean ± standard deviation of the seeds", dice_table(arms)),
-        ("UniSeg minus the arm, mean over patients (p: these three networks each, Wilcoxon over patients, Holm over the column)", difference_table(compared, titles)),
+        (
+            "UniSeg minus the arm, mean over patients (p: these three networks each; Wilcoxon over patients, Holm over the column)",
+            difference_table(compared, titles),
+        ),
         ("Learning rate: dev Dice of short trainings, the chosen one bold", choice_table(chosen, titles)),
         ("UniSeg: every task (columns) asked on every dataset's test scans (rows), Dice against the whole truth", matrix_table(matrix.mean(0))),
     ]
