@@ -81,7 +81,7 @@ def folder(tmp_path_factory):
     checkpoint = folder / "outputs/demo/checkpoints/last.ckpt"
     checkpoint.parent.mkdir(parents=True)
     weights = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    torch.save({KEY: describe_model(model) | {"data": {}, "commit": ""}, "state_dict": weights}, checkpoint)
+    torch.save({KEY: describe_model(model, weights) | {"data": {}, "commit": ""}, "state_dict": weights}, checkpoint)
     rng = np.random.default_rng(0)
     for name in ("scan.nii.gz", "folder_of_scans/a.nii.gz"):
         save_nifti(folder / name, rng.normal(-500, 500, size=(8, 20, 20)).astype(np.float32).clip(-1000, 1000))

@@ -163,10 +163,10 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
     Console(file=sys.stdout, width=110).print(table)
 
 
-def _read_pair(dataset: Dataset, case: Case, prediction: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+def _read_pair(dataset: Dataset, case: Case, prediction: Path) -> tuple[np.ndarray, np.ndarray, float]:
     task, source = dataset.task, dataset.source
-    spacing_mm = read_geometry(reference_image(task, case)).spacing_mm
-    return load_prediction(task, source, case, prediction), load_label(task, source, case), spacing_mm
+    voxel_ml = read_geometry(reference_image(task, case)).voxel_ml
+    return load_prediction(task, source, case, prediction), load_label(task, source, case), voxel_ml
 
 
 def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, checkpoint: str) -> None:

@@ -13,7 +13,7 @@ from uniseg.metrics.overlap import count_classes
 
 LIVER = make_task()  # liver 1, tumour 2
 NESTED = make_task("brain", ("T1",), ("background", "whole", "core"), regions=((1, 2), (2,)))
-SPACING = (1.0, 1.0, 1.0)
+ML = 0.001  # of a voxel
 
 
 def two_parts():
@@ -28,18 +28,18 @@ def two_parts():
 
 def test_components_go():
     label = two_parts()
-    largest = clean(label, LIVER, {"liver": Cleaning(largest=True)}, SPACING)
+    largest = clean(label, LIVER, {"liver": Cleaning(largest=True)}, ML)
     assert ((largest == 1).sum(), (largest == 2).sum()) == (26, 4)
-    small = clean(label, LIVER, {"liver": Cleaning(least_ml=0.003), "tumour": Cleaning(least_ml=0.003)}, SPACING)
+    small = clean(label, LIVER, {"liver": Cleaning(least_ml=0.003), "tumour": Cleaning(least_ml=0.003)}, ML)
     assert ((small == 1).sum(), (small == 2).sum()) == (26, 3)
-    assert (clean(label, LIVER, {"tumour": Cleaning(least_ml=0.003)}, (1, 1, 3)) == 2).sum() == 4, "1 voxel is 0.003 ml"
-    assert clean(label, LIVER, {}, SPACING) is label
+    assert (clean(label, LIVER, {"tumour": Cleaning(least_ml=0.003)}, 0.003) == 2).sum() == 4, "1 voxel is 0.003 ml"
+    assert clean(label, LIVER, {}, ML) is label
     np.testing.assert_array_equal(label, two_parts(), err_msg="what is given stays")
 
 
 def test_a_region_goes_with_what_lies_inside():
     label = two_parts()
-    cleaned = clean(label, NESTED, {"whole": Cleaning(largest=True)}, SPACING)
+    cleaned = clean(label, NESTED, {"whole": Cleaning(largest=True)}, ML)
     assert ((cleaned == 1).sum(), (cleaned == 2).sum()) == (26, 1)
 
 
@@ -49,7 +49,7 @@ def test_dev_cases_decide():
     reference[1, 1, 1] = 2
     reference[5, 1, 1:4] = 2
     reference[7, 7, 7] = -1
-    choices = choose(LIVER, [lambda: (two_parts(), reference, (10.0, 1.0, 1.0))] * 2)
+    choices = choose(LIVER, [lambda: (two_parts(), reference, 0.01)] * 2)
     assert choices[0] == Choice("liver", "liver", Cleaning(largest=True), pytest.approx(2 * 26 / (28 + 26)), 1.0, 2)
     assert choices[1] == Choice("liver", "tumour", Cleaning(), 1.0, 1.0, 2), "two tumours: nothing is taken from them"
 
@@ -59,17 +59,16 @@ def test_every_case_is_read_once_and_tried_in_every_way(task):
     """Against the plain rule: each candidate behind what was chosen ahead of it, on whole maps."""
     rng, read = np.random.default_rng(3), []
     pairs = [tuple(rng.choice(3, (6, 8, 8), p=[0.8, 0.15, 0.05]).astype(np.int16) for _ in range(2)) for _ in range(3)]
-    spacing = (5.0, 2.0, 2.0)
 
     def case(number):
         read.append(number)
-        return *pairs[number], spacing
+        return *pairs[number], 0.02
 
     choices = choose(task, [lambda number=number: case(number) for number in range(3)])
     assert read == [0, 1, 2]
     chosen = {}
     for k, name in enumerate(task.classes[1:]):
-        dice = [[_dice(task, clean(p, task, {**chosen, name: own}, spacing), r) for own in CANDIDATES] for p, r in pairs]
+        dice = [[_dice(task, clean(p, task, {**chosen, name: own}, 0.02), r) for own in CANDIDATES] for p, r in pairs]
         best = int(np.mean(dice, (0, 2)).argmax())
         chosen[name] = CANDIDATES[best]
         before, after = (pytest.approx(np.mean(dice, 0)[number, k]) for number in (0, best))

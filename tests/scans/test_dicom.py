@@ -64,7 +64,10 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path):
         dataset = dicom_slice(plane, AFFINE, index)
         dataset.ImagePositionPatient = [f"{v:.8g}" for v in (np.diag([-1.0, -1, 1, 1]) @ sheared @ [0, 0, index, 1])[:3]]
         series.append(dataset)
-    np.testing.assert_allclose(read_volume([save_slices(tmp_path / "ct", series)]).affine, sheared[:, [2, 1, 0, 3]], atol=1e-6)
+    volume = read_volume([save_slices(tmp_path / "ct", series)])
+    np.testing.assert_allclose(volume.affine, sheared[:, [2, 1, 0, 3]], atol=1e-6)
+    assert volume.voxel_ml == pytest.approx(abs(np.linalg.det(AFFINE)) / 1000), "a shear moves slices; it adds no volume"
+    assert np.prod(volume.spacing_mm) / 1000 > 1.01 * volume.voxel_ml
 
 
 def test_each_slice_has_its_own_rescaling(tmp_path):

@@ -23,7 +23,7 @@ def content_of(model) -> dict:
         "global_step": 4,
         "state_dict": state,
         "optimizer_states": [optimizer],
-        "uniseg": describe_model(model),
+        "uniseg": describe_model(model, state),
     }
 
 
@@ -64,6 +64,13 @@ def test_no_flipped_bit_passes_for_a_weight_nor_for_an_optimisers_state(content,
         else:
             assert same(read, content), "only the space between records may change"
     assert caught > 50
+
+
+def test_tensors_that_another_program_wrote_over_are_refused(content, tmp_path):
+    """The archive's checksums hold; only the description's does not."""
+    content["state_dict"]["model.decoder.stages.0.conv.conv.weight"].view(-1)[3] += 1
+    torch.save(content, tmp_path / "last.ckpt")
+    refused(tmp_path / "last.ckpt", "damaged tensors")
 
 
 def test_weights_that_are_no_numbers_are_named(content, tmp_path):

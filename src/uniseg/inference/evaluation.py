@@ -65,8 +65,8 @@ def score_case(
     """
     reference = load_label(task, source, case)
     predicted = load_prediction(task, source, case, prediction, values)
-    spacing_mm = read_geometry(reference_image(task, case)).spacing_mm
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
+    geometry = read_geometry(reference_image(task, case))
+    spacing_mm, voxel_ml = geometry.spacing_mm, geometry.voxel_ml
     counts = count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
     stretched = (
         count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership)

@@ -48,11 +48,11 @@ Cleanings = Mapping[str, Mapping[str, Cleaning]]  # by task, by class
 CANDIDATES = (Cleaning(), Cleaning(largest=True), *(Cleaning(least_ml=size) for size in SIZES_ML))
 
 
-def clean(label: np.ndarray, task: Task, cleanings: Mapping[str, Cleaning], spacing_mm: Sequence[float]) -> np.ndarray:
+def clean(label: np.ndarray, task: Task, cleanings: Mapping[str, Cleaning], voxel_ml: float) -> np.ndarray:
     """``label [Z,Y,X]`` of label values, cleaned class by class in the task's order; itself where there is nothing to do."""
     for name, values in zip(task.classes[1:], task.class_values, strict=True):
         if cleanings.get(name, Cleaning()) != Cleaning():
-            label = _clean_class(label, values, cleanings[name], float(np.prod(spacing_mm)) / 1000)
+            label = _clean_class(label, values, cleanings[name], voxel_ml)
     return label
 
 
@@ -91,11 +91,11 @@ class _Pair:
 
     predicted: bytes
     reference: bytes
-    spacing_mm: Sequence[float]
+    voxel_ml: float
 
     @classmethod
-    def packed(cls, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]) -> "_Pair":
-        return cls(blosc2.pack_array2(predicted), blosc2.pack_array2(reference), spacing_mm)
+    def packed(cls, predicted: np.ndarray, reference: np.ndarray, voxel_ml: float) -> "_Pair":
+        return cls(blosc2.pack_array2(predicted), blosc2.pack_array2(reference), voxel_ml)
 
     def dice(self, task: Task, chosen: Mapping[str, Cleaning], name: str) -> list[list[float]]:
         """``[candidates][K-1]``: of every candidate for the class ``name``, behind what ``chosen`` cleans."""
@@ -103,24 +103,24 @@ class _Pair:
             blosc2.unpack_array2(self.predicted),
             torch.from_numpy(blosc2.unpack_array2(self.reference)),
         )
-        label = clean(predicted, task, chosen, self.spacing_mm)
+        label = clean(predicted, task, chosen, self.voxel_ml)
         mask = np.isin(label, dict(zip(task.classes[1:], task.class_values, strict=True))[name])
-        voxel_ml, plain = float(np.prod(self.spacing_mm)) / 1000, _dice(task, label, reference)
+        plain = _dice(task, label, reference)
         if not mask.any():
             return [plain] * len(CANDIDATES)
         parts = _Parts(label, mask)
-        cleaned = (parts.cleaned(own, voxel_ml) for own in CANDIDATES)
+        cleaned = (parts.cleaned(own, self.voxel_ml) for own in CANDIDATES)
         return [plain if own is label else _dice(task, own, reference) for own in cleaned]
 
 
-def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray, Sequence[float]]]]) -> list[Choice]:
+def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray, float]]]) -> list[Choice]:
     """The cleaning of each class, one after the other, with the highest mean Dice of the task over dev cases; none unless it is strictly better.
 
     As nnU-Net chooses its largest components (Isensee et al. 2021); a class that prediction and reference lack counts 1.
 
     Args:
         cases: each call, made once, reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with
-            spacing_mm.
+            the ml of a voxel.
     """
     cases, chosen, choices = [_Pair.packed(*read()) for read in cases], {}, []
     for k, name in enumerate(task.classes[1:]):

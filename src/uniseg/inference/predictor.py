@@ -124,11 +124,11 @@ class Predictor:
         if task_names is None:
             task_names = guessed_tasks(self.model.tasks, guesses_of(volume), "scan")
         found = self.restored([volume], task_names)
-        return {name: self.unpacked(name, found[name], volume.spacing_mm) for name in task_names}
+        return {name: self.unpacked(name, found[name], volume.voxel_ml) for name in task_names}
 
-    def unpacked(self, task_name: str, found: Restored, spacing_mm: Sequence[float]) -> np.ndarray:
+    def unpacked(self, task_name: str, found: Restored, voxel_ml: float) -> np.ndarray:
         """The label map ``[Z,Y,X]`` of a task, cleaned."""
-        return clean(found.label[:], self.task(task_name), self.cleanings.get(task_name, {}), spacing_mm)
+        return clean(found.label[:], self.task(task_name), self.cleanings.get(task_name, {}), voxel_ml)
 
     @torch.inference_mode()
     def restored(

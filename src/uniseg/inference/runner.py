@@ -53,10 +53,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Found:
-    """Segmentations of a job by task, voxel sizes (z, y, x) of their grids."""
+    """Segmentations of a job by task, volume of a voxel of their grids."""
 
     restored: Mapping[str, Restored]
-    spacing_mm: Mapping[str, tuple[float, ...]]
+    voxel_ml: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -225,15 +225,15 @@ class CaseRunner:
     def _compute(self, job: Job) -> Found:
         wanted = Wanted(confidence=self.merge, probabilities=self.probabilities)
         restored: dict[str, Restored] = {}
-        spacings: dict[str, tuple[float, ...]] = {}
+        voxel_ml: dict[str, float] = {}
         for scan, names in job.scans.items():
-            spacings |= dict.fromkeys(names, job.volumes[scan][0].spacing_mm)
+            voxel_ml |= dict.fromkeys(names, job.volumes[scan][0].voxel_ml)
             try:
                 restored |= self.predictor.restored(job.volumes[scan], names, wanted)
             except InputError as error:
                 where = f"{reference_path(*scan)}, {error.where}"
                 raise InputError(where, error.found, error.expected, error.fix) from error
-        return Found(restored, spacings)
+        return Found(restored, voxel_ml)
 
     def _write(self, job: Job, found: Found) -> list[Path]:
         with self.predictor.stopwatch("write"):
@@ -247,22 +247,22 @@ class CaseRunner:
             return [label_path(self.output, name, job.case_id) for name in job.images]
 
     def _write_task(self, job: Job, found: Found, name: str) -> None:
-        own, spacing_mm = found.restored[name], found.spacing_mm[name]
-        label = self.predictor.unpacked(name, own, spacing_mm)
+        own, voxel_ml = found.restored[name], found.voxel_ml[name]
+        label = self.predictor.unpacked(name, own, voxel_ml)
         like = reference_path(job.images[name], self._reference(name))
         path = label_path(self.output, name, job.case_id)
         with self._claimed(path):
             if own.probabilities is not None:
                 write_probabilities(own.probabilities[:], like, probabilities_path(path))
             write_label_map(label, like, path)
-            write_json(json_path(path), job.facts[name] | _description(self.predictor.task(name), label, spacing_mm))
+            write_json(json_path(path), job.facts[name] | _description(self.predictor.task(name), label, voxel_ml))
 
     def _write_merged(self, job: Job, found: Found) -> None:
         tasks = [self.predictor.task(name) for name in job.images]
-        values, spacing_mm = merged_values(tasks), next(iter(found.spacing_mm.values()))
-        cleaned = {name: self._cleaned(name, found.restored[name], spacing_mm) for name in job.images}
+        values, voxel_ml = merged_values(tasks), next(iter(found.voxel_ml.values()))
+        cleaned = {name: self._cleaned(name, found.restored[name], voxel_ml) for name in job.images}
         label = merge(cleaned, values)
-        voxels, voxel_ml = _counts(label, len(values) + 1), float(np.prod(spacing_mm)) / 1000
+        voxels = _counts(label, len(values) + 1)
         path = label_path(self.output, MERGED, job.case_id)
         named = [
             {"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values
@@ -284,9 +284,9 @@ class CaseRunner:
                 path.unlink(missing_ok=True)
             raise
 
-    def _cleaned(self, name: str, own: Restored, spacing_mm: Sequence[float]) -> Restored:
+    def _cleaned(self, name: str, own: Restored, voxel_ml: float) -> Restored:
         return (
-            Restored(self.predictor.unpacked(name, own, spacing_mm), own.confidence)
+            Restored(self.predictor.unpacked(name, own, voxel_ml), own.confidence)
             if self.predictor.cleanings.get(name)
             else own
         )
@@ -304,10 +304,9 @@ class CaseRunner:
         )
 
 
-def _description(task: Task, label: np.ndarray, spacing_mm: Sequence[float]) -> dict[str, Any]:
+def _description(task: Task, label: np.ndarray, voxel_ml: float) -> dict[str, Any]:
     """Which values the label map holds, how much of each class."""
     voxels = _counts(label, task.num_labels)
-    voxel_ml = float(np.prod(spacing_mm)) / 1000
     own = dict(zip(task.classes[1:], task.class_values, strict=True))
     return {
         "classes": list(task.classes),

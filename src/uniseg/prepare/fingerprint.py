@@ -70,13 +70,12 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
     samples = volume.array.reshape(len(volume.array), -1)[:, voxels].T
     samples = np.where(volume.present, samples, np.nan).astype(np.float32)
     counts = np.bincount(label[label > 0], minlength=task.num_labels)
-    voxel_ml = float(np.prod(volume.spacing_mm)) / 1000
     first = volume.array[volume.present.index(True)]
     return CaseFingerprint(
         cropped.size / body.size,
         samples,
         hashlib.sha256(np.ascontiguousarray(first)).hexdigest(),
-        tuple(float(counts[list(values)].sum()) * voxel_ml for values in task.class_values),
+        tuple(float(counts[list(values)].sum()) * volume.voxel_ml for values in task.class_values),
         placed=_is_placed(volume),
         kinds=tuple(
             foreign_kind(values, stated, modality) if present else ""

@@ -47,6 +47,11 @@ class Volume:
         affine[3, 3] = 1
         return cls(array, spacing_mm, affine)
 
+    @property
+    def voxel_ml(self) -> float:
+        """Of one voxel, also where the axes are not perpendicular, as of a tilted CT gantry."""
+        return float(abs(np.linalg.det(self.affine[:3, :3]))) / 1000
+
     def __post_init__(self) -> None:
         if not self.present:
             object.__setattr__(self, "present", (True,) * len(self.array))

@@ -124,7 +124,7 @@ class SegmentationModule(LightningModule):
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint[KEY] = describe_model(self.model) | {"data": self.data_facts, "commit": self.commit}
+        checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | {"data": self.data_facts, "commit": self.commit}
         if self.record:
             checkpoint[KEY][RECORD] = self.record.to_dict()
 

@@ -6,7 +6,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from uniseg.errors import InputError
 from uniseg.models.conditioning.base import Conditioning
@@ -18,6 +18,7 @@ from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.delta import read_delta
 from uniseg.weights.description import require_config, require_origin, require_plain
+from uniseg.weights.hashing import state_hash
 from uniseg.weights.pickled import read_pickled
 from uniseg.weights.reading import reading, require_tensors
 from uniseg.weights.shared import TENSORS, Stored, read_folder
@@ -31,9 +32,13 @@ PARTS = {"encoder": Encoder, "conditioning": Conditioning, "head": Head, "decode
 EXPECTED, FIX = "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoints/last.ckpt"
 
 
-def describe_model(model: UniSegModel) -> dict:
-    """Plain containers that, with the tensors, rebuild ``model``."""
-    return {"format": FORMAT, "tasks": model.tasks.to_list(), "model": model.config}
+def describe_model(model: UniSegModel, state: Mapping[str, Tensor]) -> dict:
+    """Plain containers that, with the tensors, rebuild ``model``; ``state`` are those tensors, as the file holds them."""
+    return {"format": FORMAT, "tasks": model.tasks.to_list(), "model": model.config, "sha256": state_hash(_of_network(state))}
+
+
+def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in state.items() if str(name).startswith(PREFIX)}
 
 
 def load_model(path: str | Path, task_files: Iterable[str | Path] = (), *, base: str | Path | None = None) -> UniSegModel:
@@ -69,7 +74,7 @@ def _restored(stored: Stored, path: str | Path) -> UniSegModel:
 
 def _stored(content: Mapping) -> Stored:
     own = content[KEY]
-    state = {name.removeprefix(PREFIX): tensor for name, tensor in content["state_dict"].items() if name.startswith(PREFIX)}
+    state = {name.removeprefix(PREFIX): tensor for name, tensor in _of_network(content["state_dict"]).items()}
     return Stored(own["tasks"], own["model"], {key: own[key] for key in ("data", "commit") if key in own}, state)
 
 
@@ -93,7 +98,9 @@ def read_checkpoint(path: str | Path) -> dict:
             raise InputError(
                 path, "a description without tasks or model", "one that this version wrote", "give the original file"
             )
-        require_tensors({name: tensor for name, tensor in state.items() if str(name).startswith(PREFIX)}, path)
+        tensors = require_tensors(_of_network(state), path)
+        if "sha256" in own and own["sha256"] != state_hash(tensors):  # older ones have none
+            raise InputError(path, "damaged tensors", "those of the SHA-256 that stands in it", "give the original file")
         if not isinstance(content.get("global_step", 0), int):
             raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)
         return content

@@ -53,7 +53,7 @@ def main() -> None:
         "optimizer_states": [],
         "lr_schedulers": [],
     }
-    torch.save(lightning | {"state_dict": state, "uniseg": describe_model(model) | model.origin}, FOLDER / "last.ckpt")
+    torch.save(lightning | {"state_dict": state, "uniseg": describe_model(model, state) | model.origin}, FOLDER / "last.ckpt")
     save_model(model, FOLDER / "shared")
     grown = load_model(FOLDER / "shared")
     grown.extend([KIDNEY], adapter_channels=1)
