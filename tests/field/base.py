@@ -1,4 +1,5 @@
 """What the trials start from: a network that finds balls in CT, made through the commands."""
+
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -73,10 +73,8 @@ def test_mr_in_a_ct_set_is_noted_by_case(sets):
 
 def test_label_files_of_every_type_hold_the_same_voxels(sets):
     folder, *_ = sets
-    found = {
-        path.stem: json.loads(path.read_text()) for path in folder.glob("outputs/cache/floats/fingerprints/*.json")
-    }
-    volumes = sorted(own.get("fingerprint", own)["class_ml"][0] for own in found.values())
+    paths = folder.glob("outputs/cache/floats/fingerprints/*.npz")
+    volumes = sorted(json.loads(str(np.load(path)["facts"]))["class_ml"][0] for path in paths)
     seed = training.SEEDS_APART * NAMES.index("floats")
     expected = sorted(np.count_nonzero(ball(seed + k)[1]) * VOXEL_ML for k in range(training.NUMBER))
     np.testing.assert_allclose(volumes, expected, rtol=1e-3)
@@ -122,7 +120,7 @@ def test_a_foreign_value_is_refused_never_bent(commands, sets, tmp_path):
     assert not (tmp_path / "out/scores.csv").exists()
 
 
-def test_an_empty_set_is_noted_by_the_tasks_name_without_bad_advice(commands, tmp_path):
+def test_empty_labels_are_noted_by_the_tasks_name_with_advice_that_holds(commands, tmp_path):
     training.write_empty(tmp_path / "raw/Dataset904_Empty")
     commands.succeed("prepare", "import=raw", cwd=tmp_path)
     done = commands.run("prepare", "task=[empty]", "num_workers=1", cwd=tmp_path)
@@ -131,9 +129,14 @@ def test_an_empty_set_is_noted_by_the_tasks_name_without_bad_advice(commands, tm
     notes = [line for line in done.stderr.splitlines() if "no foreground" in line or "in none of" in line]
     assert notes
     assert all("empty" in line for line in notes)
-    assert not any("list the case in source.absent" in line for line in notes), (
-        "which is refused where a label file is there"
-    )
+    if "source.absent" in done.stderr:
+        done = commands.run(
+            "prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path
+        )
+        left = [line for line in done.stderr.splitlines() if "no foreground" in line]
+        assert any("case_001" in line for line in left)
+        assert not any("case_000" in line for line in left)
+        assert not any("source.absent lists" in line for line in done.errors)
 
 
 def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base, tmp_path):

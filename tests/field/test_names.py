@@ -24,6 +24,11 @@ def test_a_folder_of_odd_names_is_predicted_under_these_names(commands, base, tm
     assert predicted(tmp_path / "out") == sorted(f"{name}.nii.gz" for name in ODD)
 
 
+def quotings(value):
+    """As Hydra takes text."""
+    return ["'" + value.replace("'", "\\'") + "'", f'"{value}"']
+
+
 @pytest.mark.parametrize(
     "name", [name if name in REFUSED_BY_HYDRA else pytest.param(name, marks=pytest.mark.slow) for name in ODD]
 )
@@ -34,9 +39,8 @@ def test_an_odd_name_is_read_or_quoted_for_the_user(commands, base, tmp_path, na
     if done.code != 0:
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         assert "input" in done.errors[0]
-        quoted = f"odd/{name}.nii.gz".replace("'", "\\'")
-        assert f"'{quoted}'" in done.errors[0]
-        commands.succeed("predict", f"input='{quoted}'", *others, cwd=tmp_path)
+        quoted = next(form for form in quotings(f"odd/{name}.nii.gz") if form in done.errors[0])
+        commands.succeed("predict", f"input={quoted}", *others, cwd=tmp_path)
     np.testing.assert_array_equal(
         read(tmp_path / f"out/{TASK}/{name}.nii.gz").shape, read(folder / f"{name}.nii.gz").shape
     )
@@ -128,6 +132,6 @@ def test_a_checkpoint_called_epoch_equals_3_is_found_or_quoted(commands, base, t
     if done.code != 0:
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         assert "checkpoint" in done.errors[0]
-        assert "'epoch=3-step=100.ckpt'" in done.errors[0]
-        commands.succeed("predict", "checkpoint='epoch=3-step=100.ckpt'", *others, cwd=tmp_path)
+        quoted = next(form for form in quotings("epoch=3-step=100.ckpt") if form in done.errors[0])
+        commands.succeed("predict", f"checkpoint={quoted}", *others, cwd=tmp_path)
     assert predicted(tmp_path / "out") == ["scan.nii.gz"]
