@@ -1,7 +1,8 @@
-"""Small files: written whole or not at all, read with one clear line where they are wrong; names that may become files."""
+"""Files and folders: written whole or not at all, read with one clear line where they are wrong; names that may become files."""
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from uniseg.errors import InputError
 
 PART = ".part"  # begins the name of what is being written
+OLD = ".old"  # begins the name of a folder that is being replaced
 LONGEST_NAME = 100  # bytes, which leaves room for endings
 OWN_NAMES = ("merged", "fingerprints", "task.json", "splits.json", "preview.png")  # stand beside folders that are named after tasks or cases
 
@@ -37,6 +39,29 @@ def write_atomically(path: str | os.PathLike) -> Iterator[Path]:
     finally:
         if os.path.exists(part):  # not where the folder is a file: the first error tells more
             part.unlink()
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside ``folder`` to fill; at the end it takes the place of what was there, after an error it is removed.
+
+    Raises:
+        OSError: with the name of the folder; what was there is still there.
+    """
+    part, old = (folder.with_name(f"{what}{os.getpid()}_{folder.name}") for what in (PART, OLD))
+    try:
+        part.mkdir(parents=True)
+        yield part
+        if folder.exists():
+            os.replace(folder, old)  # a folder that is not empty cannot be replaced
+        os.replace(part, folder)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(folder)) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            os.replace(old, folder)
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def write_json(path: str | os.PathLike, values: object) -> None:

@@ -22,7 +22,7 @@ def cases(root, modalities=("CT",), optional=(), **fields):
 
 
 def test_labelled_test_cases_are_for_test_whatever_num_training_says(tmp_path):
-    files = ["imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTs/b_0000.nii", "labelsTs/b.nii", "imagesTs/c_0000.nii.gz"]
+    files = ["imagesTr/a_0000.NII.GZ", "labelsTr/a.NII", "imagesTs/b_0000.nii", "labelsTs/b.nii", "imagesTs/c_0000.nii.gz"]
     found = cases(dataset(tmp_path, ["CT"], *files))
     assert [(case.case_id, case.side) for case in found] == [("a", None), ("b", "test")]
     assert found[1].image_paths == (tmp_path / "imagesTs/b_0000.nii",)

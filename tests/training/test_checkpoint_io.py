@@ -1,32 +1,19 @@
 """A file that is written while the disk fails."""
 
 import errno
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 import torch
 
+from full_disk import small_disk
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
-
-
-@contextmanager
-def small_disk() -> Iterator[None]:
-    """No file may grow beyond 4000 bytes; the writes themselves fail. Held no longer than a write: a log of the tests may be longer."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4000, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_failing_write_keeps_the_file(tmp_path):
     path = tmp_path / "deep" / "last.ckpt"
     io = AtomicCheckpointIO()
     io.save_checkpoint({"step": 1}, path)
-    with pytest.raises(OSError, match=r"last\.ckpt") as failed, small_disk():
+    with pytest.raises(OSError, match=r"last\.ckpt") as failed, small_disk(4000):
         io.save_checkpoint({"step": torch.arange(2000)}, path)
     assert failed.value.errno == errno.EFBIG
     assert io.load_checkpoint(path, weights_only=True) == {"step": 1}

@@ -2,14 +2,13 @@
 
 import errno
 import os
-import resource
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from full_disk import small_disk
 from samples import make_task, small_model
 from uniseg import load_ensemble, load_model, save_model, save_task
 from uniseg.models.uniseg import UniSegModel
@@ -19,17 +18,6 @@ from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import save_ensemble
 
 KIDNEY = make_task("kidney", classes=("background", "kidney"))
-
-
-@contextmanager
-def small_disk(size: int = 1000) -> Iterator[None]:
-    """No file may grow beyond ``size`` bytes. Held no longer than a write: a log of the tests may be longer."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.fixture

@@ -22,26 +22,13 @@ from uniseg.scans.stored import RESTORE, refusing
 A_SLICE, MOVE = "a DICOM file, as the others in the folder", "restore it, or move it away"
 MARK_AT, MARK = 128, b"DICM"
 BARE = re.compile(rb"[\x02\x08]\0.\0([A-Z]{2}|..\0\0)", re.DOTALL)  # a first tag of group 2 or 8, explicit or implicit
-FOREIGN = (  # endings of what may lie beside slices; nothing that a slice, packed or not, is ever called
-    *(".bat", ".bmp", ".cfg", ".csv", ".db", ".doc", ".docx", ".exe", ".gif", ".htm", ".html", ".inf", ".ini", ".jpeg"),
-    *(
-        ".jpg",
-        ".js",
-        ".json",
-        ".lnk",
-        ".log",
-        ".md",
-        ".mha",
-        ".mhd",
-        ".nhdr",
-        ".nii",
-        ".nii.gz",
-        ".nrrd",
-        ".pdf",
-        ".png",
-    ),
-    *(".py", ".rtf", ".sh", ".tif", ".tiff", ".toml", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml", ".yaml", ".yml"),
-)
+# Endings of what may lie beside slices; nothing that a slice, packed or not, is ever called.
+TABLES, SETTINGS = (".csv", ".tsv", ".xls", ".xlsx"), (".cfg", ".inf", ".ini", ".json", ".toml", ".yaml", ".yml")
+TEXTS = (".doc", ".docx", ".htm", ".html", ".log", ".md", ".pdf", ".rtf", ".txt", ".xml")
+PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff")
+OTHER_SCANS = (".mha", ".mhd", ".nhdr", ".nii", ".nii.gz", ".nrrd")
+PROGRAMS = (".bat", ".db", ".exe", ".js", ".lnk", ".py", ".sh", ".url")
+FOREIGN = TABLES + SETTINGS + TEXTS + PICTURES + OTHER_SCANS + PROGRAMS
 RESCALING = ("RescaleSlope", "RescaleIntercept")
 INTEGER = {"US": ("H", 2), "UL": ("I", 4)}
 

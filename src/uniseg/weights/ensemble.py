@@ -5,10 +5,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
-from uniseg.files import read_json, require_file_name, write_json
+from uniseg.files import new_folder, read_json, require_file_name, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import file_hash, load_model
-from uniseg.weights.folder import new_folder
 from uniseg.weights.shared import save_model
 
 MEMBERS = "ensemble.json"

@@ -8,11 +8,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.files import read_json, write_atomically, write_json
+from uniseg.files import new_folder, read_json, write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.card import model_card
 from uniseg.weights.description import require_plain
-from uniseg.weights.folder import new_folder
 from uniseg.weights.reading import reading, require_tensors
 
 FORMAT = 1

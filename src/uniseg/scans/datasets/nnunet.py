@@ -98,7 +98,7 @@ def _folder(images: Path, labels: Path, num_modalities: int, endings: Sequence[s
 def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     labels: dict[str, Path] = {}
     for path in sorted(folder.glob("*")):
-        case_id = case_id_of(path) if path.is_file() and path.name.endswith(tuple(endings)) else None
+        case_id = case_id_of(path) if path.is_file() and path.name.lower().endswith(tuple(endings)) else None
         if case_id in labels:
             raise InputError(path, f"a second label of case '{case_id}' beside {labels[case_id].name}", "one", "move one away")
         if case_id is not None:
@@ -112,7 +112,7 @@ def _images(folder: Path, case_id: str, num_modalities: int, endings: Sequence[s
 
 
 def _existing(folder: Path, stem: str, endings: Sequence[str]) -> Path:
-    paths = [folder / f"{stem}{ending}" for ending in endings]
+    paths = [folder / f"{stem}{spelling}" for ending in endings for spelling in (ending, ending.upper())]
     return next((path for path in paths if path.exists()), paths[0])
 
 
