@@ -25,19 +25,17 @@ VOLATILE = (
     "modified",
 )  # keys that differ between equal runs
 
+FOLDER = ("folder",)
 Snapshot = dict[str, tuple]
 
 
-def snapshot(root: Path, without: Path | None = None) -> Snapshot:
-    """Relative path -> kind, size, time of change; ``without`` is left out."""
+def snapshot(root: Path) -> Snapshot:
+    """Relative path -> kind, and of what is no folder: size, time of change."""
     found: Snapshot = {}
     for path in root.rglob("*"):
-        if without is not None and (path == without or without in path.parents):
-            continue
         stat = path.lstat()
-        found[str(path.relative_to(root))] = (
-            ("folder",) if path.is_dir() and not path.is_symlink() else ("file", stat.st_size, stat.st_mtime_ns)
-        )
+        is_folder = path.is_dir() and not path.is_symlink()
+        found[str(path.relative_to(root))] = FOLDER if is_folder else ("file", stat.st_size, stat.st_mtime_ns)
     return found
 
 

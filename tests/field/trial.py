@@ -16,7 +16,8 @@ class Trial:
     Attributes:
         what: was done to the input, in words.
         commands: run one after the other until one does not end with exit code 0.
-        outputs: names in the scratch folder below which the commands may change files; elsewhere they may only add.
+        outputs: names in the scratch folder below which the commands may write.
+        adds_anywhere: new files may lie elsewhere in the scratch folder too, since a setting says where.
         must_refuse: the last command may not succeed.
         file_bytes: no file grows beyond it.
         signal: number, seconds after which the first command gets it; the second command has to succeed nevertheless.
@@ -27,6 +28,7 @@ class Trial:
     what: str
     commands: tuple[Command, ...]
     outputs: tuple[str, ...] = ("out",)
+    adds_anywhere: bool = False
     env: Mapping[str, str] = field(default_factory=dict)
     must_refuse: bool = False
     file_bytes: int | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from field.forked import Done
-from field.results import Snapshot, changed, digest, fault
+from field.results import FOLDER, Snapshot, changed, digest, fault
 from field.trial import Trial
 
 CODES = {0, 2}
@@ -18,7 +18,7 @@ STOPPED = {  # codes of a command that a signal met; 0 where it was done already
     signal.SIGUSR1: {138, -10},
 }
 LEFTOVERS = re.compile(r"(^|/)(\.part[^/]*|\.old[^/]*|[^/]*\.tmp|[^/]*\.part)$")
-OWN_PLACES = ("home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
+OWN_PLACES = ("home/tmp/", "home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
 TABLE_OF_MISSING = re.compile(r"^\d+ datasets? (is|are) missing:", re.MULTILINE)
 NOISE = ("RuntimeWarning", "Exception ignored", "ResourceWarning", "Segmentation fault", "DeprecationWarning")
 EXIT_HOOK = re.compile(r"^Exception ignored in.*?^KeyboardInterrupt:?\s*$", re.MULTILINE | re.DOTALL)
@@ -98,19 +98,14 @@ def _faults_of_end(done: Done, codes: set[int], *, is_signalled: bool) -> dict[s
 
 def _faults_of_files(trial: Trial, root: Path, scratch: Path, before: Snapshot, after: Snapshot) -> dict[str, str]:
     faults = {}
-    own = str(scratch.relative_to(root))
+    own = f"{scratch.relative_to(root)}/"
+    written = tuple(f"{own}{name}" for name in trial.outputs)
     added, differing = changed(before, after)
-    outside = [
-        path
-        for path in (*added, *differing)
-        if path != own and not path.startswith((f"{own}/", "home/tmp", *OWN_PLACES)) and path != "home"
-    ]
-    inside = [
-        path
-        for path in differing
-        if path.startswith(f"{own}/") and not path.startswith(tuple(f"{own}/{name}" for name in trial.outputs))
-    ]
-    inside = [path for path in inside if before[path] != ("folder",) or path not in after]
+    files = [path for path in differing if before[path] != FOLDER or path not in after]
+    outside = [path for path in (*added, *files) if not path.startswith((own, *OWN_PLACES))]
+    if not trial.adds_anywhere:
+        outside += [path for path in added if path.startswith(own) and not path.startswith(written)]
+    inside = [path for path in files if path.startswith(own) and not path.startswith(written)]
     if outside:
         faults["outside"] = f"written: {', '.join(outside[:4])}"
     if inside:
@@ -119,11 +114,7 @@ def _faults_of_files(trial: Trial, root: Path, scratch: Path, before: Snapshot, 
         left = [path for path in added if LEFTOVERS.search(path) or path.startswith("home/tmp/")]
         if left:
             faults["leftover"] = ", ".join(left[:4])
-    new = [
-        root / path
-        for path in (*added, *differing)
-        if path.startswith(f"{own}/") and after.get(path, ("folder",))[0] == "file"
-    ]
+    new = [root / path for path in (*added, *files) if path.startswith(own) and after.get(path, FOLDER) != FOLDER]
     broken = [
         text
         for path in new

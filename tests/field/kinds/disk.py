@@ -65,7 +65,7 @@ def _in_the_way(world: World, scratch: Path, rng: Random) -> Trial:
     path.write_text("mine") if kind == "file" else os.symlink(
         "nothing/at/all" if kind == "link to nothing" else path.name, path
     )
-    return Trial(f"{name}: a {kind} at {path.relative_to(scratch)}", (command,), outputs=())
+    return Trial(f"{name}: a {kind} at {path.relative_to(scratch)}", (command,), outputs=(), adds_anywhere=True)
 
 
 def _damaged_cache(world: World, scratch: Path, rng: Random) -> Trial:

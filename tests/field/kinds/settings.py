@@ -122,7 +122,7 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     if way < 0.3:
         kind = rng.choice([kind for kind, absurd in ABSURD.items() for _ in absurd])
         chosen = rng.choice(ABSURD[kind])
-        return Trial(f"{kind}: {chosen}", ((*commands[kind][0], chosen),), outputs=("out",), must_refuse=True)
+        return Trial(f"{kind}: {chosen}", ((*commands[kind][0], chosen),), must_refuse=True, adds_anywhere=True)
     kind = rng.choice([*commands])
     command, root = commands[kind]
     if way < 0.85:
@@ -133,7 +133,8 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
         chosen = [
             f"{rng.choice(GROUPS)}={rng.choice(('nothing', '../x', '[]', 'null', '1', '[a,b]', 'default', 'a b', ''))}"
         ]
-    return Trial(f"{kind}: {' '.join(chosen)}", ((*command, *chosen),), outputs=("out", "outputs", "conf"))
+    outputs = ("out", "outputs", "conf")
+    return Trial(f"{kind}: {' '.join(chosen)}", ((*command, *chosen),), outputs=outputs, adds_anywhere=True)
 
 
 def _setting(root: str, rng: Random) -> str:
