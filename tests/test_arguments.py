@@ -97,9 +97,7 @@ def test_a_group_set_to_null_is_left_out():
 def test_sweeps_and_flags_pass():
     sweep = ["-m", "name=1,2", "seed=0,1", "--config-dir", "some folder", "--cfg", "job", "~phantom", "+trainer.max_steps=3"]
     assert read(*sweep, root="train") == ["-m", 'name="1","2"', *sweep[2:]]
-    with pytest.raises(
-        InputError, match=r"""comma outside quotes and brackets; expected one value; write 'name="a,b"'"""
-    ):
+    with pytest.raises(InputError, match=r"""comma outside quotes and brackets; expected one value; write 'name="a,b"'"""):
         read("name=a,b", root="train")
 
 

@@ -48,9 +48,7 @@ def test_an_experiment_repeats_the_whole_choice(folder, given):
     config = composed("task=[liver]", *given)
     choices = choices_of(config, config.hydra.runtime.choices, GROUPS)
     content = {"defaults": [{"override /task": ["liver"]}, *choices.defaults], **choices.values}
-    (folder / "conf/experiment/planned.yaml").write_text(
-        "# @package _global_\n" + yaml.safe_dump(content, sort_keys=False)
-    )
+    (folder / "conf/experiment/planned.yaml").write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
     again = composed("experiment=planned")
     for group in GROUPS:
         assert OmegaConf.to_container(again[group], resolve=True) == OmegaConf.to_container(config[group], resolve=True)

@@ -74,9 +74,7 @@ def test_whose_values_the_predictions_hold(folders):
         for kind in ("labels", "predictions"):
             save_nifti(folders / f"{kind}/pancreas_{number:04d}.nii.gz", ball(4))
     mapped = "+tasks.phantom_spleen.source.label_map={4: 1}"
-    assert (
-        evaluated(folders, mapped)["mean_dice"] == evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
-    )
+    assert evaluated(folders, mapped)["mean_dice"] == evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
     with pytest.raises(InputError, match=r"found label values \[4\] .*; expected values \[0, 1\] .*predictions_use"):
         evaluated(folders, mapped, "predictions_use=task")
     with pytest.raises(InputError, match="predictions_use: found 'files'; expected task, file or null"):
@@ -89,9 +87,7 @@ def test_a_value_that_means_two_things_is_asked_for(folders):
         save_nifti(folders / f"labels/pancreas_{number:04d}.nii.gz", ball(2))
         save_nifti(folders / f"predictions/pancreas_{number:04d}.nii.gz", ball(1))
     mapped = "+tasks.phantom_spleen.source.label_map={1: 0, 2: 1}"
-    with pytest.raises(
-        InputError, match=r"label values of another tool, where 1 may be .*predictions_use=task or file"
-    ):
+    with pytest.raises(InputError, match=r"label values of another tool, where 1 may be .*predictions_use=task or file"):
         evaluated(folders, mapped)
     assert evaluated(folders, mapped, "predictions_use=task")["mean_dice"] == 1
     assert evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 0

@@ -70,21 +70,15 @@ def test_what_the_machine_lacks_names_the_file(name):
     text = line(OSError(number, os.strerror(number), "/data/out.nii.gz"))
     assert text.startswith(f"error: /data/out.nii.gz: found {os.strerror(number)}; expected ")
     assert line(OSError(number, os.strerror(number))).startswith(f"error: train: found {os.strerror(number)}")
-    assert "/data/out.nii.gz" in line(
-        caused(RuntimeError("x"), OSError(number, os.strerror(number), "/data/out.nii.gz"))
-    )
+    assert "/data/out.nii.gz" in line(caused(RuntimeError("x"), OSError(number, os.strerror(number), "/data/out.nii.gz")))
 
 
 @pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
-        torch.OutOfMemoryError(
-            "CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total capacity of 79 GiB"
-        ),
-        RuntimeError(
-            "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
-        ),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total capacity of 79 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         caused(ValueError("could not"), MemoryError()),
@@ -137,18 +131,14 @@ def test_an_error_out_of_a_reader_process_is_one_short_line():
 
 def test_training_that_fails():
     assert "optimizer.lr" in line(FloatingPointError("train/loss is nan in epoch 3: lower optimizer.lr"))
-    assert (
-        line(MisconfigurationException("No supported gpu backend found!")) == "error: No supported gpu backend found!"
-    )
+    assert line(MisconfigurationException("No supported gpu backend found!")) == "error: No supported gpu backend found!"
 
 
 def test_a_wrong_configuration():
     assert "Missing mandatory value" in line(raised(lambda: OmegaConf.create({"a": "???"}).a))
-    assert line(
-        caused(
-            ConfigCompositionException("Error merging override data.batch_size=a"), ConfigAttributeError("not a number")
-        )
-    ).endswith("data.batch_size=a: not a number")
+    assert line(caused(ConfigCompositionException("Error merging override data.batch_size=a"), ConfigAttributeError("not a number"))).endswith(
+        "data.batch_size=a: not a number"
+    )
 
 
 @pytest.mark.parametrize(
@@ -175,20 +165,13 @@ def test_a_constructor_that_refuses_values_names_the_key(target, values, reason,
 
 
 def test_a_constructor_that_fails_otherwise_is_a_bug():
-    assert (
-        end_of(
-            caused(InstantiationException("Error in call to target 'x'\nfull_key: model"), KeyError("ours")), "train"
-        )
-        is None
-    )
+    assert end_of(caused(InstantiationException("Error in call to target 'x'\nfull_key: model"), KeyError("ours")), "train") is None
 
 
 def test_a_partial_class_that_refuses_its_values_later():
     config = OmegaConf.create({"optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1}})
     make = instantiate(config.optimizer)
-    assert "optimizer: found settings that it refuses (Invalid learning rate" in line(
-        raised(lambda: make([torch.nn.Parameter(torch.zeros(1))]))
-    )
+    assert "optimizer: found settings that it refuses (Invalid learning rate" in line(raised(lambda: make([torch.nn.Parameter(torch.zeros(1))])))
 
 
 @pytest.mark.parametrize(

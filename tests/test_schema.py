@@ -187,9 +187,7 @@ def test_the_line_names_the_key_the_value_and_the_bounds(composed):
 def test_settings_that_depend_on_each_other(composed):
     config = copy.deepcopy(composed["train"])
     config.loss.update({"dice_weight": 0, "ce_weight": 0})
-    with pytest.raises(
-        InputError, match=r"loss\.dice_weight: found 0 with loss\.ce_weight=0; expected one of them above 0"
-    ):
+    with pytest.raises(InputError, match=r"loss\.dice_weight: found 0 with loss\.ce_weight=0; expected one of them above 0"):
         schema.check_settings(config, "train")
 
 

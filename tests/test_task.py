@@ -124,9 +124,7 @@ WRONG_TYPES = {
 }
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [(field, value) for field, values in WRONG_TYPES.items() for value in values]
-)
+@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG_TYPES.items() for value in values])
 def test_values_of_another_type_are_refused_in_one_line(field, value):
     value = list(map(str, value)) if isinstance(value, range) else value
     with pytest.raises(InputError, match="found ") as caught:

@@ -40,12 +40,7 @@ def number(
     def holds(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not isfinite(value):
             return False
-        return (
-            (least is None or value >= least)
-            and (most is None or value <= most)
-            and (above is None or value > above)
-            and (below is None or value < below)
-        )
+        return (least is None or value >= least) and (most is None or value <= most) and (above is None or value > above) and (below is None or value < below)
 
     return Bound(f"a {'whole ' if whole else ''}number {words}".strip(), holds)
 
@@ -54,19 +49,13 @@ def word(*words: str) -> Bound:
     return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
 
 
-def sequence(
-    item: Bound, *, length: int | None = None, least: int = 1, ascending: bool = False, distinct: bool = False
-) -> Bound:
+def sequence(item: Bound, *, length: int | None = None, least: int = 1, ascending: bool = False, distinct: bool = False) -> Bound:
     """A list with a number of entries, each of which is an ``item``."""
     count = f"{length} entries" if length is not None else f"{least} or more entries"
     order = ", ascending" if ascending else ", each once" if distinct else ""
 
     def holds(value: Any) -> bool:
-        if (
-            not isinstance(value, list)
-            or (len(value) != length if length is not None else len(value) < least)
-            or not all(map(item.holds, value))
-        ):
+        if not isinstance(value, list) or (len(value) != length if length is not None else len(value) < least) or not all(map(item.holds, value)):
             return False
         return (not ascending or value == sorted(value)) and (not distinct or len(set(value)) == len(value))
 
@@ -189,7 +178,5 @@ def values_at(config: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:
         else:
             yield (
                 str(name),
-                OmegaConf.to_container(value, resolve=True, throw_on_missing=False)
-                if OmegaConf.is_config(value)
-                else value,
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=False) if OmegaConf.is_config(value) else value,
             )

@@ -56,9 +56,7 @@ def _difference(where: str, own: Any, base: Any) -> Any:
     """The keys of ``own`` whose values are not those of ``base``, nested as they are."""
     gone = sorted(set(base) - set(own))
     if gone:
-        raise InputError(
-            f"{where}.{gone[0]}", "taken out", "a value", "choose another group or set a value in its place"
-        )
+        raise InputError(f"{where}.{gone[0]}", "taken out", "a value", "choose another group or set a value in its place")
     found = {}
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):

@@ -116,9 +116,7 @@ class Scored:
     refusal: InputError | None = None
 
 
-def _score_own(
-    blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]
-) -> Scored:
+def _score_own(blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]) -> Scored:
     (dataset, case), outcome = item
     if outcome.refusal is not None:
         return Scored(refusal=outcome.refusal)
@@ -242,8 +240,7 @@ def evaluate_folders(config: DictConfig) -> dict:
     task, source, output = tasks[0], sources_of(config)[tasks[0].name], Path(config.output)
     require_replaceable(output)
     predictions, references = (
-        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)}
-        for folder in (config.predictions, config.labels)
+        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)} for folder in (config.predictions, config.labels)
     )
     for folder, own, other in ((config.labels, references, predictions), (config.predictions, predictions, references)):
         lacking = sorted(set(other) - set(own))

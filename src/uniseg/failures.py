@@ -112,12 +112,8 @@ def _resource(error: BaseException, command: str) -> InputError | None:
     """What the machine lacks."""
     text = _original(error)
     lower = LOWER.get(command, "close other programs")
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
-        isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
-    ):
-        return InputError(
-            command, f"too little memory ({_flat(text)[:150] or type(error).__name__})", "room for this run", lower
-        )
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)):
+        return InputError(command, f"too little memory ({_flat(text)[:150] or type(error).__name__})", "room for this run", lower)
     is_killed = isinstance(error, RuntimeError) and WORKER_KILLED.search(text)
     if isinstance(error, BrokenProcessPool) or is_killed:
         return InputError(command, "a worker process that was killed", "memory for all of them", lower)
@@ -140,19 +136,13 @@ def _instantiated(error: InstantiationException) -> str | None:
 
 def _called_later(error: BaseException) -> str | None:
     """The same of a ``_partial_`` class, which Hydra's deferred call makes where its last arguments are known."""
-    calls = [
-        frame.f_locals["self"]
-        for frame, _ in walk_tb(error.__traceback__)
-        if isinstance(frame.f_locals.get("self"), partial)
-    ]
+    calls = [frame.f_locals["self"] for frame, _ in walk_tb(error.__traceback__) if isinstance(frame.f_locals.get("self"), partial)]
     classes = [call for call in calls if isinstance(call.func, type)]
     return _refused(getattr(classes[-1], "_hydra_full_key", "configuration"), error) if classes else None
 
 
 def _refused(key: str, cause: BaseException) -> str:
-    return str(
-        InputError(key, f"settings that it refuses ({_flat(str(cause))})", "settings that it takes", "correct them")
-    )
+    return str(InputError(key, f"settings that it refuses ({_flat(str(cause))})", "settings that it takes", "correct them"))
 
 
 def _composed(error: BaseException) -> str | None:

@@ -74,9 +74,7 @@ def _check_task(path: Path, result: ConfigResult) -> None:
             "a task file describes one task, nothing else",
         )
     if not isinstance(result.config, DictConfig) or "defaults" in result.config:
-        raise InputError(
-            path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX
-        )
+        raise InputError(path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX)
     if "_target_" in _keys(OmegaConf.to_container(result.config)):
         raise InputError(path, "a key _target_", "the keys of one task", FIX)
     for key in result.config:
@@ -107,9 +105,7 @@ def _line_of(text: str, key: str | None) -> int:
     for part in re.findall(r"[^.\[\]]+", key or ""):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         items = dict(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else {}
-        found = next(((name, value) for name, value in pairs if name.value == part), None) or (
-            part.isdigit() and (items.get(int(part)),) * 2
-        )
+        found = next(((name, value) for name, value in pairs if name.value == part), None) or (part.isdigit() and (items.get(int(part)),) * 2)
         if not found or found[0] is None:
             break
         line, node = found[0].start_mark.line + 1, found[1]

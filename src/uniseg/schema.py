@@ -88,16 +88,12 @@ class TaskConfig:
 @dataclass
 class DataConfig:
     fold: int = field(default=MISSING, metadata=bounded(STEPS))
-    patch_size: list[int] = field(
-        default=MISSING, metadata=bounded(sequence(number(least=1, most=4096, whole=True), length=3))
-    )
+    patch_size: list[int] = field(default=MISSING, metadata=bounded(sequence(number(least=1, most=4096, whole=True), length=3)))
     batch_size: int = field(default=MISSING, metadata=bounded(number(least=1, most=65536, whole=True)))
     steps_per_epoch: int = field(default=MISSING, metadata=bounded(COUNT))
     val_steps: int = field(default=MISSING, metadata=bounded(COUNT))
     tasks_per_batch: int | None = field(default=MISSING, metadata=bounded(COUNT))
-    task_weights: Any = field(
-        default=MISSING, metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE))
-    )
+    task_weights: Any = field(default=MISSING, metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE)))
     foreground_fraction: float = field(default=MISSING, metadata=bounded(SHARE))
     num_patients: int | None = field(default=MISSING, metadata=bounded(COUNT))
     num_workers: int = field(default=MISSING, metadata=bounded(WORKERS))
@@ -288,19 +284,10 @@ ROOTS = {
 RANGE = {"length": 2, "ascending": True}
 # Of the groups that name their own class with ``_target_``.
 BOUNDS = {
-    **{
-        f"augment.p_{name}": SHARE
-        for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")
-    },
-    **{
-        f"augment.p_{name}": SHARE
-        for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")
-    },
+    **{f"augment.p_{name}": SHARE for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")},
+    **{f"augment.p_{name}": SHARE for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")},
     "augment.rotation_deg": sequence(number(least=-360, most=360), **RANGE),
-    **{
-        f"augment.{name}": sequence(number(above=0, most=10), **RANGE)
-        for name in ("scale", "brightness", "contrast", "gamma")
-    },
+    **{f"augment.{name}": sequence(number(above=0, most=10), **RANGE) for name in ("scale", "brightness", "contrast", "gamma")},
     **{f"augment.{name}": sequence(number(least=0, most=10), **RANGE) for name in ("noise_sd", "blur_sigma")},
     "augment.low_resolution_zoom": sequence(number(above=0, most=1), **RANGE),
     "augment.mirror_axes": AXES,
@@ -328,11 +315,7 @@ BOUNDS = {
     "trainer.max_epochs": COUNT | NO_LIMIT,
     "trainer.max_steps": COUNT | NO_LIMIT,
     "trainer.accelerator": word("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-    "trainer.devices": word("auto")
-    | COUNT
-    | sequence(WORKERS, distinct=True)
-    | NO_LIMIT
-    | matching(r"[\d,-]+", "their numbers"),
+    "trainer.devices": word("auto") | COUNT | sequence(WORKERS, distinct=True) | NO_LIMIT | matching(r"[\d,-]+", "their numbers"),
     "trainer.num_nodes": COUNT,
     "trainer.precision": word(*PRECISIONS, "32", "16", "bf16") | Bound("32, 16", lambda value: value in (32, 16)),
     "trainer.gradient_clip_val": NOT_NEGATIVE | NULL,
@@ -392,9 +375,7 @@ def bounds_of(root: str) -> dict[str, Bound]:
 
 def text_keys(root: str) -> list[str]:
     """Dotted keys whose values are text, ``*`` for any name."""
-    return [setting.key for setting in settings_of(ROOTS[root]) if setting.is_text] + (
-        ["import"] if root == "prepare" else []
-    )
+    return [setting.key for setting in settings_of(ROOTS[root]) if setting.is_text] + (["import"] if root == "prepare" else [])
 
 
 def check_settings(config: DictConfig, root: str) -> None:
@@ -413,9 +394,7 @@ def check_settings(config: DictConfig, root: str) -> None:
 def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name its own folder, and a run for loggers."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
-    OmegaConf.register_new_resolver(
-        "evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True
-    )
+    OmegaConf.register_new_resolver("evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True)
     OmegaConf.register_new_resolver("tracked", tracked, replace=True)
     prepare = OmegaConf.structured(PrepareConfig)
     with open_dict(prepare):

@@ -99,9 +99,7 @@ class Task:
             object.__setattr__(self, field, tuple(_listed(getattr(self, field), where, field)))
         object.__setattr__(self, "regions", tuple(tuple(_listed(values, where, "regions")) for values in self.regions))
         if not 0 < len(self.modalities) <= MOST_MODALITIES or len(set(self.modalities)) < len(self.modalities):
-            raise InputError(
-                where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file"
-            )
+            raise InputError(where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file")
         if not 2 <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
             raise InputError(
                 where,
@@ -153,10 +151,7 @@ class Task:
             for value in values:
                 rows.setdefault(value, set()).add(k)
         nowhere = (False,) * (self.num_classes - 1)  # one row for the many values between
-        return tuple(
-            tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere
-            for value in range(self.num_labels)
-        )
+        return tuple(tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere for value in range(self.num_labels))
 
     @property
     def num_labels(self) -> int:
@@ -186,9 +181,7 @@ class Task:
         own = _of_type(values, cls, "task")
         where = f"task {own['name']!r:.{LONGEST_TEXT}}"
         normalization = _listed(own["normalization"], where, "normalization")
-        return cls(
-            **{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]}
-        )
+        return cls(**{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]})
 
 
 class TaskSet(tuple[Task, ...]):
@@ -202,9 +195,7 @@ class TaskSet(tuple[Task, ...]):
         self = super().__new__(cls, tasks)
         names = [task.name for task in self]
         if not 0 < len(names) <= MOST_TASKS or len(set(names)) < len(names):
-            raise InputError(
-                "task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list"
-            )
+            raise InputError("task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list")
         return self
 
     @property
@@ -250,9 +241,7 @@ def _texts(values: object, where: str, field: str) -> Sequence[str]:
     for value in _listed(values, where, field):
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
             expected = f"printable names of at most {LONGEST_TEXT} characters"
-            raise InputError(
-                where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes"
-            )
+            raise InputError(where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes")
     return values
 
 

@@ -264,9 +264,7 @@ def main(config: DictConfig) -> float:
     try:
         trainer = train(config)
     except FloatingPointError as error:
-        fix = (
-            "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
-        )
+        fix = "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
         raise InputError(config.run_dir, str(error), "finite numbers", fix) from error
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted ahead of the first step or behind the last: nothing to save.\n")

@@ -112,9 +112,7 @@ def test_a_saved_network_answers_bit_for_bit_as_before(built, tmp_path):
     built.extend([make_task("gallbladder", ("CT", "PET", "T2"))], adapter_channels=3)
     back = load_model(save_model(built, tmp_path / "saved"))
     assert not any(tensor.is_meta for tensor in (*back.parameters(), *back.buffers()))
-    assert [(name, p.requires_grad) for name, p in back.named_parameters()] == [
-        (name, p.requires_grad) for name, p in built.named_parameters()
-    ]
+    assert [(name, p.requires_grad) for name, p in back.named_parameters()] == [(name, p.requires_grad) for name, p in built.named_parameters()]
     addresses = [tensor.data_ptr() for tensor in back.state_dict().values() if tensor.numel()]
     assert len(addresses) == len(set(addresses))
     image, order = torch.randn(3, 4, 16, 32, 32), torch.tensor([4, 3, 1])

@@ -41,9 +41,7 @@ def snapshot(root: Path) -> Snapshot:
 
 def changed(before: Snapshot, after: Snapshot) -> tuple[list[str], list[str]]:
     """(added, changed or removed)."""
-    return sorted(after.keys() - before.keys()), sorted(
-        path for path, state in before.items() if after.get(path) != state
-    )
+    return sorted(after.keys() - before.keys()), sorted(path for path, state in before.items() if after.get(path) != state)
 
 
 def fault(path: Path) -> str | None:
@@ -108,11 +106,7 @@ def digest(path: Path) -> dict[str, str]:
     found = {}
     for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
         read = next((read for ending, read in CONTENTS.items() if each.name.endswith(ending)), None)
-        if (
-            read is not None
-            and each.is_file()
-            and not any(part.startswith(".") for part in each.relative_to(path).parts)
-        ):
+        if read is not None and each.is_file() and not any(part.startswith(".") for part in each.relative_to(path).parts):
             found[str(each.relative_to(path))] = hashlib.sha256(read(each)).hexdigest()[:16]
     return found
 

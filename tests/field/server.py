@@ -41,9 +41,7 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(request, pipes)
-            return commands[
-                request["command"]
-            ].main()  # what it raises, and how the interpreter ends, is the command's own
+            return commands[request["command"]].main()  # what it raises, and how the interpreter ends, is the command's own
         for _, end in pipes.values():
             os.close(end)
         answers.write(json.dumps(_wait(pid, request, {number: end for number, (end, _) in pipes.items()})) + "\n")

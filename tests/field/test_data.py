@@ -92,9 +92,7 @@ def test_other_label_values_go_through_the_map(commands, sets, tmp_path):
     """BraTS's 4 is the third class in references and in the predictions of other tools."""
     folder, *_ = sets
     labels = folder / "raw/Dataset902_Gaps/labelsTr"
-    commands.succeed(
-        "evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder
-    )
+    commands.succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder)
     with (tmp_path / "out/scores.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "enhancing"]
     assert len(rows) == training.NUMBER
@@ -130,9 +128,7 @@ def test_empty_labels_are_noted_by_the_tasks_name_with_advice_that_holds(command
     assert notes
     assert all("empty" in line for line in notes)
     if "source.absent" in done.stderr:
-        done = commands.run(
-            "prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path
-        )
+        done = commands.run("prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path)
         left = [line for line in done.stderr.splitlines() if "no foreground" in line]
         assert any("case_001" in line for line in left)
         assert not any("case_000" in line for line in left)

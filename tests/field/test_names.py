@@ -29,9 +29,7 @@ def quotings(value):
     return ["'" + value.replace("'", "\\'") + "'", f'"{value}"']
 
 
-@pytest.mark.parametrize(
-    "name", [name if name in REFUSED_BY_HYDRA else pytest.param(name, marks=pytest.mark.slow) for name in ODD]
-)
+@pytest.mark.parametrize("name", [name if name in REFUSED_BY_HYDRA else pytest.param(name, marks=pytest.mark.slow) for name in ODD])
 def test_an_odd_name_is_read_or_quoted_for_the_user(commands, base, tmp_path, name):
     folder = write_odd(tmp_path / "odd")
     others = [entry for entry in base.predicting("-", tmp_path / "out") if not entry.startswith("input=")]
@@ -41,9 +39,7 @@ def test_an_odd_name_is_read_or_quoted_for_the_user(commands, base, tmp_path, na
         assert "input" in done.errors[0]
         quoted = next(form for form in quotings(f"odd/{name}.nii.gz") if form in done.errors[0])
         commands.succeed("predict", f"input={quoted}", *others, cwd=tmp_path)
-    np.testing.assert_array_equal(
-        read(tmp_path / f"out/{TASK}/{name}.nii.gz").shape, read(folder / f"{name}.nii.gz").shape
-    )
+    np.testing.assert_array_equal(read(tmp_path / f"out/{TASK}/{name}.nii.gz").shape, read(folder / f"{name}.nii.gz").shape)
 
 
 def test_a_case_number_of_four_digits_is_no_channel(commands, base, tmp_path):

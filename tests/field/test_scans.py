@@ -34,15 +34,11 @@ def same_grid(scan, label):
         assert found_code == code, form
         if code:
             factors = (mm.get(header.get_xyzt_units()[0], 1.0) for header in (one, other))
-            expected, found = (
-                np.diag([factor] * 3 + [1]) @ matrix for factor, matrix in zip(factors, (expected, found), strict=True)
-            )
+            expected, found = (np.diag([factor] * 3 + [1]) @ matrix for factor, matrix in zip(factors, (expected, found), strict=True))
             np.testing.assert_allclose(found, expected, atol=1e-3, err_msg=form)
 
 
-@pytest.mark.parametrize(
-    "name", ["plain", "both_differ", "qform_only", "micron", "sheared", "inverted_z", "big_endian", "nifti2"]
-)
+@pytest.mark.parametrize("name", ["plain", "both_differ", "qform_only", "micron", "sheared", "inverted_z", "big_endian", "nifti2"])
 def test_the_label_map_carries_both_affines_with_their_codes(headers, name):
     scans, maps, _ = headers
     same_grid(scans / f"{name}.nii.gz", maps / f"{name}.nii.gz")
@@ -72,9 +68,7 @@ def test_two_affines_that_differ_are_noted(headers):
 def test_a_scan_of_48_metres_is_refused_before_memory_is_taken(commands, base, tmp_path):
     """Micrometres in a file that says mm."""
     scan = save(tmp_path / "large.nii.gz", ball()[0], micrometres())
-    line = commands.refuse(
-        "predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, told=("large.nii.gz",), memory_bytes=4 << 30
-    )
+    line = commands.refuse("predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, told=("large.nii.gz",), memory_bytes=4 << 30)
     assert "2000" in line
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
@@ -102,9 +96,7 @@ def series(commands, base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dicom")
     for name, write in dicom.READABLE.items():
         write(folder / "scans" / name)
-    save(
-        folder / "scans/same.nii.gz", np.ascontiguousarray(dicom.planes().transpose(2, 1, 0)), dicom.affine_of_series()
-    )
+    save(folder / "scans/same.nii.gz", np.ascontiguousarray(dicom.planes().transpose(2, 1, 0)), dicom.affine_of_series())
     done = base.predict(commands, folder / "scans", folder / "out")
     return folder / "out" / TASK, done
 
@@ -225,9 +217,7 @@ def test_a_flipped_bit_in_a_packed_scan_is_found(commands, base, tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(content)
     with pytest.raises(gzip.BadGzipFile):
         gzip.decompress(bytes(content))
-    commands.refuse(
-        "predict", *base.predicting(tmp_path / "scan.nii.gz", tmp_path / "out"), cwd=tmp_path, told=("scan.nii.gz",)
-    )
+    commands.refuse("predict", *base.predicting(tmp_path / "scan.nii.gz", tmp_path / "out"), cwd=tmp_path, told=("scan.nii.gz",))
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 

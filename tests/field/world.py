@@ -106,10 +106,6 @@ def _grow(commands: Commands, base: Base) -> Path:
 def _published() -> UniSegModel:
     """The published network's kind, far narrower."""
     torch.manual_seed(0)
-    encoder = partial(
-        UNetEncoder, channels=[4, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]]
-    )
+    encoder = partial(UNetEncoder, channels=[4, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
     conditioning = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
-    return UniSegModel(
-        published_tasks(), patch_size=(8, 16, 16), encoder=encoder, conditioning=conditioning, head=StaticHead
-    )
+    return UniSegModel(published_tasks(), patch_size=(8, 16, 16), encoder=encoder, conditioning=conditioning, head=StaticHead)

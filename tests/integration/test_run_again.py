@@ -33,9 +33,7 @@ pytestmark = [
 def folder(trained, tmp_path, monkeypatch):
     """A copy of a finished run, to spoil."""
     monkeypatch.chdir(trained)
-    shutil.copytree(
-        trained / "outputs/demo", tmp_path / "demo", ignore=shutil.ignore_patterns("evaluation*", "report", "wandb")
-    )
+    shutil.copytree(trained / "outputs/demo", tmp_path / "demo", ignore=shutil.ignore_patterns("evaluation*", "report", "wandb"))
     return tmp_path / "demo"
 
 
@@ -46,11 +44,7 @@ def composed(run_dir, *overrides):
 
 def content(folder):
     """Path -> hash of everything but the lock."""
-    return {
-        path: hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != ".lock"
-    }
+    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"}
 
 
 def state(run_dir):
@@ -143,17 +137,13 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     assert set(after["dev"]) > set(before["dev"])
     assert set(after["patients"]["train"]) == {f"phantom_spleen/{case}" for case in after["train"]}
     config = composed(tmp_path / "tuned")
-    (dataset,) = [
-        each for each in find_datasets(tasks_of(config), sources_of(config)) if each.task.name == "phantom_spleen"
-    ]
+    (dataset,) = [each for each in find_datasets(tasks_of(config), sources_of(config)) if each.task.name == "phantom_spleen"]
     refuse_seen(model, dataset, 0, "test", "x")
     for fold in (0, 1):
         with pytest.raises(InputError, match=r"dev case '.*' of 'phantom_spleen' on its train side"):
             refuse_seen(model, dataset, fold, "dev", "x")
     model.origin["data"] = {"organs": after}
-    with pytest.raises(
-        InputError, match=r"whose patient 'phantom_spleen/.*' is on its train side of 'organs'.*patient_namespace"
-    ):
+    with pytest.raises(InputError, match=r"whose patient 'phantom_spleen/.*' is on its train side of 'organs'.*patient_namespace"):
         refuse_seen(model, dataset, 0, "dev", "x")
 
 

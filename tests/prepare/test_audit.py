@@ -253,13 +253,9 @@ def test_markup_in_names_is_text():
 def test_a_spacing_that_no_machine_can_hold_is_refused_by_case(real, tmp_path, monkeypatch):
     _, sources = real
     for spacing in ((1e-4, 1, 1), (0.002, 0.002, 0.002)):
-        with pytest.raises(
-            InputError, match=r"5 errors, first: .*c0_0000.*voxels for 12 x 8 x 8 mm at the task's spacing"
-        ):
+        with pytest.raises(InputError, match=r"5 errors, first: .*c0_0000.*voxels for 12 x 8 x 8 mm at the task's spacing"):
             audit(TaskSet([replace(TASK, spacing_mm=spacing)]), sources, 1, tmp_path / "cache")
-    monkeypatch.setattr(
-        "uniseg.prepare.pipeline.require_extent", lambda *_: None
-    )  # what an earlier version had measured
+    monkeypatch.setattr("uniseg.prepare.pipeline.require_extent", lambda *_: None)  # what an earlier version had measured
     datasets = audit(TaskSet([replace(TASK, spacing_mm=(1e-4, 1, 1))]), sources, 1, tmp_path / "cache")
     with pytest.raises(InputError, match=r"task 'liver': found .* voxels"):
         prepare(datasets, tmp_path / "cache", 1)
@@ -275,16 +271,12 @@ def test_the_advice_about_an_empty_label_works(real, capsys):
     listed = {"liver": replace(sources["liver"], absent=("c1",))}
     audit(tasks, listed, 1)
     assert "no foreground" not in capsys.readouterr().err
-    with pytest.raises(
-        InputError, match=r"c2\.nii\.gz: found 3. voxels of a target; .* take the case out of source\.absent"
-    ):
+    with pytest.raises(InputError, match=r"c2\.nii\.gz: found 3. voxels of a target; .* take the case out of source\.absent"):
         audit(tasks, {"liver": replace(listed["liver"], absent=("c2",))}, 1)
 
 
 def test_missing_foreground_names_task_with_modality():
-    task = replace(
-        make_task("liver", ("T2", "CT")), normalization=(Normalization("zscore"), Normalization("fingerprint"))
-    )
+    task = replace(make_task("liver", ("T2", "CT")), normalization=(Normalization("zscore"), Normalization("fingerprint")))
     known = CaseFingerprint(1.0, np.zeros((0, 2), np.float32), "h", (0.0, 0.0), True)
     with pytest.raises(InputError, match="task 'liver', modality 'CT': found no foreground voxel in any training case"):
         resolve(task, [known])

@@ -74,11 +74,7 @@ def forget():
 
 
 def stamps(folder):
-    return {
-        path: path.stat().st_mtime_ns
-        for path in folder.rglob("*")
-        if path.name in ("image.b2nd", "label.b2nd", "foreground.npy", "case.json")
-    }
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in ("image.b2nd", "label.b2nd", "foreground.npy", "case.json")}
 
 
 def cut(path):
@@ -106,9 +102,7 @@ def take_another(path):
 
 
 def other_shape(path):
-    path.with_name("case.json").write_text(
-        json.dumps(json.loads(path.with_name("case.json").read_text()) | {"shape": [6, 8, 7]})
-    )
+    path.with_name("case.json").write_text(json.dumps(json.loads(path.with_name("case.json").read_text()) | {"shape": [6, 8, 7]}))
 
 
 DAMAGE = {
@@ -199,9 +193,7 @@ def test_a_file_cut_short_under_a_training_is_one_line(prepared):
     cache = TaskCache(folder)
     rng = np.random.default_rng(0)
     entry = CaseEntry("big", "raw/big", (64, 96, 96), "k")
-    write_case(
-        folder, entry, rng.normal(size=(1, *entry.shape)).astype(np.float32), np.ones(entry.shape, np.int16), TASK
-    )
+    write_case(folder, entry, rng.normal(size=(1, *entry.shape)).astype(np.float32), np.ones(entry.shape, np.int16), TASK)
     cache.entries["big"] = entry
     cache.read_box("big", (0, 0, 0), (8, 8, 8))
     for part in ("image.b2nd", "label.b2nd"):
@@ -250,9 +242,7 @@ def test_no_room_leaves_nothing_and_names_the_file(tmp_path):
 def test_an_image_with_nan_or_infinity_is_not_cached(tmp_path, value):
     image = np.ones((1, *SHAPE), np.float32)
     image[0, 0, 0, 0] = value
-    with pytest.raises(
-        InputError, match=r"task 'liver', case 'a': found 1 voxels of NaN or beyond 65504 after normalisation"
-    ):
+    with pytest.raises(InputError, match=r"task 'liver', case 'a': found 1 voxels of NaN or beyond 65504 after normalisation"):
         write_case(tmp_path, CaseEntry("a", "set/a", SHAPE, "k1"), image, np.zeros(SHAPE, np.int16), TASK)
     assert not list(tmp_path.rglob("*"))
 
@@ -290,9 +280,7 @@ def test_the_hashes_of_all_scans_are_known_in_old_caches_too(prepared):
     hashes = TaskCache(folder).image_hashes
     assert sorted(hashes) == list(NAMES)
     path = folder / "task.json"
-    path.write_text(
-        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"})
-    )
+    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"}))
     assert TaskCache(folder).image_hashes == hashes
 
 

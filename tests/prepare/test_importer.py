@@ -284,9 +284,7 @@ def test_a_dataset_without_training_cases_is_refused(tmp_path, capsys):
     assert "3 cases, all for test" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "folder", ["Dataset001_Merged", f"Dataset001_{'x' * 120}", "Dataset001_x\n# @package _global_"]
-)
+@pytest.mark.parametrize("folder", ["Dataset001_Merged", f"Dataset001_{'x' * 120}", "Dataset001_x\n# @package _global_"])
 def test_a_folder_whose_name_leads_elsewhere(tmp_path, folder):
     make(tmp_path / folder, V2)
     make(tmp_path / "Dataset002_B", V2)

@@ -161,9 +161,7 @@ def test_a_comma_too_many_at_the_end_of_every_row_is_no_column(root):
 
 
 def test_a_yaml_bomb_ends_in_one_line(root):
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
-        f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)
-    ]
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)]
     row = "- {case: a, CT: *a29, PET: p, label: l}"
     (root / "manifest.yaml").write_text("- {" + ", ".join(lines) + "}\n" + row + "\n")
     with pytest.raises(InputError, match=r"manifest\.yaml"):

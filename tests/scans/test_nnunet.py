@@ -96,9 +96,7 @@ def test_a_case_number_of_four_digits_is_no_channel(tmp_path):
 def test_a_label_may_end_like_a_channel(tmp_path):
     files = [f"{name}.nii.gz" for k in range(3) for name in (f"imagesTr/scan_000{k}_0000", f"labelsTr/scan_000{k}")]
     found = cases(dataset(tmp_path, ["CT"], *files))
-    assert [(case.case_id, case.image_paths[0].name) for case in found] == [
-        (f"scan_000{k}", f"scan_000{k}_0000.nii.gz") for k in range(3)
-    ]
+    assert [(case.case_id, case.image_paths[0].name) for case in found] == [(f"scan_000{k}", f"scan_000{k}_0000.nii.gz") for k in range(3)]
 
 
 def test_an_absent_case_may_lack_an_optional_channel(tmp_path):

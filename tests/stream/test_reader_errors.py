@@ -33,9 +33,7 @@ def fail(error):
 
 
 def loader(error, **settings):
-    return DataLoader(
-        PatchReader([fail(error)], (8, 8, 8)), batch_sampler=[[REQUEST]], collate_fn=lambda batch: batch, **settings
-    )
+    return DataLoader(PatchReader([fail(error)], (8, 8, 8)), batch_sampler=[[REQUEST]], collate_fn=lambda batch: batch, **settings)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

@@ -121,9 +121,7 @@ def test_a_loss_that_is_not_finite_is_no_part_of_the_means(model):
         logged[name] = (total + value * batch_size, weight + batch_size)
 
     losses = [torch.tensor([1.0, float("inf"), 3.0, 5.0]), torch.tensor([float("nan")] * 4)]
-    module = SegmentationModule(
-        model, tasks=model.tasks, loss=torch.nn.Identity(), optimizer=None, scheduler=None, data_facts={}
-    )
+    module = SegmentationModule(model, tasks=model.tasks, loss=torch.nn.Identity(), optimizer=None, scheduler=None, data_facts={})
     module.log, module.forward = log, lambda image, task: image
     batch = Batch(torch.zeros(4, 1, 2, 2, 2), torch.zeros(4, 2, 2, 2), torch.tensor([0, 0, 1, 1]), list("abcd"), 0)
     module.loss.forward = lambda *_: losses[batch_idx]

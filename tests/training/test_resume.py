@@ -58,9 +58,7 @@ def shapes_of(model):
 
 
 def record_of(model, optimizer, **changes):
-    return replace(
-        RunRecord(model.tasks.names, SPLITS, class_name(optimizer), {"seed": 0, "data.batch_size": 2}), **changes
-    )
+    return replace(RunRecord(model.tasks.names, SPLITS, class_name(optimizer), {"seed": 0, "data.batch_size": 2}), **changes)
 
 
 def content_of(model, optimizer, step=6, record=True):
@@ -69,9 +67,7 @@ def content_of(model, optimizer, step=6, record=True):
     loop = {"epoch_loop.batch_progress": batches, "epoch_progress": {"current": {"ready": step // STEPS_PER_EPOCH + 1}}}
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     return {
-        KEY: describe_model(model, state)
-        | {"data": SPLITS}
-        | ({RECORD: record_of(model, optimizer).to_dict()} if record else {}),
+        KEY: describe_model(model, state) | {"data": SPLITS} | ({RECORD: record_of(model, optimizer).to_dict()} if record else {}),
         "state_dict": state,
         "global_step": step,
         "loops": {"fit_loop": loop},
@@ -142,9 +138,7 @@ def test_another_network_is_refused(kind, other, told, request):
 
 
 def other_network(channels=(6, 8, 8), **parts):
-    encoder = partial(
-        UNetEncoder, channels=list(channels), strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]]
-    )
+    encoder = partial(UNetEncoder, channels=list(channels), strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
     same = {
         "conditioning": partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         "head": StaticHead,
@@ -217,9 +211,7 @@ def test_settings_of_the_optimiser_are_those_of_the_run(model):
     """A rate keeps its place in the schedule: half of the first one was left."""
     before = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
     torch.optim.lr_scheduler.LambdaLR(before, lambda step: 0.5)
-    state, unchanged = (
-        {"optimizer_states": [before.state_dict()], "lr_schedulers": [{"base_lrs": [0.2]}]} for _ in range(2)
-    )
+    state, unchanged = ({"optimizer_states": [before.state_dict()], "lr_schedulers": [{"base_lrs": [0.2]}]} for _ in range(2))
     follow_settings(state, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.5, weight_decay=0.1))
     group = state["optimizer_states"][0]["param_groups"][0]
     assert (group["initial_lr"], group["momentum"], group["weight_decay"]) == (0.01, 0.5, 0.1)
@@ -257,15 +249,9 @@ def test_epochs_of_another_length_are_counted_and_validated(number, steps_per_ep
     content = torch.load(path, weights_only=True)
     epoch, epoch_steps = epochs_done(content["loops"]["fit_loop"])
     again = small_run(tmp_path, callback := Steps()).fit(path, steps_per_epoch)
-    assert callback.steps == list(
-        range(content["global_step"], content["global_step"] + (3 - epoch) * steps_per_epoch - epoch_steps)
-    )
+    assert callback.steps == list(range(content["global_step"], content["global_step"] + (3 - epoch) * steps_per_epoch - epoch_steps))
     run = replace(FACTS, step=content["global_step"], epoch=epoch, epoch_steps=epoch_steps)
-    assert (
-        3 * steps_per_epoch + run.extra_steps(steps_per_epoch, 1)
-        == again.trainer.global_step
-        == content["global_step"] + len(callback.steps)
-    )
+    assert 3 * steps_per_epoch + run.extra_steps(steps_per_epoch, 1) == again.trainer.global_step == content["global_step"] + len(callback.steps)
     with again.log.open() as file:
         validated = [int(row["epoch"]) for row in csv.DictReader(file) if row.get("val/loss")]
     is_ahead_of_validation = number in (1, 4)

@@ -77,9 +77,7 @@ def deep() -> list:
 class Kind:
     """One kind of file: how it is read, and its description taken out and put back."""
 
-    def __init__(
-        self, path: Path, open_it: Callable[[], object], read: Callable[[], dict], write: Callable[[dict], None]
-    ) -> None:
+    def __init__(self, path: Path, open_it: Callable[[], object], read: Callable[[], dict], write: Callable[[dict], None]) -> None:
         self.path, self.open_it, self.read, self.write = path, open_it, read, write
 
     def refuses_or_reads(self, named: Path | None = None) -> bool:
@@ -108,9 +106,7 @@ def described(path: Path, open_it: Callable[[], object]) -> Kind:
 
 
 def in_json(path: Path, open_it: Callable[[], object]) -> Kind:
-    return Kind(
-        path, open_it, lambda: json.loads(path.read_text()), lambda content: path.write_text(json.dumps(content))
-    )
+    return Kind(path, open_it, lambda: json.loads(path.read_text()), lambda content: path.write_text(json.dumps(content)))
 
 
 def make(name: str, folder: Path) -> Kind:
@@ -121,9 +117,7 @@ def make(name: str, folder: Path) -> Kind:
     if name == "folder":
         return in_json(own / "shared/model.json", lambda: load_model(own / "shared"))
     if name == "task file":
-        return described(
-            own / "kidney.safetensors", lambda: load_model(own / "last.ckpt", [own / "kidney.safetensors"])
-        )
+        return described(own / "kidney.safetensors", lambda: load_model(own / "last.ckpt", [own / "kidney.safetensors"]))
     if name == "delta":
         return described(
             own / "kidney.delta.safetensors",
@@ -140,8 +134,7 @@ def make(name: str, folder: Path) -> Kind:
     if name == "nnssl":
         content = torch.load(HERE / "nnunet/residual.pth", weights_only=False)
         torch.save(
-            {key: content[key] for key in ("network_weights", "trainer_name")}
-            | {"nnssl_adaptation_plan": {"key_to_encoder": "encoder.stages"}},
+            {key: content[key] for key in ("network_weights", "trainer_name")} | {"nnssl_adaptation_plan": {"key_to_encoder": "encoder.stages"}},
             path,
         )
         return pickled(path, lambda: open_source(path))

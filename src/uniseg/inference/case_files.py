@@ -95,8 +95,6 @@ def require_replaceable(output: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise InputError(
-                path, error.strerror or str(error), "a file that may be read and replaced", ELSEWHERE
-            ) from error
+            raise InputError(path, error.strerror or str(error), "a file that may be read and replaced", ELSEWHERE) from error
         if begins.strip() not in (b"", b"[]") and beginning not in begins:
             raise InputError(path, "a file that uniseg.evaluate did not write", "nothing, or an evaluation", ELSEWHERE)

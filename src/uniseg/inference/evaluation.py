@@ -68,11 +68,7 @@ def score_case(
     geometry = read_geometry(reference_image(task, case))
     spacing_mm, voxel_ml = geometry.spacing_mm, geometry.voxel_ml
     counts = count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
-    stretched = (
-        count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership)
-        if blind is not None
-        else None
-    )
+    stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership) if blind is not None else None
     plain, blind_dice = counts.dice().tolist(), stretched.dice().tolist() if stretched is not None else None
     tp, fp, fn = counts.values.tolist()
     membership = np.array(task.membership)
@@ -94,9 +90,7 @@ def score_case(
     ]
 
 
-def load_prediction(
-    task: Task, source: Source, case: Case, prediction: Path, values: str | None = TASK_VALUES
-) -> np.ndarray:
+def load_prediction(task: Task, source: Source, case: Case, prediction: Path, values: str | None = TASK_VALUES) -> np.ndarray:
     """``[Z,Y,X]`` int16 label values of the task, on the grid of the case.
 
     Args:
@@ -157,9 +151,7 @@ def blind_map(task: Task, source: Source, cases: Iterable[Case]) -> np.ndarray:
     """The most frequent label value per place over training labels, each stretched to one grid ``[48,48,48]``."""
     votes = np.zeros((task.num_labels, *BLIND_GRID), np.int32)
     for case in cases:
-        votes += (
-            stretch(load_label(task, source, case), BLIND_GRID)[None] == np.arange(task.num_labels)[:, None, None, None]
-        )
+        votes += stretch(load_label(task, source, case), BLIND_GRID)[None] == np.arange(task.num_labels)[:, None, None, None]
     return votes.argmax(0).astype(np.int16)
 
 

@@ -64,15 +64,11 @@ def predict_cases(
     if names == [AUTO]:
         names = None if modality is None else predictor.fitting_tasks(modality)
     if names == []:
-        raise InputError(
-            "tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks="
-        )
+        raise InputError("tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks=")
     chosen = None if names is None else [predictor.task(name) for name in names]
     wanted = {task.num_modalities for task in chosen or predictor.model.tasks} if modality is None else {len(modality)}
     cases = find_inputs(given, wanted)
-    pairs = [
-        (case, chosen and {task.name: arranged(task, case, modality) for task in chosen}) for case in cases
-    ]  # what does not fit is told ahead of all work
+    pairs = [(case, chosen and {task.name: arranged(task, case, modality) for task in chosen}) for case in cases]  # what does not fit is told ahead of all work
     if left := passed_over(given):
         more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
         tell(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
@@ -93,13 +89,7 @@ def require_none_refused(outcomes: Sequence[Outcome]) -> None:
     if not refusals:
         return
     first, count = refusals[0], f"{len(refusals)} of {len(outcomes)} scans refused"
-    told = (
-        ""
-        if len(outcomes) == 1
-        else f" ({count}, the others are finished)"
-        if len(refusals) == 1
-        else f" (the first of {count}, the others are finished)"
-    )
+    told = "" if len(outcomes) == 1 else f" ({count}, the others are finished)" if len(refusals) == 1 else f" (the first of {count}, the others are finished)"
     raise InputError(first.where, f"{first.found}{told}", first.expected, first.fix) from first
 
 

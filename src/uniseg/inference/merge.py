@@ -36,10 +36,7 @@ class MergedValue:
 def merged_values(tasks: Sequence[Task]) -> list[MergedValue]:
     """1, 2, ... over the label values of all tasks in their order."""
     pairs = [(task, value) for task in tasks for value in range(1, task.num_labels)]
-    return [
-        MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i))
-        for i, (task, value) in enumerate(pairs, 1)
-    ]
+    return [MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i)) for i, (task, value) in enumerate(pairs, 1)]
 
 
 def merge(parts: Mapping[str, Restored], values: Sequence[MergedValue]) -> np.ndarray:
@@ -93,9 +90,7 @@ def _word(name: str) -> str:
 
 
 def _class_of(task: Task, value: int) -> str:
-    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(
-        value
-    )
+    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(value)
 
 
 def _colour(number: int) -> tuple[int, int, int]:

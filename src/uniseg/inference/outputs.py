@@ -39,10 +39,7 @@ def read_own(path: Path) -> dict | None:
 
 def is_own_probabilities(path: Path) -> bool:
     """Whether ``path`` is what ``probabilities_path`` names, beside our JSON."""
-    return (
-        path.name.endswith(PROBABILITIES)
-        and read_own(path.with_name(path.name.removesuffix(PROBABILITIES) + ".json")) is not None
-    )
+    return path.name.endswith(PROBABILITIES) and read_own(path.with_name(path.name.removesuffix(PROBABILITIES) + ".json")) is not None
 
 
 def require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path], tables: Iterable[Path] = ()) -> None:
@@ -65,9 +62,7 @@ def require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path],
         is_ours = read_own(json_path(label)) is not None
         for path in (label, *beside):
             if path in seen:
-                raise InputError(
-                    path, "two scans whose predictions are called so", "a name for each", "rename one of the scans"
-                )
+                raise InputError(path, "two scans whose predictions are called so", "a name for each", "rename one of the scans")
             seen.add(path)
             _require_replaceable(path, read, is_ours=is_ours)
     for path in tables:
@@ -125,6 +120,4 @@ def require_folder(folder: Path) -> None:
     if not os.path.isdir(place):
         raise InputError(place, "a file", "a folder for the predictions", ELSEWHERE)
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(
-            place, "a folder that may not be written to", "one for the predictions", "choose another output="
-        )
+        raise InputError(place, "a folder that may not be written to", "one for the predictions", "choose another output=")

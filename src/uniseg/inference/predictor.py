@@ -70,16 +70,12 @@ class Predictor:
         self.overlap, self.window_batch, self.mirror_axes = overlap, window_batch, tuple(mirror_axes)
         self.skip_empty, self.gate, self.max_memory_gb = skip_empty, gate, max_memory_gb
         self.device = usable_device(device)
-        self.models = [
-            model.eval().to(self.device) for model in ([models] if isinstance(models, UniSegModel) else models)
-        ]
+        self.models = [model.eval().to(self.device) for model in ([models] if isinstance(models, UniSegModel) else models)]
         if not self.models:
             raise InputError("models", "none", "one network or more", "load a checkpoint")
         self.model = self.models[0]
         for number, model in enumerate(self.models[1:], 1):
-            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(
-                self.model.patch_size
-            ):
+            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(self.model.patch_size):
                 raise InputError(
                     f"network {number} of the ensemble",
                     "other tasks or another patch size",
@@ -97,9 +93,7 @@ class Predictor:
             "mirror_axes": list(self.mirror_axes),
             "skip_empty": self.skip_empty,
             "gate": self.gate,
-            "cleanings": {
-                task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()
-            },
+            "cleanings": {task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()},
         }
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
@@ -131,9 +125,7 @@ class Predictor:
         return clean(found.label[:], self.task(task_name), self.cleanings.get(task_name, {}), voxel_ml)
 
     @torch.inference_mode()
-    def restored(
-        self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE
-    ) -> dict[str, Restored]:
+    def restored(self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE) -> dict[str, Restored]:
         """Segmentations of one scan, compressed.
 
         Args:
@@ -154,11 +146,7 @@ class Predictor:
                     expected,
                     "give one image per modality, in this order",
                 )
-            lacking = [
-                m
-                for m, here in zip(task.modalities, volume.present, strict=True)
-                if not here and m not in task.optional
-            ]
+            lacking = [m for m, here in zip(task.modalities, volume.present, strict=True) if not here and m not in task.optional]
             if lacking:
                 raise InputError(
                     f"task '{name}'",
@@ -174,16 +162,12 @@ class Predictor:
             found |= self._predict_group(held, positions, wanted, is_last=number == len(groups))
         return {name: found[name] for name in task_names}
 
-    def _predict_group(
-        self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool
-    ) -> dict[str, Restored]:
+    def _predict_group(self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool) -> dict[str, Restored]:
         """Tasks that see one input; what they will hold is counted ahead of making it."""
         first = self.model.tasks[positions[0]]
         volume = held.pop() if is_last else held[0]
         shape, spacing_mm = volume.array.shape[1:], volume.spacing_mm
-        carriers = [
-            make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions
-        ]
+        carriers = [make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions]
         box = nonzero_box((volume.array != 0).any(0))
         inside = [stop - start for start, stop in box]
         size = target_shape(inside, spacing_mm, first.spacing_mm)
@@ -250,8 +234,7 @@ class Predictor:
         beside = wanted.confidence * PER_PROBABILITY
         return Need(
             volume=0 if is_last else volume.array.size,
-            packed=voxels(shape)
-            * sum(1 + beside + wanted.probabilities * PER_PROBABILITY * own.task.num_labels for own in carriers),
+            packed=voxels(shape) * sum(1 + beside + wanted.probabilities * PER_PROBABILITY * own.task.num_labels for own in carriers),
             label=voxels(shape),
             image=image,
             weights=sum(p.numel() for model in self.models for p in model.parameters()),

@@ -61,13 +61,7 @@ class PromptSimilarity(PromptFile):
         rows = len(self.universal) if self.universal.ndim else -1
         shapes = self.cosine.shape == (len(self.tasks),) * 2 and self.universal.shape in ((rows,) * 2, (0,))
         numbers = (self.cosine, self.universal, self.num_windows)
-        return (
-            shapes
-            and rows <= len(self.tasks)
-            and self.num_windows.shape == ()
-            and _are_numbers(*numbers)
-            and all(np.isfinite(n).all() for n in numbers)
-        )
+        return shapes and rows <= len(self.tasks) and self.num_windows.shape == () and _are_numbers(*numbers) and all(np.isfinite(n).all() for n in numbers)
 
 
 @dataclass(frozen=True)
@@ -91,18 +85,8 @@ class PromptMap(PromptFile):
     @property
     def fits(self) -> bool:
         words = all(own.shape == () and own.dtype.kind == "U" for own in (self.task, self.case_id, self.modality))
-        shapes = (
-            self.image.ndim == 3
-            and self.maps.shape == (len(self.tasks), *self.image.shape)
-            and self.spacing_mm.shape == (3,)
-        )
-        return (
-            words
-            and shapes
-            and min(self.image.shape) > 0
-            and _are_numbers(self.spacing_mm, self.image, self.maps)
-            and bool((self.spacing_mm > 0).all())
-        )
+        shapes = self.image.ndim == 3 and self.maps.shape == (len(self.tasks), *self.image.shape) and self.spacing_mm.shape == (3,)
+        return words and shapes and min(self.image.shape) > 0 and _are_numbers(self.spacing_mm, self.image, self.maps) and bool((self.spacing_mm > 0).all())
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,7 @@ from uniseg.errors import InputError
 AXES = (0, 1, 2)
 
 
-def require_settings(
-    overlap: float, window_batch: int, mirror_axes: Sequence[int], max_memory_gb: float | None
-) -> None:
+def require_settings(overlap: float, window_batch: int, mirror_axes: Sequence[int], max_memory_gb: float | None) -> None:
     """
     Raises:
         InputError: one that cannot be.

@@ -129,9 +129,7 @@ def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         shared = sorted(set(dataset.splits.patients.values()) & set(other.splits.patients.values()))
         hashes = {fingerprint.image_hash for fingerprint in other.fingerprints.values()}
         if shared and not any(fingerprint.image_hash in hashes for fingerprint in dataset.fingerprints.values()):
-            found = (
-                f"{len(shared)} patients called as those of '{other.task.name}' in {other.source.root} ('{shared[0]}')"
-            )
+            found = f"{len(shared)} patients called as those of '{other.task.name}' in {other.source.root} ('{shared[0]}')"
             fix = "set source.patient_namespace if they are others"
             yield Finding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
 
@@ -146,9 +144,7 @@ def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[TaskCach
             fix = "give both one patient, or take one out"
             yield Finding(scan.task, scan.case_id, path, str(scan), "one scan on one side", fix, fatal=True)
         elif scan.task == scan.first_task:
-            yield Finding(
-                scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False
-            )
+            yield Finding(scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False)
     others = {cache.task.name: cache for cache in prepared if cache.task.name not in known}
     tables = {name: cache.splits for name, cache in others.items()} | tables
     hashes = {name: cache.image_hashes for name, cache in others.items()} | hashes

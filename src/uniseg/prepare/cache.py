@@ -66,9 +66,7 @@ class TaskCache:
             self.task = _read_task(description["task"])
             self.entries = {entry.case_id: entry for entry in map(CaseEntry.from_dict, description["cases"])}
             hashes = description.get("image_hashes")
-            self.image_hashes = (
-                _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
-            )
+            self.image_hashes = _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
             path = self.folder / "splits.json"
             self.splits = SplitTable.from_dict(splits)
             self._check_splits()
@@ -154,22 +152,16 @@ def write_task(
             raise InputError(path, "a case that is gone", "the case that was written", fix)
     write_json(folder / "splits.json", splits.to_dict())
     description = {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]}
-    write_json(
-        folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)})
-    )
+    write_json(folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)}))
 
 
 def superseded(folder: Path) -> list[Path]:
     """Cases of other settings or files than ``task.json`` lists, with leftovers of killed writers."""
-    keys = {
-        (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
-    }
+    keys = {(case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]}
     found = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
     cases = [path for path in found if not path.name.startswith(PART) and (path.parent.name, path.name) not in keys]
     old = time.time() - PART_DAYS * 86400
-    leftovers = [
-        path for pattern in (f"{PART}*", f"*/{PART}*") for path in folder.glob(pattern) if path.stat().st_mtime < old
-    ]
+    leftovers = [path for pattern in (f"{PART}*", f"*/{PART}*") for path in folder.glob(pattern) if path.stat().st_mtime < old]
     return [*cases, *leftovers]
 
 

@@ -53,9 +53,7 @@ class CaseEntry:
             KeyError, TypeError, ValueError: not as it was written.
         """
         entry = cls(values["case_id"], values["patient_id"], tuple(values["shape"]), values["key"])
-        named = isinstance(entry.patient_id, str) and all(
-            Path(name).name == name for name in (entry.case_id, entry.key)
-        )
+        named = isinstance(entry.patient_id, str) and all(Path(name).name == name for name in (entry.case_id, entry.key))
         if not named or len(entry.shape) != 3 or not all(type(n) is int and n > 0 for n in entry.shape):
             raise ValueError(f"a case {values!r:.80}")
         return entry

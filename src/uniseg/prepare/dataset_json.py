@@ -75,9 +75,7 @@ def task_name(folder: str) -> str:
     Lower case; letters lose their accents, other characters become underscores: Hydra takes no others unquoted.
     """
     number = re.match(r"(?:Dataset|Task)([0-9]+)_", folder)
-    plain = (
-        unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
-    )
+    plain = unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
     name = re.sub(r"\W+", "_", plain.lower()).strip("_") or (number[1] if number else "")
     return name if re.match(r"[a-z_]", name) else f"task_{name}"
 
@@ -124,12 +122,7 @@ def _values(where: Path, name: str, value) -> tuple[int, ...]:
 
 def _name(where: Path, what: str, name: object) -> str:
     """Of a class or channel, as text."""
-    if (
-        not isinstance(name, str | int | float)
-        or not str(name).strip()
-        or name == MISSING
-        or str(name) != printable(str(name))
-    ):
+    if not isinstance(name, str | int | float) or not str(name).strip() or name == MISSING or str(name) != printable(str(name)):
         raise InputError(where, f"a {what} called {reprlib.repr(name)}", "printable names", REPAIR)
     return str(name)
 

@@ -79,9 +79,7 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
         placed=_is_placed(volume),
         kinds=tuple(
             foreign_kind(values, stated, modality) if present else ""
-            for values, stated, present, modality in zip(
-                volume.array, volume.stated, volume.present, task.modalities, strict=True
-            )
+            for values, stated, present, modality in zip(volume.array, volume.stated, volume.present, task.modalities, strict=True)
         ),
         extent_mm=tuple(n * float(mm) for n, mm in zip(cropped.shape, volume.spacing_mm, strict=True)),
         notes=volume.notes,

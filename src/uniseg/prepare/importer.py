@@ -135,9 +135,7 @@ def to_yaml(imported: Imported) -> str:
         "classes": [literal(name) for name in task.classes],
         "regions": {name: list(values) for name, values in labels.regions.items()},
         "spacing_mm": list(task.spacing_mm),
-        "normalization": {
-            modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)
-        },
+        "normalization": {modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)},
         "source": Block(
             {
                 "layout": source.layout,
@@ -177,9 +175,7 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
         cases = find_cases(source, description.modalities)
         measured = [case for case in cases if case.side != "test"]
         if not measured:
-            raise InputError(
-                root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr"
-            )
+            raise InputError(root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr")
         spacing = _spacing(measured)
         task = Task(name, description.modalities, labels.classes, spacing, tuple(Normalization(mode) for mode in description.normalization))
         table = split_cases(name, cases, source.given_split())

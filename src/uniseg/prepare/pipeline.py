@@ -74,9 +74,7 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
     for dataset in datasets:
         name = dataset.task.name
         hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}
-        cache.write_task(
-            cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes
-        )
+        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes)
     return TaskSet(resolved.values())
 
 
@@ -146,7 +144,5 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _parallel(work: Callable, jobs: Sequence[tuple], num_workers: int, title: str) -> list:
-    results: Iterable = Parallel(n_jobs=num_workers, return_as="generator", initializer=end_with_parent)(
-        delayed(work)(*job) for job in jobs
-    )
+    results: Iterable = Parallel(n_jobs=num_workers, return_as="generator", initializer=end_with_parent)(delayed(work)(*job) for job in jobs)
     return list(track(results, title, total=len(jobs), console=Console(stderr=True)))

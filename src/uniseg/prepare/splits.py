@@ -168,9 +168,7 @@ class Repeat:
         return f"the voxels of '{self.first_case_id}' of '{self.first_task}' ({self.first_side}), here for {self.side}"
 
 
-def repeated_scans(
-    tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int
-) -> Iterator[Repeat]:
+def repeated_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int) -> Iterator[Repeat]:
     """Each such scan with its first place.
 
     Args:
@@ -196,9 +194,7 @@ def check_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[s
     for scan in repeated_scans(tables, hashes, fold):
         if scan.side != scan.first_side:
             where = f"case '{scan.case_id}' of task '{scan.task}'"
-            raise InputError(
-                where, str(scan), "one scan on one side", "give both one patient, or leave one task out; prepare again"
-            )
+            raise InputError(where, str(scan), "one scan on one side", "give both one patient, or leave one task out; prepare again")
 
 
 def _fraction(patient_id: str, purpose: str) -> float:

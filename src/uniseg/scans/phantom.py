@@ -343,11 +343,7 @@ def write_suite(root: Path, *, seed: int, num_cases: int, shared_style: bool) ->
         raise InputError("phantom suite", f"num_cases {num_cases}", "1 or more", "correct the number of cases")
     settings = {"version": VERSION, "seed": seed, "num_cases": num_cases, "shared_style": shared_style}
     written = root / SETTINGS_FILE
-    if (
-        written.exists()
-        and read_json(written, "the settings of a phantom suite", "delete it: the suite is then written anew")
-        == settings
-    ):
+    if written.exists() and read_json(written, "the settings of a phantom suite", "delete it: the suite is then written anew") == settings:
         return
     _prepare_folders(root, num_cases)
     jobs = [delayed(write_case)(root, seed, task, case, shared_style) for task in range(len(TASKS)) for case in range(num_cases)]

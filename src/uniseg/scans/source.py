@@ -55,9 +55,7 @@ class Source:
             raise InputError("source.absent", f"{self.absent!r:.60}", "a list of case ids", "correct the task file")
         number = self.cases_per_patient
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InputError(
-                "source.cases_per_patient", f"{number!r:.60}", "a whole number from 1", "correct the task file"
-            )
+            raise InputError("source.cases_per_patient", f"{number!r:.60}", "a whole number from 1", "correct the task file")
         if self.patient_pattern is not None:
             self._check_pattern(self.patient_pattern)
 
@@ -87,9 +85,7 @@ class Source:
         if self.cases_per_patient > 1:
             if re.fullmatch("[0-9]{1,18}", patient) is None:
                 found = f"'{patient}' of case '{case_id}' with cases_per_patient {self.cases_per_patient}"
-                raise InputError(
-                    self.root, found, "a case number", "let group 1 of source.patient_pattern be the number"
-                )
+                raise InputError(self.root, found, "a case number", "let group 1 of source.patient_pattern be the number")
             patient = str(-(-int(patient) // self.cases_per_patient))
         return self.global_id(patient)
 
@@ -131,9 +127,7 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
         raise InputError(source.root, "no labelled case", f"files in layout '{source.layout}'", "check the folder")
     _check_names(source, found)
     cases = [_case(source, files, modalities, optional) for files in found]
-    missing = [
-        path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
-    ]
+    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)]
     if missing:
         raise InputError(
             missing[0], f"no such file ({len(missing)} missing in {source.root})", "one image per modality and a label per case", "restore the files"
@@ -150,10 +144,7 @@ def remarks(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]
 def _case(source: Source, files: Files, modalities: Sequence[str], optional: Sequence[str]) -> Case:
     images, where = files.image_paths, files.where or source.root
     if len(images) == len(modalities):
-        images = tuple(
-            None if modality in optional and path and not os.path.exists(path) else path
-            for path, modality in zip(images, modalities, strict=True)
-        )
+        images = tuple(None if modality in optional and path and not os.path.exists(path) else path for path, modality in zip(images, modalities, strict=True))
         lacking = [modality for path, modality in zip(images, modalities, strict=True) if path is None and modality not in optional]
         if lacking:
             raise InputError(where, f"case '{files.case_id}' without {lacking[0]}", "an image of every modality that is not optional", "name its file")

@@ -123,9 +123,7 @@ def _names(where, side: str, listed: Mapping[str, str] | list[str]) -> Iterator[
         yield from _patterned(where, side, listed)
         return
     if not isinstance(listed, list | tuple):
-        raise InputError(
-            where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR
-        )
+        raise InputError(where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR)
     for name in listed:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise InputError(where, f"{side}: {reprlib.repr(name)}", "names", f"put them in quotes, or {REPAIR}")

@@ -40,11 +40,7 @@ def stamp(path: str | os.PathLike) -> dict[str, int | str]:
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
-        return [
-            own
-            for own in path.iterdir()
-            if own.is_file() and not own.name.startswith(".") and not own.name.endswith(OURS)
-        ]
+        return [own for own in path.iterdir() if own.is_file() and not own.name.startswith(".") and not own.name.endswith(OURS)]
     if not path.name.lower().endswith(DETACHED):
         return [path]
     with path.open("rb") as file:

@@ -28,9 +28,7 @@ class StepSampler:
         steps: those that are left of the epoch at hand, as the run counts them; called at each beginning.
     """
 
-    def __init__(
-        self, stream: RequestStream, num_steps: int, rank: int, world_size: int, steps: Callable[[], Iterable[int]]
-    ) -> None:
+    def __init__(self, stream: RequestStream, num_steps: int, rank: int, world_size: int, steps: Callable[[], Iterable[int]]) -> None:
         self.stream = stream
         self.num_steps = num_steps
         self.steps = steps

@@ -97,9 +97,7 @@ class FiniteLoss(Callback):
         if scaler := gradient_scaler(trainer):
             self._scale = scaler.get_scale()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int) -> None:
         scaler = gradient_scaler(trainer)
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._skipped += skipped

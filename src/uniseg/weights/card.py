@@ -30,9 +30,7 @@ def model_card(model: UniSegModel) -> str:
         "## Tasks",
         _table(("task", "modalities", "classes", "spacing z, y, x (mm)"), map(_task_row, model.tasks)),
         "## Training data",
-        _table(
-            ("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())
-        ),
+        _table(("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())),
         "Cases per side; `split` is a hash of their ids. The ids themselves are in `model.json`.",
         "## Scores",
         _score_part(scores),
@@ -76,10 +74,7 @@ def _score_part(scores: Mapping[str, Mapping]) -> str:
     keys = ("dice", "dice_nnunet", "blind_dice")
     return _table(
         heads,
-        (
-            (_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys))
-            for name, own in scores.items()
-        ),
+        ((_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys)) for name, own in scores.items()),
     )
 
 

@@ -91,13 +91,9 @@ def read_checkpoint(path: str | Path) -> dict:
             raise InputError(path, "a file of something else", EXPECTED, FIX)
         require_plain(own, path)
         if own["format"] != FORMAT:
-            raise InputError(
-                path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it"
-            )
+            raise InputError(path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
         if not isinstance(own.get("tasks"), list) or not isinstance(own.get("model"), Mapping):
-            raise InputError(
-                path, "a description without tasks or model", "one that this version wrote", "give the original file"
-            )
+            raise InputError(path, "a description without tasks or model", "one that this version wrote", "give the original file")
         tensors = require_tensors(_of_network(state), path)
         if "sha256" in own and own["sha256"] != state_hash(tensors):  # older ones have none
             raise InputError(path, "damaged tensors", "those of the SHA-256 that stands in it", "give the original file")
@@ -128,9 +124,7 @@ def _factory(description: Mapping, kind: type[nn.Module]) -> partial:
     part = getattr(import_module(module), name, None) if target.startswith(TRUSTED) else None
     if not (isinstance(part, type) and issubclass(part, kind) and part.__module__ == module):
         expected = f"a class of {TRUSTED.rstrip('.')} that is a {kind.__name__}"
-        raise InputError(
-            "checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict"
-        )
+        raise InputError("checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict")
     return partial(part, **keywords)
 
 

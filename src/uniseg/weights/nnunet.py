@@ -100,9 +100,7 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
                 encoder=shape.encoder(),
                 conditioning=NoConditioning,
                 head=partial(StaticHead, bias=True),
-                decoder=partial(
-                    Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias
-                ),
+                decoder=partial(Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias),
             )
         translated = translate_all(state, task, path)
         tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
@@ -121,9 +119,7 @@ def weights_of(content: Mapping, path: str | Path) -> dict[str, Tensor]:
     weights = content.get(WEIGHTS)
     if not isinstance(weights, Mapping) or not weights:
         raise InputError(path, f"keys {sorted(map(str, content))[:8]}", f"a checkpoint with '{WEIGHTS}'", "give the original file")
-    return {
-        re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()
-    }
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()}
 
 
 def translate_encoder(state: Mapping[str, Tensor], path: str | Path) -> Translated:

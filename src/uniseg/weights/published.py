@@ -44,9 +44,7 @@ def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None
     with reading(path, EXPECTED, FIX):
         state = require_tensors(state, path)
         prompt = _take(state, "intermedia_prompt", path)
-        strides = [
-            list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))
-        ]
+        strides = [list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))]
         num_stages = len(strides) + 1
         weights = [_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path) for i in range(num_stages)]
         hidden_channels = len(_take(state, "fusion_layer.blocks.0.conv.weight", path))
@@ -59,9 +57,7 @@ def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None
                 tasks,
                 patch_size=patch_size,
                 encoder=partial(UNetEncoder, channels=channels, strides=strides, kernels=kernels),
-                conditioning=partial(
-                    FusePrompt, hidden_channels=hidden_channels, learned=True, place="bottleneck", fuse=True
-                ),
+                conditioning=partial(FusePrompt, hidden_channels=hidden_channels, learned=True, place="bottleneck", fuse=True),
                 head=StaticHead,
             )
         _check(prompt.shape[1] == len(tasks), path, f"{prompt.shape[1]} prompts", f"one for each of {len(tasks)} tasks")

@@ -81,9 +81,7 @@ def _read_description(path: Path) -> dict:
     if content.get("kind") != KIND:
         raise InputError(path, "a file of something else", "the description of a model", GIVE)
     if content.get("format") != FORMAT:
-        raise InputError(
-            path, f"format {content.get('format')!r:.60}", f"format {FORMAT}", "use the version of uniseg that wrote it"
-        )
+        raise InputError(path, f"format {content.get('format')!r:.60}", f"format {FORMAT}", "use the version of uniseg that wrote it")
     wrong = [key for key, kind in KEYS.items() if not isinstance(content.get(key), kind)]
     if wrong:
         raise InputError(path, f"no usable {', '.join(wrong)}", f"keys {', '.join(KEYS)}", GIVE)

@@ -122,9 +122,7 @@ def _duplicate(folder: Path) -> None:
 
 
 def _scout(folder: Path, **tags: object) -> None:
-    write_slice(
-        write_series(folder), 11, planes()[5], name="A_scout", position=(*ORIGIN_MM[:2], 0), orientation=CORONAL, **tags
-    )
+    write_slice(write_series(folder), 11, planes()[5], name="A_scout", position=(*ORIGIN_MM[:2], 0), orientation=CORONAL, **tags)
 
 
 def _other_series(folder: Path) -> None:

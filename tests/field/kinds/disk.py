@@ -62,9 +62,7 @@ def _in_the_way(world: World, scratch: Path, rng: Random) -> Trial:
     path = scratch / rng.choice(("out", place, f"{place}/{TASK}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = rng.choice(("file", "file", "link to nothing", "link to itself"))
-    path.write_text("mine") if kind == "file" else os.symlink(
-        "nothing/at/all" if kind == "link to nothing" else path.name, path
-    )
+    path.write_text("mine") if kind == "file" else os.symlink("nothing/at/all" if kind == "link to nothing" else path.name, path)
     return Trial(f"{name}: a {kind} at {path.relative_to(scratch)}", (command,), outputs=(), adds_anywhere=True)
 
 
@@ -128,10 +126,7 @@ def _damage(path: Path, rng: Random) -> str:
 
 
 def _mounted(*arguments: str) -> bool:
-    return (
-        shutil.which("mount") is not None
-        and subprocess.run(["mount", *arguments], check=False, capture_output=True).returncode == 0
-    )
+    return shutil.which("mount") is not None and subprocess.run(["mount", *arguments], check=False, capture_output=True).returncode == 0
 
 
 FAULTS: tuple[Callable[[World, Path, Random], Trial], ...] = (

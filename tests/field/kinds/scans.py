@@ -81,9 +81,7 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     if rng.random() < 0.15:
         predict = (
             *predict,
-            rng.choice(
-                ("merge=true", "probabilities=true", "inference.max_memory_gb=0.1", "inference.skip_empty=true")
-            ),
+            rng.choice(("merge=true", "probabilities=true", "inference.max_memory_gb=0.1", "inference.skip_empty=true")),
         )
     return Trial(f"{ending}: {told}", (predict,))
 

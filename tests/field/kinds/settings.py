@@ -130,9 +130,7 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     elif way < 0.93:
         chosen = [rng.choice(UNKNOWN)]
     else:
-        chosen = [
-            f"{rng.choice(GROUPS)}={rng.choice(('nothing', '../x', '[]', 'null', '1', '[a,b]', 'default', 'a b', ''))}"
-        ]
+        chosen = [f"{rng.choice(GROUPS)}={rng.choice(('nothing', '../x', '[]', 'null', '1', '[a,b]', 'default', 'a b', ''))}"]
     outputs = ("out", "outputs", "conf")
     return Trial(f"{kind}: {' '.join(chosen)}", ((*command, *chosen),), outputs=outputs, adds_anywhere=True)
 
@@ -169,15 +167,9 @@ def keys(root: str) -> tuple[tuple[str, object], ...]:
     schema.register()
     stack = root in ("prepare", "train", "evaluate")
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = OmegaConf.to_container(
-            compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False
-        )
+        config = OmegaConf.to_container(compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False)
     found = [(name.replace("phantom_liver", TASK), value) for name, value in _leaves(config)]
-    return tuple(
-        (name, value)
-        for name, value in found
-        if not name.endswith(("_target_", "_partial_")) and not name.startswith("phantom")
-    )
+    return tuple((name, value) for name, value in found if not name.endswith(("_target_", "_partial_")) and not name.startswith("phantom"))
 
 
 def _leaves(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:

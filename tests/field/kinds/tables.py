@@ -48,9 +48,7 @@ def _description(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[C
     values = json.loads(path.read_text()) | {"licence": "CC BY 4.0", "reference": "nowhere", "name": "plain"}
     if rng.random() < 0.3:
         cases = [f"case_{k:03d}" for k in range(NUMBER)]
-        values["dataset"] = {
-            case: {"images": [f"imagesTr/{case}_0000.nii.gz"], "label": f"labelsTr/{case}.nii.gz"} for case in cases
-        }
+        values["dataset"] = {case: {"images": [f"imagesTr/{case}_0000.nii.gz"], "label": f"labelsTr/{case}.nii.gz"} for case in cases}
     told, changed = damage_values(values, rng)
     path.write_text(json.dumps(changed))
     return f"dataset.json: {told}", (IMPORT, _prepare())
@@ -110,11 +108,7 @@ def _files(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command
     if kind == "doubled":
         shutil.copy(path, path.with_name(path.name.replace(".nii.gz", ".nii")))
     elif kind == "renamed":
-        path.rename(
-            path.with_name(
-                rng.choice(("x.nii.gz", "case_001_0001.nii.gz", "a b.nii.gz", "ä.nii.gz", "${x}.nii.gz", "-.nii.gz"))
-            )
-        )
+        path.rename(path.with_name(rng.choice(("x.nii.gz", "case_001_0001.nii.gz", "a b.nii.gz", "ä.nii.gz", "${x}.nii.gz", "-.nii.gz"))))
     elif kind == "emptied":
         path.write_bytes(b"")
     elif kind == "capital":
@@ -152,11 +146,7 @@ def _labels(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comman
     if rng.random() < 0.5:
         return f"label {name}", (_prepare(),)
     given = (f"predictions={scratch / ROOT}/labelsTr", f"labels={world.base.dataset}/labelsTr")
-    given = (
-        given
-        if rng.random() < 0.5
-        else (given[0].replace("predictions", "labels"), given[1].replace("labels=", "predictions="))
-    )
+    given = given if rng.random() < 0.5 else (given[0].replace("predictions", "labels"), given[1].replace("labels=", "predictions="))
     return f"label {name}, scored", (("evaluate", *given, f"task=[{TASK}]", "output=out"),)
 
 
@@ -165,9 +155,7 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     rows = [["case", "CT", "label", "patient", "split"]]
     for k in range(NUMBER):
         side = ("train", "train", "train", "train", "dev", "dev", "test", "test")[k]
-        rows.append(
-            [f"case_{k:03d}", f"imagesTr/case_{k:03d}_0000.nii.gz", f"labelsTr/case_{k:03d}.nii.gz", f"p{k}", side]
-        )
+        rows.append([f"case_{k:03d}", f"imagesTr/case_{k:03d}_0000.nii.gz", f"labelsTr/case_{k:03d}.nii.gz", f"p{k}", side])
     given = [f"tasks.{TASK}.source.layout=manifest", f"tasks.{TASK}.source.root={ROOT}"]
     _own_task(world, scratch)
     if rng.random() < 0.3:
@@ -183,9 +171,7 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     told, changed = damage_values(rows, rng)
     buffer = io.StringIO()
     changed = [row if isinstance(row, list) else [row] for row in changed] if isinstance(changed, list) else [[changed]]
-    csv.writer(buffer, delimiter=rng.choice(",,,,,,,;\t"), lineterminator=rng.choice(("\n", "\r\n", "\r"))).writerows(
-        changed
-    )
+    csv.writer(buffer, delimiter=rng.choice(",,,,,,,;\t"), lineterminator=rng.choice(("\n", "\r\n", "\r"))).writerows(changed)
     content = buffer.getvalue().encode(errors="replace")
     if rng.random() < 0.2:
         encoding = rng.choice(ENCODINGS)
@@ -281,9 +267,7 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
     """Our own JSON and CSV, mutated by somebody."""
     run = scratch / "outputs/base"
     shutil.copytree(world.base.folder / "outputs/base", run)
-    path = rng.choice(
-        sorted(path for path in run.rglob("*") if path.suffix in (".json", ".csv", ".npz", ".yaml") and path.is_file())
-    )
+    path = rng.choice(sorted(path for path in run.rglob("*") if path.suffix in (".json", ".csv", ".npz", ".yaml") and path.is_file()))
     told, content = damage_bytes(path.read_bytes(), rng)
     if path.suffix == ".json" and rng.random() < 0.7:
         told, changed = damage_values(json.loads(path.read_bytes()), rng)

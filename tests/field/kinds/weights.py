@@ -61,9 +61,7 @@ def _damage_file(path: Path, kind: str, rng: Random, trap: Path) -> str:
 
 def _damage_folder(folder: Path, rng: Random) -> str:
     """Of one model, or of several."""
-    path = rng.choice(
-        sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors") or rng.random() < 0.1)
-    )
+    path = rng.choice(sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors") or rng.random() < 0.1))
     way = rng.random()
     if path.is_dir() or way < 0.08:
         shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -33,13 +33,9 @@ FACTS = {"licence": "CC BY 4.0", "homepage": "https://a.example", "train": ["a",
 
 def main() -> None:
     torch.manual_seed(0)
-    encoder = partial(
-        UNetEncoder, channels=[4, 4, 6], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [1, 3, 3], [3, 3, 3]]
-    )
+    encoder = partial(UNetEncoder, channels=[4, 4, 6], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [1, 3, 3], [3, 3, 3]])
     conditioning = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
-    model = UniSegModel(
-        TaskSet([LIVER, TUMOUR]), patch_size=(4, 8, 8), encoder=encoder, conditioning=conditioning, head=StaticHead
-    )
+    model = UniSegModel(TaskSet([LIVER, TUMOUR]), patch_size=(4, 8, 8), encoder=encoder, conditioning=conditioning, head=StaticHead)
     shake(model, 0.05)
     image = torch.randn(1, 2, 4, 8, 8)
     model.origin = {"data": dict.fromkeys(model.tasks.names, FACTS), "commit": "e5d578d"}

@@ -40,7 +40,5 @@ class Files:
     def __post_init__(self) -> None:
         where = self.where or self.label_path or next((path for path in self.image_paths if path), "dataset")
         require_file_name(where, "case", self.case_id)
-        if self.patient is not None and not (
-            isinstance(self.patient, str) and self.patient and self.patient.isprintable()
-        ):
+        if self.patient is not None and not (isinstance(self.patient, str) and self.patient and self.patient.isprintable()):
             raise InputError(where, f"patient {self.patient!r:.60}", "printable text", "correct the patient")

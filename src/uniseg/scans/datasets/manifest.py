@@ -62,9 +62,7 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
     empty = next((name for name, cell in row.cells.items() if cell.casefold() in NOTHING), None)
     if empty is not None:
         found = f"{empty}: '{row.cells[empty]}'"
-        raise InputError(
-            row.where, found, "an empty cell where there is nothing", "empty it (pandas: to_csv(na_rep=''))"
-        )
+        raise InputError(row.where, found, "an empty cell where there is nothing", "empty it (pandas: to_csv(na_rep=''))")
     case_id, label, side = row.cells["case"], row.cells["label"], row.cells.get("split") or None
     if not label:
         raise InputError(row.where, f"case '{case_id}' without a label", f"a path, or {ABSENT} where the target is known not to be there", "correct the row")
@@ -81,9 +79,7 @@ def _path(root: Path, row: Row, column: str) -> Path | None:
     path = root / row.cells[column]
     if not os.path.exists(path):
         fix = "write / instead of \\" if "\\" in row.cells[column] else "correct the row"
-        raise InputError(
-            row.where, f"{column}: no such file {path}", "a path from the manifest's folder, or an absolute one", fix
-        )
+        raise InputError(row.where, f"{column}: no such file {path}", "a path from the manifest's folder, or an absolute one", fix)
     return path
 
 
@@ -92,9 +88,7 @@ def _csv_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
         reader = csv.reader(io.StringIO(_csv_text(path), newline=""), skipinitialspace=True, strict=True)
         table = [[cell.strip() for cell in cells] for cells in reader]
     except csv.Error as error:
-        raise InputError(
-            path, f"{type(error).__name__} ({error})", "a readable CSV file", "restore the file"
-        ) from error
+        raise InputError(path, f"{type(error).__name__} ({error})", "a readable CSV file", "restore the file") from error
     table = _without_empty_columns(table)
     header = table[0] if table else []
     for separator, name in SEPARATORS.items():
@@ -120,9 +114,7 @@ def _csv_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{path}, row {row}", f"a byte 0x{content[error.start]:02x} that is no UTF-8", "UTF-8", SAVE_AS_UTF8
-        ) from error
+        raise InputError(f"{path}, row {row}", f"a byte 0x{content[error.start]:02x} that is no UTF-8", "UTF-8", SAVE_AS_UTF8) from error
 
 
 def _without_empty_columns(table: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -137,9 +129,7 @@ def _yaml_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(
-            path, f"{type(error).__name__} ({' '.join(str(error).split())})", "a readable YAML file", "restore the file"
-        ) from error
+        raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", "a readable YAML file", "restore the file") from error
     if not isinstance(table, list) or not all(isinstance(row, Mapping) for row in table):
         raise InputError(path, f"a {type(table).__name__}", "a list of mappings, one per case", "correct the file")
     for number, cells in enumerate(table, start=1):
