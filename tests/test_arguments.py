@@ -9,23 +9,7 @@ from uniseg import schema
 from uniseg.arguments import readable_arguments
 from uniseg.errors import InputError
 
-ODD = (
-    "a=1",
-    "a(1)",
-    "a,b",
-    "a#b",
-    "Ärzte_ß",
-    "a'b",
-    "a[1]",
-    "a&b",
-    "a!b",
-    "a~b",
-    "a;b",
-    'a"b',
-    "a{b",
-    "epoch=3-step=100",
-    "a(1)\\",
-)
+ODD = ("a=1", "a(1)", "a,b", "a#b", "Ärzte_ß", "a'b", "a[1]", "a&b", "a!b", "a~b", "a;b", 'a"b', "a{b", "epoch=3-step=100", "a(1)\\")
 PLAIN = ("a b", "a%b", "1.2.840.113", "a+b", "a@b", "a|b", "scan", "a:b", "C:\\x", "007")
 
 
@@ -82,10 +66,7 @@ def test_numbers_are_text_where_text_is_meant(given, expected):
 def test_the_same_for_tasks_groups_and_splits():
     assert value(read("task=[1,2]", root="train")[0]) == ["1", "2"]
     assert value(read("experiment=2024", root="train")[0]) == "2024"
-    assert value(read("tasks.liver.source.splits={train:[1,2],test:[3]}", root="train")[0]) == {
-        "train": ["1", "2"],
-        "test": ["3"],
-    }
+    assert value(read("tasks.liver.source.splits={train:[1,2],test:[3]}", root="train")[0]) == {"train": ["1", "2"], "test": ["3"]}
     assert value(read("tasks.liver.source.label_map={1:1,2:2}", root="train")[0]) == {1: 1, 2: 2}
     assert value(read("import=2024", root="prepare")[0]) == "2024"
 

@@ -19,12 +19,7 @@ GIVEN = [
     ["model/conditioning=none", "model/head=per_task", "optimizer=adamw", "optimizer.lr=0.001"],
     ["model=unet_published", "model/encoder=unet", "model/decoder=nnunet"],
     ["model/conditioning=text_embedding", "model/head=dynamic", "model.conditioning.vectors.path=other.json"],
-    [
-        "model.conditioning.fuse=false",
-        "model.conditioning.place=decoder",
-        "augment=no_mirror",
-        "+optimizer.dampening=0.1",
-    ],
+    ["model.conditioning.fuse=false", "model.conditioning.place=decoder", "augment=no_mirror", "+optimizer.dampening=0.1"],
     ["experiment=demo", "model/head=dynamic", "phantom.num_cases=3"],
     ["experiment=downstream_btcv"],
 ]

@@ -18,23 +18,7 @@ from torch.utils.data import DataLoader
 from uniseg.errors import InputError
 from uniseg.failures import Terminated, end_of
 
-MACHINE = [
-    "ENOSPC",
-    "EDQUOT",
-    "EFBIG",
-    "EACCES",
-    "EPERM",
-    "EROFS",
-    "EISDIR",
-    "ENOTDIR",
-    "EEXIST",
-    "ENOENT",
-    "ENAMETOOLONG",
-    "EMFILE",
-    "ENFILE",
-    "EIO",
-    "ENXIO",
-]
+MACHINE = ["ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EISDIR", "ENOTDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EMFILE", "ENFILE", "EIO", "ENXIO"]
 
 
 def caused(outer, inner):
@@ -144,11 +128,7 @@ def test_a_wrong_configuration():
 @pytest.mark.parametrize(
     ("target", "values", "reason"),
     [
-        (
-            "torch.nn.Conv3d",
-            {"in_channels": 1, "out_channels": 3, "kernel_size": 1, "groups": 2},
-            "divisible by groups",
-        ),
+        ("torch.nn.Conv3d", {"in_channels": 1, "out_channels": 3, "kernel_size": 1, "groups": 2}, "divisible by groups"),
         ("torch.nn.Conv3d", {"nonsense": 1}, "nonsense"),
         ("torch.nonsense", {}, "Error loading 'torch.nonsense'"),
         ("lightning.Trainer", {"accelerator": "gpu", "logger": False}, "gpu"),
@@ -174,19 +154,13 @@ def test_a_partial_class_that_refuses_its_values_later():
     assert "optimizer: found settings that it refuses (Invalid learning rate" in line(raised(lambda: make([torch.nn.Parameter(torch.zeros(1))])))
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [ValueError, AttributeError, TypeError, KeyError, IndexError, RuntimeError, AssertionError, ZeroDivisionError],
-)
+@pytest.mark.parametrize("kind", [ValueError, AttributeError, TypeError, KeyError, IndexError, RuntimeError, AssertionError, ZeroDivisionError])
 def test_a_bug_keeps_its_traceback(kind):
     assert end_of(kind("ours"), "train") is None
     assert end_of(kind("ours"), "train", composing=True) is None
 
 
 def test_signals():
-    assert (end_of(KeyboardInterrupt(), "predict").code, end_of(KeyboardInterrupt(), "predict").line) == (
-        130,
-        "interrupted",
-    )
+    assert (end_of(KeyboardInterrupt(), "predict").code, end_of(KeyboardInterrupt(), "predict").line) == (130, "interrupted")
     assert end_of(Terminated(), "predict").code == 143
     assert end_of(SystemExit(0), "predict") is None

@@ -25,14 +25,7 @@ class Bound:
         return Bound(f"{self.expected}, or {other.expected}", lambda value: self.holds(value) or other.holds(value))
 
 
-def number(
-    *,
-    least: float | None = None,
-    most: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    whole: bool = False,
-) -> Bound:
+def number(*, least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None, whole: bool = False) -> Bound:
     """A finite number; ``least`` and ``most`` are allowed themselves, ``above`` and ``below`` are not."""
     limits = {"of at least": least, "above": above, "of at most": most, "below": below}
     words = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
@@ -63,10 +56,7 @@ def sequence(item: Bound, *, length: int | None = None, least: int = 1, ascendin
 
 
 def mapping(item: Bound) -> Bound:
-    return Bound(
-        f"names with {item.expected} each",
-        lambda value: isinstance(value, dict) and all(map(item.holds, value.values())),
-    )
+    return Bound(f"names with {item.expected} each", lambda value: isinstance(value, dict) and all(map(item.holds, value.values())))
 
 
 def matching(pattern: str, expected: str) -> Bound:
@@ -176,7 +166,4 @@ def values_at(config: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:
             for key, inner in values_at(value, rest):
                 yield f"{name}.{key}", inner
         else:
-            yield (
-                str(name),
-                OmegaConf.to_container(value, resolve=True, throw_on_missing=False) if OmegaConf.is_config(value) else value,
-            )
+            yield (str(name), OmegaConf.to_container(value, resolve=True, throw_on_missing=False) if OmegaConf.is_config(value) else value)

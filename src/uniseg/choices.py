@@ -38,10 +38,7 @@ def choices_of(config: DictConfig, chosen: Mapping[str, str], groups: Sequence[s
     picked |= {key: choice for key, choice in own.items() if usual.get(key) != choice}
     base = _composed(picked)
     values = {group: _difference(group, _plain(config[group]), _plain(base[group])) for group in groups}
-    return Choices(
-        [{f"override /{key}": choice} for key, choice in picked.items()],
-        {group: own for group, own in values.items() if own},
-    )
+    return Choices([{f"override /{key}": choice} for key, choice in picked.items()], {group: own for group, own in values.items() if own})
 
 
 def _composed(picked: Mapping[str, str]) -> DictConfig:

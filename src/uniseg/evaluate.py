@@ -18,14 +18,7 @@ from uniseg.cli import close_loggers, entry_point, make_loggers, make_predictor,
 from uniseg.errors import InputError
 from uniseg.files import write_json
 from uniseg.inference.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
-from uniseg.inference.evaluation import (
-    FILE_VALUES,
-    TASK_VALUES,
-    Rules,
-    blind_map,
-    load_prediction,
-    score_case,
-)
+from uniseg.inference.evaluation import FILE_VALUES, TASK_VALUES, Rules, blind_map, load_prediction, score_case
 from uniseg.inference.outputs import is_own_probabilities, label_path
 from uniseg.inference.postprocess import FILE, Choice, choose, write_cleanings
 from uniseg.inference.prompt_files import MAP, SIMILARITY

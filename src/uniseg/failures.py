@@ -21,19 +21,8 @@ READER_GONE = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
 
 COMPOSERS = ("hydra", "omegaconf", "yaml", "antlr4")  # what reads the configuration
-USER_VALUES = (
-    TypeError,
-    ValueError,
-    ImportError,
-    MisconfigurationException,
-)  # what a constructor says of a value that it does not take
-NO_MEMORY = (
-    "can't allocate memory",
-    "cannot allocate memory",
-    "out of memory",
-    "std::bad_alloc",
-    "STATUS_ALLOC_FAILED",
-)
+USER_VALUES = (TypeError, ValueError, ImportError, MisconfigurationException)  # what a constructor says of a value that it does not take
+NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc", "STATUS_ALLOC_FAILED")
 WORKER_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")
 LOWER = {
     "prepare": "lower num_workers, or gpu_memory_gb where it plans",

@@ -68,10 +68,7 @@ def _check_task(path: Path, result: ConfigResult) -> None:
     if package is None or not PACKAGE.fullmatch(package):
         first = f"# @package tasks.{path.stem}"
         raise InputError(
-            path,
-            f"the package '{package}'" if package else "no package",
-            f"the first line '{first}'",
-            "a task file describes one task, nothing else",
+            path, f"the package '{package}'" if package else "no package", f"the first line '{first}'", "a task file describes one task, nothing else"
         )
     if not isinstance(result.config, DictConfig) or "defaults" in result.config:
         raise InputError(path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX)

@@ -18,12 +18,7 @@ def predict(config: DictConfig) -> list[Outcome]:
     """
     given, checkpoint, tasks = (OmegaConf.to_container(each) if OmegaConf.is_list(each) else each for each in (config.input, config.checkpoint, config.tasks))
     predictor = make_predictor(checkpoint, config.task_files, config.inference, config.postprocessing)
-    choices = {
-        "tasks": tasks,
-        "modality": config.modality,
-        "merge": config.merge,
-        "probabilities": config.probabilities,
-    }
+    choices = {"tasks": tasks, "modality": config.modality, "merge": config.merge, "probabilities": config.probabilities}
     return predict_cases(predictor, given, config.output, **choices)
 
 

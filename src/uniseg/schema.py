@@ -6,22 +6,7 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from uniseg.bounds import (
-    GROUPED_PATTERN,
-    NOT_EMPTY,
-    NULL,
-    Bound,
-    Rule,
-    as_text,
-    check,
-    mapping,
-    matching,
-    number,
-    sequence,
-    settings_of,
-    values_at,
-    word,
-)
+from uniseg.bounds import GROUPED_PATTERN, NOT_EMPTY, NULL, Bound, Rule, as_text, check, mapping, matching, number, sequence, settings_of, values_at, word
 from uniseg.config import CONF_DIR
 from uniseg.prepare.budget import NAMES as BUDGETS
 from uniseg.training.tracking import tracked
@@ -124,10 +109,7 @@ class InferenceConfig:
     skip_empty: bool = MISSING
     gate: bool = MISSING
     max_memory_gb: float | None = field(default=MISSING, metadata=bounded(POSITIVE))
-    device: str = field(
-        default=MISSING,
-        metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>")),
-    )
+    device: str = field(default=MISSING, metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>")))
 
 
 @dataclass
@@ -272,14 +254,7 @@ class ReportConfig:
     output: str | None = None
 
 
-ROOTS = {
-    "prepare": PrepareConfig,
-    "train": TrainConfig,
-    "evaluate": EvaluateConfig,
-    "predict": PredictConfig,
-    "report": ReportConfig,
-    "export": ExportConfig,
-}
+ROOTS = {"prepare": PrepareConfig, "train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "report": ReportConfig, "export": ExportConfig}
 
 RANGE = {"length": 2, "ascending": True}
 # Of the groups that name their own class with ``_target_``.
@@ -344,20 +319,12 @@ def _fits_strategy(devices: Any, strategy: str | None) -> bool:
 ENCODER = "model.encoder."
 RULES = (
     Rule(("loss.dice_weight", "loss.ce_weight"), lambda dice, ce: ce is None or dice + ce > 0, "one of them above 0"),
-    Rule(
-        ("optimizer.momentum", "optimizer.nesterov"),
-        lambda momentum, nesterov: momentum > 0 or not nesterov,
-        "a momentum above 0, or nesterov=false",
-    ),
+    Rule(("optimizer.momentum", "optimizer.nesterov"), lambda momentum, nesterov: momentum > 0 or not nesterov, "a momentum above 0, or nesterov=false"),
     Rule((f"{ENCODER}channels", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
     Rule((f"{ENCODER}channels", f"{ENCODER}kernels"), _same, "as many kernels as stages"),
     Rule((f"{ENCODER}channels", f"{ENCODER}blocks"), _same, "as many blocks as stages"),
     Rule((f"{ENCODER}blocks", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
-    Rule(
-        ("data.batch_size", "data.tasks_per_batch"),
-        lambda size, tasks: tasks is None or tasks <= size,
-        "no more tasks than samples",
-    ),
+    Rule(("data.batch_size", "data.tasks_per_batch"), lambda size, tasks: tasks is None or tasks <= size, "no more tasks than samples"),
     Rule(
         ("trainer.max_epochs", "trainer.max_steps"),
         lambda epochs, steps: epochs > 0 or (steps or 0) > 0,

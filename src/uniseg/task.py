@@ -36,12 +36,7 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if self.mode not in NORMALIZATION_MODES:
-            raise InputError(
-                "normalization",
-                f"mode {self.mode!r:.60}",
-                f"one of {', '.join(NORMALIZATION_MODES)}",
-                "correct the task file",
-            )
+            raise InputError("normalization", f"mode {self.mode!r:.60}", f"one of {', '.join(NORMALIZATION_MODES)}", "correct the task file")
         for name in ("lower", "upper", "mean", "sd"):
             value = getattr(self, name)
             if value is not None and not _is_number(value, -LARGEST_INTENSITY, LARGEST_INTENSITY):
@@ -101,12 +96,7 @@ class Task:
         if not 0 < len(self.modalities) <= MOST_MODALITIES or len(set(self.modalities)) < len(self.modalities):
             raise InputError(where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file")
         if not 2 <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
-            raise InputError(
-                where,
-                f"classes {_shown(self.classes)}",
-                "background and one or more different names",
-                "correct the task file",
-            )
+            raise InputError(where, f"classes {_shown(self.classes)}", "background and one or more different names", "correct the task file")
         if len(self.spacing_mm) != 3 or not all(_is_number(s, *SPACINGS_MM) for s in self.spacing_mm):
             expected = "three positive numbers (z, y, x), from {:g} to {:g} mm".format(*SPACINGS_MM)
             raise InputError(where, f"spacing_mm {_shown(self.spacing_mm)}", expected, "correct the task file")

@@ -127,14 +127,7 @@ def _make_trainer(config: DictConfig) -> Trainer:
     return instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[
-            StreamPosition(),
-            EpochMeans(),
-            StopOnSignal(),
-            FiniteLoss(),
-            *watchers,
-            *instantiate(config.callbacks).values(),
-        ],
+        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *instantiate(config.callbacks).values()],
         logger=make_loggers(config.logger),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
@@ -160,21 +153,10 @@ def _write_settings(config: DictConfig, beginning: Beginning) -> None:
         part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
-def build_module(
-    config: DictConfig,
-    data: MultiDatasetModule,
-    sources: Mapping[str, Source],
-    model: UniSegModel,
-    saved: SavedRun | None,
-) -> SegmentationModule:
+def build_module(config: DictConfig, data: MultiDatasetModule, sources: Mapping[str, Source], model: UniSegModel, saved: SavedRun | None) -> SegmentationModule:
     """The network with its loss and optimiser, as the configuration says; with the record of all that it has seen."""
     facts = {
-        name: data_facts(
-            {side: split[side] for side in SIDES},
-            data.patients[name],
-            licence=sources[name].licence,
-            homepage=sources[name].homepage,
-        )
+        name: data_facts({side: split[side] for side in SIDES}, data.patients[name], licence=sources[name].licence, homepage=sources[name].homepage)
         for name, split in data.splits.items()
     }
     before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
@@ -237,12 +219,7 @@ def old_network(config: DictConfig) -> UniSegModel:
 
 def _speed_up(model: UniSegModel, config: DictConfig) -> None:
     speed = config.speed
-    speed_up(
-        model,
-        compile_trunk=speed.compile,
-        channels_last=speed.channels_last,
-        checkpoint_activations=speed.checkpoint_activations,
-    )
+    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
 
 
 def _go_on(trainer: Trainer, saved: SavedRun, settings: Mapping[str, object]) -> None:

@@ -25,21 +25,7 @@ from field.trial import Trial
 from field.verdict import Verdict, judge, signature
 from field.world import World, make_world
 
-COLUMNS = (
-    "traceback",
-    "code",
-    "line",
-    "hang",
-    "outside",
-    "input",
-    "leftover",
-    "half-written",
-    "outlived",
-    "noise",
-    "accepted",
-    "again",
-    "differs",
-)
+COLUMNS = ("traceback", "code", "line", "hang", "outside", "input", "leftover", "half-written", "outlived", "noise", "accepted", "again", "differs")
 
 
 def run_trials(world: World, kind: str, numbers: Iterable[int], seed: int, *, keep: bool = False) -> Iterator[Verdict]:
@@ -64,11 +50,7 @@ def _run(world: World, trial: Trial, kind: str, number: int, seed: int) -> Verdi
     ends: list[Done] = []
     try:
         for position, (command, *overrides) in enumerate(trial.commands):
-            limits = {
-                "file_bytes": trial.file_bytes,
-                "signal": trial.signal if position == 0 else None,
-                "timeout_s": 2 * TIMEOUT_S,
-            }
+            limits = {"file_bytes": trial.file_bytes, "signal": trial.signal if position == 0 else None, "timeout_s": 2 * TIMEOUT_S}
             ends.append(world.commands.run(command, *overrides, cwd=world.scratch, env=trial.env, **limits))
             if ends[-1].code != 0 and trial.signal is None:
                 break

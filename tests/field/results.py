@@ -15,15 +15,7 @@ import torch
 import yaml
 from safetensors import safe_open
 
-VOLATILE = (
-    "stages_s",
-    "time",
-    "date",
-    "commit",
-    "seconds",
-    "mtime_ns",
-    "modified",
-)  # keys that differ between equal runs
+VOLATILE = ("stages_s", "time", "date", "commit", "seconds", "mtime_ns", "modified")  # keys that differ between equal runs
 
 FOLDER = ("folder",)
 Snapshot = dict[str, tuple]
@@ -57,11 +49,7 @@ def fault(path: Path) -> str | None:
 
 def _nifti(path: Path) -> None:
     content = gzip.decompress(path.read_bytes())
-    dimensions, (bits,), (offset,) = (
-        struct.unpack_from("<8h", content, 40),
-        struct.unpack_from("<h", content, 72),
-        struct.unpack_from("<f", content, 108),
-    )
+    dimensions, (bits,), (offset,) = (struct.unpack_from("<8h", content, 40), struct.unpack_from("<h", content, 72), struct.unpack_from("<f", content, 108))
     needed = int(offset) + int(np.prod(dimensions[1 : 1 + dimensions[0]])) * bits // 8
     if len(content) < needed:
         raise ValueError(f"{len(content)} bytes of {needed}")

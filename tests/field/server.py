@@ -89,14 +89,7 @@ def _wait(pid: int, request: dict, ends: dict[int, int]) -> dict:
         os.close(end)
     stdout, stderr = (said[number].decode(errors="replace") for number in (1, 2))
     code = os.waitstatus_to_exitcode(status)
-    return {
-        "code": code,
-        "stdout": stdout,
-        "stderr": stderr,
-        "seconds": seconds,
-        "hangs": is_hanging,
-        "outlived": outlived,
-    }
+    return {"code": code, "stdout": stdout, "stderr": stderr, "seconds": seconds, "hangs": is_hanging, "outlived": outlived}
 
 
 def _drain(ends: dict[int, int], said: dict[int, bytearray]) -> None:

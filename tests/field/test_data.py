@@ -30,14 +30,7 @@ def sets(commands, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     training.write_sets(folder / "raw")
     commands.succeed("prepare", "import=raw", cwd=folder)
-    settings = [
-        f"task=[{','.join(NAMES)}]",
-        *SETTINGS,
-        "name=all",
-        f"data.steps_per_epoch={3 * len(NAMES)}",
-        "data.val_steps=9",
-        "data.batch_size=1",
-    ]
+    settings = [f"task=[{','.join(NAMES)}]", *SETTINGS, "name=all", f"data.steps_per_epoch={3 * len(NAMES)}", "data.val_steps=9", "data.batch_size=1"]
     prepared = commands.run("prepare", *settings, "num_workers=1", cwd=folder)
     trained = commands.run("train", *settings, cwd=folder, timeout_s=120)
     return folder, prepared, trained
@@ -108,12 +101,7 @@ def test_a_foreign_value_is_refused_never_bent(commands, sets, tmp_path):
         label = read(folder / f"raw/Dataset902_Gaps/labelsTr/case_{k:03d}.nii.gz")
         save(tmp_path / f"labels/case_{k:03d}.nii.gz", label)
         save(tmp_path / f"predictions/case_{k:03d}.nii.gz", np.where(label == 4, 9, label) if k == 1 else label)
-    given = [
-        f"predictions={tmp_path}/predictions",
-        f"labels={tmp_path}/labels",
-        "task=[gaps]",
-        f"output={tmp_path}/out",
-    ]
+    given = [f"predictions={tmp_path}/predictions", f"labels={tmp_path}/labels", "task=[gaps]", f"output={tmp_path}/out"]
     commands.refuse("evaluate", *given, cwd=folder, told=("predictions/case_001.nii.gz", "9"))
     assert not (tmp_path / "out/scores.csv").exists()
 

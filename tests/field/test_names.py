@@ -76,12 +76,7 @@ def test_our_own_output_with_probabilities_is_evaluated(commands, base, tmp_path
     done = base.predict(commands, scan, tmp_path / "out", "probabilities=true")
     assert done.code == 0, done.tail
     assert predicted(tmp_path / "out") == ["scan.nii.gz", "scan_probabilities.nii.gz"]
-    given = [
-        f"predictions={tmp_path}/out/{TASK}",
-        f"labels={tmp_path}/labels",
-        f"task=[{TASK}]",
-        f"output={tmp_path}/scores",
-    ]
+    given = [f"predictions={tmp_path}/out/{TASK}", f"labels={tmp_path}/labels", f"task=[{TASK}]", f"output={tmp_path}/scores"]
     commands.succeed("evaluate", *given, cwd=base.folder)
     expected = dice(read(tmp_path / f"out/{TASK}/scan.nii.gz"), label)
     assert json.loads((tmp_path / "scores/metrics.json").read_text())["mean_dice"] == pytest.approx(expected)
@@ -110,11 +105,7 @@ def test_cases_called_by_numbers_are_text_in_a_split(commands, base, tmp_path):
         save(tmp_path / f"raw/labelsTr/{100 + k}.nii.gz", label)
     (tmp_path / "raw/dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
     source = f"tasks.{TASK}.source"
-    given = [
-        f"task=[{TASK}]",
-        f"{source}.root={tmp_path}/raw",
-        f"{source}.splits={{train: [100, 101], dev: [102], test: [103]}}",
-    ]
+    given = [f"task=[{TASK}]", f"{source}.root={tmp_path}/raw", f"{source}.splits={{train: [100, 101], dev: [102], test: [103]}}"]
     commands.succeed("prepare", *given, f"paths.cache={tmp_path}/cache", "num_workers=1", cwd=base.folder)
     assert json.loads((tmp_path / f"cache/{TASK}/splits.json").read_text())["test"] == ["103"]
 

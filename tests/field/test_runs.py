@@ -64,10 +64,7 @@ def test_a_run_is_not_resumed_as_another(commands, two_tasks, tmp_path, change):
         commands.succeed("prepare", f"import={tmp_path}/more", cwd=tmp_path / "run")
         commands.succeed("prepare", "task=[third]", "num_workers=1", cwd=tmp_path / "run")
     before = digests(tmp_path / "run/outputs/two")
-    settings = [
-        "task=[liver,spleen]",
-        *(entry for entry in SETTINGS if not (entry.startswith("optimizer") and "optimizer" in change)),
-    ]
+    settings = ["task=[liver,spleen]", *(entry for entry in SETTINGS if not (entry.startswith("optimizer") and "optimizer" in change))]
     commands.refuse("train", *settings, change, FEW, "name=two", "ckpt_path=last", "trainer.max_epochs=2", cwd=tmp_path / "run")
     assert digests(tmp_path / "run/outputs/two") == before
 
@@ -97,16 +94,7 @@ def test_cases_ever_seen_are_remembered_through_fine_tuning(commands, two_tasks,
 
 
 def test_init_checkpoint_without_a_file_is_refused(commands, base):
-    commands.refuse(
-        "train",
-        f"task=[{TASK}]",
-        *SETTINGS,
-        FEW,
-        "name=nothing",
-        "init=checkpoint",
-        cwd=base.folder,
-        told=("init.checkpoint",),
-    )
+    commands.refuse("train", f"task=[{TASK}]", *SETTINGS, FEW, "name=nothing", "init=checkpoint", cwd=base.folder, told=("init.checkpoint",))
     assert not (base.folder / "outputs/nothing/checkpoints").exists()
 
 
@@ -131,13 +119,7 @@ def test_a_task_name_writes_nowhere_else(commands, base, tmp_path, name):
     assert (exported / "model.json").read_text() != text
     scan = save(tmp_path / "scans/scan.nii.gz", ball()[0])
     before = scan.read_bytes()
-    given = [
-        f"checkpoint={exported}",
-        f"input={scan}",
-        f"output={tmp_path}/out",
-        "modality=[CT]",
-        "inference.device=cpu",
-    ]
+    given = [f"checkpoint={exported}", f"input={scan}", f"output={tmp_path}/out", "modality=[CT]", "inference.device=cpu"]
     commands.refuse("predict", *given, cwd=tmp_path)
     assert scan.read_bytes() == before
     assert sorted(path.name for path in scan.parent.iterdir()) == ["scan.nii.gz"]
@@ -203,13 +185,7 @@ def test_a_damaged_cache_is_mended_by_prepare(commands, base, tmp_path, damage):
         damaged.unlink()
         if damage != "gone":
             damaged.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
-    settings = [
-        f"task=[{TASK}]",
-        *SETTINGS,
-        f"paths.cache={cache}",
-        f"paths.outputs={tmp_path}",
-        "data.steps_per_epoch=12",
-    ]
+    settings = [f"task=[{TASK}]", *SETTINGS, f"paths.cache={cache}", f"paths.outputs={tmp_path}", "data.steps_per_epoch=12"]
     done = commands.run("train", *settings, "name=early", cwd=base.folder)
     assert (done.code, len(done.errors)) == (2, 1), done.tail
     assert "uniseg.prepare" in done.errors[0]
@@ -240,12 +216,7 @@ def test_an_evaluation_is_not_blind_to_a_replaced_scan(commands, base, tmp_path)
 
 
 def test_cases_json_names_files_that_are_found_from_elsewhere(commands, base, tmp_path):
-    relative = [
-        f"task=[{TASK}]",
-        *SETTINGS,
-        f"tasks.{TASK}.source.root=raw/Dataset901_Plain",
-        "checkpoint=outputs/base/checkpoints/last.ckpt",
-    ]
+    relative = [f"task=[{TASK}]", *SETTINGS, f"tasks.{TASK}.source.root=raw/Dataset901_Plain", "checkpoint=outputs/base/checkpoints/last.ckpt"]
     commands.succeed("evaluate", *relative, f"output={tmp_path}/scores", cwd=base.folder)
     for row in json.loads((tmp_path / "scores/cases.json").read_text()):
         for path in (*row["images"], row["label"]):

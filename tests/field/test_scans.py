@@ -80,12 +80,7 @@ def test_an_absurd_spacing_is_a_finding_of_the_audit(commands, base, tmp_path):
         save(tmp_path / f"raw/imagesTr/case_{k}_0000.nii.gz", image, matrix)
         save(tmp_path / f"raw/labelsTr/case_{k}.nii.gz", label, matrix)
     (tmp_path / "raw/dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
-    given = [
-        f"task=[{TASK}]",
-        f"tasks.{TASK}.source.root={tmp_path}/raw",
-        f"paths.cache={tmp_path}/cache",
-        "num_workers=1",
-    ]
+    given = [f"task=[{TASK}]", f"tasks.{TASK}.source.root={tmp_path}/raw", f"paths.cache={tmp_path}/cache", "num_workers=1"]
     commands.refuse("prepare", *given, cwd=base.folder, told=("case_2", "2000"), memory_bytes=4 << 30)
     assert not (tmp_path / f"cache/{TASK}/task.json").exists()
 
@@ -122,15 +117,7 @@ def test_a_faulty_series_is_refused_for_its_fault(commands, base, tmp_path, name
     done = base.predict(commands, tmp_path / name, tmp_path / "out")
     assert "Traceback" not in done.stderr, done.tail
     if done.code == 0:  # read in spite of it, which the user learns
-        assert name in (
-            "dose_report",
-            "scout",
-            "scout_of_other_series",
-            "tilt",
-            "pet_without_tags",
-            "multiframe",
-            "duplicate",
-        ), done.tail
+        assert name in ("dose_report", "scout", "scout_of_other_series", "tilt", "pet_without_tags", "multiframe", "duplicate"), done.tail
         assert list((tmp_path / "out").rglob("*.nii.gz"))
         text = done.stderr
     else:
@@ -185,10 +172,7 @@ def test_what_is_no_scan_is_refused_by_name(commands, base, tmp_path, name):
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [("renamed.nii.gz", "rename"), ("packed.nii", "rename"), ("pointer.nii.gz", ""), ("UPPER.NII", "")],
-)
+@pytest.mark.parametrize(("name", "told"), [("renamed.nii.gz", "rename"), ("packed.nii", "rename"), ("pointer.nii.gz", ""), ("UPPER.NII", "")])
 def test_a_file_that_is_not_what_its_ending_says(commands, base, tmp_path, name, told):
     path = voxels.write_unlike_their_ending(tmp_path / "scans")[name]
     done = base.predict(commands, path, tmp_path / "out")
@@ -230,10 +214,7 @@ def test_one_bad_scan_does_not_end_a_folder(commands, base, tmp_path):
         done = base.predict(commands, tmp_path / "scans", tmp_path / "out")
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         assert "scan1.nii.gz" in done.errors[0]
-        assert sorted(path.name for path in (tmp_path / "out" / TASK).glob("*.nii.gz")) == [
-            "scan0.nii.gz",
-            "scan2.nii.gz",
-        ]
+        assert sorted(path.name for path in (tmp_path / "out" / TASK).glob("*.nii.gz")) == ["scan0.nii.gz", "scan2.nii.gz"]
 
 
 def test_a_scan_replaced_under_its_name_is_predicted_anew(commands, base, tmp_path):

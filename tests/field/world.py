@@ -69,10 +69,7 @@ def make_world(root: Path) -> World:
         commands.succeed("export", *given, f"output={weights[kind]}", cwd=folder)
     shutil.copy(NNUNET / "plain.pth", weights["nnunet"])
     write_published(_published(), weights["published"])
-    torch.save(
-        SegResNet(init_filters=8, in_channels=1, out_channels=2, blocks_down=(1, 1), blocks_up=(1,)).state_dict(),
-        weights["segresnet"],
-    )
+    torch.save(SegResNet(init_filters=8, in_channels=1, out_channels=2, blocks_down=(1, 1), blocks_up=(1,)).state_dict(), weights["segresnet"])
     settings = [f"task=[{TASK}]", *SETTINGS, "name=base"]
     commands.succeed("evaluate", *settings, cwd=base.folder)
     commands.succeed("report", "run=outputs/base", cwd=base.folder)

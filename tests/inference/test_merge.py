@@ -25,10 +25,7 @@ def test_values_are_unique_and_named():
 
 def test_the_more_probable_label_holds():
     """Voxels: nobody; the first alone; the second alone though background was surer; first surer; second surer; a tie."""
-    parts = {
-        "liver": restored([0, 1, 0, 2, 1, 1], [255, 130, 250, 200, 140, 150]),
-        "brain": restored([0, 0, 4, 1, 2, 1], [255, 255, 90, 199, 141, 150]),
-    }
+    parts = {"liver": restored([0, 1, 0, 2, 1, 1], [255, 130, 250, 200, 140, 150]), "brain": restored([0, 0, 4, 1, 2, 1], [255, 255, 90, 199, 141, 150])}
     assert merge(parts, merged_values([LIVER, NESTED])).ravel().tolist() == [0, 1, 6, 2, 4, 1]
 
 

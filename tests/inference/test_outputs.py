@@ -77,11 +77,7 @@ def test_what_is_ours_is_made_anew(predictor, folder, tmp_path):
     beside = path.with_name("case0.json")
     told, label = json.loads(beside.read_text()), path.read_bytes()
     assert told["stamps"] == [{"bytes": os.path.getsize(folder / "case0.nii.gz"), "mtime_ns": os.stat(folder / "case0.nii.gz").st_mtime_ns}]
-    for spoilt in (
-        {"checkpoint": "", "uniseg": "0"},
-        {key: value for key, value in told.items() if key != "stamps"},
-        told | {"settings": 3},
-    ):
+    for spoilt in ({"checkpoint": "", "uniseg": "0"}, {key: value for key, value in told.items() if key != "stamps"}, told | {"settings": 3}):
         beside.write_text(json.dumps(spoilt))
         path.write_bytes(b"")
         predict_files(predictor, folder, tmp_path / "out", tasks="spleen", probabilities=True)

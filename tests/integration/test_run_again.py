@@ -121,14 +121,7 @@ def test_changed_lengths_are_told_and_validated(folder, caplog):
 
 def test_what_was_seen_stays_known(folder, tmp_path):
     """Fine-tuned on another fold, the network is scored on neither, under whatever name of a task."""
-    settings = [
-        "init=checkpoint",
-        f"init.checkpoint={folder / LAST}",
-        "data.fold=1",
-        "trainer.max_epochs=1",
-        "data.steps_per_epoch=1",
-        "data.val_steps=1",
-    ]
+    settings = ["init=checkpoint", f"init.checkpoint={folder / LAST}", "data.fold=1", "trainer.max_epochs=1", "data.steps_per_epoch=1", "data.val_steps=1"]
     train(composed(tmp_path / "tuned", *settings))
     model = load_model(tmp_path / "tuned" / LAST)
     before = load_model(folder / LAST).origin["data"]["phantom_spleen"]
@@ -151,15 +144,7 @@ def test_a_damaged_case_is_one_line_out_of_a_reader(prepared, tmp_path):
     shutil.copytree(prepared / "outputs/cache", tmp_path / "cache")
     for path in (tmp_path / "cache").rglob("image.b2nd"):
         path.write_bytes(b"")
-    done = run(
-        "train",
-        "experiment=demo",
-        *TINY,
-        f"paths.cache={tmp_path / 'cache'}",
-        f"run_dir={tmp_path}",
-        "data.num_workers=1",
-        cwd=prepared,
-    )
+    done = run("train", "experiment=demo", *TINY, f"paths.cache={tmp_path / 'cache'}", f"run_dir={tmp_path}", "data.num_workers=1", cwd=prepared)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ") and str(tmp_path / "cache") in line]

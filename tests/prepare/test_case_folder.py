@@ -28,11 +28,7 @@ AFFINE = np.diag([1, 1, 2.0, 1])
 def prepare_in(folder):
     tasks = TaskSet([TASK])
     splits = {"train": ["c0", "c1", "c2"], "dev": ["c3"], "test": ["c4"]}
-    prepare(
-        audit(tasks, {"liver": Source("nnunet", folder / "raw", splits=splits)}, 1, folder / "cache"),
-        folder / "cache",
-        1,
-    )
+    prepare(audit(tasks, {"liver": Source("nnunet", folder / "raw", splits=splits)}, 1, folder / "cache"), folder / "cache", 1)
 
 
 @pytest.fixture(scope="module")
@@ -120,10 +116,7 @@ DAMAGE = {
 
 
 PARTS = ("label.b2nd", "foreground.npy", "case.json")
-CASES = [
-    *(("image.b2nd", how) for how in DAMAGE),
-    *((part, how) for part in PARTS for how in ("cut", "one byte", "gone")),
-]
+CASES = [*(("image.b2nd", how) for how in DAMAGE), *((part, how) for part in PARTS for how in ("cut", "one byte", "gone"))]
 
 
 @pytest.mark.parametrize(("part", "how"), CASES)
@@ -198,19 +191,12 @@ def test_a_file_cut_short_under_a_training_is_one_line(prepared):
     cache.read_box("big", (0, 0, 0), (8, 8, 8))
     for part in ("image.b2nd", "label.b2nd"):
         os.truncate(folder / "big" / "k" / part, 4096 if part == "image.b2nd" else 16)
-    with pytest.raises(
-        InputError,
-        match=r"big/k: found RuntimeError while reading; .* run python -m uniseg\.prepare",
-    ):
+    with pytest.raises(InputError, match=r"big/k: found RuntimeError while reading; .* run python -m uniseg\.prepare"):
         cache.read_box("big", (0, 0, 0), entry.shape)
 
 
 def test_what_another_writer_finished_is_kept_and_what_he_broke_is_not(tmp_path):
-    entry, image, label = (
-        CaseEntry("a", "set/a", SHAPE, "k1"),
-        np.ones((1, *SHAPE), np.float32),
-        np.zeros(SHAPE, np.int16),
-    )
+    entry, image, label = (CaseEntry("a", "set/a", SHAPE, "k1"), np.ones((1, *SHAPE), np.float32), np.zeros(SHAPE, np.int16))
     for _ in range(2):
         write_case(tmp_path, entry, image, label, TASK)
     first = stamps(tmp_path)

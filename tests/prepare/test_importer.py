@@ -196,13 +196,7 @@ def test_labels_that_make_no_sense(labels, complaint):
 
 @pytest.mark.parametrize(
     "labels",
-    [
-        {"background": 0, "a": 1.5},
-        {"background": 0, "a": True},
-        {"background": 0, "a": [1, None]},
-        {"background": 0, "a": []},
-        {"background": 0, "a": "1e3"},
-    ],
+    [{"background": 0, "a": 1.5}, {"background": 0, "a": True}, {"background": 0, "a": [1, None]}, {"background": 0, "a": []}, {"background": 0, "a": "1e3"}],
 )
 def test_label_values_are_not_bent(labels):
     with pytest.raises(InputError, match=r"the label 'a': .*; expected a whole number"):
@@ -253,11 +247,7 @@ def test_what_strangers_wrote_is_composed_as_it_stands(tmp_path):
     root = tmp_path / "raw ${oc.env:HOME}" / "Dataset001_Tricky"
     labels = {"background": 0} | {name: k for k, name in enumerate(TRICKY, start=1)}
     channels = {str(k): name for k, name in enumerate(TRICKY)}
-    make(
-        root,
-        {"channel_names": channels, "labels": labels, "licence": "${oc.env:HOME} ${", "reference": "${"},
-        channels=len(TRICKY),
-    )
+    make(root, {"channel_names": channels, "labels": labels, "licence": "${oc.env:HOME} ${", "reference": "${"}, channels=len(TRICKY))
     (root / "splits_final.json").write_text(json.dumps(folds([f"Tr_{k}" for k in range(8)])))
     imported(root, tmp_path / "conf" / "task")
     with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):

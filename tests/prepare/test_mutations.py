@@ -46,20 +46,7 @@ VALUES = [
     {"a": 1},
     {"": None},
 ]
-BYTES = [
-    b"",
-    b"\x00" * 40,
-    b"\xff\xfe{\x00",
-    b"\x89PNG\r\n",
-    b"null",
-    b"7",
-    b'"text"',
-    b"[1, 2]",
-    b"{",
-    b'{"a": 1,}',
-    b'{"\xff": 1}',
-    NEST.encode(),
-]
+BYTES = [b"", b"\x00" * 40, b"\xff\xfe{\x00", b"\x89PNG\r\n", b"null", b"7", b'"text"', b"[1, 2]", b"{", b'{"a": 1,}', b'{"\xff": 1}', NEST.encode()]
 
 
 def mutated(values, path=()) -> Iterator:
@@ -178,12 +165,7 @@ def test_splits(tmp_path, kind):
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
 def test_splits_in_a_task_file(root, value):
-    for splits in (
-        value,
-        {"train": value, "test": []},
-        {"train": {"c{}": value}, "test": []},
-        {"train": {str(value): "1-2"}, "test": [value]},
-    ):
+    for splits in (value, {"train": value, "test": []}, {"train": {"c{}": value}, "test": []}, {"train": {str(value): "1-2"}, "test": [value]}):
         refusal(partial(read_given, Source("nnunet", root, splits=splits)), repr(splits))
 
 

@@ -45,10 +45,7 @@ def test_a_single_channel_may_have_its_number():
 
 
 def test_only_the_last_number_counts():
-    assert grouped(["scan_0000_0000", "scan_0001_0000"], [1]) == {
-        "scan_0000": ["scan_0000_0000"],
-        "scan_0001": ["scan_0001_0000"],
-    }
+    assert grouped(["scan_0000_0000", "scan_0001_0000"], [1]) == {"scan_0000": ["scan_0000_0000"], "scan_0001": ["scan_0001_0000"]}
 
 
 def test_no_two_images_end_in_one_case():

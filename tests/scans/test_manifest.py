@@ -123,23 +123,14 @@ LINE = "{},a/ct.nii.gz,a/pet,a/label.nii.gz"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (
-            f"{HEADER}\n{LINE.format('a')}\n".replace(",", ";"),
-            r"row 1: found semicolons between the cells; .* in UTF-8, with commas",
-        ),
+        (f"{HEADER}\n{LINE.format('a')}\n".replace(",", ";"), r"row 1: found semicolons between the cells; .* in UTF-8, with commas"),
         (f"{HEADER}\n{LINE.format('a')}\n".replace(",", "\t"), "row 1: found tabs between the cells"),
-        (
-            f"{HEADER}\n{LINE.format('a')}\n{LINE.format('Müller')}\n".encode("cp1252"),
-            "row 3: found a byte 0xfc that is no UTF-8",
-        ),
+        (f"{HEADER}\n{LINE.format('a')}\n{LINE.format('Müller')}\n".encode("cp1252"), "row 3: found a byte 0xfc that is no UTF-8"),
         (f"{HEADER}\n".encode("utf-16"), "row 1: found text in UTF-16"),
         (f"{HEADER}\n".encode("utf-16-le"), "row 1: found text in UTF-16"),
         (f",{HEADER}\n0,{LINE.format('a')}\n", r"found column 1 without a name; .*index=False"),
         (f"{HEADER}\na,nan,a/pet,a/label.nii.gz\n", "row 2: found CT: 'nan'; expected an empty cell"),
-        (
-            f"{HEADER}\na,a\\ct.nii.gz,a/pet,a/label.nii.gz\n",
-            r"row 2: found CT: no such file .*; write / instead of \\",
-        ),
+        (f"{HEADER}\na,a\\ct.nii.gz,a/pet,a/label.nii.gz\n", r"row 2: found CT: no such file .*; write / instead of \\"),
         (f"{HEADER}\n../x,a/ct.nii.gz,a/pet,a/label.nii.gz\n", r"row 2: found case '\.\./x'; .*; rename the case"),
         (f"{HEADER}\n{'x' * 300},a/ct.nii.gz,a/pet,a/label.nii.gz\n", "row 2: found case 'xxx"),
         (f"{HEADER}\na,{'x' * 300},a/pet,a/label.nii.gz\n", "row 2: found CT: no such file"),

@@ -83,12 +83,7 @@ def test_a_case_number_of_four_digits_is_no_channel(tmp_path):
     labelled = [f"{kind}Tr/amos_000{k}.nii.gz" for k in (1, 4) for kind in ("images", "labels")]
     root = dataset(tmp_path, ["CT"], *labelled, "imagesTr/amos_0600.nii.gz", "imagesTr/amos_0700_0000.nii.gz")
     found = {case.case_id: case.image_paths[0].name for case in cases(root, absent=["amos_0600", "amos_0700"])}
-    assert found == {
-        "amos_0001": "amos_0001.nii.gz",
-        "amos_0004": "amos_0004.nii.gz",
-        "amos_0600": "amos_0600.nii.gz",
-        "amos_0700": "amos_0700_0000.nii.gz",
-    }
+    assert found == {"amos_0001": "amos_0001.nii.gz", "amos_0004": "amos_0004.nii.gz", "amos_0600": "amos_0600.nii.gz", "amos_0700": "amos_0700_0000.nii.gz"}
     with pytest.raises(InputError, match="no image of case 'amos'"):
         cases(root, absent=["amos"])
 
@@ -107,15 +102,7 @@ def test_an_absent_case_may_lack_an_optional_channel(tmp_path):
 
 
 def test_what_systems_leave_beside_scans_is_passed_over(tmp_path):
-    root = dataset(
-        tmp_path,
-        ["CT"],
-        "imagesTr/a_0000.nii.gz",
-        "imagesTr/._a_0000.nii.gz",
-        "labelsTr/a.nii.gz",
-        "labelsTr/._a.nii.gz",
-        "labelsTr/Thumbs.db",
-    )
+    root = dataset(tmp_path, ["CT"], "imagesTr/a_0000.nii.gz", "imagesTr/._a_0000.nii.gz", "labelsTr/a.nii.gz", "labelsTr/._a.nii.gz", "labelsTr/Thumbs.db")
     assert [case.case_id for case in cases(root)] == ["a"]
 
 

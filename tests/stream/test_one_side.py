@@ -54,10 +54,7 @@ def test_one_scan_for_training_here_and_test_there_is_refused(tmp_path, is_old):
     if is_old:
         for path in tmp_path.glob("*/task.json"):
             path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"}))
-    with pytest.raises(
-        InputError,
-        match=r"case 'spleen_0' of task 'spleen': found the voxels of 'liver_2' of 'liver' \(test\), here for train",
-    ):
+    with pytest.raises(InputError, match=r"case 'spleen_0' of task 'spleen': found the voxels of 'liver_2' of 'liver' \(test\), here for train"):
         module(tmp_path)
     assert module(tmp_path, ["spleen"]).tasks.names == ("spleen",)
 

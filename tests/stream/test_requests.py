@@ -61,8 +61,7 @@ NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
-    "rule",
-    ["by_case", 0, -1.0, NAN, 1e-3, None, [1, 1, 1], {"d": 1}, {"a": -1}, {"a": NAN}, {"a": INF}, {"a": "2"}, {"a": 0, "b": 0, "c": 0}],
+    "rule", ["by_case", 0, -1.0, NAN, 1e-3, None, [1, 1, 1], {"d": 1}, {"a": -1}, {"a": NAN}, {"a": INF}, {"a": "2"}, {"a": 0, "b": 0, "c": 0}]
 )
 def test_rules_that_make_no_sense_are_refused(rule):
     with pytest.raises(InputError, match=r"data\.task_weights"):

@@ -100,11 +100,7 @@ class Fused(Clipped):
 def test_a_fused_optimiser_is_clipped_under_mixed_precision(precision, algorithm, tmp_path):
     def weights(name, module, clip):
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8) if precision == "16-mixed" else None
-        settings = {
-            "gradient_clip_val": clip,
-            "gradient_clip_algorithm": algorithm,
-            "plugins": [MixedPrecision(precision, "cpu", scaler)],
-        }
+        settings = {"gradient_clip_val": clip, "gradient_clip_algorithm": algorithm, "plugins": [MixedPrecision(precision, "cpu", scaler)]}
         return small_run(tmp_path / name, module=module, **settings).fit().module.layer.weight.detach()
 
     fused, plain, free = weights("a", Fused, 0.01), weights("b", Clipped, 0.01), weights("c", Fused, None)

@@ -19,16 +19,7 @@ from uniseg.models.heads.dynamic import DynamicHead
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, TaskSet
-from uniseg.training.resume import (
-    RECORD,
-    RunRecord,
-    SavedRun,
-    class_name,
-    epochs_done,
-    find_saved_run,
-    follow_settings,
-    read_saved_run,
-)
+from uniseg.training.resume import RECORD, RunRecord, SavedRun, class_name, epochs_done, find_saved_run, follow_settings, read_saved_run
 from uniseg.weights.checkpoint import KEY, describe_model
 
 TASKS = TaskSet([make_task(), make_task("spleen", classes=("background", "spleen"))])
@@ -139,10 +130,7 @@ def test_another_network_is_refused(kind, other, told, request):
 
 def other_network(channels=(6, 8, 8), **parts):
     encoder = partial(UNetEncoder, channels=list(channels), strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
-    same = {
-        "conditioning": partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
-        "head": StaticHead,
-    }
+    same = {"conditioning": partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True), "head": StaticHead}
     return UniSegModel(TASKS, patch_size=(8, 16, 16), encoder=encoder, **same | parts)
 
 
@@ -200,10 +188,7 @@ def test_last_is_the_one_with_the_most_steps(model, tmp_path):
 
 
 def test_changed_settings_are_told(saved, older):
-    assert saved.changed({"seed": 0, "data.batch_size": 4, "new": True}) == [
-        "data.batch_size 2 -> 4",
-        "new None -> True",
-    ]
+    assert saved.changed({"seed": 0, "data.batch_size": 4, "new": True}) == ["data.batch_size 2 -> 4", "new None -> True"]
     assert older.changed({"seed": 1}) == []
 
 
@@ -229,17 +214,7 @@ def whole(tmp_path_factory):
 
 def test_what_is_done_is_read_off_the_loop(whole):
     loops = [torch.load(path, weights_only=True)["loops"]["fit_loop"] for path in whole.copies.paths]
-    assert [epochs_done(loop) for loop in loops] == [
-        (0, 2),
-        (1, 0),
-        (1, 0),
-        (1, 2),
-        (2, 0),
-        (2, 0),
-        (2, 2),
-        (3, 0),
-        (3, 0),
-    ]
+    assert [epochs_done(loop) for loop in loops] == [(0, 2), (1, 0), (1, 0), (1, 2), (2, 0), (2, 0), (2, 2), (3, 0), (3, 0)]
 
 
 @pytest.mark.parametrize("steps_per_epoch", [3, 5, 6])

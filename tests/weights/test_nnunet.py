@@ -135,42 +135,21 @@ def plans_of(content: dict) -> dict:
         (lambda c: c["init_args"].update(configuration="2d"), "'2d'"),
         (lambda c: plans_of(c).update(previous_stage="3d_lowres"), "cascade"),
         (lambda c: plans_of(c).update(normalization_schemes=["RescaleTo01Normalization"]), "RescaleTo01Normalization"),
-        (
-            lambda c: c["network_weights"].pop("decoder.stages.0.convs.1.norm.weight"),
-            "decoder.stages.1.conv.adn.N.weight",
-        ),
+        (lambda c: c["network_weights"].pop("decoder.stages.0.convs.1.norm.weight"), "decoder.stages.1.conv.adn.N.weight"),
         (lambda c: c["network_weights"].pop("encoder.stages.2.0.convs.0.conv.weight"), "encoder.stages.2"),
-        (
-            lambda c: c["network_weights"].update({"encoder.stages.1.0.convs.2.conv.weight": torch.zeros(1)}),
-            "encoder.stages.1.0.convs.2.conv.weight",
-        ),
-        (
-            lambda c: c["network_weights"].update({"decoder.stages.1.attention.weight": torch.zeros(1)}),
-            "decoder.stages.1.attention.weight",
-        ),
+        (lambda c: c["network_weights"].update({"encoder.stages.1.0.convs.2.conv.weight": torch.zeros(1)}), "encoder.stages.1.0.convs.2.conv.weight"),
+        (lambda c: c["network_weights"].update({"decoder.stages.1.attention.weight": torch.zeros(1)}), "decoder.stages.1.attention.weight"),
         (lambda c: c.update(init_args=nn.Linear(1, 1)), "UnpicklingError"),
         (lambda c: c["init_args"]["plans"].update(dataset_name="../../x"), "task '../../x'"),
         (lambda c: c["init_args"]["plans"].update(dataset_name=["x"]), "TypeError"),
-        (
-            lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, 1: 1, "b": 2}),
-            "1 among the classes",
-        ),
-        (
-            lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, "a": 1, "b": 10**9}),
-            "label values [1, 1000000000]",
-        ),
+        (lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, 1: 1, "b": 2}), "1 among the classes"),
+        (lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, "a": 1, "b": 10**9}), "label values [1, 1000000000]"),
         (lambda c: c["init_args"]["dataset_json"].update(channel_names={"0": 3}), "3 among the modalities"),
         (lambda c: c["init_args"]["dataset_json"].update(licence=["CC BY"]), "licence ['CC BY']"),
         (lambda c: plans_of(c).update(patch_size=[8, 16, 10**6]), "patch_size"),
-        (
-            lambda c: c["init_args"]["plans"]["configurations"]["3d_lowres"].update(spacing=[0, float("nan"), 1]),
-            "spacing_mm",
-        ),
+        (lambda c: c["init_args"]["plans"]["configurations"]["3d_lowres"].update(spacing=[0, float("nan"), 1]), "spacing_mm"),
         (lambda c: plans_of(c).update(inherits_from="3d_fullres"), "RecursionError"),
-        (
-            lambda c: c["network_weights"]["decoder.seg_layers.0.weight"].fill_(torch.nan),
-            "NaN or inf in 'decoder.seg_layers.0.weight'",
-        ),
+        (lambda c: c["network_weights"]["decoder.seg_layers.0.weight"].fill_(torch.nan), "NaN or inf in 'decoder.seg_layers.0.weight'"),
     ],
 )
 def test_what_is_not_such_a_network_is_refused(tmp_path, edit, named):

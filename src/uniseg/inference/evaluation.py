@@ -44,13 +44,7 @@ class Rules:
 
 
 def score_case(
-    task: Task,
-    source: Source,
-    case: Case,
-    prediction: Path,
-    blind: np.ndarray | None,
-    rules: Rules | None = None,
-    values: str | None = TASK_VALUES,
+    task: Task, source: Source, case: Case, prediction: Path, blind: np.ndarray | None, rules: Rules | None = None, values: str | None = TASK_VALUES
 ) -> list[Score]:
     """One Score per foreground class.
 
@@ -117,12 +111,7 @@ def load_prediction(task: Task, source: Source, case: Case, prediction: Path, va
 
 
 def _shape_scores(
-    predicted: np.ndarray,
-    reference: np.ndarray,
-    own_values: np.ndarray,
-    spacing_mm: Sequence[float],
-    task_name: str,
-    rules: Rules | None,
+    predicted: np.ndarray, reference: np.ndarray, own_values: np.ndarray, spacing_mm: Sequence[float], task_name: str, rules: Rules | None
 ) -> dict[str, float]:
     """Of the class whose label values ``own_values [V]`` says; ignored voxels are outside of both."""
     if rules is None:

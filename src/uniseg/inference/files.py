@@ -104,19 +104,9 @@ def arranged(task: Task, case: Case, modality: Sequence[str] | None) -> Files:
         return case.image_paths
     if len(case.image_paths) == 1 < len(modality):
         if tuple(modality) != task.modalities:
-            raise InputError(
-                case.image_paths[0],
-                f"one file of {list(modality)}",
-                f"{list(task.modalities)}, in this order",
-                "give one file per modality",
-            )
+            raise InputError(case.image_paths[0], f"one file of {list(modality)}", f"{list(task.modalities)}, in this order", "give one file per modality")
         return case.image_paths
     if len(modality) != len(case.image_paths):
-        raise InputError(
-            case.image_paths[0],
-            f"{len(case.image_paths)} files",
-            f"one for each of {list(modality)}",
-            "correct modality=[...] or the input",
-        )
+        raise InputError(case.image_paths[0], f"{len(case.image_paths)} files", f"one for each of {list(modality)}", "correct modality=[...] or the input")
     by_name = dict(zip(modality, case.image_paths, strict=True))
     return tuple(by_name.get(name) for name in task.modalities)

@@ -69,16 +69,8 @@ def _numbers(own: Sequence[MergedValue]) -> np.ndarray:
 
 def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
     """Colour tables that 3D Slicer and ITK-SNAP load."""
-    slicer = [
-        SLICER_HEAD,
-        "0 background 0 0 0 0",
-        *(f"{v.value} {_word(v.name)} {' '.join(map(str, v.colour))} 255" for v in values),
-    ]
-    snap = [
-        SNAP_HEAD,
-        '0 0 0 0 0 0 0 "Clear Label"',
-        *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{_word(v.name)}"' for v in values),
-    ]
+    slicer = [SLICER_HEAD, "0 background 0 0 0 0", *(f"{v.value} {_word(v.name)} {' '.join(map(str, v.colour))} 255" for v in values)]
+    snap = [SNAP_HEAD, '0 0 0 0 0 0 0 "Clear Label"', *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{_word(v.name)}"' for v in values)]
     for name, lines in ((SLICER, slicer), (ITK_SNAP, snap)):
         with write_atomically(folder / name) as part:
             part.write_text("\n".join(lines) + "\n", encoding="utf-8")

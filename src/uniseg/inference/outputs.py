@@ -78,10 +78,7 @@ def is_table(path: Path) -> bool:
         return False
 
 
-SLICER_HEAD, SNAP_HEAD = (
-    "# Color table file, for 3D Slicer",
-    "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL",
-)
+SLICER_HEAD, SNAP_HEAD = ("# Color table file, for 3D Slicer", "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL")
 TABLE_HEADS = (SLICER_HEAD.encode(), SNAP_HEAD.encode())
 
 
@@ -89,19 +86,9 @@ def _require_replaceable(path: Path, read: set[tuple[int, int]], *, is_ours: boo
     if not os.path.lexists(path):
         return
     if _identity(path) in read:
-        raise InputError(
-            path,
-            "a scan that is to be read, where a prediction would go",
-            "another place for the predictions",
-            "choose another output=",
-        )
+        raise InputError(path, "a scan that is to be read, where a prediction would go", "another place for the predictions", "choose another output=")
     if not is_ours or path.is_dir():
-        raise InputError(
-            path,
-            "something that uniseg did not write, where a prediction would go",
-            "nothing, or a prediction with its JSON",
-            ELSEWHERE,
-        )
+        raise InputError(path, "something that uniseg did not write, where a prediction would go", "nothing, or a prediction with its JSON", ELSEWHERE)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -99,10 +99,7 @@ class _Pair:
 
     def dice(self, task: Task, chosen: Mapping[str, Cleaning], name: str) -> list[list[float]]:
         """``[candidates][K-1]``: of every candidate for the class ``name``, behind what ``chosen`` cleans."""
-        predicted, reference = (
-            blosc2.unpack_array2(self.predicted),
-            torch.from_numpy(blosc2.unpack_array2(self.reference)),
-        )
+        predicted, reference = (blosc2.unpack_array2(self.predicted), torch.from_numpy(blosc2.unpack_array2(self.reference)))
         label = clean(predicted, task, chosen, self.voxel_ml)
         mask = np.isin(label, dict(zip(task.classes[1:], task.class_values, strict=True))[name])
         plain = _dice(task, label, reference)

@@ -76,12 +76,7 @@ class Predictor:
         self.model = self.models[0]
         for number, model in enumerate(self.models[1:], 1):
             if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(self.model.patch_size):
-                raise InputError(
-                    f"network {number} of the ensemble",
-                    "other tasks or another patch size",
-                    "those of the first",
-                    "train the folds alike",
-                )
+                raise InputError(f"network {number} of the ensemble", "other tasks or another patch size", "those of the first", "train the folds alike")
         self.stopwatch = Stopwatch()
         self.cleanings, self.fingerprint = cleanings or {}, fingerprint
 
@@ -140,20 +135,10 @@ class Predictor:
             task = self.task(name)
             if task.num_modalities != len(volume.array):
                 expected = f"{task.num_modalities} ({', '.join(task.modalities)})"
-                raise InputError(
-                    f"task '{name}'",
-                    f"{len(volume.array)} channels",
-                    expected,
-                    "give one image per modality, in this order",
-                )
+                raise InputError(f"task '{name}'", f"{len(volume.array)} channels", expected, "give one image per modality, in this order")
             lacking = [m for m, here in zip(task.modalities, volume.present, strict=True) if not here and m not in task.optional]
             if lacking:
-                raise InputError(
-                    f"task '{name}'",
-                    f"a scan without {', '.join(lacking)}",
-                    "every modality that is not optional",
-                    "give the file",
-                )
+                raise InputError(f"task '{name}'", f"a scan without {', '.join(lacking)}", "every modality that is not optional", "give the file")
             position = self.model.tasks.position(name)
             groups.setdefault((task.spacing_mm, task.normalization, self.model.stem_of(position)), []).append(position)
         found: dict[str, Restored] = {}
@@ -214,16 +199,7 @@ class Predictor:
                         restorer.add(part)
         return {carrier.task.name: restorer.restored for carrier, restorer in zip(carriers, restorers, strict=True)}
 
-    def _need(
-        self,
-        volume: Volume,
-        carriers: Sequence[Carrier],
-        inside: Sequence[int],
-        size: Sequence[int],
-        wanted: Wanted,
-        *,
-        is_last: bool,
-    ) -> Need:
+    def _need(self, volume: Volume, carriers: Sequence[Carrier], inside: Sequence[int], size: Sequence[int], wanted: Wanted, *, is_last: bool) -> Need:
         """
         Args:
             inside: (z, y, x) of the crop in the scan.

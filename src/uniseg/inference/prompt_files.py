@@ -100,11 +100,7 @@ class PromptEvolution(PromptFile):
     @property
     def fits(self) -> bool:
         num_epochs, num_tasks = self.epochs.size, len(self.tasks)
-        shapes = self.epochs.shape == self.steps.shape == (num_epochs,) and self.cosine.shape == (
-            num_epochs,
-            num_tasks,
-            num_tasks,
-        )
+        shapes = self.epochs.shape == self.steps.shape == (num_epochs,) and self.cosine.shape == (num_epochs, num_tasks, num_tasks)
         return shapes and _are_numbers(self.epochs, self.steps, self.cosine)
 
     def ahead_of(self, step: int) -> "PromptEvolution":
@@ -114,21 +110,11 @@ class PromptEvolution(PromptFile):
 
     def append(self, epoch: int, step: int, cosine: np.ndarray) -> "PromptEvolution":
         """With one more matrix at the end."""
-        return PromptEvolution(
-            self.tasks,
-            np.append(self.epochs, epoch),
-            np.append(self.steps, step),
-            np.concatenate([self.cosine, cosine[None]]),
-        )
+        return PromptEvolution(self.tasks, np.append(self.epochs, epoch), np.append(self.steps, step), np.concatenate([self.cosine, cosine[None]]))
 
     @classmethod
     def begin(cls, tasks: list[str]) -> "PromptEvolution":
-        return cls(
-            np.array(tasks),
-            np.zeros(0, np.int64),
-            np.zeros(0, np.int64),
-            np.zeros((0, len(tasks), len(tasks)), np.float32),
-        )
+        return cls(np.array(tasks), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(tasks), len(tasks)), np.float32))
 
 
 def _are_numbers(*arrays: np.ndarray) -> bool:

@@ -78,13 +78,7 @@ class CaseRunner:
     """
 
     def __init__(
-        self,
-        predictor: Predictor,
-        output: str | Path,
-        *,
-        merge: bool = False,
-        probabilities: bool = False,
-        tell: Callable[[str], None] | None = None,
+        self, predictor: Predictor, output: str | Path, *, merge: bool = False, probabilities: bool = False, tell: Callable[[str], None] | None = None
     ) -> None:
         if merge and probabilities:
             raise InputError("probabilities", "with merge=true", "label maps per task", "leave one of the two out")
@@ -186,12 +180,7 @@ class CaseRunner:
         told = {name: {"images": [p and os.path.abspath(p) for p in own], "stamps": [p and stamps[p] for p in own]} for name, own in images.items()}
         if self.merge:
             if len({reference_path(own, self._reference(name)) for name, own in images.items()}) > 1:
-                raise InputError(
-                    case_id,
-                    "more than one grid",
-                    "one scan for all tasks",
-                    "choose tasks of the same modality, or leave merge=true out",
-                )
+                raise InputError(case_id, "more than one grid", "one scan for all tasks", "choose tasks of the same modality, or leave merge=true out")
             facts = {MERGED: origin | {key: {name: own[key] for name, own in told.items()} for key in ("images", "stamps")}}
         else:
             facts = {name: origin | own | {"task": name} for name, own in told.items()}

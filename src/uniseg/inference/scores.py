@@ -81,12 +81,7 @@ def summarise(scores: Sequence[Score]) -> dict:
             "details": {c: class_details(per) for c, per in classes.items()},
         }
     over_tasks = {key: _mean(task[key] for task in tasks.values()) for key in ("dice", "dice_nnunet", "blind_dice")}
-    return {
-        "mean_dice": over_tasks["dice"],
-        "mean_dice_nnunet": over_tasks["dice_nnunet"],
-        "blind_mean_dice": over_tasks["blind_dice"],
-        "tasks": tasks,
-    }
+    return {"mean_dice": over_tasks["dice"], "mean_dice_nnunet": over_tasks["dice_nnunet"], "blind_mean_dice": over_tasks["blind_dice"], "tasks": tasks}
 
 
 def class_details(scores: Sequence[Score]) -> dict:

@@ -110,11 +110,7 @@ class UniSegModel(nn.Module):
         tasks = list(tasks)
         TaskSet([*self.tasks, *tasks])
         for task in tasks:
-            self.append_added(
-                task,
-                self.make_added(task, adapter_channels=adapter_channels).to(self.device),
-                adapter_channels=adapter_channels,
-            )
+            self.append_added(task, self.make_added(task, adapter_channels=adapter_channels).to(self.device), adapter_channels=adapter_channels)
 
     def make_added(self, task: Task, *, adapter_channels: int) -> AddedTask:
         """What ``extend`` adds for a task, with new weights, not yet added."""

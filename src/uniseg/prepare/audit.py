@@ -43,12 +43,7 @@ def judge(datasets: Sequence[Dataset], prepared: Sequence[TaskCache] = ()) -> li
         prepared: other tasks that lie in the same cache, with which these may be trained one day.
     """
     within = [finding for dataset in datasets for finding in _within(dataset)]
-    over = [
-        _patients_on_two_sides(datasets),
-        _scans_on_two_sides(datasets, prepared),
-        _namesakes(datasets),
-        _extents(datasets),
-    ]
+    over = [_patients_on_two_sides(datasets), _scans_on_two_sides(datasets, prepared), _namesakes(datasets), _extents(datasets)]
     return [*within, *(finding for findings in over for finding in findings)]
 
 
@@ -104,10 +99,7 @@ def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
             first = dataset.cases[case_ids[0]]
             number = f"{len(case_ids)} of {len(dataset.fingerprints)} cases"
             found = f"values as of {kind} in {number} ({', '.join(case_ids[:5])})"
-            expected, fix = (
-                f"{kind_of(modality)}, as modality '{modality}' is",
-                "take them out, or correct the task's modalities",
-            )
+            expected, fix = (f"{kind_of(modality)}, as modality '{modality}' is", "take them out, or correct the task's modalities")
             yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 

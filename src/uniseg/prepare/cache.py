@@ -19,16 +19,7 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.files import PART, read_json, write_atomically, write_json
-from uniseg.prepare.case_folder import (
-    ANNOTATED,
-    CASE,
-    MALFORMED,
-    PREPARE_AGAIN,
-    CaseEntry,
-    damaged,
-    open_arrays,
-    read_remembered,
-)
+from uniseg.prepare.case_folder import ANNOTATED, CASE, MALFORMED, PREPARE_AGAIN, CaseEntry, damaged, open_arrays, read_remembered
 from uniseg.prepare.case_folder import read_entry as read_entry
 from uniseg.prepare.case_folder import write_case as write_case
 from uniseg.prepare.fingerprint import CaseFingerprint
@@ -130,13 +121,7 @@ def _is_measured(how: Normalization) -> bool:
     return how.resolved and all(isinstance(value, int | float) and isfinite(value) for value in numbers)
 
 
-def write_task(
-    folder: Path,
-    task: Task,
-    entries: Sequence[CaseEntry],
-    splits: SplitTable,
-    image_hashes: Mapping[str, str] | None = None,
-) -> None:
+def write_task(folder: Path, task: Task, entries: Sequence[CaseEntry], splits: SplitTable, image_hashes: Mapping[str, str] | None = None) -> None:
     """Close the cache of a task; a folder with ``task.json`` is complete.
 
     Args:

@@ -27,13 +27,7 @@ ANNOTATED = 0  # stands in the place of a class for all voxels that have a label
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
 PREPARE_AGAIN = "run python -m uniseg.prepare"
-MALFORMED = (
-    KeyError,
-    TypeError,
-    ValueError,
-    AttributeError,
-    OverflowError,
-)  # of a description with other values than ours
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # of a description with other values than ours
 
 
 @dataclass(frozen=True)

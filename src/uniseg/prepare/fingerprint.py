@@ -52,13 +52,7 @@ class CaseFingerprint:
         numbers = (own.crop_ratio, *own.class_ml, *own.extent_mm)
         if not np.isfinite(np.array(numbers, float)).all() or own.samples.ndim != 2 or own.samples.dtype != np.float32:
             raise ValueError(f"a fingerprint of {numbers}")
-        return replace(
-            own,
-            class_ml=tuple(own.class_ml),
-            kinds=tuple(own.kinds),
-            extent_mm=tuple(own.extent_mm),
-            notes=tuple(str(note) for note in own.notes),
-        )
+        return replace(own, class_ml=tuple(own.class_ml), kinds=tuple(own.kinds), extent_mm=tuple(own.extent_mm), notes=tuple(str(note) for note in own.notes))
 
 
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
@@ -107,11 +101,6 @@ def _resolve(where: str, how: Normalization, masked: bool, samples: np.ndarray) 
         return replace(how, masked=masked)
     known = samples[np.isfinite(samples)].astype(np.float64)
     if not known.size:
-        raise InputError(
-            where,
-            "no foreground voxel in any training case",
-            "at least one, to take percentiles of",
-            "label one, or use mode: zscore",
-        )
+        raise InputError(where, "no foreground voxel in any training case", "at least one, to take percentiles of", "label one, or use mode: zscore")
     lower, upper = (float(q) for q in np.percentile(known, [0.5, 99.5]))
     return replace(how, lower=lower, upper=upper, mean=float(known.mean()), sd=float(known.std()))

@@ -31,10 +31,7 @@ def write_fewshot(sweep: Path, output: Path) -> Path:
 
 def table(found: Sequence[Point], blind: float) -> str:
     """Markdown: mean over test patients, then seeds, with their standard deviation; the difference to the first start with its interval."""
-    lines = [
-        "| start | training patients | seeds | test Dice | difference to the first start | 95 % interval | p (Holm) |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    lines = ["| start | training patients | seeds | test Dice | difference to the first start | 95 % interval | p (Holm) |", "|---|---|---|---|---|---|---|"]
     for point in found:
         spread = f" ± {np.std(point.seeds, ddof=1):.3f}" if len(point.seeds) > 1 else ""
         own = point.against

@@ -47,15 +47,7 @@ PLANES = (
 )
 
 
-def overlay_figure(
-    volume: Volume,
-    reference: np.ndarray,
-    prediction: np.ndarray | None,
-    *,
-    task: Task,
-    dice: Sequence[float] | None,
-    title: str,
-) -> Figure:
+def overlay_figure(volume: Volume, reference: np.ndarray, prediction: np.ndarray | None, *, task: Task, dice: Sequence[float] | None, title: str) -> Figure:
     """Three planes through the largest reference cross-sections; reference solid, prediction dashed, a colour per class.
 
     Args:

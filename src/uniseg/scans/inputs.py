@@ -90,10 +90,5 @@ def _stem(path: Path) -> str:
         raise InputError(path, "no such file", "an image", "check input=")
     stem = case_id_of(path)
     if stem is None:
-        raise InputError(
-            path,
-            "neither an image file nor a DICOM series",
-            f"one of {', '.join(ENDINGS)}, or a folder of slices",
-            "convert it",
-        )
+        raise InputError(path, "neither an image file nor a DICOM series", f"one of {', '.join(ENDINGS)}, or a folder of slices", "convert it")
     return stem

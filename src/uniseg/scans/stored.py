@@ -183,9 +183,4 @@ def require_bytes(path: Path, claimed: float, held: int, packed: bool) -> None:
         InputError: it does.
     """
     if claimed > held * (DEFLATE_RATIO if packed else 1):
-        raise InputError(
-            path,
-            f"a header that claims {claimed:.0f} bytes of voxels with {held} bytes stored",
-            "a complete file",
-            RESTORE,
-        )
+        raise InputError(path, f"a header that claims {claimed:.0f} bytes of voxels with {held} bytes stored", "a complete file", RESTORE)

@@ -128,11 +128,7 @@ class MultiDatasetModule(LightningDataModule):
         self.steps_per_epoch = steps_per_epoch
         self.val_steps = max(val_steps, ceil(with_dev / min(tasks_per_batch or batch_size, batch_size)))
         self.num_workers, self.pin_memory = num_workers, pin_memory
-        shared = {
-            "batch_size": batch_size,
-            "tasks_per_batch": tasks_per_batch,
-            "foreground_fraction": foreground_fraction,
-        }
+        shared = {"batch_size": batch_size, "tasks_per_batch": tasks_per_batch, "foreground_fraction": foreground_fraction}
         self.train_stream = RequestStream(self._cases("train"), steps_per_epoch=steps_per_epoch, task_weights=task_weights, recipe=recipe, seed=seed, **shared)
         self.val_stream = RequestStream(
             self._cases("dev"),

@@ -38,12 +38,7 @@ class RunRecord:
     def to_dict(self) -> dict:
         """Plain containers for the checkpoint."""
         splits = {name: {side: list(cases) for side, cases in sides.items()} for name, sides in self.splits.items()}
-        return {
-            "order": list(self.order),
-            "splits": splits,
-            "optimizer": self.optimizer,
-            "settings": dict(self.settings),
-        }
+        return {"order": list(self.order), "splits": splits, "optimizer": self.optimizer, "settings": dict(self.settings)}
 
 
 @dataclass(frozen=True)
@@ -125,10 +120,7 @@ class SavedRun:
         gone = sorted({key for group in self.groups for key in group} - {"initial_lr"} - {key for group in optimizer.param_groups for key in group})
         if gone:
             raise self._differs("the optimiser", f"{name} without {gone[0]}", f"one with {gone[0]}")
-        sizes, saved = (
-            [len(group["params"]) for group in optimizer.param_groups],
-            [group["params"] for group in self.groups],
-        )
+        sizes, saved = ([len(group["params"]) for group in optimizer.param_groups], [group["params"] for group in self.groups])
         if sizes != saved:
             raise self._differs("the optimiser's parameters by group", sizes, saved)
 
@@ -156,17 +148,9 @@ class SavedRun:
             InputError: more is done than the run's epochs hold.
         """
         if 0 <= max_epochs < self.epoch:
-            raise InputError(
-                "trainer.max_epochs",
-                str(max_epochs),
-                f"{self.epoch} or more, which are done in {self.path}",
-                "give more epochs",
-            )
+            raise InputError("trainer.max_epochs", str(max_epochs), f"{self.epoch} or more, which are done in {self.path}", "give more epochs")
         if self.epoch_steps >= steps_per_epoch:
-            found, expected = (
-                str(steps_per_epoch),
-                f"more than {self.epoch_steps}, which are done of the epoch at hand in {self.path}",
-            )
+            found, expected = (str(steps_per_epoch), f"more than {self.epoch_steps}, which are done of the epoch at hand in {self.path}")
             raise InputError("data.steps_per_epoch", found, expected, "give more steps, or those that the run began with")
 
     def extra_steps(self, steps_per_epoch: int, accumulated: int) -> int:
@@ -195,12 +179,7 @@ def read_saved_run(path: str | Path) -> SavedRun:
         return _saved_run(Path(path), content)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         found = " ".join(f"no state of a training ({type(error).__name__}: {error})".split())
-        raise InputError(
-            path,
-            found,
-            "a checkpoint that uniseg.train wrote",
-            "begin with its weights: init=checkpoint init.checkpoint=<file>",
-        ) from error
+        raise InputError(path, found, "a checkpoint that uniseg.train wrote", "begin with its weights: init=checkpoint init.checkpoint=<file>") from error
 
 
 def _saved_run(path: Path, content: Mapping) -> SavedRun:

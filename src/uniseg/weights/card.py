@@ -51,12 +51,7 @@ def split_hash(facts: Mapping[str, Sequence[str]]) -> str:
 
 
 def _task_row(task: Task) -> tuple[str, ...]:
-    return (
-        _text(task.name),
-        _text(", ".join(task.modalities)),
-        _text(", ".join(task.classes[1:])),
-        ", ".join(f"{s:g}" for s in task.spacing_mm),
-    )
+    return (_text(task.name), _text(", ".join(task.modalities)), _text(", ".join(task.classes[1:])), ", ".join(f"{s:g}" for s in task.spacing_mm))
 
 
 def _data_row(name: str, facts: Mapping) -> tuple[str, ...]:
@@ -72,10 +67,7 @@ def _score_part(scores: Mapping[str, Mapping]) -> str:
         return "None recorded."
     heads = ("task", "test cases", "Dice", "nnU-Net's convention", "image-blind")
     keys = ("dice", "dice_nnunet", "blind_dice")
-    return _table(
-        heads,
-        ((_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys)) for name, own in scores.items()),
-    )
+    return _table(heads, ((_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys)) for name, own in scores.items()))
 
 
 def _score(value: float | None) -> str:

@@ -125,12 +125,7 @@ def _require_numbers(values: list, part: str, where: str | os.PathLike) -> None:
         if isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST:
             _require_numbers(list(value), part, where)
         elif not (value is None or isinstance(value, str) or (isinstance(value, (int, float)) and 0 <= value <= LARGEST_NUMBER)):
-            raise InputError(
-                where,
-                f"{part} with {value!r:.60}",
-                f"numbers up to {LARGEST_NUMBER}, lists of at most {LONGEST_LIST}",
-                FIX,
-            )
+            raise InputError(where, f"{part} with {value!r:.60}", f"numbers up to {LARGEST_NUMBER}, lists of at most {LONGEST_LIST}", FIX)
 
 
 def _whole(value: object, low: int, high: int) -> bool:

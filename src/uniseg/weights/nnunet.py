@@ -241,12 +241,7 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
     regions = tuple(tuple(v) if isinstance(v, list) else (v,) for v in foreground.values()) if any(isinstance(v, list) for v in labels.values()) else ()
     ordered = list(foreground) if regions else sorted(foreground, key=foreground.get)
     if not regions and [foreground[name] for name in ordered] != list(range(1, 1 + len(ordered))):
-        raise InputError(
-            path,
-            f"label values {list(foreground.values())}",
-            f"1 to {len(ordered)}, one for each class",
-            "give the original file",
-        )
+        raise InputError(path, f"label values {list(foreground.values())}", f"1 to {len(ordered)}, one for each class", "give the original file")
     spacing = [configuration["spacing"][plans.get("transpose_forward", [0, 1, 2]).index(axis)] for axis in range(3)]
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
     facts = plans["foreground_intensity_properties_per_channel"]

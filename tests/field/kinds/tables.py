@@ -58,30 +58,14 @@ def _description_bytes(world: World, scratch: Path, rng: Random) -> tuple[str, t
     path = scratch / ROOT / "dataset.json"
     told, content = damage_bytes(path.read_bytes(), rng)
     if rng.random() < 0.3:
-        told, content = rng.choice(
-            (
-                ("nested", b"[" * 100_000),
-                ("a list", b"[]"),
-                ("null", b"null"),
-                ("utf-16", path.read_text().encode("utf-16")),
-            )
-        )
+        told, content = rng.choice((("nested", b"[" * 100_000), ("a list", b"[]"), ("null", b"null"), ("utf-16", path.read_text().encode("utf-16"))))
     path.write_bytes(content)
     return f"dataset.json: {told}", (IMPORT, _prepare())
 
 
 def _folder_name(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
     name = rng.choice(
-        (
-            "Dataset001_",
-            "Dataset002_ä ö",
-            "Dataset003_${oc.env:SECRET}",
-            "Dataset004_task.json",
-            "Dataset005_[x]",
-            "Dataset006_merged",
-            "123",
-            "Dataset7_con",
-        )
+        ("Dataset001_", "Dataset002_ä ö", "Dataset003_${oc.env:SECRET}", "Dataset004_task.json", "Dataset005_[x]", "Dataset006_merged", "123", "Dataset7_con")
     )
     (scratch / ROOT).rename(scratch / "raw" / name)
     return f"folder {name}", (IMPORT,)
@@ -92,19 +76,7 @@ def _files(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command
     _own_task(world, scratch)
     folder = scratch / ROOT / rng.choice(("imagesTr", "labelsTr"))
     path = rng.choice(sorted(folder.iterdir()))
-    kind = rng.choice(
-        (
-            "removed",
-            "doubled",
-            "renamed",
-            "emptied",
-            "a folder",
-            "all gone",
-            "a link to nothing",
-            "capital",
-            "moved out",
-        )
-    )
+    kind = rng.choice(("removed", "doubled", "renamed", "emptied", "a folder", "all gone", "a link to nothing", "capital", "moved out"))
     if kind == "doubled":
         shutil.copy(path, path.with_name(path.name.replace(".nii.gz", ".nii")))
     elif kind == "renamed":
@@ -191,11 +163,7 @@ def _splits(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comman
         {"a": {"train": cases[:6], "test": cases[6:]}},
     )
     form = rng.choice(forms)
-    told, changed = damage_values(
-        form,
-        rng,
-        (*HOSTILE, "0-99999999999", "5-1", "{:999999999d}", "{0.__class__}", "0-3 x", "case_000", cases, cases[:1]),
-    )
+    told, changed = damage_values(form, rng, (*HOSTILE, "0-99999999999", "5-1", "{:999999999d}", "{0.__class__}", "0-3 x", "case_000", cases, cases[:1]))
     path = scratch / "splits.json"
     path.write_text(json.dumps(changed))
     if rng.random() < 0.2:
@@ -213,34 +181,14 @@ def _task_file(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Com
     if kind == "values":
         values = yaml.safe_load(text)
         more = {"regions": {}, "optional": [], "reference": None}
-        values["source"] |= {
-            "label_map": {},
-            "ignore": None,
-            "absent": [],
-            "patient_pattern": None,
-            "cases_per_patient": 1,
-            "licence": "none",
-        }
+        values["source"] |= {"label_map": {}, "ignore": None, "absent": [], "patient_pattern": None, "cases_per_patient": 1, "licence": "none"}
         told, changed = damage_values(values | more, rng)
         path.write_text(f"# @package tasks.{TASK}\n{yaml.safe_dump(changed)}")
     elif kind == "bytes":
         told, content = damage_bytes(text.encode(), rng)
         path.write_bytes(content)
     elif kind == "syntax":
-        told = rng.choice(
-            (
-                "\tx: 1",
-                "a: [",
-                "a: b: c",
-                "*x",
-                "!!python/object:os.system {}",
-                "classes: [a]",
-                "? [",
-                "%YAML 9",
-                "{",
-                "'",
-            )
-        )
+        told = rng.choice(("\tx: 1", "a: [", "a: b: c", "*x", "!!python/object:os.system {}", "classes: [a]", "? [", "%YAML 9", "{", "'"))
         path.write_text(f"{text}\n{told}\n")
     else:
         told = rng.choice(("_global_", "hydra", "tasks", "tasks.other", "", "x y", "${x}"))
@@ -279,12 +227,7 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
         uses = [
             *uses[1:],
             ("evaluate", "pool=[outputs/base]", "output=out"),
-            (
-                "export",
-                f"checkpoint={world.base.checkpoint}",
-                "output=out/e",
-                "scores=outputs/base/evaluation_dev/metrics.json",
-            ),
+            ("export", f"checkpoint={world.base.checkpoint}", "output=out/e", "scores=outputs/base/evaluation_dev/metrics.json"),
         ]
     return f"{path.relative_to(run)}: {told}", (rng.choice(uses),)
 

@@ -11,19 +11,7 @@ from field.mutate import damage_bytes, damage_checkpoint, damage_safetensors, da
 from field.trial import Command, Trial
 from field.world import World
 
-KINDS = (
-    "checkpoint",
-    "checkpoint",
-    "checkpoint",
-    "folder",
-    "folder",
-    "task",
-    "delta",
-    "ensemble",
-    "nnunet",
-    "published",
-    "segresnet",
-)
+KINDS = ("checkpoint", "checkpoint", "checkpoint", "folder", "folder", "task", "delta", "ensemble", "nnunet", "published", "segresnet")
 STATE_KEYS = {"checkpoint": "state_dict", "nnunet": "network_weights", "published": "state_dict", "segresnet": None}
 FOREIGN = ("nnunet", "published", "segresnet")
 
@@ -120,10 +108,4 @@ def _command(world: World, kind: str, path: Path, rng: Random) -> Command:
             (*predict, f"checkpoint=['{path}',{world.base.checkpoint}]"),
         )
         return rng.choice(uses)
-    return rng.choice(
-        (
-            (*predict, f"checkpoint='{path}'"),
-            (*predict, f"checkpoint='{path}'"),
-            (*train, "init=checkpoint", f"init.checkpoint='{path}'"),
-        )
-    )
+    return rng.choice(((*predict, f"checkpoint='{path}'"), (*predict, f"checkpoint='{path}'"), (*train, "init=checkpoint", f"init.checkpoint='{path}'")))

@@ -18,14 +18,7 @@ FOLDER = Path(__file__).parent
 WINDOW, ZSCORE = Normalization("window", lower=-325, upper=325), Normalization("zscore", masked=False)
 LIVER = Task("liver", ("CT",), ("background", "liver", "tumour"), (2, 1, 1), (WINDOW,))
 TUMOUR = Task(
-    "tumour",
-    ("T1", "FLAIR"),
-    ("background", "whole", "core"),
-    (2, 1, 1),
-    (ZSCORE, ZSCORE),
-    regions=((1, 2, 4), (2,)),
-    optional=("FLAIR",),
-    reference="T1",
+    "tumour", ("T1", "FLAIR"), ("background", "whole", "core"), (2, 1, 1), (ZSCORE, ZSCORE), regions=((1, 2, 4), (2,)), optional=("FLAIR",), reference="T1"
 )
 KIDNEY = Task("kidney", ("CT",), ("background", "kidney"), (2, 1, 1), (WINDOW,))
 FACTS = {"licence": "CC BY 4.0", "homepage": "https://a.example", "train": ["a", "b"], "dev": ["c"], "test": ["d"]}
@@ -40,15 +33,7 @@ def main() -> None:
     image = torch.randn(1, 2, 4, 8, 8)
     model.origin = {"data": dict.fromkeys(model.tasks.names, FACTS), "commit": "e5d578d"}
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    lightning = {
-        "epoch": 1,
-        "global_step": 4,
-        "pytorch-lightning_version": "2.6.4",
-        "loops": {},
-        "callbacks": {},
-        "optimizer_states": [],
-        "lr_schedulers": [],
-    }
+    lightning = {"epoch": 1, "global_step": 4, "pytorch-lightning_version": "2.6.4", "loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": []}
     torch.save(lightning | {"state_dict": state, "uniseg": describe_model(model, state) | model.origin}, FOLDER / "last.ckpt")
     save_model(model, FOLDER / "shared")
     grown = load_model(FOLDER / "shared")

@@ -38,12 +38,7 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         return
     ending = values.get("file_ending")
     if ending not in (None, *ENDINGS):
-        raise InputError(
-            root / "dataset.json",
-            f"file_ending {reprlib.repr(ending)}",
-            f"one of {', '.join(ENDINGS)}",
-            "convert the files",
-        )
+        raise InputError(root / "dataset.json", f"file_ending {reprlib.repr(ending)}", f"one of {', '.join(ENDINGS)}", "convert the files")
     endings = ENDINGS if ending is None else (ending,)
     yield from _folder(root / "imagesTr", root / "labelsTr", len(modalities), endings, None)
     yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
@@ -51,10 +46,7 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
 
 def remarks(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]]:
     """A ``numTraining`` that is not the number of training cases."""
-    stated, counted = (
-        read_description(root).get("numTraining"),
-        sum(case.side != "test" and case.label_path is not None for case in cases),
-    )
+    stated, counted = (read_description(root).get("numTraining"), sum(case.side != "test" and case.label_path is not None for case in cases))
     if stated is not None and stated != counted:
         yield root / "dataset.json", f"numTraining {stated}", f"{counted}, the labelled cases that lie there"
 
