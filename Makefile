@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 NNUNET := $(VENV)/nnunet
 LOWEST := $(VENV)/lowest
+# Old libraries beside new ones, old MONAI beside its torch.
+OLD_WARNINGS := -W ignore::DeprecationWarning -W "ignore:Using a non-tuple sequence"
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
@@ -41,7 +43,7 @@ $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/ready ## the tests with the lowest versions that are allowed; torch 2.8 comes with 3 GB of CUDA on x86-64
-	$(LOWEST)/bin/python -m pytest -m "not slow"
+	$(LOWEST)/bin/python -m pytest -m "not slow" $(OLD_WARNINGS)
 
 lint: setup ## style
 	$(BIN)/ruff check .
