@@ -121,6 +121,8 @@ NRRD = {
     "nan origin": (b"space origin: (-40", b"space origin: (nan", "'nan' in space origin"),
     "too large": (b"sizes: 6 4 5", b"sizes: 60000 40000 5", "claims 48000000000 bytes"),
     "too small": (b"sizes: 6 4 5", b"sizes: 6 4 4", "480 bytes of voxels; expected 384"),
+    "long word": (b"encoding: raw", b"encoding: " + b"x" * 5000, "a field 'encoding' of 5011 bytes"),
+    "long name": (b"type: float", b"type: float\n" + b"k" * 1100 + b": 1", "a field 'kkk.*' of 1104 bytes"),
     "flat scan": (b"kinds: domain domain domain", b"kinds: domain domain list", "a.nrrd"),
 }
 META = {

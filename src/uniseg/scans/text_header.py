@@ -8,6 +8,7 @@ from uniseg.scans.stored import FARTHEST_MM, RESTORE, refusing, require_content
 
 READABLE = "a readable image file"
 HEADER_BYTES = 1 << 20
+LONGEST_FIELD = 500  # of NRRD: ITK ends the process over one that it does not know from about 1,000 letters on; Slicer's key:=value are free
 
 
 def read_fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
@@ -28,6 +29,8 @@ def read_fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], 
             if length > HEADER_BYTES:
                 break
             name, _, value = line.decode("utf-8", "replace").strip().partition(separator)
+            if not last and len(line) > LONGEST_FIELD and not line.startswith(b"#") and not value.startswith("="):
+                raise InputError(path, f"a field '{name[:40]}' of {len(line)} bytes", f"at most {LONGEST_FIELD}", "repair the header")
             name = name.strip() if last else name.strip().lower()
             fields[name] = value.removeprefix("=").strip()
             if name == last:
