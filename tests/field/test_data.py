@@ -30,14 +30,7 @@ def sets(commands, tmp_path_factory):
     folder = tmp_path_factory.mktemp("sets")
     training.write_sets(folder / "raw")
     commands.succeed("prepare", "import=raw", cwd=folder)
-    settings = [
-        f"task=[{','.join(NAMES)}]",
-        *SETTINGS,
-        "name=all",
-        f"data.steps_per_epoch={3 * len(NAMES)}",
-        "data.val_steps=9",
-        "data.batch_size=1",
-    ]
+    settings = [f"task=[{','.join(NAMES)}]", *SETTINGS, "name=all", f"data.steps_per_epoch={3 * len(NAMES)}", "data.val_steps=9", "data.batch_size=1"]
     prepared = commands.run("prepare", *settings, "num_workers=1", cwd=folder)
     trained = commands.run("train", *settings, cwd=folder, timeout_s=120)
     return folder, prepared, trained
@@ -92,9 +85,7 @@ def test_other_label_values_go_through_the_map(commands, sets, tmp_path):
     """BraTS's 4 is the third class in references and in the predictions of other tools."""
     folder, *_ = sets
     labels = folder / "raw/Dataset902_Gaps/labelsTr"
-    commands.succeed(
-        "evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder
-    )
+    commands.succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder)
     with (tmp_path / "out/scores.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "enhancing"]
     assert len(rows) == training.NUMBER
@@ -110,12 +101,7 @@ def test_a_foreign_value_is_refused_never_bent(commands, sets, tmp_path):
         label = read(folder / f"raw/Dataset902_Gaps/labelsTr/case_{k:03d}.nii.gz")
         save(tmp_path / f"labels/case_{k:03d}.nii.gz", label)
         save(tmp_path / f"predictions/case_{k:03d}.nii.gz", np.where(label == 4, 9, label) if k == 1 else label)
-    given = [
-        f"predictions={tmp_path}/predictions",
-        f"labels={tmp_path}/labels",
-        "task=[gaps]",
-        f"output={tmp_path}/out",
-    ]
+    given = [f"predictions={tmp_path}/predictions", f"labels={tmp_path}/labels", "task=[gaps]", f"output={tmp_path}/out"]
     commands.refuse("evaluate", *given, cwd=folder, told=("predictions/case_001.nii.gz", "9"))
     assert not (tmp_path / "out/scores.csv").exists()
 
@@ -130,9 +116,7 @@ def test_empty_labels_are_noted_by_the_tasks_name_with_advice_that_holds(command
     assert notes
     assert all("empty" in line for line in notes)
     if "source.absent" in done.stderr:
-        done = commands.run(
-            "prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path
-        )
+        done = commands.run("prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path)
         left = [line for line in done.stderr.splitlines() if "no foreground" in line]
         assert any("case_001" in line for line in left)
         assert not any("case_000" in line for line in left)
