@@ -12,8 +12,21 @@ from field.base import SETTINGS, TASK
 from field.inputs import training
 from field.inputs.balls import SPACING_MM, ball, read, save, write_dataset
 from field.inputs.tables import NUMBER, write_tables
+from field.marks import rows
 
 VOXEL_ML = float(np.prod(SPACING_MM)) / 1000
+TOLD_OF_TABLES = (
+    ("semicolon", ("comma",)),
+    ("tabs", ("comma",)),
+    ("latin", ("UTF-8", "row 2", "line 2")),
+    ("utf16", ("UTF-8",)),
+    ("windows", ("row 2", "\\")),
+    ("trailing", ("column",)),
+    ("twice", ("case0", "row 8")),
+    ("capitals", ("'case'",)),
+    ("index", ("column", "index")),
+    ("nan", ("row 2",)),
+)
 TABLE_TASK = """# @package tasks.table
 modalities: [CT]
 classes: [background, part]
@@ -25,17 +38,24 @@ NAMES = tuple(re.sub(r"^Dataset\d+_", "", name).lower() for name in training.SET
 
 
 @pytest.fixture(scope="module")
-def sets(commands, tmp_path_factory):
-    """(folder, end of prepare, end of train): all sets that should train, imported, prepared and trained together."""
+def imported(commands, tmp_path_factory):
+    """A folder with all sets that should train, imported."""
     folder = tmp_path_factory.mktemp("sets")
     training.write_sets(folder / "raw")
     commands.succeed("prepare", "import=raw", cwd=folder)
-    settings = [f"task=[{','.join(NAMES)}]", *SETTINGS, "name=all", f"data.steps_per_epoch={3 * len(NAMES)}", "data.val_steps=9", "data.batch_size=1"]
-    prepared = commands.run("prepare", *settings, "num_workers=1", cwd=folder)
-    trained = commands.run("train", *settings, cwd=folder, timeout_s=120)
-    return folder, prepared, trained
+    return folder
 
 
+@pytest.fixture(scope="module")
+def sets(commands, imported):
+    """(folder, end of prepare, end of train), all sets together."""
+    epoch = [f"data.steps_per_epoch={3 * len(NAMES)}", "data.val_steps=9", "data.batch_size=1"]
+    settings = [f"task=[{','.join(NAMES)}]", *SETTINGS, "name=all", *epoch]
+    prepared = commands.run("prepare", *settings, "num_workers=1", cwd=imported, timeout_s=300)
+    return imported, prepared, commands.run("train", *settings, cwd=imported, timeout_s=300)
+
+
+@pytest.mark.slow
 def test_all_are_prepared_with_all_their_cases(sets):
     folder, prepared, _ = sets
     assert prepared.code == 0, prepared.tail
@@ -44,6 +64,7 @@ def test_all_are_prepared_with_all_their_cases(sets):
         assert len({*splits["test"], *(case for fold in splits["folds"] for case in fold)}) == training.NUMBER, name
 
 
+@pytest.mark.slow
 def test_all_train_with_finite_losses(sets):
     folder, _, trained = sets
     assert trained.code == 0, trained.tail
@@ -57,35 +78,33 @@ def test_all_train_with_finite_losses(sets):
     assert all(tensor.isfinite().all() for tensor in state.values() if tensor.is_floating_point())
 
 
-def test_mr_in_a_ct_set_is_noted_by_case(sets):
-    *_, prepared, _ = sets
+def test_mr_in_a_ct_set_is_noted_by_case(commands, imported):
+    prepared = commands.run("prepare", "task=[mixed]", "audit.only=true", "num_workers=1", cwd=imported)
     for case in ("case_006", "case_007"):
         assert any("mixed" in line and case in line for line in prepared.stderr.splitlines()), prepared.stderr[-2000:]
     assert not any("mixed" in line and "case_001" in line for line in prepared.stderr.splitlines())
 
 
-def test_label_files_of_every_type_hold_the_same_voxels(sets):
-    folder, *_ = sets
-    paths = folder.glob("outputs/cache/floats/fingerprints/*.npz")
+def test_label_files_of_every_type_hold_the_same_voxels(commands, imported, tmp_path):
+    commands.succeed("prepare", "task=[floats]", f"paths.cache={tmp_path}", "num_workers=1", cwd=imported)
+    paths = tmp_path.glob("floats/fingerprints/*.npz")
     volumes = sorted(json.loads(str(np.load(path)["facts"]))["class_ml"][0] for path in paths)
     seed = training.SEEDS_APART * NAMES.index("floats")
     expected = sorted(np.count_nonzero(ball(seed + k)[1]) * VOXEL_ML for k in range(training.NUMBER))
     np.testing.assert_allclose(volumes, expected, rtol=1e-3)
 
 
-def test_a_case_without_label_is_taken_as_absent_where_it_is_listed(commands, sets, tmp_path):
-    folder, *_ = sets
+def test_a_case_without_label_is_taken_as_absent_where_it_is_listed(commands, imported, tmp_path):
     given = ["task=[amos]", "tasks.amos.source.absent=[amos_0600]", f"paths.cache={tmp_path}/cache", "num_workers=1"]
-    commands.succeed("prepare", *given, cwd=folder)
+    commands.succeed("prepare", *given, cwd=imported)
     splits = json.loads((tmp_path / "cache/amos/splits.json").read_text())
     assert "amos_0600" in {*splits["test"], *(case for fold in splits["folds"] for case in fold)}
 
 
-def test_other_label_values_go_through_the_map(commands, sets, tmp_path):
+def test_other_label_values_go_through_the_map(commands, imported, tmp_path):
     """BraTS's 4 is the third class in references and in the predictions of other tools."""
-    folder, *_ = sets
-    labels = folder / "raw/Dataset902_Gaps/labelsTr"
-    commands.succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=folder)
+    labels = imported / "raw/Dataset902_Gaps/labelsTr"
+    commands.succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=imported)
     with (tmp_path / "out/scores.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "enhancing"]
     assert len(rows) == training.NUMBER
@@ -95,17 +114,17 @@ def test_other_label_values_go_through_the_map(commands, sets, tmp_path):
         assert float(row["prediction_ml"]) == pytest.approx(voxels * VOXEL_ML, abs=1e-4)
 
 
-def test_a_foreign_value_is_refused_never_bent(commands, sets, tmp_path):
-    folder, *_ = sets
+def test_a_foreign_value_is_refused_never_bent(commands, imported, tmp_path):
     for k in range(2):
-        label = read(folder / f"raw/Dataset902_Gaps/labelsTr/case_{k:03d}.nii.gz")
+        label = read(imported / f"raw/Dataset902_Gaps/labelsTr/case_{k:03d}.nii.gz")
         save(tmp_path / f"labels/case_{k:03d}.nii.gz", label)
         save(tmp_path / f"predictions/case_{k:03d}.nii.gz", np.where(label == 4, 9, label) if k == 1 else label)
     given = [f"predictions={tmp_path}/predictions", f"labels={tmp_path}/labels", "task=[gaps]", f"output={tmp_path}/out"]
-    commands.refuse("evaluate", *given, cwd=folder, told=("predictions/case_001.nii.gz", "9"))
+    commands.refuse("evaluate", *given, cwd=imported, told=("predictions/case_001.nii.gz", "9"))
     assert not (tmp_path / "out/scores.csv").exists()
 
 
+@pytest.mark.slow
 def test_empty_labels_are_noted_by_the_tasks_name_with_advice_that_holds(commands, tmp_path):
     training.write_empty(tmp_path / "raw/Dataset904_Empty")
     commands.succeed("prepare", "import=raw", cwd=tmp_path)
@@ -123,6 +142,7 @@ def test_empty_labels_are_noted_by_the_tasks_name_with_advice_that_holds(command
         assert not any("source.absent lists" in line for line in done.errors)
 
 
+@pytest.mark.slow
 def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base, tmp_path):
     """Prepared together or one by one."""
     training.write_twin(tmp_path / "raw/Dataset912_Twin", base.dataset)
@@ -162,27 +182,13 @@ def reading(folder, name, cache):
     return ["task=[table]", f"{source}.root={folder}/tables/{name}", splits, f"paths.cache={cache}", "num_workers=1"]
 
 
-@pytest.mark.parametrize("name", ["plain", "spaces", "bom"])
+@pytest.mark.parametrize("name", rows(["plain", "spaces", "bom"], fast=["plain"]))
 def test_a_table_is_read(commands, manifests, tmp_path, name):
     commands.succeed("prepare", *reading(manifests, name, tmp_path), cwd=manifests)
     assert len(list(tmp_path.glob("table/*/*/case.json"))) == NUMBER - 2, "all but those for test"
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("semicolon", ("comma",)),
-        ("tabs", ("comma",)),
-        ("latin", ("UTF-8", "row 2", "line 2")),
-        ("utf16", ("UTF-8",)),
-        ("windows", ("row 2", "\\")),
-        ("trailing", ("column",)),
-        ("twice", ("case0", "row 8")),
-        ("capitals", ("'case'",)),
-        ("index", ("column", "index")),
-        ("nan", ("row 2",)),
-    ],
-)
+@pytest.mark.parametrize(("name", "told"), rows(TOLD_OF_TABLES, fast=["semicolon", "latin"]))
 def test_a_table_of_a_spreadsheet_is_read_or_told_how_to_save(commands, manifests, tmp_path, name, told):
     done = commands.run("prepare", *reading(manifests, name, tmp_path), cwd=manifests)
     assert "Traceback" not in done.stderr

@@ -9,8 +9,7 @@ import pytest
 from field.base import TASK
 from field.inputs.balls import ball, dice, read, save
 from field.inputs.names import FOUR_DIGITS, ODD, write_amos, write_junk, write_odd, write_pancreas
-
-REFUSED_BY_HYDRA = ("a(1)", "Ärzte_ß", "a,b")
+from field.marks import rows
 
 
 def predicted(output):
@@ -29,7 +28,7 @@ def quotings(value):
     return ["'" + value.replace("'", "\\'") + "'", f'"{value}"']
 
 
-@pytest.mark.parametrize("name", [name if name in REFUSED_BY_HYDRA else pytest.param(name, marks=pytest.mark.slow) for name in ODD])
+@pytest.mark.parametrize("name", rows(ODD, fast=["a(1)"]))
 def test_an_odd_name_is_read_or_quoted_for_the_user(commands, base, tmp_path, name):
     folder = write_odd(tmp_path / "odd")
     others = [entry for entry in base.predicting("-", tmp_path / "out") if not entry.startswith("input=")]
@@ -52,6 +51,7 @@ def test_a_case_number_of_four_digits_is_no_channel(commands, base, tmp_path):
     assert predicted(tmp_path / "all") == [f"amos_{number:04d}.nii.gz" for number in FOUR_DIGITS]
 
 
+@pytest.mark.slow
 def test_case_numbers_from_0_on_are_no_channels_in_predict(commands, base, tmp_path):
     folder = write_pancreas(tmp_path / "pancreas")
     done = base.predict(commands, folder / "images", tmp_path / "out")
@@ -110,6 +110,7 @@ def test_cases_called_by_numbers_are_text_in_a_split(commands, base, tmp_path):
     assert json.loads((tmp_path / f"cache/{TASK}/splits.json").read_text())["test"] == ["103"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_called_epoch_equals_3_is_found_or_quoted(commands, base, tmp_path):
     copy = tmp_path / "epoch=3-step=100.ckpt"
     copy.write_bytes(base.checkpoint.read_bytes())

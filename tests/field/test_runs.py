@@ -11,8 +11,12 @@ import torch
 
 from field.base import SETTINGS, TASK
 from field.inputs.balls import ball, read, save, write_dataset
+from field.marks import rows
 
 FEW = "data.steps_per_epoch=2"
+OTHER_RUNS = ("model.encoder.channels=[4,8,8,8,16]", "task=[liver,spleen,third]", "optimizer=sgd")
+BAD_NAMES = ("../scans", "/tmp/uniseg_escape", "..", "a\0b", "a" * 300, ".hidden")
+WORDS = ("${oc.env:UNISEG_SECRET}", "${", "CC [/x] $\\frac$")
 
 
 def digests(folder):
@@ -56,7 +60,7 @@ def test_a_run_is_resumed_with_its_tasks_in_its_order(commands, two_tasks, tmp_p
         assert digests(tmp_path / "run/outputs/two") == before
 
 
-@pytest.mark.parametrize("change", ["model.encoder.channels=[4,8,8,8,16]", "task=[liver,spleen,third]", "optimizer=sgd"])
+@pytest.mark.parametrize("change", rows(OTHER_RUNS, fast=["optimizer=sgd"]))
 def test_a_run_is_not_resumed_as_another(commands, two_tasks, tmp_path, change):
     shutil.copytree(two_tasks, tmp_path / "run")
     if "third" in change:
@@ -80,6 +84,7 @@ def test_a_finished_run_is_not_overwritten_unasked(commands, two_tasks, tmp_path
     assert checkpoint.read_bytes() != before
 
 
+@pytest.mark.slow
 def test_cases_ever_seen_are_remembered_through_fine_tuning(commands, two_tasks, tmp_path):
     shutil.copytree(two_tasks, tmp_path / "run")
     splits = json.loads((tmp_path / "run/outputs/cache/liver/splits.json").read_text())
@@ -110,7 +115,7 @@ def test_a_network_of_nan_gives_no_empty_map(commands, base, tmp_path):
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
-@pytest.mark.parametrize("name", ["../scans", "/tmp/uniseg_escape", "..", "a\0b", "a" * 300, ".hidden"])
+@pytest.mark.parametrize("name", rows(BAD_NAMES, fast=["../scans"]))
 def test_a_task_name_writes_nowhere_else(commands, base, tmp_path, name):
     exported = tmp_path / "exported"
     commands.succeed("export", f"checkpoint={base.checkpoint}", f"output={exported}", cwd=tmp_path)
@@ -140,7 +145,8 @@ def test_a_case_name_writes_nowhere_else(commands, tmp_path):
     assert not list(tmp_path.parent.glob("escape*"))
 
 
-@pytest.mark.parametrize("licence", ["${oc.env:UNISEG_SECRET}", "${", "CC [/x] $\\frac$"])
+@pytest.mark.slow
+@pytest.mark.parametrize("licence", WORDS)
 def test_the_words_of_a_dataset_are_words(commands, tmp_path, licence):
     write_dataset(tmp_path / "raw/Dataset941_Worded", 5, licence=licence)
     env = {"UNISEG_SECRET": "hunter2"}
@@ -160,6 +166,7 @@ def test_a_task_file_runs_no_code(commands, base, tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
+@pytest.mark.slow
 def test_class_names_are_words_in_the_report(commands, tmp_path):
     labels = {"background": 0, "[/x] $\\frac$ =1+1 <b>": 1}
     write_dataset(tmp_path / "raw/Dataset942_Marked", 7, labels=labels)
@@ -173,6 +180,7 @@ def test_class_names_are_words_in_the_report(commands, tmp_path):
     assert "<b>" not in page.replace("&lt;b&gt;", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["gone", "cut", "emptied"])
 def test_a_damaged_cache_is_mended_by_prepare(commands, base, tmp_path, damage):
     """One part of one case after the other."""
@@ -199,6 +207,7 @@ def test_a_damaged_cache_is_mended_by_prepare(commands, base, tmp_path, damage):
             np.testing.assert_array_equal(*(blosc2.open(str(place / part))[:] for place in (mended, folder)))
 
 
+@pytest.mark.slow
 def test_an_evaluation_is_not_blind_to_a_replaced_scan(commands, base, tmp_path):
     shutil.copytree(base.folder / "raw", tmp_path / "raw")
     root = tmp_path / "raw/Dataset901_Plain"

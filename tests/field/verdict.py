@@ -19,7 +19,8 @@ STOPPED = {  # codes of a command that a signal met; 0 where it was done already
 }
 LEFTOVERS = re.compile(r"(^|/)(\.part[^/]*|\.old[^/]*|[^/]*\.tmp|[^/]*\.part)$")
 OWN_PLACES = ("home/tmp/", "home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
-TABLE_OF_MISSING = re.compile(r"^\d+ datasets? (is|are) missing:", re.MULTILINE)
+# The table of missing datasets; how the command is used, where Hydra's own flags are not.
+TOLD_OTHERWISE = re.compile(r"^\d+ datasets? (is|are) missing:|^usage: ", re.MULTILINE)
 NOISE = ("RuntimeWarning", "Exception ignored", "ResourceWarning", "Segmentation fault", "DeprecationWarning")
 EXIT_HOOK = re.compile(r"^Exception ignored in.*?^KeyboardInterrupt:?\s*$", re.MULTILINE | re.DOTALL)
 FRAME = re.compile(r'File "[^"]*/uniseg/([^"]+)", line (\d+), in (\S+)')
@@ -81,7 +82,7 @@ def _faults_of_end(done: Done, codes: set[int], *, is_signalled: bool) -> dict[s
         faults["traceback"] = signature(done.stderr)
     if done.outlived:
         faults["outlived"] = "a process of the command outlives it"
-    is_told = len(done.errors) == 1 or TABLE_OF_MISSING.search(done.stderr)
+    is_told = len(done.errors) == 1 or TOLD_OTHERWISE.search(done.stderr)
     if done.code == 2 and not (is_told and len(done.errors) <= 1):
         faults["line"] = f"{len(done.errors)} error lines with exit code 2: {_last(done.stderr)}"
     if done.code == 0 and done.errors:

@@ -9,6 +9,8 @@ import numpy as np
 from field.inputs.balls import affine, ball, save
 
 SLOPE = slice(112, 116)  # bytes of scl_slope in a NIfTI header
+# File -> a word of the line that refuses it.
+UNLIKE = (("renamed.nii.gz", "rename"), ("packed.nii", "rename"), ("pointer.nii.gz", ""), ("UPPER.NII", ""))
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 
 
