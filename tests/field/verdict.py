@@ -21,6 +21,7 @@ LEFTOVERS = re.compile(r"(^|/)(\.part[^/]*|\.old[^/]*|[^/]*\.tmp|[^/]*\.part)$")
 OWN_PLACES = ("home/tmp/", "home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
 # The table of missing datasets; how the command is used, where Hydra's own flags are not.
 TOLD_OTHERWISE = re.compile(r"^\d+ datasets? (is|are) missing:|^usage: ", re.MULTILINE)
+OF_READERS = "home/tmp/pymp-"  # sockets over which PyTorch hands tensors; a reader whose run fails is ended with its own there
 NOISE = ("RuntimeWarning", "Exception ignored", "ResourceWarning", "Segmentation fault", "DeprecationWarning")
 EXIT_HOOK = re.compile(r"^Exception ignored in.*?^KeyboardInterrupt:?\s*$", re.MULTILINE | re.DOTALL)
 FRAME = re.compile(r'File "[^"]*/uniseg/([^"]+)", line (\d+), in (\S+)')
@@ -108,7 +109,8 @@ def _faults_of_files(trial: Trial, root: Path, scratch: Path, before: Snapshot, 
     if inside:
         faults["input"] = f"changed or removed: {', '.join(inside[:4])}"
     if trial.signal is None:
-        left = [path for path in added if LEFTOVERS.search(path) or path.startswith("home/tmp/")]
+        temporary = [path for path in added if path.startswith("home/tmp/") and not path.startswith(OF_READERS)]
+        left = temporary + [path for path in added if LEFTOVERS.search(path)]
         if left:
             faults["leftover"] = ", ".join(left[:4])
     new = [root / path for path in (*added, *files) if path.startswith(own) and after.get(path, FOLDER) != FOLDER]
