@@ -56,7 +56,7 @@ def wait_for_readers(run):
 
 
 def test_five_random_kills(prepared):
-    succeed("train", *SETTINGS, "name=whole", cwd=prepared)
+    succeed("train", *SETTINGS, "name=unkilled", cwd=prepared)
     rng = random.Random(20)
     steps = []
     for number in rng.sample(KILLS, len(KILLS)):
@@ -69,7 +69,7 @@ def test_five_random_kills(prepared):
     assert steps == sorted(steps)
     assert steps[-1] > steps[0]
     succeed("train", *SETTINGS, "name=parts", "ckpt_path=last", cwd=prepared)
-    whole, parts = weights(prepared, "whole"), weights(prepared, "parts")
+    whole, parts = weights(prepared, "unkilled"), weights(prepared, "parts")
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 

@@ -1,7 +1,30 @@
-"""Where a system has fewer signals."""
+"""How readers take signals; where a system has fewer of them."""
 
+import signal
 import subprocess
 import sys
+
+import pytest
+
+from uniseg.stream.datamodule import ShieldedLoader
+
+
+class Masks:
+    """Each item: which signals the process that reads it holds back."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> set:
+        return signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
+@pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="readers take SIGTERM as torch has it")
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_readers_begin_with_sigterm_held_back(num_workers):
+    (held,) = ShieldedLoader(Masks(), batch_size=None, num_workers=num_workers)
+    assert (signal.SIGTERM in held) is (num_workers > 0)
+    assert signal.SIGTERM not in Masks()[0]
 
 
 def test_training_and_stream_load_without_the_signals_of_unix():

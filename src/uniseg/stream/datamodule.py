@@ -14,7 +14,7 @@ from uniseg.stream.augment.draws import AugmentRecipe
 from uniseg.stream.batch import Batch, RawBatch, ReadFailure
 from uniseg.stream.patches import PatchReader, make_batch
 from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
-from uniseg.stream.signals import leave_signals
+from uniseg.stream.signals import leave_signals, shielded
 from uniseg.task import Task, TaskSet
 
 VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixed stream
@@ -41,6 +41,14 @@ class StepSampler:
     def __iter__(self) -> Iterator[list[PatchRequest]]:
         for step in self.steps():
             yield self.stream.batch(step)[self.own]
+
+
+class ShieldedLoader(DataLoader):
+    """Makes its readers such that no signal reaches them before they know what to do with it."""
+
+    def __iter__(self) -> Iterator:
+        with shielded():
+            return super().__iter__()
 
 
 class EpochPosition:
@@ -156,7 +164,7 @@ class MultiDatasetModule(LightningDataModule):
         return StepSampler(stream, num_steps, self.trainer.global_rank, world_size, steps)
 
     def _loader(self, sampler: StepSampler) -> DataLoader:
-        return DataLoader(
+        return ShieldedLoader(
             PatchReader(self.caches, self.patch_size),
             batch_sampler=sampler,
             collate_fn=_as_it_is,
