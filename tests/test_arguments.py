@@ -73,6 +73,8 @@ def test_the_same_for_tasks_groups_and_splits():
 
 def test_a_group_set_to_null_is_left_out():
     assert read("experiment=demo", "phantom=null", root="train") == ["experiment=demo", "~phantom"]
+    with pytest.raises(InputError, match="argument 'trainer=null': found null; expected one of ddp, default; choose one"):
+        read("trainer=null", root="train")
 
 
 def test_sweeps_and_flags_pass():

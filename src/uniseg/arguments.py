@@ -17,6 +17,7 @@ WITH_VALUE = (
     *("--cfg", "-c", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"),
     *("--info", "-i", "--experimental-rerun"),
 )
+MAY_BE_EMPTY = ("experiment", "logger", "phantom")  # groups of which nothing may be chosen
 BRACKETS = "[](){}"
 
 
@@ -44,6 +45,9 @@ def _readable(argument: str, text_keys: Collection[str], sweeps: bool) -> str:
         raise InputError(f"argument '{argument}'", "no '='", "key=value", fix)
     name = key.lstrip("+~")
     if value == "null" and name in _groups():
+        if name not in MAY_BE_EMPTY:
+            choices = ", ".join(sorted(path.stem for path in (CONF_DIR / name).glob("*.yaml")))
+            raise InputError(f"argument '{argument}'", "null", f"one of {choices}", "choose one")
         return f"~{name}"
     is_text = any(_matches(name, pattern) for pattern in text_keys)
     if is_text:

@@ -102,7 +102,7 @@ def test_one_patient_in_two_splits(suite):
         ("train", "task=[phantom_livr]", "phantom_livr"),
         ("train", "augment.p_rotatoin=1", "p_rotatoin"),
         ("train", "ckpt_path=nowhere.ckpt", "nowhere.ckpt"),
-        ("train", "trainer=null", "Missing mandatory value: trainer"),
+        ("train", "trainer=null", "expected one of ddp, default"),
         ("train", "data.batch_size=0", "data.batch_size: found 0; expected a whole number of at least 1"),
         ("prepare", "num_workers=0", "num_workers: found 0"),
         ("evaluate", "pool=[]", "pool: found []"),
