@@ -17,7 +17,7 @@ from uniseg.report.prompts import evolution_figure, map_figure, similarity_figur
 from uniseg.report.run import CaseResult, ClassResult, Curve, Score, TaskResult
 from uniseg.scans.volume import Volume
 
-ODD = [r"$\frac$", "$a$", "_hidden", "[/x]", "5 $ or $10", "<b>|x", "a\nb"]
+ODD = [r"$\frac$", "$a$", "_hidden", "[/x]", "5 $ or $10", "<b>|x"]
 
 
 def drawn(figure):
