@@ -103,7 +103,7 @@ def places(content, above=()):
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "cases.json"])
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_a_mutated_file_is_read_or_one_line(run_dir, name, seed):
     path, rng = run_dir / "evaluation" / name, random.Random(seed)
     whole = json.loads(path.read_text())
