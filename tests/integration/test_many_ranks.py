@@ -38,7 +38,7 @@ def requests(folder, name, rank):
 def assert_close(folder, name, other):
     (one, one_gradients), (two, two_gradients) = state(folder, name), state(folder, other)
     for key in one:
-        torch.testing.assert_close(one[key], two[key], atol=1e-5, rtol=0)
+        torch.testing.assert_close(one[key], two[key], atol=5e-5, rtol=0)  # sums in another order: 2e-5 seen
     one, two = (torch.cat([gradient.flatten() for gradient in gradients]) for gradients in (one_gradients, two_gradients))
     assert (one - two).norm() < 1e-3 * one.norm()
 
