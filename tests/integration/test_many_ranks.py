@@ -40,7 +40,7 @@ def assert_close(folder, name, other):
     for key in one:
         torch.testing.assert_close(one[key], two[key], atol=5e-5, rtol=0)  # sums in another order: 2e-5 seen
     one, two = (torch.cat([gradient.flatten() for gradient in gradients]) for gradients in (one_gradients, two_gradients))
-    assert (one - two).norm() < 1e-3 * one.norm()
+    assert (one - two).norm() < 5e-3 * one.norm()  # 0.7e-3 and 1.4e-3 seen; a rank that counted twice would be tens of percent
 
 
 def validated(folder, name):
