@@ -27,10 +27,10 @@ from omegaconf import OmegaConf
 from record import record
 
 from uniseg.config import CONF_DIR
+from uniseg.images.files import CANONICAL
 from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import audit, prepare
 from uniseg.prepare.preprocess import crop, preprocess
-from uniseg.scans.io import CANONICAL
 from uniseg.scans.resample import resample_label
 from uniseg.scans.source import Source, find_cases
 from uniseg.task import Normalization, Task, TaskSet

@@ -1,11 +1,11 @@
 """uniseg: one prompt-driven 3D network for many segmentation tasks."""
 
 from uniseg.errors import InputError
+from uniseg.images.files import read_volume
+from uniseg.images.volume import Volume
 from uniseg.inference.files import predict_files
 from uniseg.inference.predictor import Predictor
 from uniseg.models.uniseg import UniSegModel
-from uniseg.scans.io import read_volume
-from uniseg.scans.volume import Volume
 from uniseg.task import Normalization, Task, TaskSet
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.ensemble import load_ensemble, save_ensemble

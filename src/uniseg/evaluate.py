@@ -17,6 +17,7 @@ from rich.table import Table
 from uniseg.cli import close_loggers, entry_point, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.errors import InputError
 from uniseg.files import write_json
+from uniseg.images.files import read_geometry
 from uniseg.inference.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
 from uniseg.inference.evaluation import FILE_VALUES, TASK_VALUES, Rules, blind_map, load_prediction, score_case
 from uniseg.inference.outputs import is_own_probabilities, label_path
@@ -31,7 +32,6 @@ from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
 from uniseg.scans.inputs import find_images
-from uniseg.scans.io import read_geometry
 from uniseg.weights.seen import find_seen
 
 T = TypeVar("T")

@@ -13,10 +13,10 @@ from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
 from samples import make_task
+from uniseg.images.files import read_volume, write_label_map
 from uniseg.inference.restore import Restored, Restorer, Wanted
 from uniseg.inference.window_pass import Planes
 from uniseg.prepare.preprocess import preprocess
-from uniseg.scans.io import read_volume, write_label_map
 from uniseg.scans.phantom import TASKS, make_case
 from uniseg.scans.resample import axis_orders, resample, target_shape
 

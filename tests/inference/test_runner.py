@@ -75,7 +75,7 @@ def test_a_full_disk_ends_in_the_files_name(predictor, cases, tmp_path, monkeypa
         if "case2" in path.name:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("uniseg.scans.io.nib.save", full)
+    monkeypatch.setattr("uniseg.images.files.nib.save", full)
     runner = CaseRunner(predictor, tmp_path / "out")
     with pytest.raises(OSError, match="No space left") as caught:
         list(runner.over(cases))
@@ -83,7 +83,7 @@ def test_a_full_disk_ends_in_the_files_name(predictor, cases, tmp_path, monkeypa
     kept = ["case0.json", "case0.nii.gz", "case1.json", "case1.nii.gz"]
     assert names(tmp_path / "out") == kept, "nothing half-written, what is finished stays, the next is not begun"
     assert threading.active_count() == threads
-    monkeypatch.setattr("uniseg.scans.io.nib.save", save)
+    monkeypatch.setattr("uniseg.images.files.nib.save", save)
     before = {name: (tmp_path / "out/spleen" / name).stat().st_mtime_ns for name in kept}
     assert all(outcome.refusal is None for outcome in runner.over(cases))
     assert {name: (tmp_path / "out/spleen" / name).stat().st_mtime_ns for name in kept} == before

@@ -9,6 +9,7 @@ from monai.inferers import sliding_window_inference
 
 from samples import make_task
 from uniseg import InputError, Predictor
+from uniseg.images.volume import Volume
 from uniseg.inference.carriers import make_carrier
 from uniseg.inference.memory import GB, Need, share_out
 from uniseg.inference.stopwatch import Stopwatch
@@ -22,7 +23,6 @@ from uniseg.models.heads.dynamic import DynamicHead
 from uniseg.models.heads.per_task import PerTaskHead
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
-from uniseg.scans.volume import Volume
 from uniseg.task import TaskSet
 
 MANY = make_task("many", classes=("background", *(f"c{k}" for k in range(14))))

@@ -9,7 +9,7 @@ from nibabel import orientations as ornt
 
 from commands import succeed
 from uniseg import Predictor, load_model
-from uniseg.scans.io import read_label, read_volume
+from uniseg.images.files import read_label, read_volume
 
 LIVER, SPLEEN = "phantom_liver", "phantom_spleen"
 

@@ -7,6 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from samples import make_task
+from uniseg.images.volume import Volume
 from uniseg.inference.prompt_files import PromptEvolution, PromptMap
 from uniseg.report.fewshot import Point, shot_figure
 from uniseg.report.fewshot_files import table
@@ -15,7 +16,6 @@ from uniseg.report.markup import cell, plain
 from uniseg.report.overlays import overlay_figure
 from uniseg.report.prompts import evolution_figure, map_figure, similarity_figure
 from uniseg.report.run import CaseResult, ClassResult, Curve, Score, TaskResult
-from uniseg.scans.volume import Volume
 
 ODD = [r"$\frac$", "$a$", "_hidden", "[/x]", "5 $ or $10", "<b>|x"]
 

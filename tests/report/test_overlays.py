@@ -6,9 +6,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from samples import make_task
+from uniseg.images.volume import Volume
 from uniseg.report.figures import overlay_figure
 from uniseg.report.overlays import COLOURS, CT_WINDOW_HU, LINE_POINTS, class_colours, display_window, shown_modalities, slice_index, view_box
-from uniseg.scans.volume import Volume
 
 SHAPE, SPACING = (12, 16, 20), (4.0, 2.0, 1.0)
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
+from uniseg.images.stamp import stamp
 from uniseg.inference.case_files import content_hash
 from uniseg.report.run import Curve, extremes, read_curves, read_run, read_scan
 from uniseg.report.tables import case_table, data_rows, stage_rows, summary_line, task_table
-from uniseg.scans.stamp import stamp
 
 
 def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):

@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from scan_files import save_itk
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
-from uniseg.scans.io import read_label
+from uniseg.images.files import read_label
 from uniseg.scans.source import Source, find_cases
 from uniseg.scans.split_file import assign_sides
 

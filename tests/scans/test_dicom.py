@@ -15,8 +15,8 @@ from scipy.spatial.transform import Rotation
 from samples import save_nifti
 from scan_files import dicom_slice, save_series, save_slices
 from uniseg.errors import InputError
-from uniseg.scans.dicom import is_series
-from uniseg.scans.io import case_id_of, read_geometry, read_label, read_volume
+from uniseg.images.dicom import is_series
+from uniseg.images.files import case_id_of, read_geometry, read_label, read_volume
 
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
 ARRAY = np.random.default_rng(0).integers(0, 3000, (5, 4, 6))

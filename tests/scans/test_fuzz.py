@@ -22,7 +22,7 @@ import SimpleITK
 from samples import save_nifti
 from scan_files import dicom_slice, save_itk, save_segmentation, save_series
 from uniseg.errors import InputError
-from uniseg.scans.io import read_label, read_volume
+from uniseg.images.files import read_label, read_volume
 
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
 ARRAY = np.random.default_rng(0).integers(1, 1000, (4, 5, 6)).astype(np.int16)

@@ -7,7 +7,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from uniseg.errors import InputError
-from uniseg.scans.grid import Grid, is_same, offset_in, require_same, resample_onto
+from uniseg.images.grid import Grid, is_same, offset_in, require_same, resample_onto
 
 
 def grid(shape=(4, 5, 6), spacing=(3.0, 2, 1), origin=(0.0, 0, 0), name="a.nii.gz"):

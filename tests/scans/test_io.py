@@ -13,7 +13,7 @@ from nibabel import orientations as ornt
 from samples import save_nifti
 from scan_files import save_itk, save_segmentation, save_series
 from uniseg.errors import InputError
-from uniseg.scans.io import case_id_of, read_geometry, read_label, read_volume, write_label_map, write_probabilities
+from uniseg.images.files import case_id_of, read_geometry, read_label, read_volume, write_label_map, write_probabilities
 
 CODES = ["".join(c) for p in itertools.permutations(["RL", "AP", "SI"]) for c in itertools.product(*p)]
 SPACING_XYZ = (1.0, 1.5, 3.0)
@@ -282,7 +282,7 @@ def state():
     return (nibabel.imageglobals.logger.level, nibabel.imageglobals.error_level, settings.reading_validation_mode,
         settings.writing_validation_mode, SimpleITK.ProcessObject.GetGlobalWarningDisplay())
 before = state()
-import uniseg.scans.io
+import uniseg.images.files
 assert state() == before
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)

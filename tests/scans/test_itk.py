@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from samples import save_nifti
 from scan_files import save_itk, save_segmentation
 from uniseg.errors import InputError
-from uniseg.scans.io import case_id_of, read_label, read_volume, write_label_map
+from uniseg.images.files import case_id_of, read_label, read_volume, write_label_map
 
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
 ARRAY = np.random.default_rng(0).normal(size=(5, 4, 6)).astype(np.float32)

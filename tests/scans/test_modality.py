@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from uniseg.scans.io import read_volume
+from uniseg.images.files import read_volume
 from uniseg.scans.modality import foreign_kind, guess, kind_of
 
 DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))

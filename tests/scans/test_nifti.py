@@ -11,7 +11,7 @@ import pytest
 
 from samples import save_nifti
 from uniseg.errors import InputError
-from uniseg.scans.io import read_geometry, read_label, read_volume, write_label_map, write_probabilities
+from uniseg.images.files import read_geometry, read_label, read_volume, write_label_map, write_probabilities
 
 ARRAY = np.random.default_rng(0).integers(-1000, 1000, (4, 5, 6)).astype(np.int16)
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])

@@ -9,7 +9,7 @@ import pytest
 from samples import save_nifti
 from scan_files import save_itk, save_series
 from uniseg.errors import InputError
-from uniseg.scans.stamp import stamp
+from uniseg.images.stamp import stamp
 
 ARRAY = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
 AFFINE = np.diag([-1.0, -1, 1, 1])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import Stored, inflate, refusing
+from uniseg.images.image_file import Stored, inflate, refusing
 
 
 def stored(shape=(24, 28, 20), spacing=(2.0, 2, 3), **values):

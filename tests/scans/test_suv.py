@@ -6,7 +6,7 @@ from pydicom import Dataset
 
 from scan_files import dicom_slice, save_slices
 from uniseg.errors import InputError
-from uniseg.scans.io import read_volume
+from uniseg.images.files import read_volume
 
 AFFINE = np.diag([-4.0, -4, 3, 1])
 ACTIVITY = np.arange(24).reshape(2, 3, 4) * 100

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.images.stamp import stamp
 from uniseg.inference.outputs import ELSEWHERE, json_path, read_own, require_folder
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
-from uniseg.scans.stamp import stamp
 from uniseg.task import Task
 
 SCORES, CASES, METRICS = "scores.csv", "cases.json", "metrics.json"

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
+from uniseg.images.files import read_geometry
 from uniseg.inference.outputs import json_path, read_own
 from uniseg.inference.scores import NAN, Score
 from uniseg.metrics.lesions import count_lesions
@@ -15,7 +16,6 @@ from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import surface_distances
 from uniseg.prepare.loading import load_label, reference_image
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_geometry
 from uniseg.scans.source import Source
 from uniseg.task import Task
 

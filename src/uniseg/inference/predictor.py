@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
+from uniseg.images.volume import Volume
 from uniseg.inference.carriers import Carrier, make_carrier
 from uniseg.inference.fitting import fitting_tasks, guessed_tasks
 from uniseg.inference.memory import Need, share_out, voxels
@@ -20,7 +21,6 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.prepare.preprocess import nonzero_box, preprocess, require_extent
 from uniseg.scans.modality import Guess, guess
 from uniseg.scans.resample import target_shape
-from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 LABELS_ALONE = Wanted()

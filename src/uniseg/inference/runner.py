@@ -16,16 +16,16 @@ import torch
 from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
 from uniseg.files import write_json
+from uniseg.images.files import read_volume, reference_path, write_label_map, write_probabilities
+from uniseg.images.stamp import stamp
+from uniseg.images.volume import Volume
 from uniseg.inference.fitting import explained, guessed_tasks
 from uniseg.inference.merge import TABLES, merge, merged_values, write_tables
 from uniseg.inference.outputs import MERGED, json_path, label_path, probabilities_path, read_own, require_free
 from uniseg.inference.predictor import Predictor, guesses_of
 from uniseg.inference.restore import Restored, Wanted
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_volume, reference_path, write_label_map, write_probabilities
 from uniseg.scans.modality import Guess
-from uniseg.scans.stamp import stamp
-from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 Files = tuple[Path | None, ...]

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.images.volume import Volume
 from uniseg.prepare.preprocess import crop, nonzero_box
 from uniseg.scans.modality import foreign_kind
-from uniseg.scans.volume import Volume
 from uniseg.task import Normalization, Task
 
 NUM_SAMPLES = 10_000  # foreground voxels per case

@@ -14,11 +14,11 @@ from rich.table import Table
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError, printable
 from uniseg.files import write_atomically
+from uniseg.images.files import read_geometry
 from uniseg.prepare.dataset_json import Description, describe, task_name
 from uniseg.prepare.geometry import target_spacing
 from uniseg.prepare.splits import SplitTable, split_cases
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_geometry
 from uniseg.scans.source import Source, find_cases
 from uniseg.task import Normalization, Task
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.images.files import read_geometry, read_label, read_volume, reference_path
+from uniseg.images.volume import Volume
 from uniseg.scans.case import Case
-from uniseg.scans.io import read_geometry, read_label, read_volume, reference_path
 from uniseg.scans.source import Source
-from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 IGNORE = -1

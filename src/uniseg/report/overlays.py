@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from uniseg.images.volume import Volume
 from uniseg.report.markup import plain
-from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 DARK, LIGHT = "#101418", "#e8ecf0"

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.files import write_atomically
+from uniseg.images.volume import Volume
 from uniseg.prepare.cache import TaskCache
 from uniseg.report.figures import DPI
 from uniseg.report.overlays import overlay_figure
-from uniseg.scans.volume import Volume
 
 
 def write_preview(folder: Path) -> Path:

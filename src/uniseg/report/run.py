@@ -12,13 +12,13 @@ import numpy as np
 import yaml
 
 from uniseg.errors import InputError
+from uniseg.images.volume import Volume
 from uniseg.inference.case_files import require_unchanged
 from uniseg.inference.evaluation import load_prediction
 from uniseg.inference.scores import Score, score_rows
 from uniseg.prepare.loading import load_case
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
-from uniseg.scans.volume import Volume
 from uniseg.task import Task
 
 T = TypeVar("T")

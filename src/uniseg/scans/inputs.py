@@ -5,9 +5,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.images.files import ENDINGS, case_id_of
 from uniseg.scans.case import Case
 from uniseg.scans.channels import group_channels
-from uniseg.scans.io import ENDINGS, case_id_of
 
 Given = str | os.PathLike | Sequence[str | os.PathLike]
 MOST_NAMED = 3

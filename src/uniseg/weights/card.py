@@ -37,7 +37,7 @@ def model_card(model: UniSegModel) -> str:
         "## Versions",
         f"Trained at commit {_text(model.origin.get('commit') or 'not recorded')}; written by uniseg {uniseg_version()}.",
         "## Use",
-        '```python\nfrom uniseg import Predictor, load_model\nfrom uniseg.scans.io import read_volume\n\npredictor = Predictor(load_model("<this folder>"))\n'
+        '```python\nfrom uniseg import Predictor, load_model, read_volume\n\npredictor = Predictor(load_model("<this folder>"))\n'
         f'labels = predictor.predict(read_volume(["scan.nii.gz"]), ["{example}"])\n```',
         f"```bash\npython -m uniseg.predict checkpoint=<this folder> input=scan.nii.gz output=out tasks=[{example}]\n```",
     ]

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from uniseg.errors import InputError
 from uniseg.files import read_json
+from uniseg.images.files import ENDINGS, case_id_of
 from uniseg.scans.case import Case
 from uniseg.scans.channels import CHANNEL
 from uniseg.scans.datasets import Files
-from uniseg.scans.io import ENDINGS, case_id_of
 
 REPAIR = "correct dataset.json"
 CHANNEL_KEY = re.compile("[0-9]{1,4}")

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import FARTHEST_MM, RESTORE, refusing, require_content
+from uniseg.images.image_file import FARTHEST_MM, RESTORE, refusing, require_content
 
 READABLE = "a readable image file"
 HEADER_BYTES = 1 << 20

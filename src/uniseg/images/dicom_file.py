@@ -17,7 +17,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import RESTORE, refusing
+from uniseg.images.image_file import RESTORE, refusing
 
 A_SLICE, MOVE = "a DICOM file, as the others in the folder", "restore it, or move it away"
 MARK_AT, MARK = 128, b"DICM"

@@ -12,8 +12,8 @@ import numpy as np
 import SimpleITK
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import RESTORE, Stored, inflate, refusing, require_bytes
-from uniseg.scans.text_header import READABLE, beside, number, numbers, read_fields, require_positive
+from uniseg.images.image_file import RESTORE, Stored, inflate, refusing, require_bytes
+from uniseg.images.text_header import READABLE, beside, number, numbers, read_fields, require_positive
 
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
 LABEL_VALUE = re.compile(r"segment\d+_labelvalue")

@@ -11,7 +11,7 @@ from pathlib import Path
 from pydicom.valuerep import DA, DT, TM
 
 from uniseg.errors import InputError
-from uniseg.scans.dicom_file import Tags
+from uniseg.images.dicom_file import Tags
 
 SUV_TAGS = (
     "Units",

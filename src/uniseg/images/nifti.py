@@ -10,9 +10,9 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import RESTORE, Forms, Stored, inflate, refusing, require_bytes, require_content
+from uniseg.images.image_file import RESTORE, Forms, Stored, inflate, refusing, require_bytes, require_content
 
-QUIET = logging.Logger("uniseg.scans.nifti", logging.CRITICAL + 1)  # for what nibabel tells of headers that it mends
+QUIET = logging.Logger("uniseg.images.nifti", logging.CRITICAL + 1)  # for what nibabel tells of headers that it mends
 SEVERE = 40  # nibabel's level of what cannot be mended
 GZIP = b"\x1f\x8b"
 KINDS = (nib.Nifti1Header, nib.Nifti2Header)

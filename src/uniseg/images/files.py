@@ -10,13 +10,13 @@ from nibabel import orientations as ornt
 
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
-from uniseg.scans.dicom import is_series, open_series
-from uniseg.scans.grid import Grid, is_same, offset_in, place, require_same, resample_onto
-from uniseg.scans.itk import open_nrrd, open_segmentation
-from uniseg.scans.metaimage import open_meta
-from uniseg.scans.nifti import open_nifti
-from uniseg.scans.stored import Stored, refusing
-from uniseg.scans.volume import Volume
+from uniseg.images.dicom import is_series, open_series
+from uniseg.images.grid import Grid, is_same, offset_in, place, require_same, resample_onto
+from uniseg.images.image_file import Stored, refusing
+from uniseg.images.itk import open_nrrd, open_segmentation
+from uniseg.images.metaimage import open_meta
+from uniseg.images.nifti import open_nifti
+from uniseg.images.volume import Volume
 
 CANONICAL = ornt.axcodes2ornt(("L", "P", "S"))
 OPENERS: dict[str, Callable[[Path], Stored]] = {  # a longer ending ahead of the one that it ends in

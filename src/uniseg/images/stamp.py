@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from uniseg.errors import InputError
-from uniseg.scans.io import ENDINGS
+from uniseg.images.files import ENDINGS
 
 DETACHED = (".mhd", ".nhdr")  # headers whose voxels lie in another file
 DATA_FILE = re.compile(rb"^(?:elementdatafile\s*=|data ?file\s*:)\s*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)

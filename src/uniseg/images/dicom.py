@@ -8,9 +8,9 @@ import numpy as np
 from pydicom.uid import UID, MediaStorageDirectoryStorage, SegmentationStorage
 
 from uniseg.errors import InputError
-from uniseg.scans.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
-from uniseg.scans.stored import RESTORE, Stored, refusing, require_bytes
-from uniseg.scans.suv import SUV_TAGS, suv_factor
+from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
+from uniseg.images.image_file import RESTORE, Stored, refusing, require_bytes
+from uniseg.images.suv import SUV_TAGS, suv_factor
 
 GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
 PHASES = (  # what tells two slices in one place apart

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.scans.stored import RESTORE, Stored, inflate, refusing, require_bytes
-from uniseg.scans.text_header import READABLE, beside, numbers, read_fields, require_positive, whole
+from uniseg.images.image_file import RESTORE, Stored, inflate, refusing, require_bytes
+from uniseg.images.text_header import READABLE, beside, numbers, read_fields, require_positive, whole
 
 TYPES = {
     **{"MET_CHAR": "i1", "MET_UCHAR": "u1", "MET_SHORT": "i2", "MET_USHORT": "u2", "MET_INT": "i4", "MET_UINT": "u4"},

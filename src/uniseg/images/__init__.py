@@ -1,0 +1,1 @@
+"""An image in memory and in its files."""
