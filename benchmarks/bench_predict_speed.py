@@ -24,8 +24,8 @@ from uniseg.inference.windows import WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
-from uniseg.scans.phantom import TASKS as PHANTOMS
-from uniseg.scans.phantom import make_case
+from uniseg.phantom.suite import TASKS as PHANTOMS
+from uniseg.phantom.suite import make_case
 from uniseg.weights.published_tasks import published_tasks
 
 SHAPE_ZYX = (192, 384, 384)

@@ -20,8 +20,8 @@ import nibabel as nib
 import numpy as np
 from joblib import Parallel, delayed
 
-from uniseg.scans.phantom import write_case
-from uniseg.scans.phantom_anatomy import VALUE
+from uniseg.phantom.anatomy import VALUE
+from uniseg.phantom.suite import write_case
 
 HERE = Path(__file__).parent
 NAME = "phantom_stomach"

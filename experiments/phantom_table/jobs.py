@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from uniseg import schema
 from uniseg.config import CONF_DIR
-from uniseg.scans.phantom import TASKS
+from uniseg.phantom.suite import TASKS
 
 EXPERIMENT = "phantom_table"
 OUTPUTS = Path("outputs") / EXPERIMENT

@@ -16,8 +16,8 @@ from samples import make_task
 from uniseg.images.files import read_volume, write_label_map
 from uniseg.inference.restore import Restored, Restorer, Wanted
 from uniseg.inference.window_pass import Planes
+from uniseg.phantom.suite import TASKS, make_case
 from uniseg.prepare.preprocess import preprocess
-from uniseg.scans.phantom import TASKS, make_case
 from uniseg.scans.resample import axis_orders, resample, target_shape
 
 LEVEL_HU = 0  # fat against soft tissue

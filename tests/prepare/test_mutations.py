@@ -13,12 +13,12 @@ import yaml
 
 from samples import make_task, save_nifti
 from uniseg.errors import InputError
+from uniseg.phantom.suite import write_suite
 from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, write_case, write_task
 from uniseg.prepare.dataset_json import describe
 from uniseg.prepare.importer import import_datasets
 from uniseg.prepare.splits import SplitTable, split_cases
 from uniseg.scans.case import Case
-from uniseg.scans.phantom import write_suite
 from uniseg.scans.source import Source, find_cases, remarks
 from uniseg.scans.split_file import assign_sides, read_split
 

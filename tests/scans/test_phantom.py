@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.scans.phantom import TASKS, PhantomCase, make_case, write_suite
-from uniseg.scans.phantom_anatomy import STRUCTURES, VALUE
+from uniseg.phantom.anatomy import STRUCTURES, VALUE
+from uniseg.phantom.suite import TASKS, PhantomCase, make_case, write_suite
 
 INDEX = {task.name: index for index, task in enumerate(TASKS)}
 ORGANS = ("liver", "hepatic_vessel", "kidney", "spleen", "pancreas", "stomach", "aorta", "vertebra")

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg.choices import choices_of
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.local_conf import LOCAL_CONF
+from uniseg.phantom.suite import write_suite
 from uniseg.prepare.budget import Budget, budget_of
 from uniseg.prepare.dataset import Dataset, find_datasets
 from uniseg.prepare.importer import import_datasets
@@ -22,7 +23,6 @@ from uniseg.prepare.plan import PlanOptions, make_plan
 from uniseg.prepare.plan_output import print_plan, write_experiment
 from uniseg.prepare.step_cost import Recipe
 from uniseg.report.preview import write_preview
-from uniseg.scans.phantom import write_suite
 from uniseg.stream.requests import TaskCases, weights_of
 from uniseg.task import TaskSet
 

@@ -20,7 +20,7 @@ from scipy.spatial.transform import Rotation
 
 from uniseg.errors import InputError
 from uniseg.files import read_json, write_atomically
-from uniseg.scans.phantom_anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
+from uniseg.phantom.anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
 from uniseg.workers import end_with_parent
 
 VERSION = 1  # counted up when the same settings begin to give other files

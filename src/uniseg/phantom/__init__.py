@@ -1,0 +1,1 @@
+"""The embedded suite of scans, drawn instead of acquired."""
