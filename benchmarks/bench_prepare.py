@@ -30,8 +30,8 @@ from uniseg.config import CONF_DIR
 from uniseg.images.files import CANONICAL
 from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import audit, prepare
-from uniseg.prepare.preprocess import crop, preprocess
-from uniseg.scans.resample import resample_label
+from uniseg.preprocessing.preprocess import crop, preprocess
+from uniseg.preprocessing.resample import resample_label
 from uniseg.scans.source import Source, find_cases
 from uniseg.task import Normalization, Task, TaskSet
 

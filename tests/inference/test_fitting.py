@@ -5,7 +5,7 @@ import pytest
 from samples import make_task
 from uniseg import InputError, TaskSet
 from uniseg.inference.fitting import explained, guessed_tasks
-from uniseg.scans.modality import Guess
+from uniseg.preprocessing.modality import Guess
 
 TASKS = TaskSet(
     [make_task("liver"), make_task("brain", ("T1",)), make_task("prostate", ("T2",)), make_task("sarcoma", ("CT", "T1")), make_task("turned", ("T1", "CT"))]

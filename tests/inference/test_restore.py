@@ -17,8 +17,8 @@ from uniseg.images.files import read_volume, write_label_map
 from uniseg.inference.restore import Restored, Restorer, Wanted
 from uniseg.inference.window_pass import Planes
 from uniseg.phantom.suite import TASKS, make_case
-from uniseg.prepare.preprocess import preprocess
-from uniseg.scans.resample import axis_orders, resample, target_shape
+from uniseg.preprocessing.preprocess import preprocess
+from uniseg.preprocessing.resample import axis_orders, resample, target_shape
 
 LEVEL_HU = 0  # fat against soft tissue
 ALL_48 = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]

@@ -125,7 +125,7 @@ def test_a_case_that_vanishes_is_refused_alone(predictor, cases, tmp_path):
 
 
 def test_what_the_network_refuses_names_the_scan(predictor, cases, tmp_path, monkeypatch):
-    monkeypatch.setattr("uniseg.prepare.preprocess.MOST_VOXELS", noise(0).size // 10)
+    monkeypatch.setattr("uniseg.preprocessing.preprocess.MOST_VOXELS", noise(0).size // 10)
     outcomes = list(CaseRunner(predictor, tmp_path / "out").over(cases[1:2]))
     assert "case1.nii.gz, scan: found " in str(outcomes[0].refusal)
 

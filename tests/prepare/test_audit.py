@@ -15,10 +15,10 @@ from uniseg.prepare import pipeline
 from uniseg.prepare.audit import Finding, findings_table, judge
 from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.fingerprint import CaseFingerprint, resolve
 from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.prepare.splits import SplitTable
+from uniseg.preprocessing.fingerprint import CaseFingerprint, resolve
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source
 from uniseg.task import Normalization, TaskSet

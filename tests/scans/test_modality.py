@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from uniseg.images.files import read_volume
-from uniseg.scans.modality import foreign_kind, guess, kind_of
+from uniseg.preprocessing.modality import foreign_kind, guess, kind_of
 
 DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 KINDS = {"hippocampus_msd": ("MR",), "chaos_t2_abdomen": ("MR",), "acdc_heart": ("MR",), "sts_ct": ("CT",), "sts_ctmr": ("CT", "MR"), "sts_pet": ("PET",),

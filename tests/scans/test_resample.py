@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy import ndimage
 
-from uniseg.scans.normalize import normalize
-from uniseg.scans.resample import axis_matrix, axis_orders, axis_taps, resample, resample_image, resample_label, target_shape
+from uniseg.preprocessing.normalize import normalize
+from uniseg.preprocessing.resample import axis_matrix, axis_orders, axis_taps, resample, resample_image, resample_label, target_shape
 from uniseg.task import Normalization
 
 

@@ -8,8 +8,8 @@ import pytest
 from samples import make_task
 from uniseg.errors import InputError
 from uniseg.prepare.cache import CaseEntry, write_case, write_fingerprint, write_task
-from uniseg.prepare.fingerprint import CaseFingerprint
 from uniseg.prepare.splits import SplitTable
+from uniseg.preprocessing.fingerprint import CaseFingerprint
 from uniseg.stream.datamodule import MultiDatasetModule
 
 SHAPE = (6, 8, 8)

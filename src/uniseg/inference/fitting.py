@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from uniseg.errors import InputError
-from uniseg.scans.modality import Guess, kind_of
+from uniseg.preprocessing.modality import Guess, kind_of
 from uniseg.task import Task, TaskSet
 
 STATE = "state what the channels are, modality=[CT] for instance"

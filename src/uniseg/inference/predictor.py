@@ -18,9 +18,9 @@ from uniseg.inference.settings import require_settings, usable_device
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
-from uniseg.prepare.preprocess import nonzero_box, preprocess, require_extent
-from uniseg.scans.modality import Guess, guess
-from uniseg.scans.resample import target_shape
+from uniseg.preprocessing.modality import Guess, guess
+from uniseg.preprocessing.preprocess import nonzero_box, preprocess, require_extent
+from uniseg.preprocessing.resample import target_shape
 from uniseg.task import Task
 
 LABELS_ALONE = Wanted()

@@ -13,7 +13,7 @@ from uniseg.images.files import read_volume
 from uniseg.inference.prompt_files import PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.uniseg import UniSegModel
-from uniseg.prepare.preprocess import preprocess
+from uniseg.preprocessing.preprocess import preprocess
 from uniseg.scans.case import Case
 from uniseg.task import Task
 

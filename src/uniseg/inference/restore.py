@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from uniseg.inference.window_pass import Planes
-from uniseg.prepare.preprocess import Box
-from uniseg.scans.resample import Taps, axis_orders, axis_taps
+from uniseg.preprocessing.preprocess import Box
+from uniseg.preprocessing.resample import Taps, axis_orders, axis_taps
 
 SLAB_VOXELS = 2**23  # of float maps, held at a time
 SURE = 255

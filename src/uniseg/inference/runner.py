@@ -24,8 +24,8 @@ from uniseg.inference.merge import TABLES, merge, merged_values, write_tables
 from uniseg.inference.outputs import MERGED, json_path, label_path, probabilities_path, read_own, require_free
 from uniseg.inference.predictor import Predictor, guesses_of
 from uniseg.inference.restore import Restored, Wanted
+from uniseg.preprocessing.modality import Guess
 from uniseg.scans.case import Case
-from uniseg.scans.modality import Guess
 from uniseg.task import Task
 
 Files = tuple[Path | None, ...]

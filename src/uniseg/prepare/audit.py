@@ -12,7 +12,7 @@ from uniseg.errors import InputError, printable
 from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.splits import patients_on_two_sides, repeated_scans
-from uniseg.scans.modality import kind_of
+from uniseg.preprocessing.modality import kind_of
 from uniseg.scans.source import remarks
 
 SHOWN = 200  # rows of the table

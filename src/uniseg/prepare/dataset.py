@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from uniseg.prepare.fingerprint import CaseFingerprint
 from uniseg.prepare.splits import SplitTable, check_patients, split_cases
+from uniseg.preprocessing.fingerprint import CaseFingerprint
 from uniseg.scans.case import Case
 from uniseg.scans.source import Source, find_cases
 from uniseg.task import Task, TaskSet

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from uniseg.images.files import read_geometry, reference_path
 from uniseg.prepare.dataset import Dataset
-from uniseg.scans.resample import target_shape
+from uniseg.preprocessing.resample import target_shape
 from uniseg.task import Task
 
 ANISOTROPY = 3  # nnU-Net: an axis counts as coarse where it is that many times coarser, with that many times fewer voxels

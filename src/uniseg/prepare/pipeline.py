@@ -16,11 +16,11 @@ from uniseg.errors import InputError
 from uniseg.prepare import cache
 from uniseg.prepare.audit import Finding, findings_table, judge
 from uniseg.prepare.dataset import Dataset, find_dataset
-from uniseg.prepare.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.prepare.loading import load_case, reference_image
-from uniseg.prepare.preprocess import crop, preprocess, require_extent
+from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
+from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
+from uniseg.preprocessing.resample import resample_label
 from uniseg.scans.case import Case
-from uniseg.scans.resample import resample_label
 from uniseg.scans.source import Source
 from uniseg.task import Task, TaskSet
 from uniseg.workers import end_with_parent

@@ -12,12 +12,12 @@ import torch
 
 from uniseg.prepare.cache import TaskCache
 from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.fingerprint import measure
 from uniseg.prepare.geometry import TaskGeometry
 from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import prepare
 from uniseg.prepare.step_cost import Recipe, count_operations, measure_step, model_bytes
 from uniseg.prepare.topology import Topology
+from uniseg.preprocessing.fingerprint import measure
 from uniseg.task import Task
 
 NUM_TRIES = 5  # cases of a task, for one with foreground

@@ -11,7 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
-from uniseg.scans.resample import axis_matrix
+from uniseg.preprocessing.resample import axis_matrix
 from uniseg.stream.augment.draws import AugmentDraw
 
 SMALLEST = 1e-8

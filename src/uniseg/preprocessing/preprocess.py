@@ -9,8 +9,8 @@ from scipy import ndimage
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
-from uniseg.scans.normalize import normalize
-from uniseg.scans.resample import resample_image
+from uniseg.preprocessing.normalize import normalize
+from uniseg.preprocessing.resample import resample_image
 from uniseg.task import Task
 
 MOST_VOXELS = 4_000_000_000  # of all modalities of one scan: 16 GB

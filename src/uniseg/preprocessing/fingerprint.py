@@ -8,8 +8,8 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
-from uniseg.prepare.preprocess import crop, nonzero_box
-from uniseg.scans.modality import foreign_kind
+from uniseg.preprocessing.modality import foreign_kind
+from uniseg.preprocessing.preprocess import crop, nonzero_box
 from uniseg.task import Normalization, Task
 
 NUM_SAMPLES = 10_000  # foreground voxels per case

@@ -1,0 +1,1 @@
+"""Voxels -> what the network sees, for the cache and at prediction."""
