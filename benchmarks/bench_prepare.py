@@ -27,12 +27,12 @@ from omegaconf import OmegaConf
 from record import record
 
 from uniseg.config import CONF_DIR
+from uniseg.datasets.labels import load_case
+from uniseg.datasets.source import Source, find_cases
 from uniseg.images.files import CANONICAL
-from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import audit, prepare
 from uniseg.preprocessing.preprocess import crop, preprocess
 from uniseg.preprocessing.resample import resample_label
-from uniseg.scans.source import Source, find_cases
 from uniseg.task import Normalization, Task, TaskSet
 
 DATASETS = {"chaos_t2_abdomen": "chaos_t2", "sts_ct": "sts_ct", "la2018_left_atrium": "left_atrium"}  # folder, task file

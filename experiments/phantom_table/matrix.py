@@ -8,11 +8,11 @@ from jobs import Matrix
 from omegaconf import DictConfig
 
 from uniseg.cli import make_predictor, sources_of, tasks_of
+from uniseg.datasets.case import Case
+from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.images.files import read_label, read_volume, reference_path
 from uniseg.metrics.overlap import count_classes
 from uniseg.phantom.suite import TASKS
-from uniseg.prepare.dataset import Dataset, find_datasets
-from uniseg.scans.case import Case
 
 PHANTOMS = {task.dataset: task for task in TASKS}
 

@@ -21,12 +21,12 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg import local_conf, schema
 from uniseg.arguments import readable_arguments
 from uniseg.config import CONF_DIR, make_task
+from uniseg.datasets.availability import availability_message, missing_datasets
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.failures import BAD_INPUT, READER_GONE, Terminated, end_of
 from uniseg.inference.postprocess import read_cleanings
 from uniseg.inference.predictor import Predictor
-from uniseg.scans.availability import availability_message, missing_datasets
-from uniseg.scans.source import Source
 from uniseg.task import TaskSet
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 

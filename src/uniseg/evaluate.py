@@ -15,6 +15,10 @@ from rich.progress import track
 from rich.table import Table
 
 from uniseg.cli import close_loggers, entry_point, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
+from uniseg.datasets.case import Case
+from uniseg.datasets.dataset import Dataset, find_datasets
+from uniseg.datasets.inputs import find_images
+from uniseg.datasets.labels import load_label, reference_image
 from uniseg.errors import InputError
 from uniseg.files import write_json
 from uniseg.images.files import read_geometry
@@ -28,10 +32,6 @@ from uniseg.inference.runner import CaseRunner, Outcome
 from uniseg.inference.scores import Score, read_scores, summarise, write_scores, write_summary
 from uniseg.inference.scoring import in_order
 from uniseg.models.uniseg import UniSegModel
-from uniseg.prepare.dataset import Dataset, find_datasets
-from uniseg.prepare.loading import load_label, reference_image
-from uniseg.scans.case import Case
-from uniseg.scans.inputs import find_images
 from uniseg.weights.seen import find_seen
 
 T = TypeVar("T")

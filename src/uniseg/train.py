@@ -17,12 +17,12 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
+from uniseg.datasets.source import Source
+from uniseg.datasets.split_file import SIDES
 from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
-from uniseg.scans.source import Source
-from uniseg.scans.split_file import SIDES
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition

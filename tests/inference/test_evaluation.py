@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from samples import make_task, save_nifti
+from uniseg.datasets.case import Case
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.inference.evaluation import Rules, blind_map, score_case, stretch
 from uniseg.metrics.overlap import ClassCounts, count_classes
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 
 TASK = make_task(modalities=("T2",))
 SOURCE = Source("nnunet", Path("set"))

@@ -13,10 +13,10 @@ from rich.console import Console
 
 from samples import make_task, small_model
 from uniseg import InputError, Predictor, TaskSet, Volume, load_ensemble, predict_files, read_volume, save_ensemble
+from uniseg.datasets.case import Case
 from uniseg.inference.files import predict_cases, require_none_refused
 from uniseg.inference.postprocess import Cleaning
 from uniseg.inference.runner import CaseRunner
-from uniseg.scans.case import Case
 from uniseg.weights.ensemble import ensemble_hash
 
 AFFINE = np.diag([-1.5, -1.5, 3.0, 1])

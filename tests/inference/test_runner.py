@@ -12,8 +12,8 @@ import pytest
 from samples import make_task, save_nifti, small_model
 from scan_files import save_series
 from uniseg import InputError, Predictor, TaskSet, predict_files
+from uniseg.datasets.case import Case
 from uniseg.inference.runner import CaseRunner
-from uniseg.scans.case import Case
 
 TASK = make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))
 SHAPE = (12, 20, 20)

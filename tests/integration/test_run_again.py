@@ -14,8 +14,8 @@ from commands import TINY, run, succeed
 from uniseg import InputError, load_model
 from uniseg.cli import sources_of, tasks_of
 from uniseg.config import CONF_DIR
+from uniseg.datasets.dataset import find_datasets
 from uniseg.evaluate import refuse_seen
-from uniseg.prepare.dataset import find_datasets
 from uniseg.train import train
 
 NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")

@@ -10,17 +10,17 @@ from joblib import Parallel, delayed
 from rich.console import Console
 
 from samples import make_task, save_nifti
+from uniseg.datasets.audit import Finding, findings_table, judge
+from uniseg.datasets.case import Case
+from uniseg.datasets.dataset import Dataset
+from uniseg.datasets.labels import load_case
+from uniseg.datasets.source import Source
+from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.prepare import pipeline
-from uniseg.prepare.audit import Finding, findings_table, judge
 from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import audit, prepare, prune
-from uniseg.prepare.splits import SplitTable
 from uniseg.preprocessing.fingerprint import CaseFingerprint, resolve
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 from uniseg.task import Normalization, TaskSet
 
 TASK = make_task("liver", ("T2",))

@@ -12,15 +12,15 @@ import pytest
 import yaml
 
 from samples import make_task, save_nifti
+from uniseg.datasets.case import Case
+from uniseg.datasets.dataset_json import describe
+from uniseg.datasets.import_nnunet import import_datasets
+from uniseg.datasets.source import Source, find_cases, remarks
+from uniseg.datasets.split_file import assign_sides, read_split
+from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.errors import InputError
 from uniseg.phantom.suite import write_suite
 from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, write_case, write_task
-from uniseg.prepare.dataset_json import describe
-from uniseg.prepare.importer import import_datasets
-from uniseg.prepare.splits import SplitTable, split_cases
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source, find_cases, remarks
-from uniseg.scans.split_file import assign_sides, read_split
 
 SHAPE = (3, 4, 5)
 NEST = "[" * 3000 + "]" * 3000

@@ -2,9 +2,9 @@
 
 import pytest
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.splits import Split, SplitTable, check_patients, first_patients, split_cases
 from uniseg.errors import InputError
-from uniseg.prepare.splits import Split, SplitTable, check_patients, first_patients, split_cases
-from uniseg.scans.case import Case
 
 
 def cases(numbers, namespace="set", scans=1):

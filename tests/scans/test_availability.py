@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from uniseg.scans.availability import MissingDataset, availability_message, missing_datasets
-from uniseg.scans.source import Source
+from uniseg.datasets.availability import MissingDataset, availability_message, missing_datasets
+from uniseg.datasets.source import Source
 
 
 def test_missing_are_absent_or_empty_folders_in_order(tmp_path):

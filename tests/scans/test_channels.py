@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from uniseg.scans.channels import group_channels
+from uniseg.datasets.channels import group_channels
 
 
 def grouped(names, num_channels):

@@ -5,8 +5,8 @@ import pytest
 
 from samples import save_nifti
 from scan_files import save_itk, save_series
+from uniseg.datasets.inputs import find_images, find_inputs, passed_over
 from uniseg.errors import InputError
-from uniseg.scans.inputs import find_images, find_inputs, passed_over
 
 ARRAY = np.arange(24).reshape(2, 3, 4)
 AFFINE = np.diag([-1.0, -1, 1, 1])

@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
+from uniseg.datasets.availability import missing_datasets
+from uniseg.datasets.source import Source, find_cases
 from uniseg.errors import InputError
-from uniseg.scans.availability import missing_datasets
-from uniseg.scans.source import Source, find_cases
 
 MODALITIES = ("CT", "PET")
 CASE = {"case": "a", "patient": "smith", "CT": "a/ct.nii.gz", "PET": "a/pet", "label": "a/label.nii.gz", "split": "train"}

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from uniseg.datasets.source import Source, find_cases
 from uniseg.errors import InputError
-from uniseg.scans.source import Source, find_cases
 
 
 def dataset(root, channels, *files, **more):

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from uniseg.datasets.layouts import Files
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
-from uniseg.scans.source import Source
 
 
 def source(**fields):

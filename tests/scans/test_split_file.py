@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from uniseg.config import CONF_DIR
+from uniseg.datasets.case import Case
+from uniseg.datasets.layouts.prostate_saml import SITE_SIZES
+from uniseg.datasets.source import Source
+from uniseg.datasets.split_file import assign_sides, expand_split, read_split
 from uniseg.errors import InputError
-from uniseg.scans.case import Case
-from uniseg.scans.datasets.prostate_saml import SITE_SIZES
-from uniseg.scans.source import Source
-from uniseg.scans.split_file import assign_sides, expand_split, read_split
 
 PUBLISHED = CONF_DIR / "splits" / "published.json"
 RECORD = CONF_DIR.parent.parent / "shared" / "published_splits" / "splits.json"

@@ -5,11 +5,11 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.stamp import stamp
 from uniseg.inference.outputs import ELSEWHERE, json_path, read_own, require_folder
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 from uniseg.task import Task
 
 SCORES, CASES, METRICS = "scores.csv", "cases.json", "metrics.json"

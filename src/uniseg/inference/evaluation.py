@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.labels import load_label, reference_image
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.files import read_geometry
 from uniseg.inference.outputs import json_path, read_own
@@ -14,9 +17,6 @@ from uniseg.inference.scores import NAN, Score
 from uniseg.metrics.lesions import count_lesions
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import surface_distances
-from uniseg.prepare.loading import load_label, reference_image
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 from uniseg.task import Task
 
 BLIND_GRID = (48, 48, 48)

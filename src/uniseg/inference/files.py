@@ -8,11 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.inputs import Given, find_inputs, passed_over
 from uniseg.errors import InputError
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.runner import CaseRunner, Files, Outcome
-from uniseg.scans.case import Case
-from uniseg.scans.inputs import Given, find_inputs, passed_over
 from uniseg.task import Task
 
 AUTO = "auto"

@@ -9,12 +9,12 @@ from monai.inferers import sliding_window_inference
 from torch import Tensor
 from torch.nn import functional as F
 
+from uniseg.datasets.case import Case
 from uniseg.images.files import read_volume
 from uniseg.inference.prompt_files import PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.preprocess import preprocess
-from uniseg.scans.case import Case
 from uniseg.task import Task
 
 OVERLAP = 0.5

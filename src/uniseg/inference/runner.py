@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from uniseg.datasets.case import Case
 from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
 from uniseg.files import write_json
@@ -25,7 +26,6 @@ from uniseg.inference.outputs import MERGED, json_path, label_path, probabilitie
 from uniseg.inference.predictor import Predictor, guesses_of
 from uniseg.inference.restore import Restored, Wanted
 from uniseg.preprocessing.modality import Guess
-from uniseg.scans.case import Case
 from uniseg.task import Task
 
 Files = tuple[Path | None, ...]

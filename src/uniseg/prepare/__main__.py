@@ -13,11 +13,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.choices import choices_of
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.datasets.dataset import Dataset, find_datasets
+from uniseg.datasets.import_nnunet import import_datasets
 from uniseg.local_conf import LOCAL_CONF
 from uniseg.phantom.suite import write_suite
 from uniseg.prepare.budget import Budget, budget_of
-from uniseg.prepare.dataset import Dataset, find_datasets
-from uniseg.prepare.importer import import_datasets
 from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.prepare.plan import PlanOptions, make_plan
 from uniseg.prepare.plan_output import print_plan, write_experiment

@@ -16,9 +16,9 @@ from pathlib import Path
 import blosc2
 import numpy as np
 
+from uniseg.datasets.labels import IGNORE
 from uniseg.errors import InputError
 from uniseg.files import PART, read_json
-from uniseg.prepare.loading import IGNORE
 from uniseg.task import Task
 
 HIGHEST = float(np.finfo(np.float16).max)

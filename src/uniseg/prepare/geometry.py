@@ -9,8 +9,8 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 
+from uniseg.datasets.dataset import Dataset
 from uniseg.images.files import read_geometry, reference_path
-from uniseg.prepare.dataset import Dataset
 from uniseg.preprocessing.resample import target_shape
 from uniseg.task import Task
 

@@ -12,16 +12,16 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 
+from uniseg.datasets.audit import Finding, findings_table, judge
+from uniseg.datasets.case import Case
+from uniseg.datasets.dataset import Dataset, find_dataset
+from uniseg.datasets.labels import load_case, reference_image
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.prepare import cache
-from uniseg.prepare.audit import Finding, findings_table, judge
-from uniseg.prepare.dataset import Dataset, find_dataset
-from uniseg.prepare.loading import load_case, reference_image
 from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
 from uniseg.preprocessing.resample import resample_label
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 from uniseg.task import Task, TaskSet
 from uniseg.workers import end_with_parent
 

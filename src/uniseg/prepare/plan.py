@@ -7,9 +7,9 @@ from functools import partial
 import joblib
 import numpy as np
 
+from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
 from uniseg.prepare.budget import Budget
-from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
 from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.prepare.topology import MIN_EDGE, Topology, first_patch, shrink

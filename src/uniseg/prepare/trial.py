@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from uniseg.datasets.dataset import Dataset
+from uniseg.datasets.labels import load_case
 from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.dataset import Dataset
 from uniseg.prepare.geometry import TaskGeometry
-from uniseg.prepare.loading import load_case
 from uniseg.prepare.pipeline import prepare
 from uniseg.prepare.step_cost import Recipe, count_operations, measure_step, model_bytes
 from uniseg.prepare.topology import Topology

@@ -11,14 +11,14 @@ from typing import Any, TypeVar
 import numpy as np
 import yaml
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.labels import load_case
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
 from uniseg.inference.case_files import require_unchanged
 from uniseg.inference.evaluation import load_prediction
 from uniseg.inference.scores import Score, score_rows
-from uniseg.prepare.loading import load_case
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 from uniseg.task import Task
 
 T = TypeVar("T")

@@ -9,8 +9,8 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from uniseg.prepare.splits import Split
-from uniseg.scans.split_file import SIDES
+from uniseg.datasets.split_file import SIDES
+from uniseg.datasets.splits import Split
 
 
 @rank_zero_only

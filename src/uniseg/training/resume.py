@@ -8,9 +8,9 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
+from uniseg.datasets.split_file import SIDES
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
-from uniseg.scans.split_file import SIDES
 from uniseg.task import Task, TaskSet
 from uniseg.weights.checkpoint import KEY, read_checkpoint
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from uniseg.scans.split_file import SIDES
+from uniseg.datasets.split_file import SIDES
 from uniseg.weights.licences import strictness
 
 LEARNT_FROM = ("train", "dev")  # sides that have an influence on weights or choices, and stay recorded

@@ -13,8 +13,8 @@ direction (``dir-ax``) is left out. The published split names subjects: an entry
 from collections.abc import Iterator
 from pathlib import Path
 
+from uniseg.datasets.layouts import Files
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
 
 LABEL_ENDING = "_seg-vert_msk.nii.gz"
 IMAGE_ENDING = "_ct.nii.gz"

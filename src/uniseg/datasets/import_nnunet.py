@@ -12,14 +12,14 @@ from rich.markup import escape
 from rich.table import Table
 
 from uniseg.config import CONF_DIR
+from uniseg.datasets.case import Case
+from uniseg.datasets.dataset_json import Description, describe, task_name
+from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.errors import InputError, printable
 from uniseg.files import write_atomically
 from uniseg.images.files import read_geometry
-from uniseg.prepare.dataset_json import Description, describe, task_name
 from uniseg.prepare.geometry import target_spacing
-from uniseg.prepare.splits import SplitTable, split_cases
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source, find_cases
 from uniseg.task import Normalization, Task
 
 V1_FOLDER = "nnUNet_raw_data"

@@ -12,8 +12,8 @@ has further studies (without lesions, for instance, which the published recipe d
 from collections.abc import Iterator
 from pathlib import Path
 
+from uniseg.datasets.layouts import Files
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
 
 IMAGES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz"}
 LABEL = "SEG.nii.gz"

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.split_file import SIDES, assign_sides
 from uniseg.errors import InputError
-from uniseg.scans.case import Case
-from uniseg.scans.split_file import SIDES, assign_sides
 
 NUM_FOLDS = 5
 TEST_FRACTION = 0.2

@@ -4,10 +4,10 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.channels import group_channels
 from uniseg.errors import InputError
 from uniseg.images.files import ENDINGS, case_id_of
-from uniseg.scans.case import Case
-from uniseg.scans.channels import group_channels
 
 Given = str | os.PathLike | Sequence[str | os.PathLike]
 MOST_NAMED = 3

@@ -6,7 +6,7 @@ A run over many public datasets starts with this check, so that a missing one sh
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 
-from uniseg.scans.source import Source
+from uniseg.datasets.source import Source
 
 HEADINGS = ("task", "looked in", "where to get it", "licence")
 

@@ -13,8 +13,8 @@ training to test: so a site must be complete.
 from collections.abc import Iterator
 from pathlib import Path
 
+from uniseg.datasets.layouts import Files
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
 
 SITE_SIZES = {"BIDMC": 12, "BMC": 30, "HK": 12, "I2CVB": 19, "RUNMC": 30, "UCL": 13}
 LABEL_ENDINGS = ("_segmentation.nii.gz", "_Segmentation.nii.gz")

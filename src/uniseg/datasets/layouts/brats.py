@@ -13,8 +13,8 @@ label 4 in the files of 2021, 3 in those of 2023.
 from collections.abc import Iterator
 from pathlib import Path
 
+from uniseg.datasets.layouts import Files
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
 
 ENDINGS_2021 = {"T1": "_t1", "T1ce": "_t1ce", "T2": "_t2", "FLAIR": "_flair"}
 ENDINGS_2023 = {"T1": "-t1n", "T1ce": "-t1c", "T2": "-t2w", "FLAIR": "-t2f"}

@@ -8,12 +8,12 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from uniseg.datasets.dataset import Dataset
+from uniseg.datasets.source import remarks
+from uniseg.datasets.splits import patients_on_two_sides, repeated_scans
 from uniseg.errors import InputError, printable
 from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.dataset import Dataset
-from uniseg.prepare.splits import patients_on_two_sides, repeated_scans
 from uniseg.preprocessing.modality import kind_of
-from uniseg.scans.source import remarks
 
 SHOWN = 200  # rows of the table
 EXTENT_RATIO = 2.0  # of the median volumes of one class name in two tasks, above which they hardly mean the same

@@ -17,9 +17,9 @@ import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from uniseg.datasets.case import Case
 from uniseg.errors import InputError
 from uniseg.files import read_json
-from uniseg.scans.case import Case
 
 SIDES = ("train", "dev", "test")
 REPAIR = "correct the split"

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import yaml
 
+from uniseg.datasets.layouts import Files
+from uniseg.datasets.split_file import SIDES
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
-from uniseg.scans.split_file import SIDES
 
 NAMES = ("manifest.csv", "manifest.yaml")
 OPTIONAL_COLUMNS = ("patient", "split")

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from uniseg.datasets.layouts.nnunet import REPAIR, channel_names, read_description
 from uniseg.errors import InputError, printable
 from uniseg.images.files import ENDINGS
-from uniseg.scans.datasets.nnunet import REPAIR, channel_names, read_description
 
 HIGHEST_VALUE = 32_767  # of a label map: int16
 MISSING = "???"  # is no value in a configuration

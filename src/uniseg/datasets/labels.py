@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.files import read_geometry, read_label, read_volume, reference_path
 from uniseg.images.volume import Volume
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source
 from uniseg.task import Task
 
 IGNORE = -1

@@ -9,11 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
 
+from uniseg.datasets import layouts as datasets
+from uniseg.datasets.case import Case
+from uniseg.datasets.layouts import Files
+from uniseg.datasets.split_file import expand_split, read_split
 from uniseg.errors import InputError
-from uniseg.scans import datasets
-from uniseg.scans.case import Case
-from uniseg.scans.datasets import Files
-from uniseg.scans.split_file import expand_split, read_split
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Source:
     """The ``source`` block of a task file.
 
     Attributes:
-        layout: module of ``uniseg.scans.datasets`` that finds the files.
+        layout: module of ``uniseg.datasets.layouts`` that finds the files.
         root: folder of the dataset.
         label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task already.
         ignore: label value in the file of voxels that do not count.
@@ -120,7 +120,7 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
         raise InputError(source.root, f"layout '{source.layout}'", f"one of {', '.join(layouts)}", "correct source.layout")
     if not source.root.is_dir():
         raise InputError(source.root, "no such folder", f"a dataset in layout '{source.layout}'", "set paths.data or source.root")
-    found = list(import_module(f"uniseg.scans.datasets.{source.layout}").find_files(source.root, modalities))
+    found = list(import_module(f"uniseg.datasets.layouts.{source.layout}").find_files(source.root, modalities))
     _check_absent(source, found)
     found = [files for files in found if files.label_path or files.absent or files.case_id in source.absent]
     if not found:
@@ -137,7 +137,7 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
 
 def remarks(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]]:
     """(where, found, expected) of what is odd in the dataset's own description without harm."""
-    module = import_module(f"uniseg.scans.datasets.{source.layout}")
+    module = import_module(f"uniseg.datasets.layouts.{source.layout}")
     return list(module.remarks(source.root, cases)) if hasattr(module, "remarks") else []
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from uniseg.prepare.splits import SplitTable, check_patients, split_cases
+from uniseg.datasets.case import Case
+from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.splits import SplitTable, check_patients, split_cases
 from uniseg.preprocessing.fingerprint import CaseFingerprint
-from uniseg.scans.case import Case
-from uniseg.scans.source import Source, find_cases
 from uniseg.task import Task, TaskSet
 
 

@@ -6,12 +6,12 @@ import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from uniseg.datasets.case import Case
+from uniseg.datasets.channels import CHANNEL
+from uniseg.datasets.layouts import Files
 from uniseg.errors import InputError
 from uniseg.files import read_json
 from uniseg.images.files import ENDINGS, case_id_of
-from uniseg.scans.case import Case
-from uniseg.scans.channels import CHANNEL
-from uniseg.scans.datasets import Files
 
 REPAIR = "correct dataset.json"
 CHANNEL_KEY = re.compile("[0-9]{1,4}")

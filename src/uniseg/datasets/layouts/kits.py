@@ -10,8 +10,8 @@ The case id is the folder's name. The published split calls ``case_00007`` ``kid
 from collections.abc import Iterator
 from pathlib import Path
 
+from uniseg.datasets.layouts import Files
 from uniseg.errors import InputError
-from uniseg.scans.datasets import Files
 
 
 def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:

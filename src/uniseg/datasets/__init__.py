@@ -1,0 +1,1 @@
+"""Which files make a case, and which split it is in."""
