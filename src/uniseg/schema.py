@@ -8,7 +8,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from uniseg.bounds import GROUPED_PATTERN, NOT_EMPTY, NULL, Bound, Rule, as_text, check, mapping, matching, number, sequence, settings_of, values_at, word
 from uniseg.config import CONF_DIR
-from uniseg.prepare.budget import NAMES as BUDGETS
+from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.training.tracking import tracked
 
 COUNT = number(least=1, most=2**31 - 1, whole=True)

@@ -20,13 +20,13 @@ from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.losses.deep_supervision import DeepSupervision
-from uniseg.prepare.budget import Budget, budget_of
-from uniseg.prepare.geometry import read_geometries, share_spacings, weighted_median, window_groups
-from uniseg.prepare.plan import PlanOptions, find_sharing, make_plan, plan_patch
-from uniseg.prepare.plan_output import experiment_text, reasons, run_seconds, write_experiment
-from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
-from uniseg.prepare.topology import first_patch, fit_topology, shrink
-from uniseg.prepare.trial import try_case
+from uniseg.planning.budget import Budget, budget_of
+from uniseg.planning.geometry import read_geometries, share_spacings, weighted_median, window_groups
+from uniseg.planning.output import experiment_text, reasons, run_seconds, write_experiment
+from uniseg.planning.planner import PlanOptions, find_sharing, make_plan, plan_patch
+from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
+from uniseg.planning.topology import first_patch, fit_topology, shrink
+from uniseg.planning.trial import try_case
 from uniseg.task import Normalization, TaskSet
 
 PUBLISHED = fit_topology((64, 192, 192), (3, 1.5, 1.5))

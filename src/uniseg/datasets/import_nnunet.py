@@ -19,7 +19,7 @@ from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.errors import InputError, printable
 from uniseg.files import write_atomically
 from uniseg.images.files import read_geometry
-from uniseg.prepare.geometry import target_spacing
+from uniseg.planning.geometry import target_spacing
 from uniseg.task import Normalization, Task
 
 V1_FOLDER = "nnUNet_raw_data"

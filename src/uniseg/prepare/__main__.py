@@ -17,11 +17,11 @@ from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.datasets.import_nnunet import import_datasets
 from uniseg.local_conf import LOCAL_CONF
 from uniseg.phantom.suite import write_suite
-from uniseg.prepare.budget import Budget, budget_of
+from uniseg.planning.budget import Budget, budget_of
+from uniseg.planning.output import print_plan, write_experiment
+from uniseg.planning.planner import PlanOptions, make_plan
+from uniseg.planning.step_cost import Recipe
 from uniseg.prepare.pipeline import audit, prepare, prune
-from uniseg.prepare.plan import PlanOptions, make_plan
-from uniseg.prepare.plan_output import print_plan, write_experiment
-from uniseg.prepare.step_cost import Recipe
 from uniseg.report.preview import write_preview
 from uniseg.stream.requests import TaskCases, weights_of
 from uniseg.task import TaskSet

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from uniseg.errors import InputError
 from uniseg.losses.deep_supervision import DeepSupervision
 from uniseg.models.uniseg import UniSegModel
-from uniseg.prepare.topology import Topology
+from uniseg.planning.topology import Topology
 from uniseg.task import TaskSet
 
 DTYPES = {"32-true": torch.float32, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}

@@ -12,11 +12,11 @@ import torch
 
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.labels import load_case
+from uniseg.planning.geometry import TaskGeometry
+from uniseg.planning.step_cost import Recipe, count_operations, measure_step, model_bytes
+from uniseg.planning.topology import Topology
 from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.geometry import TaskGeometry
 from uniseg.prepare.pipeline import prepare
-from uniseg.prepare.step_cost import Recipe, count_operations, measure_step, model_bytes
-from uniseg.prepare.topology import Topology
 from uniseg.preprocessing.fingerprint import measure
 from uniseg.task import Task
 

@@ -9,11 +9,11 @@ import numpy as np
 
 from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
-from uniseg.prepare.budget import Budget
-from uniseg.prepare.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
-from uniseg.prepare.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
-from uniseg.prepare.topology import MIN_EDGE, Topology, first_patch, shrink
-from uniseg.prepare.trial import CaseTrial, StepTrial, try_case, try_step
+from uniseg.planning.budget import Budget
+from uniseg.planning.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
+from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
+from uniseg.planning.topology import MIN_EDGE, Topology, first_patch, shrink
+from uniseg.planning.trial import CaseTrial, StepTrial, try_case, try_step
 from uniseg.task import Task, TaskSet
 
 SPACINGS = ("given", "nnunet")

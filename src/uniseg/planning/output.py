@@ -11,7 +11,7 @@ from rich.table import Table
 
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
-from uniseg.prepare.plan import MIN_BATCH, OFFER_WITHIN, Plan, Sharing
+from uniseg.planning.planner import MIN_BATCH, OFFER_WITHIN, Plan, Sharing
 
 MARK = "# What it plans:"  # in the header of every file written here
 

@@ -1,0 +1,1 @@
+"""One plan for a set of tasks and a GPU."""
