@@ -26,11 +26,11 @@ from nibabel import orientations as ornt
 from omegaconf import OmegaConf
 from record import record
 
+from uniseg.cache.build import audit, prepare
 from uniseg.config import CONF_DIR
 from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source, find_cases
 from uniseg.images.files import CANONICAL
-from uniseg.prepare.pipeline import audit, prepare
 from uniseg.preprocessing.preprocess import crop, preprocess
 from uniseg.preprocessing.resample import resample_label
 from uniseg.task import Normalization, Task, TaskSet

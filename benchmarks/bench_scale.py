@@ -13,9 +13,9 @@ import time
 from pathlib import Path
 from statistics import median
 
+from uniseg.cache.store import FORMAT, CaseEntry
 from uniseg.datasets.case import Case
 from uniseg.datasets.splits import split_cases
-from uniseg.prepare.cache import FORMAT, CaseEntry
 from uniseg.stream.augment.draws import AugmentRecipe
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.task import Normalization, Task

@@ -10,6 +10,9 @@ from joblib import Parallel, delayed
 from rich.console import Console
 
 from samples import make_task, save_nifti
+from uniseg.cache import build as pipeline
+from uniseg.cache.build import audit, prepare, prune
+from uniseg.cache.store import TaskCache
 from uniseg.datasets.audit import Finding, findings_table, judge
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
@@ -17,9 +20,6 @@ from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
-from uniseg.prepare import pipeline
-from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.preprocessing.fingerprint import CaseFingerprint, resolve
 from uniseg.task import Normalization, TaskSet
 
@@ -255,7 +255,7 @@ def test_a_spacing_that_no_machine_can_hold_is_refused_by_case(real, tmp_path, m
     for spacing in ((1e-4, 1, 1), (0.002, 0.002, 0.002)):
         with pytest.raises(InputError, match=r"5 errors, first: .*c0_0000.*voxels for 12 x 8 x 8 mm at the task's spacing"):
             audit(TaskSet([replace(TASK, spacing_mm=spacing)]), sources, 1, tmp_path / "cache")
-    monkeypatch.setattr("uniseg.prepare.pipeline.require_extent", lambda *_: None)  # what an earlier version had measured
+    monkeypatch.setattr("uniseg.cache.build.require_extent", lambda *_: None)  # what an earlier version had measured
     datasets = audit(TaskSet([replace(TASK, spacing_mm=(1e-4, 1, 1))]), sources, 1, tmp_path / "cache")
     with pytest.raises(InputError, match=r"task 'liver': found .* voxels"):
         prepare(datasets, tmp_path / "cache", 1)

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from samples import make_task
+from uniseg.cache.store import CaseEntry, TaskCache, read_entry, read_fingerprint, superseded, write_case, write_fingerprint, write_task
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
-from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, read_fingerprint, superseded, write_case, write_fingerprint, write_task
 from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.preprocessing.preprocess import crop, nonzero_box, preprocess
 from uniseg.stream.patches import PatchReader, make_batch, patch_start

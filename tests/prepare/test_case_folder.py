@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from samples import make_task, save_nifti
+from uniseg.cache import case_folder
+from uniseg.cache.build import audit, prepare, prune
+from uniseg.cache.store import CaseEntry, TaskCache, read_entry, write_case, write_task
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
-from uniseg.prepare import case_folder
-from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, write_case, write_task
-from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.task import TaskSet
 
 TASK = make_task("liver", ("T2",))

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from samples import make_task, save_nifti
+from uniseg.cache.store import CaseEntry, TaskCache, read_entry, write_case, write_task
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset_json import describe
 from uniseg.datasets.import_nnunet import import_datasets
@@ -20,7 +21,6 @@ from uniseg.datasets.split_file import assign_sides, read_split
 from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.errors import InputError
 from uniseg.phantom.suite import write_suite
-from uniseg.prepare.cache import CaseEntry, TaskCache, read_entry, write_case, write_task
 
 SHAPE = (3, 4, 5)
 NEST = "[" * 3000 + "]" * 3000

@@ -4,8 +4,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from samples import make_task
+from uniseg.cache.store import CaseEntry, write_case, write_task
 from uniseg.datasets.splits import SplitTable
-from uniseg.prepare.cache import CaseEntry, write_case, write_task
 from uniseg.report.preview import write_preview
 
 

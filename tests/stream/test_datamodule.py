@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from samples import make_task
+from uniseg.cache.store import CaseEntry, write_case, write_task
 from uniseg.datasets.splits import SplitTable
-from uniseg.prepare.cache import CaseEntry, write_case, write_task
 from uniseg.stream.datamodule import MultiDatasetModule
 from uniseg.task import Normalization
 

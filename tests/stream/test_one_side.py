@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from samples import make_task
+from uniseg.cache.store import CaseEntry, write_case, write_fingerprint, write_task
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
-from uniseg.prepare.cache import CaseEntry, write_case, write_fingerprint, write_task
 from uniseg.preprocessing.fingerprint import CaseFingerprint
 from uniseg.stream.datamodule import MultiDatasetModule
 

@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from samples import make_task
+from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task
 from uniseg.config import CONF_DIR
 from uniseg.datasets.splits import SplitTable
-from uniseg.prepare.cache import CaseEntry, TaskCache, write_case, write_task
 from uniseg.stream.augment.draws import draw
 from uniseg.stream.augment.spatial import sample_patch
 from uniseg.stream.batch import Batch

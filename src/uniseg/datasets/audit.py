@@ -8,11 +8,11 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from uniseg.cache.store import TaskCache
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.source import remarks
 from uniseg.datasets.splits import patients_on_two_sides, repeated_scans
 from uniseg.errors import InputError, printable
-from uniseg.prepare.cache import TaskCache
 from uniseg.preprocessing.modality import kind_of
 
 SHOWN = 200  # rows of the table

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from uniseg.cache.build import prepare
+from uniseg.cache.store import TaskCache
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.labels import load_case
 from uniseg.planning.geometry import TaskGeometry
 from uniseg.planning.step_cost import Recipe, count_operations, measure_step, model_bytes
 from uniseg.planning.topology import Topology
-from uniseg.prepare.cache import TaskCache
-from uniseg.prepare.pipeline import prepare
 from uniseg.preprocessing.fingerprint import measure
 from uniseg.task import Task
 

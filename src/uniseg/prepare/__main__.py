@@ -11,6 +11,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from uniseg.cache.build import audit, prepare, prune
 from uniseg.choices import choices_of
 from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
 from uniseg.datasets.dataset import Dataset, find_datasets
@@ -21,7 +22,6 @@ from uniseg.planning.budget import Budget, budget_of
 from uniseg.planning.output import print_plan, write_experiment
 from uniseg.planning.planner import PlanOptions, make_plan
 from uniseg.planning.step_cost import Recipe
-from uniseg.prepare.pipeline import audit, prepare, prune
 from uniseg.report.preview import write_preview
 from uniseg.stream.requests import TaskCases, weights_of
 from uniseg.task import TaskSet

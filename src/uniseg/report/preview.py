@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg.cache.store import TaskCache
 from uniseg.files import write_atomically
 from uniseg.images.volume import Volume
-from uniseg.prepare.cache import TaskCache
 from uniseg.report.figures import DPI
 from uniseg.report.overlays import overlay_figure
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
+from uniseg.cache.store import TaskCache
 from uniseg.datasets.splits import Split, check_patients, check_scans, first_patients
 from uniseg.errors import InputError
-from uniseg.prepare.cache import TaskCache
 from uniseg.stream.augment.draws import AugmentRecipe
 from uniseg.stream.batch import Batch, RawBatch, ReadFailure
 from uniseg.stream.patches import PatchReader, make_batch

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from uniseg.cache.store import TaskCache
 from uniseg.errors import InputError
-from uniseg.prepare.cache import TaskCache
 from uniseg.stream.augment.intensity import augment_intensity
 from uniseg.stream.augment.spatial import box_margin, sample_patch
 from uniseg.stream.batch import Batch, RawBatch, ReadFailure

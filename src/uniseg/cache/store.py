@@ -17,12 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg.cache.case_folder import ANNOTATED, CASE, MALFORMED, PREPARE_AGAIN, CaseEntry, damaged, open_arrays, read_remembered
+from uniseg.cache.case_folder import read_entry as read_entry
+from uniseg.cache.case_folder import write_case as write_case
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.files import PART, read_json, write_atomically, write_json
-from uniseg.prepare.case_folder import ANNOTATED, CASE, MALFORMED, PREPARE_AGAIN, CaseEntry, damaged, open_arrays, read_remembered
-from uniseg.prepare.case_folder import read_entry as read_entry
-from uniseg.prepare.case_folder import write_case as write_case
 from uniseg.preprocessing.fingerprint import CaseFingerprint
 from uniseg.task import Normalization, Task
 

@@ -12,13 +12,13 @@ from joblib import Parallel, delayed
 from rich.console import Console
 from rich.progress import track
 
+from uniseg.cache import store as cache
 from uniseg.datasets.audit import Finding, findings_table, judge
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_dataset
 from uniseg.datasets.labels import load_case, reference_image
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.prepare import cache
 from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
 from uniseg.preprocessing.resample import resample_label
