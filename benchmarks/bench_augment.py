@@ -24,11 +24,11 @@ from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
 from uniseg.config import CONF_DIR  # noqa: E402
-from uniseg.stream.augment.draws import AugmentRecipe, draw  # noqa: E402
-from uniseg.stream.augment.spatial import box_margin  # noqa: E402
-from uniseg.stream.batch import RawBatch  # noqa: E402
-from uniseg.stream.patches import make_batch  # noqa: E402
-from uniseg.stream.requests import PatchRequest  # noqa: E402
+from uniseg.sampling.augment.draws import AugmentRecipe, draw  # noqa: E402
+from uniseg.sampling.augment.spatial import box_margin  # noqa: E402
+from uniseg.sampling.batch import RawBatch  # noqa: E402
+from uniseg.sampling.patches import make_batch  # noqa: E402
+from uniseg.sampling.requests import PatchRequest  # noqa: E402
 
 PATCH = (64, 192, 192)
 WARM_UP = 20

@@ -16,8 +16,8 @@ from statistics import median
 from uniseg.cache.store import FORMAT, CaseEntry
 from uniseg.datasets.case import Case
 from uniseg.datasets.splits import split_cases
-from uniseg.stream.augment.draws import AugmentRecipe
-from uniseg.stream.datamodule import MultiDatasetModule
+from uniseg.sampling.augment.draws import AugmentRecipe
+from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import Normalization, Task
 
 SIZES = ((1, 10), (1, 1000), (1, 10_000), (10, 1000), (10, 10_000), (100, 1000), (100, 10_000))

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from uniseg.stream.datamodule import EpochPosition, StepSampler
+from uniseg.sampling.datamodule import EpochPosition, StepSampler
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, ProgressBar, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.last_checkpoint import LastCheckpoint

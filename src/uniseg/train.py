@@ -23,7 +23,7 @@ from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
-from uniseg.stream.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO

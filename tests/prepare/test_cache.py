@@ -14,8 +14,8 @@ from uniseg.errors import InputError
 from uniseg.images.volume import Volume
 from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.preprocessing.preprocess import crop, nonzero_box, preprocess
-from uniseg.stream.patches import PatchReader, make_batch, patch_start
-from uniseg.stream.requests import PatchRequest
+from uniseg.sampling.patches import PatchReader, make_batch, patch_start
+from uniseg.sampling.requests import PatchRequest
 from uniseg.task import Normalization
 
 SHAPE = (20, 40, 37)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from uniseg.config import CONF_DIR
 from uniseg.losses.deep_supervision import shrink
-from uniseg.stream.augment.draws import AugmentRecipe, draw
-from uniseg.stream.augment.intensity import augment_intensity
-from uniseg.stream.augment.spatial import box_margin, grid_matrix, sample_patch
+from uniseg.sampling.augment.draws import AugmentRecipe, draw
+from uniseg.sampling.augment.intensity import augment_intensity
+from uniseg.sampling.augment.spatial import box_margin, grid_matrix, sample_patch
 
 pytest.importorskip("batchgeneratorsv2", reason="batchgeneratorsv2 is not installed: pip install 'uniseg[bench]'")
 

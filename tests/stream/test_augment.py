@@ -9,12 +9,12 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
 from uniseg.config import CONF_DIR
-from uniseg.stream.augment.draws import AugmentDraw, draw
-from uniseg.stream.augment.intensity import augment_intensity, blur, brighten, change_contrast, gamma, gamma_inverted, lower_resolution
-from uniseg.stream.augment.spatial import box_margin, grid_matrix, sample_patch
-from uniseg.stream.batch import RawBatch
-from uniseg.stream.patches import make_batch
-from uniseg.stream.requests import PatchRequest
+from uniseg.sampling.augment.draws import AugmentDraw, draw
+from uniseg.sampling.augment.intensity import augment_intensity, blur, brighten, change_contrast, gamma, gamma_inverted, lower_resolution
+from uniseg.sampling.augment.spatial import box_margin, grid_matrix, sample_patch
+from uniseg.sampling.batch import RawBatch
+from uniseg.sampling.patches import make_batch
+from uniseg.sampling.requests import PatchRequest
 
 NAN = float("nan")
 PATCH = (8, 12, 10)

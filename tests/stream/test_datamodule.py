@@ -9,7 +9,7 @@ import pytest
 from samples import make_task
 from uniseg.cache.store import CaseEntry, write_case, write_task
 from uniseg.datasets.splits import SplitTable
-from uniseg.stream.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import Normalization
 
 NAMES = tuple(f"task{number}" for number in range(5))

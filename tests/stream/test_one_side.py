@@ -10,7 +10,7 @@ from uniseg.cache.store import CaseEntry, write_case, write_fingerprint, write_t
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.preprocessing.fingerprint import CaseFingerprint
-from uniseg.stream.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import MultiDatasetModule
 
 SHAPE = (6, 8, 8)
 

@@ -13,11 +13,11 @@ from samples import make_task
 from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task
 from uniseg.config import CONF_DIR
 from uniseg.datasets.splits import SplitTable
-from uniseg.stream.augment.draws import draw
-from uniseg.stream.augment.spatial import sample_patch
-from uniseg.stream.batch import Batch
-from uniseg.stream.patches import PatchReader, make_batch
-from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.sampling.augment.draws import draw
+from uniseg.sampling.augment.spatial import sample_patch
+from uniseg.sampling.batch import Batch
+from uniseg.sampling.patches import PatchReader, make_batch
+from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
 from uniseg.task import Normalization
 
 PATCH = (8, 12, 12)

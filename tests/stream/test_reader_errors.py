@@ -9,10 +9,10 @@ from torch.utils.data import DataLoader
 from torch.utils.data._utils.pin_memory import pin_memory
 
 from uniseg.errors import InputError
-from uniseg.stream.batch import ReadFailure
-from uniseg.stream.datamodule import EpochPosition, MultiDatasetModule
-from uniseg.stream.patches import PatchReader
-from uniseg.stream.requests import PatchRequest
+from uniseg.sampling.batch import ReadFailure
+from uniseg.sampling.datamodule import EpochPosition, MultiDatasetModule
+from uniseg.sampling.patches import PatchReader
+from uniseg.sampling.requests import PatchRequest
 
 REQUEST = PatchRequest(task=0, case_id="a", seed=0, force_foreground=False, augmentation=None, step=0, place=0)
 ERRORS = [

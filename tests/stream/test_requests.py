@@ -12,8 +12,8 @@ from hydra.utils import instantiate
 
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.stream.augment.draws import draw
-from uniseg.stream.requests import RequestStream, TaskCases, round_counts, weights_of
+from uniseg.sampling.augment.draws import draw
+from uniseg.sampling.requests import RequestStream, TaskCases, round_counts, weights_of
 
 TASKS = [TaskCases(name, tuple(f"{name}{i}" for i in range(n)), (False,) * m) for name, n, m in (("a", 3, 1), ("b", 50, 4), ("c", 7, 2))]
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from uniseg.stream.datamodule import ShieldedLoader
+from uniseg.sampling.datamodule import ShieldedLoader
 
 
 class Masks:
@@ -35,9 +35,9 @@ def test_training_and_stream_load_without_the_signals_of_unix():
         "    delattr(signal, name)\n"
         "import sys\n"
         "sys.modules['fcntl'] = None\n"
-        "import uniseg.predict, uniseg.stream.signals, uniseg.train, uniseg.training.run_folder\n"
+        "import uniseg.predict, uniseg.sampling.signals, uniseg.train, uniseg.training.run_folder\n"
         "from uniseg.training.stop import SIGNALS\n"
-        "uniseg.stream.signals.leave_signals(0)\n"
+        "uniseg.sampling.signals.leave_signals(0)\n"
         "with uniseg.training.run_folder.locked(None):\n"
         "    assert SIGNALS == (signal.SIGTERM, signal.SIGINT), SIGNALS\n"
     )

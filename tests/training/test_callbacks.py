@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.plugins import MixedPrecision
 
 from small_runs import Line, small_run
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 from uniseg.training.callbacks import MOST_IN_A_ROW, FiniteLoss
 from uniseg.training.segmentation import SegmentationModule
 

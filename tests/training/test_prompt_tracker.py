@@ -11,7 +11,7 @@ from uniseg.inference.prompt_files import EVOLUTION, PromptEvolution
 from uniseg.inference.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.conditioning.base import Conditioning
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 from uniseg.training.prompt_tracker import PromptTracker
 
 

@@ -23,7 +23,7 @@ from uniseg.planning.output import print_plan, write_experiment
 from uniseg.planning.planner import PlanOptions, make_plan
 from uniseg.planning.step_cost import Recipe
 from uniseg.report.preview import write_preview
-from uniseg.stream.requests import TaskCases, weights_of
+from uniseg.sampling.requests import TaskCases, weights_of
 from uniseg.task import TaskSet
 
 REPEATED = ("model", "loss", "optimizer", "scheduler", "augment", "speed")  # groups that a planned experiment repeats

@@ -5,7 +5,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from torch import Tensor
 
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 from uniseg.training.last_checkpoint import agreed
 
 MOST_IN_A_ROW = 20  # steps without a finite loss

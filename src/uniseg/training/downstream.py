@@ -4,7 +4,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from uniseg.models.uniseg import UniSegModel
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 from uniseg.training.segmentation import SegmentationModule
 
 

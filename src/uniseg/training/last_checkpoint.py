@@ -8,7 +8,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 
 NAME = "last.ckpt"
 SECONDS_PER_MINUTE = 60

@@ -10,7 +10,7 @@ from lightning import Callback, LightningModule, Trainer
 from uniseg.inference.prompt_files import EVOLUTION, PromptEvolution
 from uniseg.inference.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 
 KEY = "prompts/similarity"
 

@@ -11,7 +11,7 @@ from uniseg.losses.deep_supervision import DeepSupervision
 from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
 from uniseg.training.callbacks import gradient_scaler
 from uniseg.training.resume import RECORD, RunRecord, follow_settings

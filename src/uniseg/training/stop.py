@@ -4,7 +4,7 @@ import signal
 
 from lightning import Callback, LightningModule, Trainer
 
-from uniseg.stream.batch import Batch
+from uniseg.sampling.batch import Batch
 from uniseg.training.last_checkpoint import LastCheckpoint, agreed
 
 # Windows lacks the second.

@@ -9,10 +9,10 @@ from torch.utils.data import Dataset
 
 from uniseg.cache.store import TaskCache
 from uniseg.errors import InputError
-from uniseg.stream.augment.intensity import augment_intensity
-from uniseg.stream.augment.spatial import box_margin, sample_patch
-from uniseg.stream.batch import Batch, RawBatch, ReadFailure
-from uniseg.stream.requests import PatchRequest
+from uniseg.sampling.augment.intensity import augment_intensity
+from uniseg.sampling.augment.spatial import box_margin, sample_patch
+from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
+from uniseg.sampling.requests import PatchRequest
 
 CARRIED = (InputError, OSError, MemoryError, FloatingPointError)  # out of a reader process
 OUTSIDE = -2  # label of voxels without a body, between reading and augmentation (nnU-Net has -1 for them)

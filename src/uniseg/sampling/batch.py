@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from uniseg.stream.requests import PatchRequest
+from uniseg.sampling.requests import PatchRequest
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from uniseg.preprocessing.resample import axis_matrix
-from uniseg.stream.augment.draws import AugmentDraw
+from uniseg.sampling.augment.draws import AugmentDraw
 
 SMALLEST = 1e-8
 

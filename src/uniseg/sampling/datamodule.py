@@ -10,11 +10,11 @@ from torch.utils.data import DataLoader
 from uniseg.cache.store import TaskCache
 from uniseg.datasets.splits import Split, check_patients, check_scans, first_patients
 from uniseg.errors import InputError
-from uniseg.stream.augment.draws import AugmentRecipe
-from uniseg.stream.batch import Batch, RawBatch, ReadFailure
-from uniseg.stream.patches import PatchReader, make_batch
-from uniseg.stream.requests import PatchRequest, RequestStream, TaskCases
-from uniseg.stream.signals import leave_signals, shielded
+from uniseg.sampling.augment.draws import AugmentRecipe
+from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
+from uniseg.sampling.patches import PatchReader, make_batch
+from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.sampling.signals import leave_signals, shielded
 from uniseg.task import Task, TaskSet
 
 VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixed stream

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uniseg.stream.augment.draws import AugmentDraw
+from uniseg.sampling.augment.draws import AugmentDraw
 
 
 def grid_matrix(draw: AugmentDraw) -> np.ndarray:

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.stream.augment.draws import AugmentDraw, AugmentRecipe, draw
+from uniseg.sampling.augment.draws import AugmentDraw, AugmentRecipe, draw
 
 
 @dataclass(frozen=True)
