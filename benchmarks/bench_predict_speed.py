@@ -26,7 +26,7 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.phantom.suite import TASKS as PHANTOMS
 from uniseg.phantom.suite import make_case
-from uniseg.weights.published_tasks import published_tasks
+from uniseg.weights.foreign.published_tasks import published_tasks
 
 SHAPE_ZYX = (192, 384, 384)
 NUM_TASKS, REPEATS = 7, 3

@@ -17,7 +17,7 @@ from uniseg import UniSegModel
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
-from uniseg.weights.published_tasks import published_tasks
+from uniseg.weights.foreign.published_tasks import published_tasks
 
 WINDOW = (32, 96, 96)
 REPEATS = 5

@@ -23,8 +23,8 @@ from uniseg.cli import tasks_of
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import KEY, describe_model
-from uniseg.weights.published_tasks import published_tasks
-from uniseg.weights.write_published import write_published
+from uniseg.weights.foreign.published_tasks import published_tasks
+from uniseg.weights.foreign.write_published import write_published
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*/README.md")])

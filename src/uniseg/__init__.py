@@ -9,7 +9,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
-from uniseg.weights.shared import save_model
+from uniseg.weights.folder import save_model
 from uniseg.weights.task_file import load_tasks, save_task
 
 __all__ = [

@@ -11,7 +11,7 @@ from uniseg.files import read_json
 from uniseg.weights.checkpoint import file_hash, load_model
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
-from uniseg.weights.shared import save_model
+from uniseg.weights.folder import save_model
 from uniseg.weights.task_file import save_task
 
 SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")

@@ -15,7 +15,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.checkpoint import build_model, load_model
-from uniseg.weights.shared import save_model
+from uniseg.weights.folder import save_model
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
 # With 1, 2 and 4 modalities, 2 to 4 classes.

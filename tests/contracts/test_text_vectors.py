@@ -14,7 +14,7 @@ from uniseg.errors import InputError
 from uniseg.models.conditioning.text_embedding import TextEmbedding
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import load_model
-from uniseg.weights.shared import save_model
+from uniseg.weights.folder import save_model
 
 FILES = sorted((CONF_DIR / "text_vectors").glob("*.json"))
 

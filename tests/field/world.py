@@ -15,8 +15,8 @@ from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.published import published_tasks
-from uniseg.weights.write_published import write_published
+from uniseg.weights.foreign.published import published_tasks
+from uniseg.weights.foreign.write_published import write_published
 
 NNUNET = Path(__file__).parents[1] / "weights/nnunet"
 ADDED = "more"

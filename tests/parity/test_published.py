@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from uniseg.errors import InputError
-from uniseg.weights.foreign import ALLOWED
-from uniseg.weights.published import import_published, read_state
-from uniseg.weights.write_published import write_published
+from uniseg.weights.foreign.published import import_published, read_state
+from uniseg.weights.foreign.unpickle import ALLOWED
+from uniseg.weights.foreign.write_published import write_published
 
 PARITY = Path(os.environ.get("UNISEG_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 CHECKPOINT = PARITY / "model_final_checkpoint.model"

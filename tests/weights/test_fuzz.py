@@ -19,8 +19,9 @@ from safetensors.torch import load_file, save_file
 from samples import small_model
 from uniseg import InputError, load_ensemble, load_model
 from uniseg.task import TaskSet
-from uniseg.weights import import_nnunet, import_published, write_published
-from uniseg.weights.sources import open_source
+from uniseg.weights import import_nnunet, import_published
+from uniseg.weights.foreign import write_published
+from uniseg.weights.foreign.open import open_source
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"

@@ -19,7 +19,7 @@ from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights import import_nnunet
-from uniseg.weights.sources import open_source
+from uniseg.weights.foreign.open import open_source
 from uniseg.weights.transfer import transfer
 
 FOLDER = Path(__file__).parent / "nnunet"

@@ -11,8 +11,9 @@ from uniseg import InputError
 from uniseg.config import CONF_DIR
 from uniseg.config import make_task as task_from_yaml
 from uniseg.task import TaskSet
-from uniseg.weights import import_published, write_published
-from uniseg.weights.published_tasks import published_tasks
+from uniseg.weights import import_published
+from uniseg.weights.foreign import write_published
+from uniseg.weights.foreign.published_tasks import published_tasks
 
 NAMES = (
     "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen",

@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import save
 
 from uniseg import InputError, load_model
+from uniseg.weights.foreign.open import open_source
 from uniseg.weights.reading import reading
-from uniseg.weights.sources import open_source
 
 
 def archive() -> bytes:

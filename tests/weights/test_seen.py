@@ -5,8 +5,8 @@ import pytest
 from samples import make_task, small_model
 from uniseg import load_model, save_model, save_task
 from uniseg.task import TaskSet
+from uniseg.weights.foreign.open import open_source
 from uniseg.weights.seen import Seen, data_facts, find_seen, merge_data
-from uniseg.weights.sources import open_source
 from uniseg.weights.transfer import transfer
 
 PATIENTS = {f"c{number}": f"hospital/{number}" for number in range(6)}

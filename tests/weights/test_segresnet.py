@@ -13,7 +13,7 @@ from uniseg.models.encoders.monai_nets import SegResNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
-from uniseg.weights.sources import open_source
+from uniseg.weights.foreign.open import open_source
 from uniseg.weights.transfer import transfer
 
 STRIDES = ([1, 2, 2], [2, 2, 2])

@@ -15,8 +15,8 @@ from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights import import_published
-from uniseg.weights.published import published_names
-from uniseg.weights.sources import open_source
+from uniseg.weights.foreign.open import open_source
+from uniseg.weights.foreign.published import published_names
 from uniseg.weights.transfer import inflate_channels, transfer
 
 HEART = make_task("heart", ("MR", "CT"), ("background", "heart"))

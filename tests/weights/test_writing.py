@@ -13,9 +13,9 @@ from samples import make_task, small_model
 from uniseg import load_ensemble, load_model, save_model, save_task
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
-from uniseg.weights import write_published
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import save_ensemble
+from uniseg.weights.foreign import write_published
 
 KIDNEY = make_task("kidney", classes=("background", "kidney"))
 

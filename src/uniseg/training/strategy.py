@@ -8,7 +8,7 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import load_model
-from uniseg.weights.sources import open_source
+from uniseg.weights.foreign.open import open_source
 from uniseg.weights.transfer import TransferReport, transfer
 
 ALL, ADDED = "all", "added"

@@ -18,10 +18,10 @@ from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.delta import read_delta
 from uniseg.weights.description import require_config, require_origin, require_plain
+from uniseg.weights.folder import TENSORS, Stored, read_folder
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.pickled import read_pickled
 from uniseg.weights.reading import reading, require_tensors
-from uniseg.weights.shared import TENSORS, Stored, read_folder
 from uniseg.weights.task_file import load_tasks
 
 KEY = "uniseg"

@@ -8,10 +8,10 @@ from torch import Tensor
 
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.described import read_described, write_described
+from uniseg.weights.folder import Stored
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.reading import reading
-from uniseg.weights.shared import Stored
+from uniseg.weights.safetensors_file import read_described, write_described
 
 KIND = "uniseg delta"
 FIELDS = {"base": str, "tasks": list, "config": dict, "origin": dict, "kept": list}

@@ -8,7 +8,7 @@ from uniseg.errors import InputError
 from uniseg.files import new_folder, read_json, require_file_name, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import file_hash, load_model
-from uniseg.weights.shared import save_model
+from uniseg.weights.folder import save_model
 
 MEMBERS = "ensemble.json"
 KIND = "uniseg ensemble"

@@ -12,10 +12,10 @@ from uniseg.models.added import AddedTask
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task, TaskSet
 from uniseg.weights.assign import assign, without_numbers
-from uniseg.weights.described import read_described, write_described
 from uniseg.weights.description import require_added, require_facts
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.reading import reading
+from uniseg.weights.safetensors_file import read_described, write_described
 from uniseg.weights.seen import merge_data
 
 KIND = "uniseg task"

@@ -14,8 +14,8 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.description import require_patch_size
-from uniseg.weights.foreign import read_foreign
-from uniseg.weights.published_tasks import published_tasks
+from uniseg.weights.foreign.published_tasks import published_tasks
+from uniseg.weights.foreign.unpickle import read_foreign
 from uniseg.weights.reading import reading, require_tensors
 
 EXPECTED = "the published network's keys"

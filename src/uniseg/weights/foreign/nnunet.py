@@ -21,7 +21,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.description import require_facts, require_patch_size
-from uniseg.weights.foreign import read_foreign
+from uniseg.weights.foreign.unpickle import read_foreign
 from uniseg.weights.reading import reading, require_tensors
 
 EXPECTED = "an nnU-Net v2 checkpoint with 'network_weights' and the plans in 'init_args'"

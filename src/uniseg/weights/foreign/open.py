@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from uniseg.errors import InputError
-from uniseg.weights import nnunet, published
 from uniseg.weights.checkpoint import load_model
-from uniseg.weights.foreign import read_foreign
+from uniseg.weights.foreign import nnunet, published
+from uniseg.weights.foreign.nnunet import CANCELLED, PLAN, UNSTATED, translate_all, translate_encoder, weights_of
+from uniseg.weights.foreign.segresnet import state_of, translate_segresnet
+from uniseg.weights.foreign.unpickle import read_foreign
 from uniseg.weights.licences import strictest
-from uniseg.weights.nnunet import CANCELLED, PLAN, UNSTATED, translate_all, translate_encoder, weights_of
 from uniseg.weights.reading import reading
-from uniseg.weights.segresnet import state_of, translate_segresnet
 from uniseg.weights.transfer import Source
 
 PUBLISHED_LICENCE = "UniSeg's own, non-commercial; with the terms of its eleven datasets"

@@ -12,7 +12,7 @@ from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.published import needs_bias, published_names
+from uniseg.weights.foreign.published import needs_bias, published_names
 
 
 def write_published(model: UniSegModel, path: str | Path) -> Path:
