@@ -20,7 +20,7 @@ import torch
 from record import record
 
 from uniseg import Predictor, Task, TaskSet, UniSegModel
-from uniseg.inference.runner import CaseRunner
+from uniseg.inference.case_runner import CaseRunner
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead

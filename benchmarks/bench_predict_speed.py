@@ -19,7 +19,7 @@ from scipy.ndimage import zoom
 from torch.utils.flop_counter import FlopCounterMode
 
 from uniseg import Predictor, UniSegModel, load_model
-from uniseg.inference.runner import CaseRunner
+from uniseg.inference.case_runner import CaseRunner
 from uniseg.inference.windows import WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder

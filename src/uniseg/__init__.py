@@ -3,7 +3,7 @@
 from uniseg.errors import InputError
 from uniseg.images.files import read_volume
 from uniseg.images.volume import Volume
-from uniseg.inference.files import predict_files
+from uniseg.inference.predict_files import predict_files
 from uniseg.inference.predictor import Predictor
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet

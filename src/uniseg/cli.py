@@ -25,7 +25,7 @@ from uniseg.datasets.availability import availability_message, missing_datasets
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.failures import BAD_INPUT, READER_GONE, Terminated, end_of
-from uniseg.inference.postprocess import read_cleanings
+from uniseg.inference.postprocessing import read_cleanings
 from uniseg.inference.predictor import Predictor
 from uniseg.task import TaskSet
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble

@@ -5,8 +5,8 @@ import sys
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import entry_point, make_predictor
-from uniseg.inference.files import predict_cases, require_none_refused
-from uniseg.inference.runner import Outcome
+from uniseg.inference.case_runner import Outcome
+from uniseg.inference.predict_files import predict_cases, require_none_refused
 
 
 def predict(config: DictConfig) -> list[Outcome]:

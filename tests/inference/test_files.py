@@ -14,9 +14,9 @@ from rich.console import Console
 from samples import make_task, small_model
 from uniseg import InputError, Predictor, TaskSet, Volume, load_ensemble, predict_files, read_volume, save_ensemble
 from uniseg.datasets.case import Case
-from uniseg.inference.files import predict_cases, require_none_refused
-from uniseg.inference.postprocess import Cleaning
-from uniseg.inference.runner import CaseRunner
+from uniseg.inference.case_runner import CaseRunner
+from uniseg.inference.postprocessing import Cleaning
+from uniseg.inference.predict_files import predict_cases, require_none_refused
 from uniseg.weights.ensemble import ensemble_hash
 
 AFFINE = np.diag([-1.5, -1.5, 3.0, 1])

@@ -4,7 +4,7 @@ import pytest
 
 from samples import make_task
 from uniseg import InputError, TaskSet
-from uniseg.inference.fitting import explained, guessed_tasks
+from uniseg.inference.task_selection import explained, guessed_tasks
 from uniseg.preprocessing.modality import Guess
 
 TASKS = TaskSet(

@@ -8,7 +8,7 @@ import torch
 
 from samples import make_task
 from uniseg import InputError
-from uniseg.inference.postprocess import CANDIDATES, Choice, Cleaning, choose, clean, read_cleanings, write_cleanings
+from uniseg.inference.postprocessing import CANDIDATES, Choice, Cleaning, choose, clean, read_cleanings, write_cleanings
 from uniseg.metrics.overlap import count_classes
 
 LIVER = make_task()  # liver 1, tumour 2

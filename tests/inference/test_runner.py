@@ -13,7 +13,7 @@ from samples import make_task, save_nifti, small_model
 from scan_files import save_series
 from uniseg import InputError, Predictor, TaskSet, predict_files
 from uniseg.datasets.case import Case
-from uniseg.inference.runner import CaseRunner
+from uniseg.inference.case_runner import CaseRunner
 
 TASK = make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))
 SHAPE = (12, 20, 20)
@@ -106,7 +106,7 @@ def test_what_was_begun_stays_ours(predictor, cases, tmp_path, monkeypatch):
         path.write_text(json.dumps(values))
 
     with monkeypatch.context() as patch:
-        patch.setattr("uniseg.inference.runner.write_json", die)
+        patch.setattr("uniseg.inference.case_runner.write_json", die)
         with pytest.raises(Killed):
             runner("case0", cases[0][1])
     assert names(tmp_path / "out") == ["case0.json", "case0.nii.gz"]

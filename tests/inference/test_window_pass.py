@@ -10,7 +10,7 @@ from monai.inferers import sliding_window_inference
 from samples import make_task
 from uniseg import InputError, Predictor
 from uniseg.images.volume import Volume
-from uniseg.inference.carriers import make_carrier
+from uniseg.inference.accumulators import make_carrier
 from uniseg.inference.memory import GB, Need, share_out
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.window_pass import WindowPass

@@ -11,7 +11,7 @@ import torch
 from commands import TINY, run, succeed
 from uniseg import Predictor, load_model
 from uniseg.images.files import read_volume
-from uniseg.inference.runner import CaseRunner
+from uniseg.inference.case_runner import CaseRunner
 
 NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")
 

@@ -9,13 +9,13 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
-from uniseg.inference.carriers import Carrier, make_carrier
-from uniseg.inference.fitting import fitting_tasks, guessed_tasks
+from uniseg.inference.accumulators import Carrier, make_carrier
 from uniseg.inference.memory import Need, share_out, voxels
-from uniseg.inference.postprocess import Cleanings, clean
+from uniseg.inference.postprocessing import Cleanings, clean
 from uniseg.inference.restore import SLAB_VOXELS, Restored, Restorer, Wanted
 from uniseg.inference.settings import require_settings, usable_device
 from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.task_selection import fitting_tasks, guessed_tasks
 from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.modality import Guess, guess

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniseg.errors import InputError
-from uniseg.inference.carriers import Carrier
+from uniseg.inference.accumulators import Carrier
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
 from uniseg.models.uniseg import UniSegModel

@@ -11,8 +11,8 @@ from rich.progress import track
 from uniseg.datasets.case import Case
 from uniseg.datasets.inputs import Given, find_inputs, passed_over
 from uniseg.errors import InputError
+from uniseg.inference.case_runner import CaseRunner, Files, Outcome
 from uniseg.inference.predictor import Predictor
-from uniseg.inference.runner import CaseRunner, Files, Outcome
 from uniseg.task import Task
 
 AUTO = "auto"

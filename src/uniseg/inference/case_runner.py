@@ -20,11 +20,11 @@ from uniseg.files import write_json
 from uniseg.images.files import read_volume, reference_path, write_label_map, write_probabilities
 from uniseg.images.stamp import stamp
 from uniseg.images.volume import Volume
-from uniseg.inference.fitting import explained, guessed_tasks
 from uniseg.inference.merge import TABLES, merge, merged_values, write_tables
 from uniseg.inference.outputs import MERGED, json_path, label_path, probabilities_path, read_own, require_free
 from uniseg.inference.predictor import Predictor, guesses_of
 from uniseg.inference.restore import Restored, Wanted
+from uniseg.inference.task_selection import explained, guessed_tasks
 from uniseg.preprocessing.modality import Guess
 from uniseg.task import Task
 
