@@ -20,17 +20,17 @@ from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.datasets.inputs import find_images
 from uniseg.datasets.labels import load_label, reference_image
 from uniseg.errors import InputError
+from uniseg.evaluation.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
+from uniseg.evaluation.in_order import in_order
+from uniseg.evaluation.prompt_files import MAP, SIMILARITY
+from uniseg.evaluation.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
+from uniseg.evaluation.score_case import FILE_VALUES, TASK_VALUES, Rules, blind_map, load_prediction, score_case
+from uniseg.evaluation.scores import Score, read_scores, summarise, write_scores, write_summary
 from uniseg.files import write_json
 from uniseg.images.files import read_geometry
-from uniseg.inference.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
 from uniseg.inference.case_runner import CaseRunner, Outcome
-from uniseg.inference.evaluation import FILE_VALUES, TASK_VALUES, Rules, blind_map, load_prediction, score_case
 from uniseg.inference.outputs import is_own_probabilities, label_path
 from uniseg.inference.postprocessing import FILE, Choice, choose, write_cleanings
-from uniseg.inference.prompt_files import MAP, SIMILARITY
-from uniseg.inference.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
-from uniseg.inference.scores import Score, read_scores, summarise, write_scores, write_summary
-from uniseg.inference.scoring import in_order
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.seen import find_seen
 

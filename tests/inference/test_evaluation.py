@@ -12,7 +12,7 @@ from samples import make_task, save_nifti
 from uniseg.datasets.case import Case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.inference.evaluation import Rules, blind_map, score_case, stretch
+from uniseg.evaluation.score_case import Rules, blind_map, score_case, stretch
 from uniseg.metrics.overlap import ClassCounts, count_classes
 
 TASK = make_task(modalities=("T2",))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from uniseg import InputError
-from uniseg.inference.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
 
 TASKS = np.array(["liver", "spleen"])
 SIMILARITY = PromptSimilarity(TASKS, np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32), np.array(3))

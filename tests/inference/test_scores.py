@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.inference.scores import Score, class_details, read_scores, summarise, write_scores, write_summary
+from uniseg.evaluation.scores import Score, class_details, read_scores, summarise, write_scores, write_summary
 
 
 def score(task, case_id, name, dice, nnunet=None, blind=0.1):

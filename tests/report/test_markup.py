@@ -7,8 +7,8 @@ import pytest
 from matplotlib.figure import Figure
 
 from samples import make_task
+from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap
 from uniseg.images.volume import Volume
-from uniseg.inference.prompt_files import PromptEvolution, PromptMap
 from uniseg.report.fewshot import Point, shot_figure
 from uniseg.report.fewshot_files import table
 from uniseg.report.figures import Panel, box_figure, curve_figure

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from uniseg.inference.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.evaluation.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.report.html import write_report
 from uniseg.report.prompts import evolution_figure, prompt_figures, similarity_figure, similarity_image
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
+from uniseg.evaluation.case_files import content_hash
 from uniseg.images.stamp import stamp
-from uniseg.inference.case_files import content_hash
 from uniseg.report.run import Curve, extremes, read_curves, read_run, read_scan
 from uniseg.report.tables import case_table, data_rows, stage_rows, summary_line, task_table
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from uniseg.errors import InputError
-from uniseg.inference.prompt_files import EVOLUTION, PromptEvolution
-from uniseg.inference.prompts import batch_prompts
+from uniseg.evaluation.prompt_files import EVOLUTION, PromptEvolution
+from uniseg.evaluation.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.conditioning.base import Conditioning
 from uniseg.sampling.batch import Batch

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.inference.scores import score_rows
+from uniseg.evaluation.scores import score_rows
 from uniseg.metrics.paired import ALPHA, Comparison, by_patient, compare, holm
 from uniseg.report.run import parse
 

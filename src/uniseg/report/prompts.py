@@ -11,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
-from uniseg.inference.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.evaluation.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cluster, leaf_order
 from uniseg.report.markup import plain
 from uniseg.report.overlays import PLANES, Plane

@@ -15,10 +15,10 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
+from uniseg.evaluation.case_files import require_unchanged
+from uniseg.evaluation.score_case import load_prediction
+from uniseg.evaluation.scores import Score, score_rows
 from uniseg.images.volume import Volume
-from uniseg.inference.case_files import require_unchanged
-from uniseg.inference.evaluation import load_prediction
-from uniseg.inference.scores import Score, score_rows
 from uniseg.task import Task
 
 T = TypeVar("T")

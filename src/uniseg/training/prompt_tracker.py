@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from uniseg.inference.prompt_files import EVOLUTION, PromptEvolution
-from uniseg.inference.prompts import batch_prompts
+from uniseg.evaluation.prompt_files import EVOLUTION, PromptEvolution
+from uniseg.evaluation.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.sampling.batch import Batch
 

@@ -11,9 +11,9 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.labels import load_label, reference_image
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
+from uniseg.evaluation.scores import NAN, Score
 from uniseg.images.files import read_geometry
 from uniseg.inference.outputs import json_path, read_own
-from uniseg.inference.scores import NAN, Score
 from uniseg.metrics.lesions import count_lesions
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import surface_distances

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniseg.datasets.case import Case
+from uniseg.evaluation.prompt_files import PromptMap, PromptSimilarity
 from uniseg.images.files import read_volume
-from uniseg.inference.prompt_files import PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.preprocess import preprocess
