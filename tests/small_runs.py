@@ -11,10 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from uniseg.sampling.datamodule import EpochPosition, StepSampler
-from uniseg.training.callbacks import EpochMeans, FiniteLoss, ProgressBar, StreamPosition
+from uniseg.training.callbacks.finite_loss import FiniteLoss
+from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
+from uniseg.training.callbacks.progress import ProgressBar
+from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
+from uniseg.training.callbacks.stop import StopOnSignal
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
-from uniseg.training.last_checkpoint import LastCheckpoint
-from uniseg.training.stop import StopOnSignal
 
 STEPS_PER_EPOCH, VAL_STEPS, EPOCHS = 4, 2, 3
 

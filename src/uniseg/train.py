@@ -25,17 +25,18 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.report.environment import PACKAGE_DIR, git_commit
 from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
-from uniseg.training.callbacks import EpochMeans, FiniteLoss, StreamPosition
+from uniseg.training.callbacks.finite_loss import FiniteLoss
+from uniseg.training.callbacks.forgetting import OldTasks
+from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
+from uniseg.training.callbacks.stop import BASE, StopOnSignal
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.downstream import DownstreamModule, HeadsFirst
+from uniseg.training.initialize import Beginning, Strategy, parameter_counts, start_model
 from uniseg.training.logs import keep_log, log_run
-from uniseg.training.old_tasks import OldTasks
 from uniseg.training.resume import RunRecord, SavedRun, class_name, find_saved_run, flatten
 from uniseg.training.run_folder import clear, locked, require_unused
 from uniseg.training.segmentation import SegmentationModule
 from uniseg.training.speed import speed_up
-from uniseg.training.stop import BASE, StopOnSignal
-from uniseg.training.strategy import Beginning, Strategy, parameter_counts, start_model
 from uniseg.training.tracking import begin_tracking
 from uniseg.training.upstream import UpstreamModule
 from uniseg.weights.checkpoint import load_model

@@ -9,7 +9,7 @@ from lightning.pytorch.plugins import MixedPrecision
 
 from small_runs import Line, small_run
 from uniseg.sampling.batch import Batch
-from uniseg.training.callbacks import MOST_IN_A_ROW, FiniteLoss
+from uniseg.training.callbacks.finite_loss import MOST_IN_A_ROW, FiniteLoss
 from uniseg.training.segmentation import SegmentationModule
 
 pytestmark = [

@@ -10,8 +10,8 @@ from lightning import Callback
 
 from probes import SignalAt
 from small_runs import EPOCHS, STEPS_PER_EPOCH, VAL_STEPS, small_run
+from uniseg.training.callbacks.stop import Stopped
 from uniseg.training.logs import keep_log
-from uniseg.training.stop import Stopped
 
 EVENTS = EPOCHS * (STEPS_PER_EPOCH + VAL_STEPS)
 pytestmark = [

@@ -12,7 +12,7 @@ from uniseg.evaluation.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.conditioning.base import Conditioning
 from uniseg.sampling.batch import Batch
-from uniseg.training.prompt_tracker import PromptTracker
+from uniseg.training.callbacks.prompt_tracker import PromptTracker
 
 
 class Pictures:

@@ -11,9 +11,9 @@ import torch
 from samples import make_task
 from uniseg import InputError, UniSegModel, load_model, save_model
 from uniseg.task import TaskSet
+from uniseg.training.callbacks.forgetting import Change, changes_between
 from uniseg.training.downstream import DownstreamModule, HeadsFirst, stages_from_head
-from uniseg.training.old_tasks import Change, changes_between
-from uniseg.training.strategy import Strategy, start_model
+from uniseg.training.initialize import Strategy, start_model
 
 NEW = TaskSet([make_task("heart", ("MR", "CT"), ("background", "heart"))])
 FULL = Strategy(extend=False, adapter_channels=2, trained="all", freeze_encoder=False, heads_first_steps=0, layer_decay=1.0)

@@ -13,7 +13,7 @@ from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
-from uniseg.training.callbacks import gradient_scaler
+from uniseg.training.callbacks.finite_loss import gradient_scaler
 from uniseg.training.resume import RECORD, RunRecord, follow_settings
 from uniseg.weights.checkpoint import KEY, describe_model
 

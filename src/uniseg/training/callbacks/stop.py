@@ -5,7 +5,7 @@ import signal
 from lightning import Callback, LightningModule, Trainer
 
 from uniseg.sampling.batch import Batch
-from uniseg.training.last_checkpoint import LastCheckpoint, agreed
+from uniseg.training.callbacks.last_checkpoint import LastCheckpoint, agreed
 
 # Windows lacks the second.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
