@@ -17,7 +17,7 @@ from jobs import ARMS, FEW_STEPS, LEARNING_RATES, NAMES, OUTPUTS, SEEDS, STEPS, 
 from matplotlib.figure import Figure
 from results import ArmScores, Compared, against, arm_scores, asked_is_finished, asked_matrix, finished
 
-from uniseg.report.environment import environment_rows
+from uniseg.reporting.environment import environment_rows
 
 HERE = Path(__file__).parent
 DPI = 90

@@ -22,7 +22,7 @@ from uniseg.datasets.split_file import SIDES
 from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
-from uniseg.report.environment import PACKAGE_DIR, git_commit
+from uniseg.reporting.environment import PACKAGE_DIR, git_commit
 from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.finite_loss import FiniteLoss

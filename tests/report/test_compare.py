@@ -6,8 +6,8 @@ import json
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.report.compare import BETTER, FEW, NOISE, differences, read_evaluated
-from uniseg.report.compare_files import names_of, write_comparison
+from uniseg.reporting.compare import BETTER, FEW, NOISE, differences, read_evaluated
+from uniseg.reporting.compare_files import names_of, write_comparison
 
 HEAD = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml,hd95_mm"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.report.fewshot import points, read_shots, shot_figure
-from uniseg.report.fewshot_files import write_fewshot
+from uniseg.reporting.fewshot import points, read_shots, shot_figure
+from uniseg.reporting.fewshot_files import write_fewshot
 
 HEAD = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml"
 

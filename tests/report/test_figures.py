@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from uniseg.report.figures import box_figure, curve_figure, dice_panels, loss_panels
-from uniseg.report.run import read_run
+from uniseg.reporting.figures import box_figure, curve_figure, dice_panels, loss_panels
+from uniseg.reporting.run import read_run
 
 
 def test_panels_leave_out_what_was_not_logged(run_dir):

@@ -6,8 +6,8 @@ import re
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.report.environment import git_commit
-from uniseg.report.html import write_report
+from uniseg.reporting.environment import git_commit
+from uniseg.reporting.html import write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"
 

@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from samples import make_task
 from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap
 from uniseg.images.volume import Volume
-from uniseg.report.fewshot import Point, shot_figure
-from uniseg.report.fewshot_files import table
-from uniseg.report.figures import Panel, box_figure, curve_figure
-from uniseg.report.markup import cell, plain
-from uniseg.report.overlays import overlay_figure
-from uniseg.report.prompts import evolution_figure, map_figure, similarity_figure
-from uniseg.report.run import CaseResult, ClassResult, Curve, Score, TaskResult
+from uniseg.reporting.fewshot import Point, shot_figure
+from uniseg.reporting.fewshot_files import table
+from uniseg.reporting.figures import Panel, box_figure, curve_figure
+from uniseg.reporting.markup import cell, plain
+from uniseg.reporting.overlays import overlay_figure
+from uniseg.reporting.prompts import evolution_figure, map_figure, similarity_figure
+from uniseg.reporting.run import CaseResult, ClassResult, Curve, Score, TaskResult
 
 ODD = [r"$\frac$", "$a$", "_hidden", "[/x]", "5 $ or $10", "<b>|x"]
 

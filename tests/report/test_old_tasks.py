@@ -5,8 +5,8 @@ import json
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.report.html import write_report
-from uniseg.report.old_tasks import FILE
+from uniseg.reporting.html import write_report
+from uniseg.reporting.old_tasks import FILE
 
 CHANGES = {
     "liver": {"largest": 0.0, "identical": True, "voxels": 4000, "moved": 0},

@@ -7,8 +7,8 @@ from matplotlib.colors import to_rgb
 
 from samples import make_task
 from uniseg.images.volume import Volume
-from uniseg.report.figures import overlay_figure
-from uniseg.report.overlays import COLOURS, CT_WINDOW_HU, LINE_POINTS, class_colours, display_window, shown_modalities, slice_index, view_box
+from uniseg.reporting.figures import overlay_figure
+from uniseg.reporting.overlays import COLOURS, CT_WINDOW_HU, LINE_POINTS, class_colours, display_window, shown_modalities, slice_index, view_box
 
 SHAPE, SPACING = (12, 16, 20), (4.0, 2.0, 1.0)
 

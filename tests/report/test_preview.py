@@ -6,7 +6,7 @@ import numpy as np
 from samples import make_task
 from uniseg.cache.store import CaseEntry, write_case, write_task
 from uniseg.datasets.splits import SplitTable
-from uniseg.report.preview import write_preview
+from uniseg.reporting.preview import write_preview
 
 
 def test_the_first_case_with_a_target_is_shown(tmp_path):

@@ -3,8 +3,8 @@
 import numpy as np
 
 from uniseg.evaluation.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
-from uniseg.report.html import write_report
-from uniseg.report.prompts import evolution_figure, prompt_figures, similarity_figure, similarity_image
+from uniseg.reporting.html import write_report
+from uniseg.reporting.prompts import evolution_figure, prompt_figures, similarity_figure, similarity_image
 
 COSINE = np.array([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]], np.float32)
 NAMES = ["liver", "lung", "spleen"]

@@ -13,8 +13,8 @@ import pytest
 from uniseg.errors import InputError
 from uniseg.evaluation.case_files import content_hash
 from uniseg.images.stamp import stamp
-from uniseg.report.run import Curve, extremes, read_curves, read_run, read_scan
-from uniseg.report.tables import case_table, data_rows, stage_rows, summary_line, task_table
+from uniseg.reporting.run import Curve, extremes, read_curves, read_run, read_scan
+from uniseg.reporting.tables import case_table, data_rows, stage_rows, summary_line, task_table
 
 
 def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):

@@ -1,7 +1,7 @@
 """Numbers as text."""
 
-from uniseg.report.run import read_run
-from uniseg.report.tables import NOTHING, case_table, number, settings_rows, summary_line, task_table
+from uniseg.reporting.run import read_run
+from uniseg.reporting.tables import NOTHING, case_table, number, settings_rows, summary_line, task_table
 
 
 def test_task_table_shows_the_numbers_of_the_evaluation(run_dir):

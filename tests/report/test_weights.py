@@ -5,8 +5,8 @@ import json
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.report.html import write_report
-from uniseg.report.weights import FILE, weight_rows
+from uniseg.reporting.html import write_report
+from uniseg.reporting.weights import FILE, weight_rows
 
 TRANSFER = {
     "source": "base.ckpt", "kind": "nnssl", "licence": "CC BY-SA 4.0", "loaded": ["a", "b"], "adapted": {"c": "inflate_channels"},

@@ -8,9 +8,9 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cli import close_loggers, entry_point, make_loggers
 from uniseg.errors import InputError
-from uniseg.report.compare_files import write_comparison
-from uniseg.report.fewshot_files import write_fewshot
-from uniseg.report.html import write_report
+from uniseg.reporting.compare_files import write_comparison
+from uniseg.reporting.fewshot_files import write_fewshot
+from uniseg.reporting.html import write_report
 
 
 def report(config: DictConfig) -> Path:

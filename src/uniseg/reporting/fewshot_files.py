@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.files import write_atomically, write_json
-from uniseg.report.fewshot import Point, blind_dice, points, read_shots, shot_figure
-from uniseg.report.markup import cell
+from uniseg.reporting.fewshot import Point, blind_dice, points, read_shots, shot_figure
+from uniseg.reporting.markup import cell
 
 DPI = 110
 

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 
 from uniseg.errors import InputError
 from uniseg.metrics.paired import Comparison, by_patient, compare, holm
-from uniseg.report.compare import Evaluated, read_evaluated
-from uniseg.report.markup import plain
-from uniseg.report.run import parse
+from uniseg.reporting.compare import Evaluated, read_evaluated
+from uniseg.reporting.markup import plain
+from uniseg.reporting.run import parse
 
 WIDTH_INCHES, HEIGHT_INCHES = 7.0, 4.2
 COLOURS = ("#2563a8", "#d1352b", "#2c8a4b", "#b07d12", "#7a4fa3", "#5b6674")

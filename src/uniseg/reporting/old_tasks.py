@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from uniseg.report.run import parse
+from uniseg.reporting.run import parse
 
 FILE = "old_tasks.json"
 

@@ -7,8 +7,8 @@ import numpy as np
 from uniseg.cache.store import TaskCache
 from uniseg.files import write_atomically
 from uniseg.images.volume import Volume
-from uniseg.report.figures import DPI
-from uniseg.report.overlays import overlay_figure
+from uniseg.reporting.figures import DPI
+from uniseg.reporting.overlays import overlay_figure
 
 
 def write_preview(folder: Path) -> Path:

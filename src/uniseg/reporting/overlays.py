@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
 from uniseg.images.volume import Volume
-from uniseg.report.markup import plain
+from uniseg.reporting.markup import plain
 from uniseg.task import Task
 
 DARK, LIGHT = "#101418", "#e8ecf0"

@@ -13,8 +13,8 @@ from scipy.cluster.hierarchy import dendrogram
 
 from uniseg.evaluation.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cluster, leaf_order
-from uniseg.report.markup import plain
-from uniseg.report.overlays import PLANES, Plane
+from uniseg.reporting.markup import plain
+from uniseg.reporting.overlays import PLANES, Plane
 
 CELL_INCHES, LETTER_INCHES, TREE_INCHES = 0.42, 0.085, 0.9  # a cell, a letter of a task's name beside or below it, the dendrogram
 MOST_WRITTEN = 20  # tasks whose cells hold their number

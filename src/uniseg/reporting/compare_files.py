@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from uniseg.errors import InputError
 from uniseg.evaluation.scores import score_cell
 from uniseg.files import write_atomically, write_json
-from uniseg.report.compare import Difference, differences, read_evaluated
+from uniseg.reporting.compare import Difference, differences, read_evaluated
 
 TEMPLATE = Path(__file__).with_name("compare.html.jinja")
 HEAD = (

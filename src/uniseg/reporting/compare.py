@@ -9,7 +9,7 @@ import numpy as np
 from uniseg.errors import InputError
 from uniseg.evaluation.scores import score_rows
 from uniseg.metrics.paired import ALPHA, Comparison, by_patient, compare, holm
-from uniseg.report.run import parse
+from uniseg.reporting.run import parse
 
 SCORES = "scores.csv"
 LOWER_IS_BETTER = ("hd95_mm", "assd_mm")

@@ -8,9 +8,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from uniseg.report.markup import plain
-from uniseg.report.overlays import overlay_figure
-from uniseg.report.run import Curve, Run, TaskResult
+from uniseg.reporting.markup import plain
+from uniseg.reporting.overlays import overlay_figure
+from uniseg.reporting.run import Curve, Run, TaskResult
 
 __all__ = ["box_figure", "curve_figure", "dice_panels", "loss_panels", "overlay_figure"]
 

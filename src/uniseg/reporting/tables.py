@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uniseg.report.run import ClassResult, Run, TaskResult
+from uniseg.reporting.run import ClassResult, Run, TaskResult
 
 FEW_PATIENTS = 6
 NOTHING = "–"  # noqa: RUF001

@@ -12,13 +12,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from uniseg.files import write_atomically
-from uniseg.report.environment import environment_rows
-from uniseg.report.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
-from uniseg.report.old_tasks import old_task_rows
-from uniseg.report.prompts import prompt_figures
-from uniseg.report.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
-from uniseg.report.tables import RULE, case_table, changed_rows, data_rows, number, settings_rows, stage_rows, summary_line, task_table
-from uniseg.report.weights import weight_rows
+from uniseg.reporting.environment import environment_rows
+from uniseg.reporting.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
+from uniseg.reporting.old_tasks import old_task_rows
+from uniseg.reporting.prompts import prompt_figures
+from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
+from uniseg.reporting.tables import RULE, case_table, changed_rows, data_rows, number, settings_rows, stage_rows, summary_line, task_table
+from uniseg.reporting.weights import weight_rows
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
 
