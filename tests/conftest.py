@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from samples import make_task
-from uniseg import schema
+from uniseg.commands import schema
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead

@@ -5,8 +5,8 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from uniseg import schema
-from uniseg.arguments import readable_arguments
+from uniseg.commands import schema
+from uniseg.commands.arguments import readable_arguments
 from uniseg.errors import InputError
 
 ODD = ("a=1", "a(1)", "a,b", "a#b", "Ärzte_ß", "a'b", "a[1]", "a&b", "a!b", "a~b", "a;b", 'a"b', "a{b", "epoch=3-step=100", "a(1)\\")

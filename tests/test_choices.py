@@ -5,8 +5,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from uniseg import local_conf
-from uniseg.choices import choices_of
+from uniseg.commands import local_conf
+from uniseg.commands.choices import choices_of
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 

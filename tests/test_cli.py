@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from commands import PYTHON
-from uniseg.cli import entry_point
+from uniseg.commands.app import entry_point
 from uniseg.errors import InputError
 
 PREDICT = ["checkpoint=a", "input=b", "output=out"]
@@ -97,7 +97,7 @@ def test_sigterm_ends_the_work_and_its_cleaning_up_is_done(command, capsys):
 
 TALKER = """
 import sys
-from uniseg.cli import entry_point
+from uniseg.commands.app import entry_point
 
 @entry_point("predict")
 def main(config):

@@ -17,9 +17,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 
 import uniseg
 from samples import save_nifti, small_model
-from uniseg import Task, TaskSet, local_conf, save_model, schema
-from uniseg.arguments import readable_arguments
-from uniseg.cli import tasks_of
+from uniseg import Task, TaskSet, save_model
+from uniseg.commands import local_conf, schema
+from uniseg.commands.app import tasks_of
+from uniseg.commands.arguments import readable_arguments
 from uniseg.config import CONF_DIR, make_task
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import KEY, describe_model

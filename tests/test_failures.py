@@ -15,8 +15,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import ConfigAttributeError
 from torch.utils.data import DataLoader
 
+from uniseg.commands.failures import Terminated, end_of
 from uniseg.errors import InputError
-from uniseg.failures import Terminated, end_of
 
 MACHINE = ["ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EISDIR", "ENOTDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EMFILE", "ENFILE", "EIO", "ENXIO"]
 

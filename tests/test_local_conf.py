@@ -3,8 +3,8 @@
 import pytest
 from hydra import compose, initialize_config_dir
 
-from uniseg import local_conf
-from uniseg.cli import tasks_of
+from uniseg.commands import local_conf
+from uniseg.commands.app import tasks_of
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 

@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from uniseg import schema
+from uniseg.commands import schema
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from uniseg import schema
+from uniseg.commands import schema
 from uniseg.config import CONF_DIR
 from uniseg.phantom.suite import TASKS
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import entry_point
+from uniseg.commands.app import entry_point
 from uniseg.errors import InputError
 from uniseg.files import read_json
 from uniseg.weights.checkpoint import file_hash, load_model

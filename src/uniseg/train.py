@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.cli import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
+from uniseg.commands.app import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SIDES
 from uniseg.errors import InputError

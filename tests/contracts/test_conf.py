@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import OmegaConf
 
-from uniseg.cli import sources_of, tasks_of
+from uniseg.commands.app import sources_of, tasks_of
 from uniseg.config import CONF_DIR
 from uniseg.models.uniseg import UniSegModel
 

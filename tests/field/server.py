@@ -15,12 +15,12 @@ import time
 from importlib import import_module
 
 ENTRY_POINTS = {
-    "prepare": "uniseg.prepare.__main__",
+    "prepare": "uniseg.prepare",
     "train": "uniseg.train",
     "evaluate": "uniseg.evaluate",
     "predict": "uniseg.predict",
     "export": "uniseg.export",
-    "report": "uniseg.report.__main__",
+    "report": "uniseg.report",
 }
 POLL_S = 0.005
 CHUNK, MOST_CHUNKS = 1 << 16, 100

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 from field.base import SETTINGS, TASK
 from field.trial import Command, Trial
 from field.world import World
-from uniseg import schema
+from uniseg.commands import schema
 from uniseg.config import CONF_DIR
 
 NUMBERS = (

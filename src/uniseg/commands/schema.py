@@ -6,7 +6,22 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from uniseg.bounds import GROUPED_PATTERN, NOT_EMPTY, NULL, Bound, Rule, as_text, check, mapping, matching, number, sequence, settings_of, values_at, word
+from uniseg.commands.bounds import (
+    GROUPED_PATTERN,
+    NOT_EMPTY,
+    NULL,
+    Bound,
+    Rule,
+    as_text,
+    check,
+    mapping,
+    matching,
+    number,
+    sequence,
+    settings_of,
+    values_at,
+    word,
+)
 from uniseg.config import CONF_DIR
 from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.training.tracking import tracked

@@ -12,11 +12,11 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cache.build import audit, prepare, prune
-from uniseg.choices import choices_of
-from uniseg.cli import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.commands.app import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.commands.choices import choices_of
+from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.datasets.import_nnunet import import_datasets
-from uniseg.local_conf import LOCAL_CONF
 from uniseg.phantom.suite import write_suite
 from uniseg.planning.budget import Budget, budget_of
 from uniseg.planning.output import print_plan, write_experiment

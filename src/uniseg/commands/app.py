@@ -18,13 +18,13 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg import local_conf, schema
-from uniseg.arguments import readable_arguments
+from uniseg.commands import local_conf, schema
+from uniseg.commands.arguments import readable_arguments
+from uniseg.commands.failures import BAD_INPUT, READER_GONE, Terminated, end_of
 from uniseg.config import CONF_DIR, make_task
 from uniseg.datasets.availability import availability_message, missing_datasets
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.failures import BAD_INPUT, READER_GONE, Terminated, end_of
 from uniseg.inference.postprocessing import read_cleanings
 from uniseg.inference.predictor import Predictor
 from uniseg.task import TaskSet

@@ -12,9 +12,9 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from uniseg.commands.schema import TaskConfig
 from uniseg.config import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.schema import TaskConfig
 
 LOCAL_CONF = Path("conf")
 TASK_GROUP = "task"
