@@ -23,7 +23,7 @@ import torch  # noqa: E402
 from hydra.utils import instantiate  # noqa: E402
 from omegaconf import OmegaConf  # noqa: E402
 
-from uniseg.config import CONF_DIR  # noqa: E402
+from uniseg.environment import CONF_DIR  # noqa: E402
 from uniseg.sampling.augment.draws import AugmentRecipe, draw  # noqa: E402
 from uniseg.sampling.augment.spatial import box_margin  # noqa: E402
 from uniseg.sampling.batch import RawBatch  # noqa: E402

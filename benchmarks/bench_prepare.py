@@ -27,9 +27,9 @@ from omegaconf import OmegaConf
 from record import record
 
 from uniseg.cache.build import audit, prepare
-from uniseg.config import CONF_DIR
 from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source, find_cases
+from uniseg.environment import CONF_DIR
 from uniseg.images.files import CANONICAL
 from uniseg.preprocessing.preprocess import crop, preprocess
 from uniseg.preprocessing.resample import resample_label

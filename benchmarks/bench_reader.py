@@ -26,8 +26,8 @@ from omegaconf import OmegaConf  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task  # noqa: E402
-from uniseg.config import CONF_DIR  # noqa: E402
 from uniseg.datasets.splits import SplitTable  # noqa: E402
+from uniseg.environment import CONF_DIR  # noqa: E402
 from uniseg.sampling.patches import PatchReader  # noqa: E402
 from uniseg.sampling.requests import RequestStream, TaskCases  # noqa: E402
 from uniseg.task import Normalization, Task  # noqa: E402

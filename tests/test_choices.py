@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 
 from uniseg.commands import local_conf
 from uniseg.commands.choices import choices_of
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 GROUPS = ("model", "optimizer", "augment")

@@ -21,8 +21,9 @@ from uniseg import Task, TaskSet, save_model
 from uniseg.commands import local_conf, schema
 from uniseg.commands.app import tasks_of
 from uniseg.commands.arguments import readable_arguments
-from uniseg.config import CONF_DIR, make_task
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
+from uniseg.task import make_task
 from uniseg.weights.checkpoint import KEY, describe_model
 from uniseg.weights.foreign.published_tasks import published_tasks
 from uniseg.weights.foreign.write_published import write_published

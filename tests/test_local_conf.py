@@ -5,7 +5,7 @@ from hydra import compose, initialize_config_dir
 
 from uniseg.commands import local_conf
 from uniseg.commands.app import tasks_of
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 TASK = """# @package tasks.mine

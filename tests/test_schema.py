@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from uniseg.commands import schema
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from samples import make_task
-from uniseg.config import make_task as task_from_yaml
 from uniseg.errors import InputError
 from uniseg.models.heads.base import label_scores
 from uniseg.task import Task, TaskSet
+from uniseg.task import make_task as task_from_yaml
 
 NESTED = make_task("tumour", classes=("background", "whole", "core"), regions=((1, 2, 3), (3,)), modalities=("T1", "T2"), optional=("T2",), reference="T1")
 

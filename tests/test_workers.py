@@ -8,7 +8,7 @@ import time
 WORK = """
 import os, sys, time
 from joblib import Parallel, delayed
-from uniseg.workers import end_with_parent
+from uniseg.environment import end_with_parent
 
 def work():
     sys.stdout.write(f"{os.getpid()}\\n")

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from uniseg.commands import schema
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.phantom.suite import TASKS
 
 EXPERIMENT = "phantom_table"

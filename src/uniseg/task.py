@@ -246,3 +246,23 @@ def _is_label(value: object) -> bool:
 def _shown(values: Sequence) -> str:
     """In one line, however many."""
     return f"{list(values[:12])!r:.300}" + (f" and {len(values) - 12} more" if len(values) > 12 else "")
+
+
+def make_task(name: str, values: dict) -> Task:
+    """A task from the plain containers of its YAML block; keys that describe the source are not read."""
+    fields = {key: values[key] for key in ("modalities", "classes", "spacing_mm")}
+    missing = [modality for modality in values["modalities"] if modality not in values["normalization"]]
+    if missing:
+        raise InputError(f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file")
+    normalization = [Normalization(**values["normalization"][modality]) for modality in values["modalities"]]
+    regions = values.get("regions") or {}
+    if set(regions) - set(fields["classes"][1:]) or (regions and len(regions) != len(fields["classes"]) - 1):
+        raise InputError(f"task '{name}'", f"regions {list(regions)}", f"one for each of {fields['classes'][1:]}", "correct the task file")
+    return Task(
+        name,
+        normalization=tuple(normalization),
+        regions=tuple(regions[c] for c in fields["classes"][1:]) if regions else (),
+        optional=values.get("optional") or (),
+        reference=values.get("reference"),
+        **fields,
+    )

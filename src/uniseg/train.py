@@ -19,10 +19,10 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg.commands.app import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SIDES
+from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
 from uniseg.files import write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
-from uniseg.reporting.environment import PACKAGE_DIR, git_commit
 from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.finite_loss import FiniteLoss

@@ -11,7 +11,7 @@ from lightning import Trainer
 from omegaconf import OmegaConf
 
 from uniseg.commands.app import sources_of, tasks_of
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.models.uniseg import UniSegModel
 
 ROOTS = sorted(path.stem for path in CONF_DIR.glob("*.yaml") if path.stem != "stack")

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from samples import make_task
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.dice_ce import DiceCELoss
 from uniseg.models.uniseg import UniSegModel

@@ -7,7 +7,7 @@ import yaml
 
 from commands import run, succeed
 from samples import save_nifti
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 
 CASES = [f"hippocampus_{k:03d}" for k in range(10)]
 

@@ -13,8 +13,8 @@ from hydra import compose, initialize_config_dir
 from commands import TINY, run, succeed
 from uniseg import InputError, load_model
 from uniseg.commands.app import sources_of, tasks_of
-from uniseg.config import CONF_DIR
 from uniseg.datasets.dataset import find_datasets
+from uniseg.environment import CONF_DIR
 from uniseg.evaluate import refuse_seen
 from uniseg.train import train
 

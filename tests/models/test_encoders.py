@@ -7,7 +7,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.models.encoders.monai_nets import SegResNetEncoder
 from uniseg.models.encoders.resenc import ResidualBlock, ResidualEncoder
 

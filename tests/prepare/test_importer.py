@@ -11,11 +11,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from samples import save_nifti
-from uniseg.config import make_task
 from uniseg.datasets.dataset_json import read_labels, task_name
-from uniseg.datasets.import_nnunet import import_datasets, target_spacing
+from uniseg.datasets.import_nnunet import import_datasets
 from uniseg.datasets.source import Source, find_cases
 from uniseg.errors import InputError
+from uniseg.preprocessing.target_spacing import target_spacing
+from uniseg.task import make_task
 
 V2 = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}
 V1 = {"modality": {"0": "MRI", "1": "CT", "2": "MRI"}, "labels": {"0": "background", "1": "zone", "4": "tumour"}, "licence": "CC0", "reference": "somebody"}

@@ -13,11 +13,11 @@ from hydra.utils import instantiate
 
 from samples import make_task, save_nifti
 from uniseg.commands.app import tasks_of
-from uniseg.config import CONF_DIR
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.deep_supervision import DeepSupervision
 from uniseg.planning.budget import Budget, budget_of

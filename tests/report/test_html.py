@@ -5,8 +5,8 @@ import re
 
 import pytest
 
+from uniseg.environment import git_commit
 from uniseg.errors import InputError
-from uniseg.reporting.environment import git_commit
 from uniseg.reporting.html import write_report
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -11,11 +11,12 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from scan_files import save_itk
-from uniseg.config import CONF_DIR, make_task
 from uniseg.datasets.source import Source, find_cases
 from uniseg.datasets.split_file import assign_sides
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.images.files import read_label
+from uniseg.task import make_task
 
 UPSTREAM = ["liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen", "vertebrae", "prostate", "brain_tumour", "whole_body_tumour"]
 

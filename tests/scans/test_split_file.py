@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from uniseg.config import CONF_DIR
 from uniseg.datasets.case import Case
 from uniseg.datasets.layouts.prostate_saml import SITE_SIZES
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import assign_sides, expand_split, read_split
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 PUBLISHED = CONF_DIR / "splits" / "published.json"

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.losses.deep_supervision import shrink
 from uniseg.sampling.augment.draws import AugmentRecipe, draw
 from uniseg.sampling.augment.intensity import augment_intensity

@@ -8,7 +8,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.sampling.augment.draws import AugmentDraw, draw
 from uniseg.sampling.augment.intensity import augment_intensity, blur, brighten, change_contrast, gamma, gamma_inverted, lower_resolution
 from uniseg.sampling.augment.spatial import box_margin, grid_matrix, sample_patch

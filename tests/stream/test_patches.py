@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 
 from samples import make_task
 from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task
-from uniseg.config import CONF_DIR
 from uniseg.datasets.splits import SplitTable
+from uniseg.environment import CONF_DIR
 from uniseg.sampling.augment.draws import draw
 from uniseg.sampling.augment.spatial import sample_patch
 from uniseg.sampling.batch import Batch

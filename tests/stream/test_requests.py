@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.sampling.augment.draws import draw
 from uniseg.sampling.requests import RequestStream, TaskCases, round_counts, weights_of

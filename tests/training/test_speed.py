@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import OmegaConf
 
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.training.speed import speed_up
 

@@ -8,9 +8,9 @@ import yaml
 
 from samples import make_task, small_model
 from uniseg import InputError
-from uniseg.config import CONF_DIR
-from uniseg.config import make_task as task_from_yaml
+from uniseg.environment import CONF_DIR
 from uniseg.task import TaskSet
+from uniseg.task import make_task as task_from_yaml
 from uniseg.weights import import_published
 from uniseg.weights.foreign import write_published
 from uniseg.weights.foreign.published_tasks import published_tasks
@@ -33,7 +33,7 @@ def test_the_eleven_tasks_are_those_that_are_shipped():
 
 
 def test_no_configuration_is_read(monkeypatch, tmp_path):
-    monkeypatch.setattr("uniseg.config.CONF_DIR", tmp_path)
+    monkeypatch.setattr("uniseg.environment.CONF_DIR", tmp_path)
     assert published_tasks()[0].spacing_mm == (3, 1.5, 1.5)
 
 

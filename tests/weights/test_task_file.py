@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from samples import make_task
 from uniseg import InputError, load_model, load_tasks, save_model, save_task
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import file_hash
 from uniseg.weights.task_file import base_hash

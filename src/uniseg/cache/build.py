@@ -18,12 +18,12 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_dataset
 from uniseg.datasets.labels import load_case, reference_image
 from uniseg.datasets.source import Source
+from uniseg.environment import end_with_parent
 from uniseg.errors import InputError
 from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
 from uniseg.preprocessing.resample import resample_label
 from uniseg.task import Task, TaskSet
-from uniseg.workers import end_with_parent
 
 RECIPE = 2  # of measuring and preprocessing; another makes fingerprints and cases anew, while what was written still trains
 

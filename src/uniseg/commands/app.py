@@ -21,13 +21,13 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg.commands import local_conf, schema
 from uniseg.commands.arguments import readable_arguments
 from uniseg.commands.failures import BAD_INPUT, READER_GONE, Terminated, end_of
-from uniseg.config import CONF_DIR, make_task
 from uniseg.datasets.availability import availability_message, missing_datasets
 from uniseg.datasets.source import Source
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.inference.postprocessing import read_cleanings
 from uniseg.inference.predictor import Predictor
-from uniseg.task import TaskSet
+from uniseg.task import TaskSet, make_task
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 
 LONGEST_TITLE = 100  # of a run, for loggers

@@ -8,7 +8,7 @@ from functools import cache
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 MULTIRUN = ("-m", "--multirun")

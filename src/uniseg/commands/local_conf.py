@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from uniseg.commands.schema import TaskConfig
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 LOCAL_CONF = Path("conf")

@@ -22,7 +22,7 @@ from uniseg.commands.bounds import (
     values_at,
     word,
 )
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.training.tracking import tracked
 

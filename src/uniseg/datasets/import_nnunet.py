@@ -11,15 +11,15 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from uniseg.config import CONF_DIR
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset_json import Description, describe, task_name
 from uniseg.datasets.source import Source, find_cases
 from uniseg.datasets.splits import SplitTable, split_cases
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError, printable
 from uniseg.files import write_atomically
 from uniseg.images.files import read_geometry
-from uniseg.planning.geometry import target_spacing
+from uniseg.preprocessing.target_spacing import target_spacing
 from uniseg.task import Normalization, Task
 
 V1_FOLDER = "nnUNet_raw_data"

@@ -18,10 +18,10 @@ from rich.progress import track
 from scipy.ndimage import gaussian_filter
 from scipy.spatial.transform import Rotation
 
+from uniseg.environment import end_with_parent
 from uniseg.errors import InputError
 from uniseg.files import read_json, write_atomically
 from uniseg.phantom.anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
-from uniseg.workers import end_with_parent
 
 VERSION = 1  # counted up when the same settings begin to give other files
 SETTINGS_FILE = "suite.json"

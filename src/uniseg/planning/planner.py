@@ -10,10 +10,11 @@ import numpy as np
 from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
 from uniseg.planning.budget import Budget
-from uniseg.planning.geometry import TaskGeometry, read_geometries, share_spacings, target_spacing, weighted_median, window_groups
+from uniseg.planning.geometry import TaskGeometry, read_geometries, share_spacings, weighted_median, window_groups
 from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.planning.topology import MIN_EDGE, Topology, first_patch, shrink
 from uniseg.planning.trial import CaseTrial, StepTrial, try_case, try_step
+from uniseg.preprocessing.target_spacing import target_spacing
 from uniseg.task import Task, TaskSet
 
 SPACINGS = ("given", "nnunet")

@@ -12,7 +12,7 @@ from field.base import SETTINGS, TASK
 from field.trial import Command, Trial
 from field.world import World
 from uniseg.commands import schema
-from uniseg.config import CONF_DIR
+from uniseg.environment import CONF_DIR
 
 NUMBERS = (
     "-1", "0", "1", "2", "3", "7", "0.5", "-0.5", "1.5", "nan", "inf", "-inf", "1e9", "-1e9", "1e-9",
