@@ -19,8 +19,8 @@ import uniseg
 from samples import save_nifti, small_model
 from uniseg import Task, TaskSet, save_model
 from uniseg.commands import local_conf, schema
-from uniseg.commands.app import tasks_of
 from uniseg.commands.arguments import readable_arguments
+from uniseg.commands.builders import tasks_of
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.task import make_task

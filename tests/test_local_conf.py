@@ -4,7 +4,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 
 from uniseg.commands import local_conf
-from uniseg.commands.app import tasks_of
+from uniseg.commands.builders import tasks_of
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 

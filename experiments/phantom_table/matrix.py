@@ -7,7 +7,7 @@ import torch
 from jobs import Matrix
 from omegaconf import DictConfig
 
-from uniseg.commands.app import make_predictor, sources_of, tasks_of
+from uniseg.commands.builders import make_predictor, sources_of, tasks_of
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.images.files import read_label, read_volume, reference_path

@@ -19,7 +19,7 @@ from joblib import Parallel, delayed, parallel_config
 from jobs import ARMS, OUTPUTS, UNISEG, Arm, Job, Training, choices, entries, matrices
 from work import work_quietly
 
-from uniseg.commands.app import require_datasets, sources_of, tasks_of
+from uniseg.commands.builders import require_datasets, sources_of, tasks_of
 
 
 def work_all(title: str, jobs: Sequence[Job], processes: int) -> None:

@@ -14,7 +14,8 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from uniseg.commands.app import close_loggers, entry_point, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
+from uniseg.commands.app import entry_point
+from uniseg.commands.builders import close_loggers, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.datasets.inputs import find_images

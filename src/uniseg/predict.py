@@ -4,7 +4,8 @@ import sys
 
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import entry_point, make_predictor
+from uniseg.commands.app import entry_point
+from uniseg.commands.builders import make_predictor
 from uniseg.inference.case_runner import Outcome
 from uniseg.inference.predict_files import predict_cases, require_none_refused
 

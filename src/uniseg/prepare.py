@@ -12,7 +12,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cache.build import audit, prepare, prune
-from uniseg.commands.app import entry_point, require_datasets, sources_of, tasks_of
+from uniseg.commands.app import entry_point
+from uniseg.commands.builders import require_datasets, sources_of, tasks_of
 from uniseg.commands.choices import choices_of
 from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.datasets.dataset import Dataset, find_datasets

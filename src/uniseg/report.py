@@ -6,7 +6,8 @@ from pathlib import Path
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import close_loggers, entry_point, make_loggers
+from uniseg.commands.app import entry_point
+from uniseg.commands.builders import close_loggers, make_loggers
 from uniseg.errors import InputError
 from uniseg.reporting.compare_files import write_comparison
 from uniseg.reporting.fewshot_files import write_fewshot

@@ -16,7 +16,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import close_loggers, entry_point, make_loggers, require_datasets, run_title, sources_of, tasks_of
+from uniseg.commands.app import entry_point
+from uniseg.commands.builders import close_loggers, make_callbacks, make_loggers, require_datasets, run_title, sources_of, tasks_of
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SIDES
 from uniseg.environment import PACKAGE_DIR, git_commit
@@ -128,7 +129,7 @@ def _make_trainer(config: DictConfig) -> Trainer:
     return instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *instantiate(config.callbacks).values()],
+        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *make_callbacks(config.callbacks)],
         logger=make_loggers(config.logger),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",

@@ -10,7 +10,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import OmegaConf
 
-from uniseg.commands.app import sources_of, tasks_of
+from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.environment import CONF_DIR
 from uniseg.models.uniseg import UniSegModel
 

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 
 from commands import TINY, run, succeed
 from uniseg import InputError, load_model
-from uniseg.commands.app import sources_of, tasks_of
+from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.datasets.dataset import find_datasets
 from uniseg.environment import CONF_DIR
 from uniseg.evaluate import refuse_seen

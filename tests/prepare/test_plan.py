@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
 from samples import make_task, save_nifti
-from uniseg.commands.app import tasks_of
+from uniseg.commands.builders import tasks_of
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.source import Source

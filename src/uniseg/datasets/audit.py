@@ -1,19 +1,20 @@
 """Every finding about the raw cases, before anything is written."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from uniseg.cache.store import TaskCache
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.source import remarks
-from uniseg.datasets.splits import patients_on_two_sides, repeated_scans
+from uniseg.datasets.splits import SplitTable, patients_on_two_sides, repeated_scans
 from uniseg.errors import InputError, printable
 from uniseg.preprocessing.modality import kind_of
+from uniseg.task import Task
 
 SHOWN = 200  # rows of the table
 EXTENT_RATIO = 2.0  # of the median volumes of one class name in two tasks, above which they hardly mean the same
@@ -36,7 +37,15 @@ class Finding:
         return cls(task, case_id, error.where, error.found, error.expected, error.fix, fatal=True)
 
 
-def judge(datasets: Sequence[Dataset], prepared: Sequence[TaskCache] = ()) -> list[Finding]:
+class PreparedTask(Protocol):
+    """A task of the cache, as ``cache.store.TaskCache`` reads it."""
+
+    task: Task
+    splits: SplitTable
+    image_hashes: Mapping[str, str]
+
+
+def judge(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask] = ()) -> list[Finding]:
     """What single cases cannot show: over the cases of a task, then over tasks.
 
     Args:
@@ -126,7 +135,7 @@ def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
             yield Finding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
 
 
-def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[TaskCache]) -> Iterator[Finding]:
+def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask]) -> Iterator[Finding]:
     known = {dataset.task.name: dataset for dataset in datasets}
     tables = {name: dataset.splits for name, dataset in known.items()}
     hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
