@@ -1,7 +1,7 @@
 """nnU-Net v2's preparation of one dataset, timed; run by ``bench_prepare.py`` in nnU-Net's own environment.
 
-Checks, fingerprint, preprocessing of 3d_fullres at a given spacing; planning is not counted. Its pools fork here instead of spawning,
-so that starting Python is not counted either. Prints the seconds of the steps as JSON.
+Checks, fingerprint, preprocessing of 3d_fullres at a given spacing; planning is not counted. Its pools fork here
+instead of spawning, so that starting Python is not counted either. Prints the seconds of the steps as JSON.
 """
 
 import json
@@ -18,7 +18,9 @@ multiprocessing.get_context = lambda method=None: spawn_or_fork("fork")
 
 def main(dataset: int, processes: int, spacing: list[float]) -> None:
     start = time.perf_counter()
-    extract_fingerprint_dataset(dataset, num_processes=processes, check_dataset_integrity=True, verbose=False, show_progress_bar=False)
+    extract_fingerprint_dataset(
+        dataset, num_processes=processes, check_dataset_integrity=True, verbose=False, show_progress_bar=False
+    )
     checked = time.perf_counter() - start
     ExperimentPlanner(dataset, overwrite_target_spacing=spacing, suppress_transpose=True).plan_experiment()
     start = time.perf_counter()

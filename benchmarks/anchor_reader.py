@@ -1,6 +1,7 @@
 """nnU-Net v2's reader, timed; run by ``bench_reader.py`` in nnU-Net's own environment.
 
-Takes a folder of ``<case>.npz`` (image ``[1,Z,Y,X]``, label ``[Z,Y,X]``), writes them as nnU-Net does, prints the seconds of every batch as JSON.
+Takes a folder of ``<case>.npz`` (image ``[1,Z,Y,X]``, label ``[Z,Y,X]``), writes them as nnU-Net does, prints the
+seconds of every batch as JSON.
 """
 
 import json
@@ -40,7 +41,9 @@ def main(source: str, folder: str, batches: int, batch_size: int, *patch: int) -
         write(Path(source), Path(folder), patch)
     initial = get_patch_size(patch, ANGLE, ANGLE, ANGLE, (0.85, 1.25))
     labels = SimpleNamespace(all_labels=[0, 1, 2], has_ignore_label=False)
-    loader = nnUNetDataLoader(nnUNetDatasetBlosc2(folder), batch_size, initial, patch, labels, oversample_foreground_percent=0.33)
+    loader = nnUNetDataLoader(
+        nnUNetDatasetBlosc2(folder), batch_size, initial, patch, labels, oversample_foreground_percent=0.33
+    )
     seconds = []
     for number in range(-WARM_UP, batches):
         start = time.perf_counter()

@@ -1,7 +1,7 @@
 """Augmentation of one patch on one core, from the reader's box to the finished patch, against batchgeneratorsv2 0.3.6.
 
-The same recipe (conf/augment/nnunet.yaml is nnU-Net's), the true probabilities, each side its own input: ours the box that the
-draw needs, nnU-Net's trainer always the enlarged patch. The anchor runs in an environment of its own:
+The same recipe (conf/augment/nnunet.yaml is nnU-Net's), the true probabilities, each side its own input: ours the box
+that the draw needs, nnU-Net's trainer always the enlarged patch. The anchor runs in an environment of its own:
 
     python -m venv nnunet_env && nnunet_env/bin/pip install torch==2.13.0 nnunetv2==2.8.1
     python benchmarks/bench_augment.py --nnunet-python nnunet_env/bin/python
@@ -63,7 +63,9 @@ def seconds_of_anchor(python: Path, channels: int, draws: int, seed: int) -> lis
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nnunet-python", type=Path, required=True, help="python of an environment with nnunetv2==2.8.1")
+    parser.add_argument(
+        "--nnunet-python", type=Path, required=True, help="python of an environment with nnunetv2==2.8.1"
+    )
     parser.add_argument("--channels", type=int, default=1)
     parser.add_argument("--draws", type=int, default=300, help="per side")
     parser.add_argument("--dry", action="store_true", help="ours alone, nothing recorded")

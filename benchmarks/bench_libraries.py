@@ -44,7 +44,12 @@ def main() -> None:
     thirty = np.pi / 6
     batched = kornia.RandomAffine3D(degrees=(30, 30, 30), scale=(0.7, 1.4), p=1.0)
     dictionary = monai.RandAffined(
-        keys=["image", "label"], prob=1.0, rotate_range=[thirty] * 3, scale_range=[(-0.3, 0.4)] * 3, mode=("bilinear", "nearest"), spatial_size=PATCH
+        keys=["image", "label"],
+        prob=1.0,
+        rotate_range=[thirty] * 3,
+        scale_range=[(-0.3, 0.4)] * 3,
+        mode=("bilinear", "nearest"),
+        spatial_size=PATCH,
     )
     affine = torchio.RandomAffine(scales=(0.7, 1.4), degrees=30, isotropic=True, image_interpolation="linear")
     smooth = monai.RandGaussianSmooth(prob=1.0, sigma_x=(0.5, 1.0), sigma_y=(0.5, 1.0), sigma_z=(0.5, 1.0))

@@ -27,7 +27,11 @@ from uniseg.models.heads.static import StaticHead
 from uniseg.task import Normalization
 
 SHAPE_XYZ, SPACING_XYZ = (512, 512, 1000), (0.8, 0.8, 1.0)
-CLASSES = {"11 tasks of 2 to 3 classes": [3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 3], "one task of 4 classes": [4], "one task of 120 classes": [120]}
+CLASSES = {
+    "11 tasks of 2 to 3 classes": [3, 3, 3, 3, 3, 3, 2, 2, 2, 2, 3],
+    "one task of 4 classes": [4],
+    "one task of 120 classes": [120],
+}
 MAX_MEMORY_GB = 6
 
 
@@ -37,25 +41,38 @@ def make_scan(path: Path) -> None:
     x, y = np.ogrid[-1 : 1 : SHAPE_XYZ[0] * 1j, -1 : 1 : SHAPE_XYZ[1] * 1j]
     body = ((x / 0.8) ** 2 + (y / 0.6) ** 2 < 1)[..., None]
     noise = rng.integers(-150, 250, (*SHAPE_XYZ[:2], 50), np.int16)
-    values = np.concatenate([np.where(body, np.roll(noise, k * 37, (0, 1)), np.int16(-1000)) for k in range(SHAPE_XYZ[2] // 50)], axis=2)
+    values = np.concatenate(
+        [np.where(body, np.roll(noise, k * 37, (0, 1)), np.int16(-1000)) for k in range(SHAPE_XYZ[2] // 50)], axis=2
+    )
     nib.save(nib.Nifti1Image(values, np.diag([-SPACING_XYZ[0], -SPACING_XYZ[1], SPACING_XYZ[2], 1])), path)
 
 
 def worker(scan: Path, counts: list[int], output: Path) -> None:
     torch.manual_seed(0)
     how = (Normalization("window", lower=-325, upper=325),)
-    tasks = TaskSet(Task(f"task{i}", ("CT",), ("background", *(f"c{k}" for k in range(1, n))), (3, 1.5, 1.5), how) for i, n in enumerate(counts))
+    tasks = TaskSet(
+        Task(f"task{i}", ("CT",), ("background", *(f"c{k}" for k in range(1, n))), (3, 1.5, 1.5), how)
+        for i, n in enumerate(counts)
+    )
     model = UniSegModel(
         tasks,
         patch_size=(64, 192, 192),
-        encoder=partial(UNetEncoder, channels=[4, 8, 8, 8], strides=[[1, 2, 2], [2, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], *[[3, 3, 3]] * 3]),
+        encoder=partial(
+            UNetEncoder,
+            channels=[4, 8, 8, 8],
+            strides=[[1, 2, 2], [2, 2, 2], [2, 2, 2]],
+            kernels=[[1, 3, 3], *[[3, 3, 3]] * 3],
+        ),
         conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     )
     predictor = Predictor(model, overlap=0.25, max_memory_gb=MAX_MEMORY_GB)
     start = time.perf_counter()
     CaseRunner(predictor, output)("scan", {task.name: (scan,) for task in tasks})
-    told = {"peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9, "seconds": time.perf_counter() - start}
+    told = {
+        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
+        "seconds": time.perf_counter() - start,
+    }
     sys.stdout.write(json.dumps(told | {"stages": predictor.stopwatch.seconds}) + "\n")
 
 
@@ -65,10 +82,17 @@ def main() -> None:
         make_scan(scan)
         for name, counts in CLASSES.items():
             command = [sys.executable, __file__, str(scan), json.dumps(counts), str(Path(folder) / str(len(peaks)))]
-            told = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1])
+            told = json.loads(
+                subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+            )
             peaks[name] = told["peak_gb"]
             stages = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in told["stages"].items())
-            record(f"peak memory, 512x512x1000 int16, {name}", told["peak_gb"], MAX_MEMORY_GB, f"GB; anchor: max_memory_gb; {told['seconds']:.0f} s: {stages}")
+            record(
+                f"peak memory, 512x512x1000 int16, {name}",
+                told["peak_gb"],
+                MAX_MEMORY_GB,
+                f"GB; anchor: max_memory_gb; {told['seconds']:.0f} s: {stages}",
+            )
         few, many = (peaks[name] for name in list(CLASSES)[1:])
         record("peak memory of 120 against 4 classes", many, few, "GB")
 

@@ -1,7 +1,9 @@
-"""Preparation of three real datasets, cases per minute with peak memory, against nnU-Net v2; then their images voxel by voxel.
+"""Preparation of three real datasets, cases per minute with peak memory, against nnU-Net v2; then their images voxel by
+voxel.
 
-Ours: audit with ``prepare``; nnU-Net: verify_dataset_integrity, fingerprint, preprocessing of 3d_fullres at the same spacing, the same number
-of worker processes. Files are in the page cache, workers have started. Memory is the proportional set size of the process tree, sampled.
+Ours: audit with ``prepare``; nnU-Net: verify_dataset_integrity, fingerprint, preprocessing of 3d_fullres at the same
+spacing, the same number of worker processes. Files are in the page cache, workers have started. Memory is the
+proportional set size of the process tree, sampled.
 
     python -m venv nnunet_env && nnunet_env/bin/pip install torch==2.13.0 nnunetv2==2.8.1
     python benchmarks/bench_prepare.py --nnunet-python nnunet_env/bin/python --data <folder of nnU-Net datasets>
@@ -35,7 +37,8 @@ from uniseg.preprocessing.preprocess import crop, preprocess
 from uniseg.preprocessing.resample import resample_label
 from uniseg.task import Normalization, Task, TaskSet
 
-DATASETS = {"chaos_t2_abdomen": "chaos_t2", "sts_ct": "sts_ct", "la2018_left_atrium": "left_atrium"}  # folder, task file
+# folder, task file
+DATASETS = {"chaos_t2_abdomen": "chaos_t2", "sts_ct": "sts_ct", "la2018_left_atrium": "left_atrium"}
 SAMPLE_S = 0.05
 
 
@@ -43,7 +46,13 @@ def task_of(folder: str, data: Path) -> tuple[Task, Source]:
     """The task file with nnU-Net's own normalisation scheme; no case is for test, because nnU-Net prepares all."""
     block = OmegaConf.load(CONF_DIR / "task" / f"{DATASETS[folder]}.yaml")
     scheme = Normalization("fingerprint" if block.modalities[0] == "CT" else "zscore")
-    task = Task(folder, tuple(block.modalities), tuple(block.classes), tuple(block.spacing_mm), (scheme,) * len(block.modalities))
+    task = Task(
+        folder,
+        tuple(block.modalities),
+        tuple(block.classes),
+        tuple(block.spacing_mm),
+        (scheme,) * len(block.modalities),
+    )
     source = Source("nnunet", data / folder, patient_namespace=folder)
     names = [case.case_id for case in find_cases(source, task.modalities)]
     return task, replace(source, splits={"train": names[1:], "dev": names[:1], "test": []})
@@ -92,18 +101,31 @@ def tree(root: int) -> list[int]:
 
 def proportional_kb(pid: int) -> int:
     try:
-        return int(next(line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")).split()[1])
+        return int(
+            next(
+                line for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() if line.startswith("Pss:")
+            ).split()[1]
+        )
     except (OSError, StopIteration):
         return 0
 
 
 def largest_differences(folder: str, data: Path, written: Path) -> tuple[float, float]:
-    """Of the images, of each case's own range; of the labels, the share of voxels. Both sides with nnU-Net's resolved normalisation."""
+    """Of the images, of each case's own range; of the labels, the share of voxels.
+
+    Both sides with nnU-Net's resolved normalisation.
+    """
     task, source = task_of(folder, data)
     plans = json.loads((written / "nnUNetPlans.json").read_text())
     found = plans["foreground_intensity_properties_per_channel"]["0"]
     masked = plans["configurations"]["3d_fullres"]["use_mask_for_norm"][0]
-    values = {"lower": found["percentile_00_5"], "upper": found["percentile_99_5"], "mean": found["mean"], "sd": found["std"], "masked": masked}
+    values = {
+        "lower": found["percentile_00_5"],
+        "upper": found["percentile_99_5"],
+        "mean": found["mean"],
+        "sd": found["std"],
+        "masked": masked,
+    }
     task = task.resolve([Normalization(task.normalization[0].mode, **values)])
     image_apart = label_apart = 0.0
     for case in find_cases(source, task.modalities):
@@ -113,7 +135,10 @@ def largest_differences(folder: str, data: Path, written: Path) -> tuple[float, 
         theirs = _canonical(written / "nnUNetPlans_3d_fullres" / f"{case.case_id}.b2nd", case.image_paths[0])
         their_label = _canonical(written / "nnUNetPlans_3d_fullres" / f"{case.case_id}_seg.b2nd", case.image_paths[0])
         apart = np.abs(prepared.image[0].astype(np.float16).astype(np.float32) - theirs).max() / np.ptp(theirs)
-        image_apart, label_apart = max(image_apart, float(apart)), max(label_apart, float(np.mean(small != their_label.clip(0))))
+        image_apart, label_apart = (
+            max(image_apart, float(apart)),
+            max(label_apart, float(np.mean(small != their_label.clip(0)))),
+        )
     return image_apart, label_apart
 
 
@@ -134,16 +159,33 @@ def compare(folder: str, number: int, options: argparse.Namespace, temporary: Pa
     cases = find_cases(source, task.modalities)
     for path in (path for case in cases for path in (*case.image_paths, case.label_path)):
         path.read_bytes()
-    raw, written = temporary / "raw" / f"Dataset{number:03d}_{folder}", temporary / "preprocessed" / f"Dataset{number:03d}_{folder}"
+    raw, written = (
+        temporary / "raw" / f"Dataset{number:03d}_{folder}",
+        temporary / "preprocessed" / f"Dataset{number:03d}_{folder}",
+    )
     raw.parent.mkdir(exist_ok=True)
     raw.symlink_to(source.root.resolve())
     folders = {"nnUNet_raw": raw.parent, "nnUNet_preprocessed": written.parent, "nnUNet_results": temporary / "results"}
     threads = {"OMP_NUM_THREADS": "1"}
-    mine = [sys.executable, __file__, "--ours", folder, "--data", options.data, "--cache", temporary / "cache", "--processes", options.processes]
+    mine = [
+        sys.executable,
+        __file__,
+        "--ours",
+        folder,
+        "--data",
+        options.data,
+        "--cache",
+        temporary / "cache",
+        "--processes",
+        options.processes,
+    ]
     ours = run_measured(mine, threads)
     script = Path(__file__).with_name("anchor_prepare.py")
     spacing = spacing_in_file_order(task, cases[0].image_paths[0])
-    anchor = run_measured([options.nnunet_python, script, number, options.processes, *spacing], threads | {k: str(v) for k, v in folders.items()})
+    anchor = run_measured(
+        [options.nnunet_python, script, number, options.processes, *spacing],
+        threads | {k: str(v) for k, v in folders.items()},
+    )
     name = f"preparation of {folder} ({len(cases)} cases, {options.processes} processes)"
     rates = [60 * len(cases) / (side["check"] + side["write"]) for side in (ours, anchor)]
     record(f"{name}, all", *rates, "cases/min", more_is_better=True)

@@ -1,7 +1,9 @@
-"""Patches per second and core from a warm cache, read and collated, with the voxels that rotation needs, against nnU-Net v2's reader.
+"""Patches per second and core from a warm cache, read and collated, with the voxels that rotation needs, against
+nnU-Net v2's reader.
 
-Six synthetic cases of 160x320x320 (smooth, with noise, air around), written by each side's own writer; nnU-Net's loader runs without
-transforms on the enlarged patch that its trainer asks for, ours answers the requests of the stream. The anchor runs in its own environment:
+Six synthetic cases of 160x320x320 (smooth, with noise, air around), written by each side's own writer; nnU-Net's loader
+runs without transforms on the enlarged patch that its trainer asks for, ours answers the requests of the stream. The
+anchor runs in its own environment:
 
     python -m venv nnunet_env && nnunet_env/bin/pip install torch==2.13.0 nnunetv2==2.8.1
     python benchmarks/bench_reader.py --nnunet-python nnunet_env/bin/python
@@ -38,7 +40,13 @@ CASES = 6
 BATCH = 2
 WARM_UP = 20
 ROUNDS = 3  # ours and the anchor in turn
-TASK = Task("synthetic", ("CT",), ("background", "organ", "tumour"), (3, 1.5, 1.5), (Normalization("window", lower=-325, upper=325),))
+TASK = Task(
+    "synthetic",
+    ("CT",),
+    ("background", "organ", "tumour"),
+    (3, 1.5, 1.5),
+    (Normalization("window", lower=-325, upper=325),),
+)
 
 
 def make_case(seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -60,14 +68,17 @@ def write_cases(source: Path, folder: Path) -> TaskCache:
         np.savez(source / f"{entry.case_id}.npz", image=image, label=label)
         write_case(folder, entry, image, label, TASK)
     names = tuple(entry.case_id for entry in entries)
-    write_task(folder, TASK, entries, SplitTable((), (names,), (), {entry.case_id: entry.patient_id for entry in entries}))
+    write_task(
+        folder, TASK, entries, SplitTable((), (names,), (), {entry.case_id: entry.patient_id for entry in entries})
+    )
     return TaskCache(folder)
 
 
 def seconds_of_ours(cache: TaskCache, batches: int, seed: int) -> list[float]:
     recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
     stream = RequestStream(
-        [TaskCases(TASK.name, tuple(cache.entries), (False,))], steps_per_epoch=250, batch_size=BATCH, tasks_per_batch=None,
+        [TaskCases(TASK.name, tuple(cache.entries), (False,))], steps_per_epoch=250, batch_size=BATCH,
+        tasks_per_batch=None,
         task_weights={}, foreground_fraction=0.33, recipe=recipe, seed=seed,
     )  # fmt: skip
     reader, seconds = PatchReader([cache], PATCH), []
@@ -86,7 +97,9 @@ def run_anchor(python: Path, source: Path, folder: Path, batches: int) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nnunet-python", type=Path, required=True, help="python of an environment with nnunetv2==2.8.1")
+    parser.add_argument(
+        "--nnunet-python", type=Path, required=True, help="python of an environment with nnunetv2==2.8.1"
+    )
     parser.add_argument("--batches", type=int, default=300, help="per side")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -102,8 +115,20 @@ def main() -> None:
             anchor += done["seconds"]
         size = sum(path.stat().st_size for path in ours_dir.rglob("*.b2nd"))
     name = f"reader, {'x'.join(map(str, PATCH))}, warm cache, one core"
-    record(f"{name}, mean", BATCH / statistics.mean(ours), BATCH / statistics.mean(anchor), "patches/s", more_is_better=True)
-    record(f"{name}, median", BATCH / statistics.median(ours), BATCH / statistics.median(anchor), "patches/s", more_is_better=True)
+    record(
+        f"{name}, mean",
+        BATCH / statistics.mean(ours),
+        BATCH / statistics.mean(anchor),
+        "patches/s",
+        more_is_better=True,
+    )
+    record(
+        f"{name}, median",
+        BATCH / statistics.median(ours),
+        BATCH / statistics.median(anchor),
+        "patches/s",
+        more_is_better=True,
+    )
     record("cache, six synthetic cases of 160x320x320", size / 1e6, done["bytes"] / 1e6, "MB")
 
 

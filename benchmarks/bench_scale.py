@@ -23,13 +23,18 @@ from uniseg.task import Normalization, Task
 SIZES = ((1, 10), (1, 1000), (1, 10_000), (10, 1000), (10, 10_000), (100, 1000), (100, 10_000))
 BATCHES = 500
 SETTINGS = {
-    "fold": 0, "patch_size": (64, 192, 192), "batch_size": 2, "steps_per_epoch": 550, "val_steps": 50, "tasks_per_batch": None,
-    "task_weights": "equal", "num_patients": None, "foreground_fraction": 0.33, "seed": 0, "num_workers": 0, "pin_memory": False,
+    "fold": 0, "patch_size": (64, 192, 192), "batch_size": 2, "steps_per_epoch": 550, "val_steps": 50,
+    "tasks_per_batch": None,
+    "task_weights": "equal", "num_patients": None, "foreground_fraction": 0.33, "seed": 0, "num_workers": 0,
+    "pin_memory": False,
 }  # fmt: skip
 RECIPE = AugmentRecipe(
-    p_rotation=0.2, rotation_deg=(-30, 30), p_scale=0.2, scale=(0.7, 1.4), p_noise=0.1, noise_sd=(0, 0.1), p_blur=0.2, p_blur_channel=0.5,
-    blur_sigma=(0.5, 1), p_brightness=0.15, brightness=(0.75, 1.25), p_contrast=0.15, contrast=(0.75, 1.25), p_low_resolution=0.25,
-    p_low_resolution_channel=0.5, low_resolution_zoom=(0.5, 1), p_gamma_inverted=0.1, p_gamma=0.3, gamma=(0.7, 1.5), mirror_axes=(0, 1, 2),
+    p_rotation=0.2, rotation_deg=(-30, 30), p_scale=0.2, scale=(0.7, 1.4), p_noise=0.1, noise_sd=(0, 0.1), p_blur=0.2,
+    p_blur_channel=0.5,
+    blur_sigma=(0.5, 1), p_brightness=0.15, brightness=(0.75, 1.25), p_contrast=0.15, contrast=(0.75, 1.25),
+    p_low_resolution=0.25,
+    p_low_resolution_channel=0.5, low_resolution_zoom=(0.5, 1), p_gamma_inverted=0.1, p_gamma=0.3, gamma=(0.7, 1.5),
+    mirror_axes=(0, 1, 2),
     p_channel_dropout=0,
 )  # fmt: skip
 
@@ -38,7 +43,9 @@ def write_entries(root: Path, num_tasks: int, num_cases: int) -> list[str]:
     """A prepared folder per task, as ``write_task`` leaves it, without the cases' own folders."""
     names = [f"task{t:03d}" for t in range(num_tasks)]
     for name in names:
-        task = Task(name, ("CT",), ("background", "target"), (3, 1.5, 1.5), (Normalization("window", lower=-325, upper=325),))
+        task = Task(
+            name, ("CT",), ("background", "target"), (3, 1.5, 1.5), (Normalization("window", lower=-325, upper=325),)
+        )
         cases = [Case(f"case_{i:05d}", f"{name}/case_{i:05d}", (), None) for i in range(num_cases // num_tasks)]
         entries = [vars(CaseEntry(case.case_id, case.patient_id, (100, 300, 300), "0" * 16)) for case in cases]
         (root / name).mkdir()
@@ -61,7 +68,14 @@ def measure(root: Path, names: list[str]) -> dict[str, float]:
 
 
 def resident_mb() -> float:
-    return int(next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")).split()[1]) / 1024
+    return (
+        int(
+            next(
+                line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS")
+            ).split()[1]
+        )
+        / 1024
+    )
 
 
 def main() -> None:
@@ -70,7 +84,9 @@ def main() -> None:
     for num_tasks, num_cases in SIZES:
         with tempfile.TemporaryDirectory() as folder:
             names = write_entries(Path(folder), num_tasks, num_cases)
-            done = subprocess.run([sys.executable, __file__, folder, *names], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [sys.executable, __file__, folder, *names], capture_output=True, text=True, check=True
+            )
         row = json.loads(done.stdout)
         size = f"{num_tasks} tasks, {num_cases} cases"
         record(f"scale, time to begin, {size}", row["start_s"], None, "s")

@@ -34,7 +34,12 @@ def main() -> None:
     model = UniSegModel(
         published_tasks(),
         patch_size=(64, 192, 192),
-        encoder=partial(UNetEncoder, channels=[32, 64, 128, 256, 320, 320], strides=[[1, 2, 2], *[[2, 2, 2]] * 4], kernels=[[1, 3, 3], *[[3, 3, 3]] * 5]),
+        encoder=partial(
+            UNetEncoder,
+            channels=[32, 64, 128, 256, 320, 320],
+            strides=[[1, 2, 2], *[[2, 2, 2]] * 4],
+            kernels=[[1, 3, 3], *[[3, 3, 3]] * 5],
+        ),
         conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     ).eval()

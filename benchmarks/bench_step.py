@@ -1,7 +1,8 @@
 """One training step of UniSeg at the published shape, against nnU-Net v2's plain U-Net of the same convolutions.
 
-Forward pass with the loss at every scale, backward pass, clipping, SGD; 32x96x96, batch 2, six stages. Each side runs in a process of its
-own, in turn, step by step. Also: UniSeg alone over the number of tasks and over the choices of ``conf/speed``.
+Forward pass with the loss at every scale, backward pass, clipping, SGD; 32x96x96, batch 2, six stages. Each side runs
+in a process of its own, in turn, step by step. Also: UniSeg alone over the number of tasks and over the choices of
+``conf/speed``.
 
     python -m venv nnunet_env && nnunet_env/bin/pip install torch==2.13.0 nnunetv2==2.8.1
     python benchmarks/bench_step.py --nnunet-python nnunet_env/bin/python
@@ -42,7 +43,9 @@ class Worker:
     def __init__(self, python: Path | str, script: str, setting: Setting) -> None:
         words = [str(python), str(HERE / script), json.dumps(asdict(setting))]
         environment = os.environ | {"OMP_NUM_THREADS": str(setting.threads)}
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         self.parameters = self._read("parameters")
         self.seconds: list[float] = []
 
@@ -75,7 +78,9 @@ def measure(arms: Sequence[tuple[Path | str, str, Setting]], repeats: int) -> li
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--nnunet-python", type=Path, required=True, help="python of an environment with nnunetv2==2.8.1")
+    parser.add_argument(
+        "--nnunet-python", type=Path, required=True, help="python of an environment with nnunetv2==2.8.1"
+    )
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--patch", type=int, nargs=3, default=(32, 96, 96), metavar=("Z", "Y", "X"))
@@ -95,12 +100,19 @@ def main() -> None:
     for width in given.widths:
         setting = replace(base, width=width)
         last, planned = replace(setting, speed=("channels_last",)), replace(setting, planned_decoder=True)
-        sides = [(sys.executable, "ours_step.py", s) for s in (setting, last)] + [(given.nnunet_python, "anchor_step.py", s) for s in (setting, planned)]
+        sides = [(sys.executable, "ours_step.py", s) for s in (setting, last)] + [
+            (given.nnunet_python, "anchor_step.py", s) for s in (setting, planned)
+        ]
         ours, faster, anchor, lighter = measure(sides, given.repeats)
         name = f"training step, width {width}, {where}"
         record(name, ours.seconds, anchor.seconds, "s, median; anchor: plain U-Net, same kernels")
         record(f"{name}, channels last", faster.seconds, anchor.seconds, "s, median; anchor: plain U-Net, same kernels")
-        record(f"{name}, channels last, 1x3x3 in the anchor's last stage", faster.seconds, lighter.seconds, "s, median; anchor: as nnU-Net v2 builds it")
+        record(
+            f"{name}, channels last, 1x3x3 in the anchor's last stage",
+            faster.seconds,
+            lighter.seconds,
+            "s, median; anchor: as nnU-Net v2 builds it",
+        )
         record(f"{name}, channels last, peak memory", faster.peak_mb, anchor.peak_mb, "MB beyond the imports")
         record(f"{name}, peak memory", ours.peak_mb, anchor.peak_mb, "MB beyond the imports")
         record(f"{name}, parameters", ours.parameters, anchor.parameters, "numbers; ours with the prompts of 11 tasks")
@@ -111,8 +123,18 @@ def main() -> None:
     for choice in given.speed:
         arms = [(sys.executable, "ours_step.py", replace(base, speed=speed)) for speed in ((choice,), ())]
         ours, plain = measure(arms, given.repeats)
-        record(f"training step, width {base.width}, {where}, {choice}", ours.seconds, plain.seconds, "s, median; anchor: without")
-        record(f"training step, width {base.width}, {where}, {choice}, peak memory", ours.peak_mb, plain.peak_mb, "MB; anchor: without")
+        record(
+            f"training step, width {base.width}, {where}, {choice}",
+            ours.seconds,
+            plain.seconds,
+            "s, median; anchor: without",
+        )
+        record(
+            f"training step, width {base.width}, {where}, {choice}, peak memory",
+            ours.peak_mb,
+            plain.peak_mb,
+            "MB; anchor: without",
+        )
 
 
 if __name__ == "__main__":

@@ -32,7 +32,11 @@ def build(setting: Setting) -> UniSegModel:
         head=StaticHead,
     )
     on = set(setting.speed)
-    choices = {"compile_trunk": "compile" in on, "channels_last": "channels_last" in on, "checkpoint_activations": "checkpoint_activations" in on}
+    choices = {
+        "compile_trunk": "compile" in on,
+        "channels_last": "channels_last" in on,
+        "checkpoint_activations": "checkpoint_activations" in on,
+    }
     speed_up(model, **choices)
     return model
 

@@ -13,13 +13,18 @@ TABLE = RESULTS.with_name("RESULTS.md")
 COLUMNS = ("name", "ours", "anchor", "ratio", "unit", "command", "machine", "commit")
 HEAD = """# Measured
 
-Written by the scripts of this folder from `results.json`; do not edit. Ours and the anchor ran side by side in one run, start-up excluded.
-`ratio` is how many times better ours is: above 1 it is faster or smaller. A row without an anchor states a property of ours.
+Written by the scripts of this folder from `results.json`; do not edit. Ours and the anchor ran side by side in one run,
+start-up excluded.
+`ratio` is how many times better ours is: above 1 it is faster or smaller.
+A row without an anchor states a property of ours.
 """
 
 
 def one_core() -> None:
-    """Keep the numeric libraries of this process, and of those it starts, to one thread. Call it before they are imported."""
+    """Keep the numeric libraries of this process, and of those it starts, to one thread.
+
+    Call it before they are imported.
+    """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "BLOSC_NTHREADS"):
         os.environ[name] = "1"
 
@@ -28,16 +33,25 @@ def record(name: str, ours: float, anchor: float | None, unit: str, *, more_is_b
     """Replace the row called ``name``, or add it."""
     ratio = None if anchor is None else ours / anchor if more_is_better else anchor / ours
     values = (name, ours, anchor, ratio, unit, _command(), _machine(), _commit())
-    row = {key: float(f"{value:.4g}") if isinstance(value, float) else value for key, value in zip(COLUMNS, values, strict=True)}
+    row = {
+        key: float(f"{value:.4g}") if isinstance(value, float) else value
+        for key, value in zip(COLUMNS, values, strict=True)
+    }
     rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    rows = [row if old["name"] == name else old for old in rows] if name in [old["name"] for old in rows] else [*rows, row]
+    rows = (
+        [row if old["name"] == name else old for old in rows] if name in [old["name"] for old in rows] else [*rows, row]
+    )
     _write(RESULTS, json.dumps(rows, indent=1) + "\n")
     _write(TABLE, HEAD + "\n" + _table(rows))
     sys.stdout.write(f"{name}: ours {row['ours']}, anchor {row['anchor']}, ratio {row['ratio']} ({unit})\n")
 
 
 def _table(rows: Sequence[dict]) -> str:
-    lines = [COLUMNS, ("---",) * len(COLUMNS), *([("" if row[key] is None else str(row[key])) for key in COLUMNS] for row in rows)]
+    lines = [
+        COLUMNS,
+        ("---",) * len(COLUMNS),
+        *([("" if row[key] is None else str(row[key])) for key in COLUMNS] for row in rows),
+    ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
@@ -49,12 +63,19 @@ def _write(path: Path, text: str) -> None:
 
 def _command() -> str:
     """As typed, without the folders of this machine."""
-    words = [f"benchmarks/{Path(sys.argv[0]).name}", *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:])]
+    words = [
+        f"benchmarks/{Path(sys.argv[0]).name}",
+        *(Path(word).name if word.startswith("/") else word for word in sys.argv[1:]),
+    ]
     return " ".join(["python", *words])
 
 
 def _machine() -> str:
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    models = [
+        line.split(":")[1].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
     return f"{models[0] if models else platform.processor()}, {os.cpu_count()} cores"
 
 

@@ -1,7 +1,8 @@
 """One side of ``bench_step.py`` in a process of its own: a training step whenever a line arrives.
 
-Imports neither uniseg nor nnU-Net, so that both environments can run it. A line of the standard input is answered by the seconds of one
-step; the first answer holds the number of parameters, the last one the peak of memory beyond what was held ahead of the network.
+Imports neither uniseg nor nnU-Net, so that both environments can run it. A line of the standard input is answered by
+the seconds of one step; the first answer holds the number of parameters, the last one the peak of memory beyond what
+was held ahead of the network.
 """
 
 import json

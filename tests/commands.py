@@ -23,7 +23,9 @@ TINY = [
 
 
 def run(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([PYTHON, "-m", f"uniseg.{command}", *overrides], cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [PYTHON, "-m", f"uniseg.{command}", *overrides], cwd=cwd, capture_output=True, text=True, check=False
+    )
 
 
 def succeed(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess:
@@ -33,10 +35,12 @@ def succeed(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedPro
 
 
 def train(*overrides: str, cwd: Path) -> subprocess.CompletedProcess:
-    """In its own process group, so that a test may signal all of it; what probes.py holds may be named as a callback."""
+    """In its own process group, so that a test may signal all of it; probes.py may be named as a callback."""
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])}
     command = [PYTHON, "-m", "uniseg.train", *overrides]
-    return subprocess.run(command, cwd=cwd, env=env, start_new_session=True, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run(
+        command, cwd=cwd, env=env, start_new_session=True, capture_output=True, text=True, check=False, timeout=120
+    )
 
 
 def signal_at(event: int, number: int, **settings: object) -> str:

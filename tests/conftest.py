@@ -40,7 +40,9 @@ def model(tasks) -> UniSegModel:
     return UniSegModel(
         tasks,
         patch_size=(8, 16, 16),
-        encoder=partial(UNetEncoder, channels=[4, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]]),
+        encoder=partial(
+            UNetEncoder, channels=[4, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]]
+        ),
         conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     )

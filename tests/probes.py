@@ -25,7 +25,8 @@ class SignalAt(Callback):
     def on_train_batch_start(self, trainer, *_) -> None:
         if self.left == 0 and trainer.global_rank == self.rank:
             target = -os.getpgrp() if self.group else os.getpid()
-            subprocess.run(["kill", f"-{self.number}", "--", str(target)], check=True, start_new_session=True)  # from outside, as a scheduler does
+            # from outside, as a scheduler does
+            subprocess.run(["kill", f"-{self.number}", "--", str(target)], check=True, start_new_session=True)
         self.left -= 1
 
     def on_validation_batch_start(self, trainer, *_) -> None:
@@ -40,6 +41,9 @@ class Requests(Callback):
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
         sums = batch.image.double().sum(dim=(1, 2, 3, 4)).tolist()
-        line = {"step": batch.step, "samples": [[case, round(total, 6)] for case, total in zip(batch.case_ids, sums, strict=True)]}
+        line = {
+            "step": batch.step,
+            "samples": [[case, round(total, 6)] for case, total in zip(batch.case_ids, sums, strict=True)],
+        }
         with (self.folder / f"requests_{trainer.global_rank}.jsonl").open("a") as file:
             file.write(json.dumps(line) + "\n")

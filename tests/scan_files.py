@@ -23,14 +23,18 @@ def itk_image(array_zyx: np.ndarray, affine_xyz: np.ndarray, is_vector: bool = F
     return image
 
 
-def save_itk(path: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray, is_vector: bool = False, is_packed: bool = False) -> Path:
+def save_itk(
+    path: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray, is_vector: bool = False, is_packed: bool = False
+) -> Path:
     """Write NRRD or MetaImage, as the path's ending says."""
     path.parent.mkdir(parents=True, exist_ok=True)
     SimpleITK.WriteImage(itk_image(array_zyx, affine_xyz, is_vector), str(path), useCompression=is_packed)
     return path
 
 
-def save_segmentation(path: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray, values: tuple[int, ...], is_vector: bool = False) -> Path:
+def save_segmentation(
+    path: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray, values: tuple[int, ...], is_vector: bool = False
+) -> Path:
     """Write a ``.seg.nrrd`` with one segment per value, as 3D Slicer does."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = itk_image(array_zyx, affine_xyz, is_vector)
@@ -42,7 +46,9 @@ def save_segmentation(path: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray,
     return path
 
 
-def dicom_slice(pixels: np.ndarray, affine_xyz: np.ndarray, index: int, slope: float = 1, intercept: float = 0, modality: str = "CT") -> pydicom.Dataset:
+def dicom_slice(
+    pixels: np.ndarray, affine_xyz: np.ndarray, index: int, slope: float = 1, intercept: float = 0, modality: str = "CT"
+) -> pydicom.Dataset:
     """Slice ``index`` of a scan, ``[rows,columns]`` uint16; the affine takes (column, row, slice) to RAS mm."""
     lps = LPS @ affine_xyz
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -52,7 +58,10 @@ def dicom_slice(pixels: np.ndarray, affine_xyz: np.ndarray, index: int, slope: f
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset.SOPClassUID = PositronEmissionTomographyImageStorage if modality == "PT" else CTImageStorage
     dataset.SOPInstanceUID = generate_uid(entropy_srcs=[str(index)])
-    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
+    dataset.file_meta.MediaStorageSOPClassUID, dataset.file_meta.MediaStorageSOPInstanceUID = (
+        dataset.SOPClassUID,
+        dataset.SOPInstanceUID,
+    )
     dataset.Modality, dataset.SeriesInstanceUID = modality, SERIES_UID
     dataset.ImagePositionPatient = [f"{v:.8g}" for v in (lps @ [0, 0, index, 1])[:3]]
     dataset.ImageOrientationPatient = [f"{v:.8g}" for v in axes[:, :2].T.ravel()]
@@ -75,4 +84,6 @@ def save_slices(folder: Path, slices: list[pydicom.Dataset]) -> Path:
 
 def save_series(folder: Path, array_zyx: np.ndarray, affine_xyz: np.ndarray, **values) -> Path:
     """``[Z,Y,X]`` of whole numbers as a CT series; ``values`` as for ``dicom_slice``."""
-    return save_slices(folder, [dicom_slice(plane, affine_xyz, index, **values) for index, plane in enumerate(array_zyx)])
+    return save_slices(
+        folder, [dicom_slice(plane, affine_xyz, index, **values) for index, plane in enumerate(array_zyx)]
+    )

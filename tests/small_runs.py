@@ -114,7 +114,13 @@ class SmallRun:
 
 
 def small_run(
-    folder: Path, *callbacks: Callback, every_n_train_steps: int | None = None, refresh_rate: int = 0, module: type[Line] = Line, plugins=(), **settings
+    folder: Path,
+    *callbacks: Callback,
+    every_n_train_steps: int | None = None,
+    refresh_rate: int = 0,
+    module: type[Line] = Line,
+    plugins=(),
+    **settings,
 ) -> SmallRun:
     torch.manual_seed(0)
     copies = Copies()

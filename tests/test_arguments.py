@@ -9,7 +9,23 @@ from uniseg.commands import schema
 from uniseg.commands.arguments import readable_arguments
 from uniseg.errors import InputError
 
-ODD = ("a=1", "a(1)", "a,b", "a#b", "Ärzte_ß", "a'b", "a[1]", "a&b", "a!b", "a~b", "a;b", 'a"b', "a{b", "epoch=3-step=100", "a(1)\\")
+ODD = (
+    "a=1",
+    "a(1)",
+    "a,b",
+    "a#b",
+    "Ärzte_ß",
+    "a'b",
+    "a[1]",
+    "a&b",
+    "a!b",
+    "a~b",
+    "a;b",
+    'a"b',
+    "a{b",
+    "epoch=3-step=100",
+    "a(1)\\",
+)
 PLAIN = ("a b", "a%b", "1.2.840.113", "a+b", "a@b", "a|b", "scan", "a:b", "C:\\x", "007")
 
 
@@ -66,21 +82,38 @@ def test_numbers_are_text_where_text_is_meant(given, expected):
 def test_the_same_for_tasks_groups_and_splits():
     assert value(read("task=[1,2]", root="train")[0]) == ["1", "2"]
     assert value(read("experiment=2024", root="train")[0]) == "2024"
-    assert value(read("tasks.liver.source.splits={train:[1,2],test:[3]}", root="train")[0]) == {"train": ["1", "2"], "test": ["3"]}
+    assert value(read("tasks.liver.source.splits={train:[1,2],test:[3]}", root="train")[0]) == {
+        "train": ["1", "2"],
+        "test": ["3"],
+    }
     assert value(read("tasks.liver.source.label_map={1:1,2:2}", root="train")[0]) == {1: 1, 2: 2}
     assert value(read("import=2024", root="prepare")[0]) == "2024"
 
 
 def test_a_group_set_to_null_is_left_out():
     assert read("experiment=demo", "phantom=null", root="train") == ["experiment=demo", "~phantom"]
-    with pytest.raises(InputError, match="argument 'trainer=null': found null; expected one of ddp, default; choose one"):
+    with pytest.raises(
+        InputError, match="argument 'trainer=null': found null; expected one of ddp, default; choose one"
+    ):
         read("trainer=null", root="train")
 
 
 def test_sweeps_and_flags_pass():
-    sweep = ["-m", "name=1,2", "seed=0,1", "--config-dir", "some folder", "--cfg", "job", "~phantom", "+trainer.max_steps=3"]
+    sweep = [
+        "-m",
+        "name=1,2",
+        "seed=0,1",
+        "--config-dir",
+        "some folder",
+        "--cfg",
+        "job",
+        "~phantom",
+        "+trainer.max_steps=3",
+    ]
     assert read(*sweep, root="train") == ["-m", 'name="1","2"', *sweep[2:]]
-    with pytest.raises(InputError, match=r"""comma outside quotes and brackets; expected one value; write 'name="a,b"'"""):
+    with pytest.raises(
+        InputError, match=r"""comma outside quotes and brackets; expected one value; write 'name="a,b"'"""
+    ):
         read("name=a,b", root="train")
 
 

@@ -19,7 +19,12 @@ GIVEN = [
     ["model/conditioning=none", "model/head=per_task", "optimizer=adamw", "optimizer.lr=0.001"],
     ["model=unet_published", "model/encoder=unet", "model/decoder=nnunet"],
     ["model/conditioning=text_embedding", "model/head=dynamic", "model.conditioning.vectors.path=other.json"],
-    ["model.conditioning.fuse=false", "model.conditioning.place=decoder", "augment=no_mirror", "+optimizer.dampening=0.1"],
+    [
+        "model.conditioning.fuse=false",
+        "model.conditioning.place=decoder",
+        "augment=no_mirror",
+        "+optimizer.dampening=0.1",
+    ],
     ["experiment=demo", "model/head=dynamic", "phantom.num_cases=3"],
     ["experiment=downstream_btcv"],
 ]
@@ -43,7 +48,9 @@ def test_an_experiment_repeats_the_whole_choice(folder, given):
     config = composed("task=[liver]", *given)
     choices = choices_of(config, config.hydra.runtime.choices, GROUPS)
     content = {"defaults": [{"override /task": ["liver"]}, *choices.defaults], **choices.values}
-    (folder / "conf/experiment/planned.yaml").write_text("# @package _global_\n" + yaml.safe_dump(content, sort_keys=False))
+    (folder / "conf/experiment/planned.yaml").write_text(
+        "# @package _global_\n" + yaml.safe_dump(content, sort_keys=False)
+    )
     again = composed("experiment=planned")
     for group in GROUPS:
         assert OmegaConf.to_container(again[group], resolve=True) == OmegaConf.to_container(config[group], resolve=True)

@@ -39,7 +39,15 @@ def failing(error):
 
 def test_a_folder_with_a_number_for_a_name(command):
     seen = []
-    assert command(lambda config: seen.append((config.input, config.output, config.checkpoint)), "input=2024_01", "output=7", "checkpoint=[1,b]") == 0
+    assert (
+        command(
+            lambda config: seen.append((config.input, config.output, config.checkpoint)),
+            "input=2024_01",
+            "output=7",
+            "checkpoint=[1,b]",
+        )
+        == 0
+    )
     assert seen == [("2024_01", "7", ["1", "b"])]
 
 
@@ -64,7 +72,12 @@ def test_what_is_wrong_ahead_of_the_work_is_one_line(command, capsys, arguments,
 
 @pytest.mark.parametrize(
     ("error", "code"),
-    [(InputError("a", "b", "c", "d"), 2), (MemoryError(), 2), (PermissionError(13, "Permission denied", "/x"), 2), (KeyboardInterrupt(), 130)],
+    [
+        (InputError("a", "b", "c", "d"), 2),
+        (MemoryError(), 2),
+        (PermissionError(13, "Permission denied", "/x"), 2),
+        (KeyboardInterrupt(), 130),
+    ],
 )
 def test_what_ends_the_work_is_one_line(command, capsys, error, code):
     assert command(failing(error), *PREDICT) == code

@@ -120,8 +120,13 @@ def test_a_command_composes(here, root, text):
     if any(argument.startswith(("hydra/launcher=submitit", "hydra.launcher")) for argument in arguments):
         pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     read = readable_arguments(arguments, schema.text_keys(root))
-    overrides = [argument for argument in read if not argument.startswith("-") and "hydra" not in argument.partition("=")[0]]
-    first = [next(each.sweep_string_iterator()) if each.is_sweep_override() else each.get_value_element_as_str() for each in parsed(overrides)]
+    overrides = [
+        argument for argument in read if not argument.startswith("-") and "hydra" not in argument.partition("=")[0]
+    ]
+    first = [
+        next(each.sweep_string_iterator()) if each.is_sweep_override() else each.get_value_element_as_str()
+        for each in parsed(overrides)
+    ]
     keys = [argument.partition("=")[0] for argument in overrides]
     given = [f"{key}={value}" for key, value in zip(keys, first, strict=True)]
     if root in ("train", "prepare"):
@@ -173,8 +178,15 @@ def test_what_else_is_typed_is_there(block):
 
 def test_examples_of_docstrings_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    modules = [name for _, name, _ in pkgutil.walk_packages(uniseg.__path__, "uniseg.") if not name.endswith("__main__")]
-    found = [test for name in modules for test in doctest.DocTestFinder().find(importlib.import_module(name)) if test.examples]
+    modules = [
+        name for _, name, _ in pkgutil.walk_packages(uniseg.__path__, "uniseg.") if not name.endswith("__main__")
+    ]
+    found = [
+        test
+        for name in modules
+        for test in doctest.DocTestFinder().find(importlib.import_module(name))
+        if test.examples
+    ]
     assert found
     for test in found:
         told = []

@@ -39,7 +39,11 @@ def test_numbers_are_cases_and_no_channels(folders):
     assert summary["tasks"]["phantom_spleen"]["num_cases"] == 3
     assert summary["mean_dice"] == pytest.approx(1 / 3)
     with (folders / "out/scores.csv").open() as file:
-        assert [(row["case_id"], row["dice"]) for row in csv.DictReader(file)] == [("pancreas_0000", "1.0"), ("pancreas_0001", "0.0"), ("pancreas_0002", "0.0")]
+        assert [(row["case_id"], row["dice"]) for row in csv.DictReader(file)] == [
+            ("pancreas_0000", "1.0"),
+            ("pancreas_0001", "0.0"),
+            ("pancreas_0002", "0.0"),
+        ]
     assert json.loads((folders / "out/metrics.json").read_text())["rules"]["tolerance_mm"] == 2.0
 
 
@@ -55,7 +59,10 @@ def test_our_probabilities_are_passed_over(folders):
 def test_bad_cases_are_told_together_and_nothing_is_written(folders, capsys):
     save_nifti(folders / "predictions/pancreas_0001.nii.gz", ball(7))
     (folders / "labels/pancreas_0002.nii.gz").write_bytes(b"")
-    with pytest.raises(InputError, match=r"pancreas_0001\.nii\.gz: found label values \[7\] \(2 of 3 cases cannot be scored, so that nothing is\)"):
+    with pytest.raises(
+        InputError,
+        match=r"pancreas_0001\.nii\.gz: found label values \[7\] \(2 of 3 cases cannot be scored, so that nothing is\)",
+    ):
         evaluated(folders)
     told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refused ")]
     assert [name in line for name, line in zip(("pancreas_0001", "pancreas_0002"), told, strict=True)] == [True, True]
@@ -67,7 +74,9 @@ def test_whose_values_the_predictions_hold(folders):
         for kind in ("labels", "predictions"):
             save_nifti(folders / f"{kind}/pancreas_{number:04d}.nii.gz", ball(4))
     mapped = "+tasks.phantom_spleen.source.label_map={4: 1}"
-    assert evaluated(folders, mapped)["mean_dice"] == evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
+    assert (
+        evaluated(folders, mapped)["mean_dice"] == evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
+    )
     with pytest.raises(InputError, match=r"found label values \[4\] .*; expected values \[0, 1\] .*predictions_use"):
         evaluated(folders, mapped, "predictions_use=task")
     with pytest.raises(InputError, match="predictions_use: found 'files'; expected task, file or null"):
@@ -80,7 +89,9 @@ def test_a_value_that_means_two_things_is_asked_for(folders):
         save_nifti(folders / f"labels/pancreas_{number:04d}.nii.gz", ball(2))
         save_nifti(folders / f"predictions/pancreas_{number:04d}.nii.gz", ball(1))
     mapped = "+tasks.phantom_spleen.source.label_map={1: 0, 2: 1}"
-    with pytest.raises(InputError, match=r"label values of another tool, where 1 may be .*predictions_use=task or file"):
+    with pytest.raises(
+        InputError, match=r"label values of another tool, where 1 may be .*predictions_use=task or file"
+    ):
         evaluated(folders, mapped)
     assert evaluated(folders, mapped, "predictions_use=task")["mean_dice"] == 1
     assert evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 0
@@ -89,7 +100,10 @@ def test_a_value_that_means_two_things_is_asked_for(folders):
     assert evaluated(folders, mapped)["mean_dice"] == 1, "ours hold the task's"
 
 
-@pytest.mark.parametrize(("name", "content"), [("scores.csv", "patient;dose\n"), ("metrics.json", '{"accuracy": 1}'), ("cases.json", '[{"id": 3}]')])
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("scores.csv", "patient;dose\n"), ("metrics.json", '{"accuracy": 1}'), ("cases.json", '[{"id": 3}]')],
+)
 def test_somebodys_tables_stay(folders, name, content):
     path = folders / "out" / name
     path.parent.mkdir()

@@ -7,7 +7,14 @@ import pytest
 from uniseg.errors import InputError
 from uniseg.export import read_scores
 
-BROKEN = [b"", b"[]", b"\xff\xfe", b'{"tasks": []}', b'{"tasks": {"liver": {"dice": "high"}}}', b'{"tasks": {"liver": 7}}']
+BROKEN = [
+    b"",
+    b"[]",
+    b"\xff\xfe",
+    b'{"tasks": []}',
+    b'{"tasks": {"liver": {"dice": "high"}}}',
+    b'{"tasks": {"liver": 7}}',
+]
 
 
 @pytest.mark.parametrize("content", BROKEN)

@@ -18,7 +18,23 @@ from torch.utils.data import DataLoader
 from uniseg.commands.failures import Terminated, end_of
 from uniseg.errors import InputError
 
-MACHINE = ["ENOSPC", "EDQUOT", "EFBIG", "EACCES", "EPERM", "EROFS", "EISDIR", "ENOTDIR", "EEXIST", "ENOENT", "ENAMETOOLONG", "EMFILE", "ENFILE", "EIO", "ENXIO"]
+MACHINE = [
+    "ENOSPC",
+    "EDQUOT",
+    "EFBIG",
+    "EACCES",
+    "EPERM",
+    "EROFS",
+    "EISDIR",
+    "ENOTDIR",
+    "EEXIST",
+    "ENOENT",
+    "ENAMETOOLONG",
+    "EMFILE",
+    "ENFILE",
+    "EIO",
+    "ENXIO",
+]
 
 
 def caused(outer, inner):
@@ -54,15 +70,21 @@ def test_what_the_machine_lacks_names_the_file(name):
     text = line(OSError(number, os.strerror(number), "/data/out.nii.gz"))
     assert text.startswith(f"error: /data/out.nii.gz: found {os.strerror(number)}; expected ")
     assert line(OSError(number, os.strerror(number))).startswith(f"error: train: found {os.strerror(number)}")
-    assert "/data/out.nii.gz" in line(caused(RuntimeError("x"), OSError(number, os.strerror(number), "/data/out.nii.gz")))
+    assert "/data/out.nii.gz" in line(
+        caused(RuntimeError("x"), OSError(number, os.strerror(number), "/data/out.nii.gz"))
+    )
 
 
 @pytest.mark.parametrize(
     "error",
     [
         MemoryError(),
-        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total capacity of 79 GiB"),
-        RuntimeError("[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"),
+        torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 20.00 MiB.\nGPU 0 has a total capacity of 79 GiB"
+        ),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"
+        ),
         RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
         OSError(errno.ENOMEM, "Cannot allocate memory"),
         caused(ValueError("could not"), MemoryError()),
@@ -115,20 +137,28 @@ def test_an_error_out_of_a_reader_process_is_one_short_line():
 
 def test_training_that_fails():
     assert "optimizer.lr" in line(FloatingPointError("train/loss is nan in epoch 3: lower optimizer.lr"))
-    assert line(MisconfigurationException("No supported gpu backend found!")) == "error: No supported gpu backend found!"
+    assert (
+        line(MisconfigurationException("No supported gpu backend found!")) == "error: No supported gpu backend found!"
+    )
 
 
 def test_a_wrong_configuration():
     assert "Missing mandatory value" in line(raised(lambda: OmegaConf.create({"a": "???"}).a))
-    assert line(caused(ConfigCompositionException("Error merging override data.batch_size=a"), ConfigAttributeError("not a number"))).endswith(
-        "data.batch_size=a: not a number"
-    )
+    assert line(
+        caused(
+            ConfigCompositionException("Error merging override data.batch_size=a"), ConfigAttributeError("not a number")
+        )
+    ).endswith("data.batch_size=a: not a number")
 
 
 @pytest.mark.parametrize(
     ("target", "values", "reason"),
     [
-        ("torch.nn.Conv3d", {"in_channels": 1, "out_channels": 3, "kernel_size": 1, "groups": 2}, "divisible by groups"),
+        (
+            "torch.nn.Conv3d",
+            {"in_channels": 1, "out_channels": 3, "kernel_size": 1, "groups": 2},
+            "divisible by groups",
+        ),
         ("torch.nn.Conv3d", {"nonsense": 1}, "nonsense"),
         ("torch.nonsense", {}, "Error loading 'torch.nonsense'"),
         ("lightning.Trainer", {"accelerator": "gpu", "logger": False}, "gpu"),
@@ -145,22 +175,35 @@ def test_a_constructor_that_refuses_values_names_the_key(target, values, reason,
 
 
 def test_a_constructor_that_fails_otherwise_is_a_bug():
-    assert end_of(caused(InstantiationException("Error in call to target 'x'\nfull_key: model"), KeyError("ours")), "train") is None
+    assert (
+        end_of(
+            caused(InstantiationException("Error in call to target 'x'\nfull_key: model"), KeyError("ours")), "train"
+        )
+        is None
+    )
 
 
 def test_a_partial_class_that_refuses_its_values_later():
     config = OmegaConf.create({"optimizer": {"_target_": "torch.optim.SGD", "_partial_": True, "lr": -1}})
     make = instantiate(config.optimizer)
-    assert "optimizer: found settings that it refuses (Invalid learning rate" in line(raised(lambda: make([torch.nn.Parameter(torch.zeros(1))])))
+    assert "optimizer: found settings that it refuses (Invalid learning rate" in line(
+        raised(lambda: make([torch.nn.Parameter(torch.zeros(1))]))
+    )
 
 
-@pytest.mark.parametrize("kind", [ValueError, AttributeError, TypeError, KeyError, IndexError, RuntimeError, AssertionError, ZeroDivisionError])
+@pytest.mark.parametrize(
+    "kind",
+    [ValueError, AttributeError, TypeError, KeyError, IndexError, RuntimeError, AssertionError, ZeroDivisionError],
+)
 def test_a_bug_keeps_its_traceback(kind):
     assert end_of(kind("ours"), "train") is None
     assert end_of(kind("ours"), "train", composing=True) is None
 
 
 def test_signals():
-    assert (end_of(KeyboardInterrupt(), "predict").code, end_of(KeyboardInterrupt(), "predict").line) == (130, "interrupted")
+    assert (end_of(KeyboardInterrupt(), "predict").code, end_of(KeyboardInterrupt(), "predict").line) == (
+        130,
+        "interrupted",
+    )
     assert end_of(Terminated(), "predict").code == 143
     assert end_of(SystemExit(0), "predict") is None

@@ -31,7 +31,11 @@ def test_nan_becomes_null(tmp_path):
     assert (tmp_path / "a.json").read_text().split() == ["{", '"dice":', "[", "null,", "0.5", "]", "}"]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[1]", b"3"], ids=["empty", "cut", "binary", "deep", "list", "number"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"{", b"\xff\xfe", b"[" * 100_000, b"[1]", b"3"],
+    ids=["empty", "cut", "binary", "deep", "list", "number"],
+)
 def test_what_is_no_json_object_is_refused_in_one_line(tmp_path, content):
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.json: found .*; expected the scores; evaluate first") as caught:
@@ -44,7 +48,25 @@ def test_names_of_files(name):
     assert require_file_name("here", "task", name) == name
 
 
-LEADING_ELSEWHERE = ["", ".", "..", ".hidden", "../scans", "/abs", "a/b", "a\\b", "a\0b", "a\nb", " a", "x" * 101, "ä" * 51, "merged", "task.json", 7, None]
+LEADING_ELSEWHERE = [
+    "",
+    ".",
+    "..",
+    ".hidden",
+    "../scans",
+    "/abs",
+    "a/b",
+    "a\\b",
+    "a\0b",
+    "a\nb",
+    " a",
+    "x" * 101,
+    "ä" * 51,
+    "merged",
+    "task.json",
+    7,
+    None,
+]
 
 
 @pytest.mark.parametrize("name", LEADING_ELSEWHERE)

@@ -30,7 +30,10 @@ YAMLS = sorted((ROOT / "conf").rglob("*.yaml"))
 PURE = {"hydra", "omegaconf", "wandb"}
 FORBIDDEN = {
     **dict.fromkeys(("models", "losses", "metrics"), PURE | {"lightning", "nibabel", "blosc2"}),
-    **dict.fromkeys(("images", "phantom", "preprocessing", "datasets", "cache", "planning", "inference", "evaluation"), PURE | {"lightning"}),
+    **dict.fromkeys(
+        ("images", "phantom", "preprocessing", "datasets", "cache", "planning", "inference", "evaluation"),
+        PURE | {"lightning"},
+    ),
     **dict.fromkeys(("sampling", "weights", "training", "reporting"), PURE),
 }
 
@@ -47,7 +50,9 @@ def imports(path: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names) if node.module == "uniseg" else (node.module,)
+            yield from (
+                (f"{node.module}.{alias.name}" for alias in node.names) if node.module == "uniseg" else (node.module,)
+            )
 
 
 def targets(node: object, outer: str | None = None) -> Iterator[tuple[str | None, str]]:
@@ -89,7 +94,9 @@ def test_every_file_has_a_room(path):
     assert room_of(path) in LEVEL
 
 
-@pytest.mark.parametrize(("where", "room", "other"), sorted(set(ARROWS)), ids=lambda part: part.removeprefix("src/uniseg/"))
+@pytest.mark.parametrize(
+    ("where", "room", "other"), sorted(set(ARROWS)), ids=lambda part: part.removeprefix("src/uniseg/")
+)
 def test_arrows_point_down(where, room, other):
     assert LEVEL[other] <= LEVEL[room], f"{where}: {room} sees {other}, which is above it"
 

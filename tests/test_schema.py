@@ -17,7 +17,12 @@ GIVEN = {
     "train": ["task=[liver]", "+trainer.max_steps=-1", "+trainer.accumulate_grad_batches=1"],
     "train_adamw": ["task=[liver]", "optimizer=adamw", "+optimizer.betas=[0.9,0.99]", "+optimizer.eps=1e-8"],
     "train_resenc": ["task=[liver]", "model/encoder=resenc"],
-    "train_segresnet": ["task=[liver]", "model/encoder=segresnet", "model/head=dynamic", "model/decoder=nnunet_residual"],
+    "train_segresnet": [
+        "task=[liver]",
+        "model/encoder=segresnet",
+        "model/head=dynamic",
+        "model/decoder=nnunet_residual",
+    ],
     "train_ddp": ["task=[liver]", "trainer=ddp", "+trainer.max_steps=10"],
     "prepare": ["task=[liver]", "gpu_memory_gb=8", "phantom=default"],
     "evaluate": ["task=[liver]"],
@@ -172,14 +177,19 @@ def test_every_experiment_is_within_bounds(name):
 
 
 def test_the_line_names_the_key_the_value_and_the_bounds(composed):
-    with pytest.raises(InputError, match=r"^inference\.overlap: found 1\.5; expected a number of at least 0 and below 1; correct the value$"):
+    with pytest.raises(
+        InputError,
+        match=r"^inference\.overlap: found 1\.5; expected a number of at least 0 and below 1; correct the value$",
+    ):
         check(composed, "predict", "inference.overlap=1.5")
 
 
 def test_settings_that_depend_on_each_other(composed):
     config = copy.deepcopy(composed["train"])
     config.loss.update({"dice_weight": 0, "ce_weight": 0})
-    with pytest.raises(InputError, match=r"loss\.dice_weight: found 0 with loss\.ce_weight=0; expected one of them above 0"):
+    with pytest.raises(
+        InputError, match=r"loss\.dice_weight: found 0 with loss\.ce_weight=0; expected one of them above 0"
+    ):
         schema.check_settings(config, "train")
 
 
@@ -188,7 +198,10 @@ def test_numbers_become_text_where_text_of_any_shape_is_meant(composed):
     assert check(composed, "predict", "input=[1,2]") == ["1", "2"]
     assert check(composed, "predict", "tasks=[5]") == ["5"]
     assert check(composed, "evaluate", "checkpoint=7") == "7"
-    assert check(composed, "train", "tasks.liver.source.splits={train:[1,2],test:[3]}") == {"train": ["1", "2"], "test": ["3"]}
+    assert check(composed, "train", "tasks.liver.source.splits={train:[1,2],test:[3]}") == {
+        "train": ["1", "2"],
+        "test": ["3"],
+    }
 
 
 def test_text_keys_are_told_apart_from_numbers():

@@ -11,7 +11,14 @@ from uniseg.models.heads.base import label_scores
 from uniseg.task import Task, TaskSet
 from uniseg.task import make_task as task_from_yaml
 
-NESTED = make_task("tumour", classes=("background", "whole", "core"), regions=((1, 2, 3), (3,)), modalities=("T1", "T2"), optional=("T2",), reference="T1")
+NESTED = make_task(
+    "tumour",
+    classes=("background", "whole", "core"),
+    regions=((1, 2, 3), (3,)),
+    modalities=("T1", "T2"),
+    optional=("T2",),
+    reference="T1",
+)
 
 
 def test_membership_by_hand():
@@ -73,16 +80,60 @@ def test_the_likeliest_value_wins():
 WRONG_TYPES = {
     "name": (None, 3, "../x", "", ["liver"]),
     "modalities": ("CT", None, 3, [], [1], [None], [["CT"]], {"CT": 1}, [f"m{i}" for i in range(257)]),
-    "classes": ("ab", None, ["background", 1], ["background", True], ["background", "a\nb"], ["background", "x" * 201], ["background", {}], range(40_000)),
-    "spacing_mm": ("111", [1, 1], [1, 1, "1"], [1, 1, None], [1, 1, float("nan")], [1, 1, 1e300], [1, 1, 10**400], [1, 1, -1], [1, 1, True], [1, 1, 1e-9]),
-    "normalization": (None, "zscore", [], [None], [["mode"]], [{}], [{"mode": "zscore", "other": 1}], [{"mode": ["zscore"]}], [{"mode": "zscore"}] * 2),
-    "regions": ("12", [1, 2], [[1], []], [[1], ["2"]], [[1], [2.0]], [[1], [True]], [[1], [2 * 10**9]], [[1], [0]], [[1], [[2]]], [[1], None], 3),
+    "classes": (
+        "ab",
+        None,
+        ["background", 1],
+        ["background", True],
+        ["background", "a\nb"],
+        ["background", "x" * 201],
+        ["background", {}],
+        range(40_000),
+    ),
+    "spacing_mm": (
+        "111",
+        [1, 1],
+        [1, 1, "1"],
+        [1, 1, None],
+        [1, 1, float("nan")],
+        [1, 1, 1e300],
+        [1, 1, 10**400],
+        [1, 1, -1],
+        [1, 1, True],
+        [1, 1, 1e-9],
+    ),
+    "normalization": (
+        None,
+        "zscore",
+        [],
+        [None],
+        [["mode"]],
+        [{}],
+        [{"mode": "zscore", "other": 1}],
+        [{"mode": ["zscore"]}],
+        [{"mode": "zscore"}] * 2,
+    ),
+    "regions": (
+        "12",
+        [1, 2],
+        [[1], []],
+        [[1], ["2"]],
+        [[1], [2.0]],
+        [[1], [True]],
+        [[1], [2 * 10**9]],
+        [[1], [0]],
+        [[1], [[2]]],
+        [[1], None],
+        3,
+    ),
     "optional": ("CT", None, [3], {"CT": 1}),
     "reference": (3, ["CT"], "", {}),
 }
 
 
-@pytest.mark.parametrize(("field", "value"), [(field, value) for field, values in WRONG_TYPES.items() for value in values])
+@pytest.mark.parametrize(
+    ("field", "value"), [(field, value) for field, values in WRONG_TYPES.items() for value in values]
+)
 def test_values_of_another_type_are_refused_in_one_line(field, value):
     value = list(map(str, value)) if isinstance(value, range) else value
     with pytest.raises(InputError, match="found ") as caught:
@@ -97,7 +148,16 @@ def test_another_thing_than_a_task_is_refused(values):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"lower": "0"}, {"upper": float("nan")}, {"mean": float("inf")}, {"sd": 1e300}, {"sd": True}, {"masked": "yes"}, {"mode": None}]
+    "wrong",
+    [
+        {"lower": "0"},
+        {"upper": float("nan")},
+        {"mean": float("inf")},
+        {"sd": 1e300},
+        {"sd": True},
+        {"masked": "yes"},
+        {"mode": None},
+    ],
 )
 def test_numbers_of_a_normalisation(wrong):
     values = {"mode": "fingerprint", "lower": 0, "upper": 1, "mean": 0.5, "sd": 0.1} | wrong

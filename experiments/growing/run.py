@@ -2,8 +2,8 @@
 
     python experiments/growing/run.py outputs/phantom_table/table/uniseg/joint --processes 2
 
-The argument is a folder with ``seed<n>/checkpoints/last.ckpt`` of networks of eleven tasks. Every step is a command of uniseg;
-started again it goes on where it was stopped.
+The argument is a folder with ``seed<n>/checkpoints/last.ckpt`` of networks of eleven tasks. Every step is a command of
+uniseg; started again it goes on where it was stopped.
 """
 
 import argparse
@@ -96,11 +96,20 @@ def make_data(root: Path) -> None:
         (root / kind).mkdir(parents=True, exist_ok=True)
     Parallel(n_jobs=2)(delayed(write_case)(root, PATIENTS_SEED, 0, case, True) for case in range(NUM_CASES))
     for case in range(NUM_CASES):
-        (root / f"phantom_liver/imagesTr/liver_{case:03d}_0000.nii.gz").replace(root / NAME / f"imagesTr/stomach_{case:03d}_0000.nii.gz")
+        (root / f"phantom_liver/imagesTr/liver_{case:03d}_0000.nii.gz").replace(
+            root / NAME / f"imagesTr/stomach_{case:03d}_0000.nii.gz"
+        )
         truth = nib.load(root / f"truth/liver_{case:03d}.nii.gz")
         label = (np.asarray(truth.dataobj) == VALUE["stomach"]).astype(np.uint8)
-        nib.save(nib.Nifti1Image(label, truth.affine, dtype=np.uint8), root / NAME / f"labelsTr/stomach_{case:03d}.nii.gz")
-    description = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "stomach": 1}, "numTraining": NUM_CASES, "file_ending": ".nii.gz"}
+        nib.save(
+            nib.Nifti1Image(label, truth.affine, dtype=np.uint8), root / NAME / f"labelsTr/stomach_{case:03d}.nii.gz"
+        )
+    description = {
+        "channel_names": {"0": "CT"},
+        "labels": {"background": 0, "stomach": 1},
+        "numTraining": NUM_CASES,
+        "file_ending": ".nii.gz",
+    }
     done.write_text(json.dumps(description))
 
 
@@ -126,7 +135,10 @@ def dev_dice(run: Run) -> float:
 def choices(outputs: Path) -> list[Run]:
     """With the larger number of patients."""
     n = max(NUM_PATIENTS)
-    return [Run(arm, n, CHOICE_SEED, lr, outputs / "choice" / arm.name / f"lr{lr}") for arm, lr in product(ARMS, LEARNING_RATES)]
+    return [
+        Run(arm, n, CHOICE_SEED, lr, outputs / "choice" / arm.name / f"lr{lr}")
+        for arm, lr in product(ARMS, LEARNING_RATES)
+    ]
 
 
 def chosen(candidates: Sequence[Run]) -> dict[str, float]:
@@ -142,17 +154,27 @@ def entries(best: dict[str, float], outputs: Path) -> list[Run]:
 
 
 def summary(candidates: Sequence[Run], runs: Sequence[Run], base: Path, outputs: Path) -> dict:
-    """Per arm and number of patients: Dice of every seed, image-blind Dice, how far old answers moved; the size of a task file."""
+    """Per arm and number of patients: Dice of every seed, image-blind Dice, how far old answers moved; the size of a
+    task file.
+    """
     rows = []
     for arm, n in product(ARMS, NUM_PATIENTS):
         own = [run for run in runs if run.arm == arm and run.num_patients == n]
         scores = [json.loads((run.folder / "evaluation/metrics.json").read_text())["tasks"][NAME] for run in own]
         row = {"arm": arm.title, "patients": n, "learning_rate": own[0].learning_rate}
-        row |= {"dice": [score["dice"] for score in scores], "blind_dice": scores[0]["blind_dice"], "test_cases": scores[0]["num_cases"]}
+        row |= {
+            "dice": [score["dice"] for score in scores],
+            "blind_dice": scores[0]["blind_dice"],
+            "test_cases": scores[0]["num_cases"],
+        }
         if arm.grown:
-            changes = [change for run in own for change in json.loads((run.folder / "old_tasks.json").read_text()).values()]
+            changes = [
+                change for run in own for change in json.loads((run.folder / "old_tasks.json").read_text()).values()
+            ]
             row["old_logits_identical"] = all(change["identical"] for change in changes)
-            row["old_voxels_moved"] = sum(change["moved"] for change in changes) / sum(change["voxels"] for change in changes)
+            row["old_voxels_moved"] = sum(change["moved"] for change in changes) / sum(
+                change["voxels"] for change in changes
+            )
         rows.append(row)
     first = next(run for run in runs if run.arm == ARMS[0])
     task_file = outputs / "stomach.safetensors"

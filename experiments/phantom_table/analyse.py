@@ -28,15 +28,28 @@ def dice_table(arms: Sequence[ArmScores]) -> list[list[str]]:
     blind = [scores.blind.mean() for scores in arms[0].tasks]
     rows = [["task", "image-blind", *(scores.arm.title for scores in arms)]]
     for name, own_blind in zip(NAMES, blind, strict=True):
-        rows.append([label_of(name), f"{own_blind:.3f}", *(_spread(own.seed_means if (own := scores.on(name)) else None) for scores in arms)])
+        rows.append(
+            [
+                label_of(name),
+                f"{own_blind:.3f}",
+                *(_spread(own.seed_means if (own := scores.on(name)) else None) for scores in arms),
+            ]
+        )
     rows.append(["**mean**", f"{np.mean(blind):.3f}", *(_spread(scores.overall) for scores in arms)])
     return [*rows, ["mean, nnU-Net's convention", "", *(_spread(scores.overall_nnunet) for scores in arms)]]
 
 
 def difference_table(compared: dict[str, list[Compared]], titles: dict[str, str]) -> list[list[str]]:
     """UniSeg minus each arm, with Holm's p."""
-    cells = {(arm, row.task): f"{row.comparison.difference:+.3f} ({_p(row.p_holm)})" for arm, rows in compared.items() for row in rows}
-    return [["task", *(titles[arm] for arm in compared)], *([label_of(name), *(cells.get((arm, name), "") for arm in compared)] for name in NAMES)]
+    cells = {
+        (arm, row.task): f"{row.comparison.difference:+.3f} ({_p(row.p_holm)})"
+        for arm, rows in compared.items()
+        for row in rows
+    }
+    return [
+        ["task", *(titles[arm] for arm in compared)],
+        *([label_of(name), *(cells.get((arm, name), "") for arm in compared)] for name in NAMES),
+    ]
 
 
 def choice_table(chosen: dict[str, Chosen], titles: dict[str, str]) -> list[list[str]]:
@@ -44,14 +57,26 @@ def choice_table(chosen: dict[str, Chosen], titles: dict[str, str]) -> list[list
     rows = [["arm", *(f"{rate}" for rate in LEARNING_RATES)]]
     for arm, own in chosen.items():
         rows.append(
-            [titles[arm], *(f"**{dev:.3f}**" if rate == own.learning_rate else f"{dev:.3f}" for rate, dev in zip(LEARNING_RATES, own.dev, strict=True))]
+            [
+                titles[arm],
+                *(
+                    f"**{dev:.3f}**" if rate == own.learning_rate else f"{dev:.3f}"
+                    for rate, dev in zip(LEARNING_RATES, own.dev, strict=True)
+                ),
+            ]
         )
     return rows
 
 
 def matrix_table(matrix: np.ndarray) -> list[list[str]]:
     names = [label_of(name) for name in NAMES]
-    return [["scans of", *names], *([name, *(f"{value:.2f}" if np.isfinite(value) else "" for value in row)] for name, row in zip(names, matrix, strict=True))]
+    return [
+        ["scans of", *names],
+        *(
+            [name, *(f"{value:.2f}" if np.isfinite(value) else "" for value in row)]
+            for name, row in zip(names, matrix, strict=True)
+        ),
+    ]
 
 
 def _spread(seeds: np.ndarray | None) -> str:
@@ -66,17 +91,24 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(row)} |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
 
 
-def _to_json(arms: Sequence[ArmScores], compared: dict[str, list[Compared]], chosen: dict[str, Chosen], matrix: np.ndarray) -> dict:
+def _to_json(
+    arms: Sequence[ArmScores], compared: dict[str, list[Compared]], chosen: dict[str, Chosen], matrix: np.ndarray
+) -> dict:
     return {
         "environment": dict(environment_rows()),
         "steps": {"joint": STEPS, "single": FEW_STEPS},
         "seeds": list(SEEDS),
         "learning_rates": {
-            arm: {"chosen": own.learning_rate, "dev_dice": dict(zip(map(str, LEARNING_RATES), own.dev, strict=True))} for arm, own in chosen.items()
+            arm: {"chosen": own.learning_rate, "dev_dice": dict(zip(map(str, LEARNING_RATES), own.dev, strict=True))}
+            for arm, own in chosen.items()
         },
         "blind": {scores.task: _round(scores.blind.mean()) for scores in arms[0].tasks},
-        "dice_per_seed": {scores.arm.name: {own.task: _round(own.seed_means) for own in scores.tasks} for scores in arms},
-        "dice_nnunet_per_seed": {scores.arm.name: {own.task: _round(own.nnunet) for own in scores.tasks} for scores in arms},
+        "dice_per_seed": {
+            scores.arm.name: {own.task: _round(own.seed_means) for own in scores.tasks} for scores in arms
+        },
+        "dice_nnunet_per_seed": {
+            scores.arm.name: {own.task: _round(own.nnunet) for own in scores.tasks} for scores in arms
+        },
         "patients": {scores.task: len(scores.patients) for scores in arms[0].tasks},
         "uniseg_minus": {
             arm: {
@@ -90,7 +122,10 @@ def _to_json(arms: Sequence[ArmScores], compared: dict[str, list[Compared]], cho
             }
             for arm, rows in compared.items()
         },
-        "asked": {"order": list(NAMES), "dice_per_seed": [[[None if np.isnan(v) else _round(v) for v in row] for row in one] for one in matrix]},
+        "asked": {
+            "order": list(NAMES),
+            "dice_per_seed": [[[None if np.isnan(v) else _round(v) for v in row] for row in one] for one in matrix],
+        },
     }
 
 
@@ -119,15 +154,21 @@ def main() -> None:
     compared = {scores.arm.name: against(arms[0], scores) for scores in arms[1:]}
     matrix = asked_matrix(options.runs)
     own = np.stack([scores.seed_means for scores in arms[0].tasks], axis=1)
-    assert np.allclose(np.diagonal(matrix, axis1=1, axis2=2), own, atol=1e-4)  # a task asked on its own scans is the table's
+    assert np.allclose(
+        np.diagonal(matrix, axis1=1, axis2=2), own, atol=1e-4
+    )  # a task asked on its own scans is the table's
     tables = [
         ("Test Dice: mean ± standard deviation of the seeds", dice_table(arms)),
         (
-            "UniSeg minus the arm, mean over patients (p: these three networks each; Wilcoxon over patients, Holm over the column)",
+            "UniSeg minus the arm, mean over patients (p: these three networks each; Wilcoxon over patients, Holm "
+            "over the column)",
             difference_table(compared, titles),
         ),
         ("Learning rate: dev Dice of short trainings, the chosen one bold", choice_table(chosen, titles)),
-        ("UniSeg: every task (columns) asked on every dataset's test scans (rows), Dice against the whole truth", matrix_table(matrix.mean(0))),
+        (
+            "UniSeg: every task (columns) asked on every dataset's test scans (rows), Dice against the whole truth",
+            matrix_table(matrix.mean(0)),
+        ),
     ]
     text = "\n\n".join(f"**{title}**\n\n{_markdown(rows)}" for title, rows in tables) + "\n"
     sys.stdout.write(text)

@@ -22,12 +22,24 @@ class Chosen:
 
 
 def choose(arms: Sequence[Arm], runs: Path) -> dict[str, Chosen]:
-    """Name of the arm -> its learning rate: the best on dev, of equals the lowest. All jobs of ``choices`` must be done."""
+    """Name of the arm -> its learning rate: the best on dev, of equals the lowest.
+
+    All jobs of ``choices`` must be done.
+    """
     chosen = {}
     for arm in arms:
         jobs = choices((arm,), runs)
         dev = [
-            float(np.mean([json.loads(job.result.read_text())["dev_dice"] for job in jobs if job.training.learning_rate == rate])) for rate in LEARNING_RATES
+            float(
+                np.mean(
+                    [
+                        json.loads(job.result.read_text())["dev_dice"]
+                        for job in jobs
+                        if job.training.learning_rate == rate
+                    ]
+                )
+            )
+            for rate in LEARNING_RATES
         ]
         chosen[arm.name] = Chosen(LEARNING_RATES[int(np.argmax(dev))], tuple(dev))
     return chosen

@@ -18,7 +18,9 @@ def label_of(name: str) -> str:
 
 
 def dice_figure(arms: Sequence[ArmScores]) -> Figure:
-    """A row per task, a dot per arm at the mean over seeds, a line from the lowest seed to the highest; the tick is image-blind."""
+    """A row per task, a dot per arm at the mean over seeds, a line from the lowest seed to the highest; the tick is
+    image-blind.
+    """
     rows = [*NAMES, "mean"]
     figure = Figure(figsize=(8.5, 9), layout="constrained")
     axes = figure.subplots()
@@ -28,7 +30,16 @@ def dice_figure(arms: Sequence[ArmScores]) -> Figure:
         points += [] if scores.overall is None else [(len(NAMES), scores.overall)]
         means = np.array([values.mean() for _, values in points])
         reach = np.abs([(values.mean() - values.min(), values.max() - values.mean()) for _, values in points]).T
-        axes.errorbar(means, [i + offset for i, _ in points], xerr=reach, fmt="o", ms=4, lw=1.2, color=colour, label=scores.arm.title)
+        axes.errorbar(
+            means,
+            [i + offset for i, _ in points],
+            xerr=reach,
+            fmt="o",
+            ms=4,
+            lw=1.2,
+            color=colour,
+            label=scores.arm.title,
+        )
     _draw_blind(axes, arms[0])
     axes.set_yticks(range(len(rows)), [label_of(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -42,7 +53,16 @@ def dice_figure(arms: Sequence[ArmScores]) -> Figure:
 
 def _draw_blind(axes: Axes, scores: ArmScores) -> None:
     blind = [own.blind.mean() for own in scores.tasks]
-    axes.plot([*blind, np.mean(blind)], range(len(blind) + 1), "|", ms=22, mew=1.4, color="#b0b6bd", label="image-blind", zorder=0)
+    axes.plot(
+        [*blind, np.mean(blind)],
+        range(len(blind) + 1),
+        "|",
+        ms=22,
+        mew=1.4,
+        color="#b0b6bd",
+        label="image-blind",
+        zorder=0,
+    )
 
 
 def matrix_figure(matrix: np.ndarray) -> Figure:
@@ -53,7 +73,15 @@ def matrix_figure(matrix: np.ndarray) -> Figure:
     image = axes.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
     for (row, column), value in np.ndenumerate(matrix):
         if np.isfinite(value):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color="white" if value > DARK_CELL else "black")
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value > DARK_CELL else "black",
+            )
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("task asked")

@@ -136,7 +136,15 @@ class Matrix(Job):
 def choices(arms: Sequence[Arm], runs: Path) -> list[Choice]:
     """Every candidate of every arm, longest first."""
     trainings = [
-        Training(arm, tasks, arm.choice_steps, rate, CHOICE_SEED, _folder(runs / "choice" / arm.name, tasks) / f"lr{rate}", CHOICE_VAL_STEPS)
+        Training(
+            arm,
+            tasks,
+            arm.choice_steps,
+            rate,
+            CHOICE_SEED,
+            _folder(runs / "choice" / arm.name, tasks) / f"lr{rate}",
+            CHOICE_VAL_STEPS,
+        )
         for arm in arms
         for rate in LEARNING_RATES
         for tasks in arm.trainings
@@ -160,7 +168,14 @@ def matrices(arms: Sequence[Arm], learning_rates: Mapping[str, float], runs: Pat
 
 def _trainings(arms: Sequence[Arm], learning_rates: Mapping[str, float], runs: Path) -> list[Training]:
     return [
-        Training(arm, tasks, arm.steps, learning_rates[arm.name], seed, _folder(runs / "table" / arm.name, tasks) / f"seed{seed}")
+        Training(
+            arm,
+            tasks,
+            arm.steps,
+            learning_rates[arm.name],
+            seed,
+            _folder(runs / "table" / arm.name, tasks) / f"seed{seed}",
+        )
         for arm in arms
         for seed in SEEDS
         for tasks in arm.trainings

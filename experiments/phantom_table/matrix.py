@@ -34,7 +34,9 @@ def ask_all(job: Matrix) -> list[dict]:
         truth = read_label(Path(config.paths.phantoms) / "truth" / f"{case.case_id}.nii.gz", [like])
         for name, prediction in found.items():
             own = predictor.model.tasks[predictor.model.tasks.position(name)]
-            counts = count_classes(torch.from_numpy(prediction), torch.from_numpy(PHANTOMS[name].label(truth)), own.membership)
+            counts = count_classes(
+                torch.from_numpy(prediction), torch.from_numpy(PHANTOMS[name].label(truth)), own.membership
+            )
             dice = float(counts.dice().nan_to_num(nan=1.0).mean())
             rows.append({"dataset": dataset.task.name, "case_id": case.case_id, "asked": name, "dice": dice})
     return rows

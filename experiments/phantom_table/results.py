@@ -76,7 +76,9 @@ def arm_scores(arm: Arm, runs: Path) -> ArmScores:
     """Of a finished arm."""
     jobs = entries((arm,), _any_rates((arm,)), runs)
     names = [name for name in NAMES if any(name in own for own in arm.trainings)]
-    return ArmScores(arm, tuple(_task_scores(name, [job for job in jobs if name in job.training.tasks]) for name in names))
+    return ArmScores(
+        arm, tuple(_task_scores(name, [job for job in jobs if name in job.training.tasks]) for name in names)
+    )
 
 
 def _task_scores(name: str, jobs: Sequence[Entry]) -> TaskScores:
@@ -86,8 +88,12 @@ def _task_scores(name: str, jobs: Sequence[Entry]) -> TaskScores:
     for job in jobs:
         with job.result.with_name("scores.csv").open(newline="") as file:
             per_seed.append([row for row in csv.DictReader(file) if row["task"] == name])
-    averaged = [by_patient([row["patient_id"] for row in rows], [float(row["dice"]) for row in rows]) for rows in per_seed]
-    patients, blind = by_patient([row["patient_id"] for row in per_seed[0]], [float(row["blind_dice"]) for row in per_seed[0]])
+    averaged = [
+        by_patient([row["patient_id"] for row in rows], [float(row["dice"]) for row in rows]) for rows in per_seed
+    ]
+    patients, blind = by_patient(
+        [row["patient_id"] for row in per_seed[0]], [float(row["blind_dice"]) for row in per_seed[0]]
+    )
     assert all(names == patients for names, _ in averaged)
     nnunet = [json.loads(job.result.read_text())["tasks"][name]["dice_nnunet"] for job in jobs]
     return TaskScores(name, patients, np.stack([values for _, values in averaged]), blind, np.array(nnunet, float))
@@ -97,7 +103,10 @@ def against(own: ArmScores, other: ArmScores) -> list[Compared]:
     """``own`` minus ``other`` on every task that ``other`` has."""
     comparisons = [compare(own.on(scores.task).dice.mean(0), scores.dice.mean(0)) for scores in other.tasks]
     adjusted = holm([comparison.p for comparison in comparisons])
-    return [Compared(scores.task, comparison, p) for scores, comparison, p in zip(other.tasks, comparisons, adjusted, strict=True)]
+    return [
+        Compared(scores.task, comparison, p)
+        for scores, comparison, p in zip(other.tasks, comparisons, adjusted, strict=True)
+    ]
 
 
 def asked_is_finished(runs: Path) -> bool:

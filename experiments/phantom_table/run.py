@@ -46,10 +46,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--arms", nargs="+", choices=[arm.name for arm in ARMS], default=[arm.name for arm in ARMS])
-    parser.add_argument("--runs", type=Path, default=OUTPUTS, help="folder of the trainings; another one for other overrides")
+    parser.add_argument(
+        "--runs", type=Path, default=OUTPUTS, help="folder of the trainings; another one for other overrides"
+    )
     parser.add_argument("--override", action="append", default=[], help="of the configuration of every training")
     options = parser.parse_args()
-    arms = tuple(replace(arm, overrides=(*arm.overrides, *options.override)) for arm in ARMS if arm.name in options.arms)
+    arms = tuple(
+        replace(arm, overrides=(*arm.overrides, *options.override)) for arm in ARMS if arm.name in options.arms
+    )
     check(arms)
     work_all("learning rate", choices(arms, options.runs), options.processes)
     rates = {name: chosen.learning_rate for name, chosen in choose(arms, options.runs).items()}

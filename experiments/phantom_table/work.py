@@ -18,7 +18,10 @@ from uniseg.train import train
 
 
 def work_quietly(job: Job) -> float:
-    """Do a job on one thread, so that its ``result`` exists; what libraries tell goes to its own log. The seconds it took."""
+    """Do a job on one thread, so that its ``result`` exists; what libraries tell goes to its own log.
+
+    The seconds it took.
+    """
     start = time.perf_counter()
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)

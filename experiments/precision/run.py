@@ -28,18 +28,29 @@ def train(precision: str, seed: int, folder: Path, learning_rate: float) -> dict
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         overrides = [
-            "experiment=phantom_table", f"trainer.precision={precision}", f"seed={seed}", f"run_dir={folder}", f"optimizer.lr={learning_rate}",
-            "trainer.max_epochs=3", f"data.steps_per_epoch={STEPS // 3}", "data.val_steps=88", "callbacks.progress.refresh_rate=0", "trainer.accelerator=cpu",
+            "experiment=phantom_table", f"trainer.precision={precision}", f"seed={seed}", f"run_dir={folder}",
+            f"optimizer.lr={learning_rate}",
+            "trainer.max_epochs=3", f"data.steps_per_epoch={STEPS // 3}", "data.val_steps=88",
+            "callbacks.progress.refresh_rate=0", "trainer.accelerator=cpu",
             "overwrite=true",
         ]  # fmt: skip
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         with (folder / "log.txt").open("w") as told:
-            subprocess.run([sys.executable, "-m", "uniseg.train", *overrides], env=environment, stdout=told, stderr=told, check=True)
+            subprocess.run(
+                [sys.executable, "-m", "uniseg.train", *overrides],
+                env=environment,
+                stdout=told,
+                stderr=told,
+                check=True,
+            )
         (folder / "done").touch()
     with log.open() as file:
         rows = list(csv.DictReader(file))
     losses = [float(row["train/loss"]) for row in rows if row["train/loss"]]
-    return {"dev_dice": [float(row["val/pseudo_dice"]) for row in rows if row["val/pseudo_dice"]][-1], "largest_loss": max(losses)}
+    return {
+        "dev_dice": [float(row["val/pseudo_dice"]) for row in rows if row["val/pseudo_dice"]][-1],
+        "largest_loss": max(losses),
+    }
 
 
 def main() -> None:
@@ -49,11 +60,17 @@ def main() -> None:
     parser.add_argument("--outputs", type=Path, default=Path("outputs/precision"))
     options = parser.parse_args()
     jobs = list(product(PRECISIONS, SEEDS))
-    found = Parallel(options.processes)(delayed(train)(p, seed, options.outputs.absolute() / p / f"seed{seed}", options.learning_rate) for p, seed in jobs)
+    found = Parallel(options.processes)(
+        delayed(train)(p, seed, options.outputs.absolute() / p / f"seed{seed}", options.learning_rate)
+        for p, seed in jobs
+    )
     results = {p: [own for (precision, _), own in zip(jobs, found, strict=True) if precision == p] for p in PRECISIONS}
     for precision, own in results.items():
         dice = [each["dev_dice"] for each in own]
-        sys.stdout.write(f"| {precision} | {np.mean(dice):.3f} ± {np.std(dice, ddof=1):.3f} | {max(each['largest_loss'] for each in own):.3f} |\n")
+        sys.stdout.write(
+            f"| {precision} | {np.mean(dice):.3f} ± {np.std(dice, ddof=1):.3f} | "
+            f"{max(each['largest_loss'] for each in own):.3f} |\n"
+        )
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 
 

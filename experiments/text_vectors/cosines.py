@@ -7,7 +7,8 @@ import numpy as np
 from uniseg.models.conditioning.text_vectors import read_vectors
 
 PAIRS = (
-    ("liver", "hepatic_vessel"), ("liver", "kidney"), ("sts_ct", "sts_pet"), ("liver", "brain_tumour"), ("prostate", "vertebrae"), ("acdc", "left_atrium"),
+    ("liver", "hepatic_vessel"), ("liver", "kidney"), ("sts_ct", "sts_pet"), ("liver", "brain_tumour"),
+    ("prostate", "vertebrae"), ("acdc", "left_atrium"),
     ("phantom_liver", "phantom_hepatic_vessel"), ("phantom_lung", "phantom_colon"),
 )  # fmt: skip
 

@@ -17,7 +17,8 @@ OUTPUT = CONF / "text_vectors" / "wordllama.json"
 PROMPT = "A {modalities} scan of the {name}, showing {classes}."
 MR = "magnetic resonance"
 WORDS = {
-    "CT": "computed tomography", "PET": "positron emission tomography", "T1": f"T1-weighted {MR}", "T2": f"T2-weighted {MR}", "FLAIR": f"FLAIR {MR}",
+    "CT": "computed tomography", "PET": "positron emission tomography", "T1": f"T1-weighted {MR}",
+    "T2": f"T2-weighted {MR}", "FLAIR": f"FLAIR {MR}",
     "T1ce": f"contrast-enhanced T1-weighted {MR}", "LGE": f"late gadolinium enhancement {MR}", "cine": f"cine {MR}",
 }  # fmt: skip
 DIGITS = 4
@@ -27,7 +28,9 @@ def sentence(name: str, task: dict) -> str:
     """What the text model reads of a task."""
     modalities = [WORDS.get(m, m) for m in task["modalities"]]
     classes = [c.replace("_", " ") for c in task["classes"][1:]]
-    return PROMPT.format(modalities=" and ".join(modalities), name=name.replace("_", " "), classes=" and ".join(classes))
+    return PROMPT.format(
+        modalities=" and ".join(modalities), name=name.replace("_", " "), classes=" and ".join(classes)
+    )
 
 
 def main() -> None:
@@ -40,7 +43,10 @@ def main() -> None:
     folder = Path(wordllama.__file__).parent  # weights and tokenizer lie in the package
     model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
     vectors = model.embed(list(sentences.values()), norm=True)
-    rows = [f'  "{name}": {json.dumps([round(float(x), DIGITS) for x in vector])}' for name, vector in zip(sentences, vectors, strict=True)]
+    rows = [
+        f'  "{name}": {json.dumps([round(float(x), DIGITS) for x in vector])}'
+        for name, vector in zip(sentences, vectors, strict=True)
+    ]
     head = f'"model": "wordllama {version("wordllama")}, l2_supercat_256", "prompt": {json.dumps(PROMPT)}'
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(f'{{{head}, "vectors": {{\n' + ",\n".join(rows) + "\n}}\n")

@@ -1,9 +1,10 @@
-"""Makes three unlike datasets out of real scans, as a researcher might find them: nnU-Net's, DICOM with Slicer's labels, a table.
+"""Makes three unlike datasets out of real scans, as a researcher might find them: nnU-Net's, DICOM with Slicer's
+labels, a table.
 
     python make_data.py /path/to/scans
 
-``raw/Dataset010_AbdomenMR``: nnU-Net's layout. ``raw/liver_dicom``: one DICOM series, its label a cropped ``.seg.nrrd``.
-``raw/sarcoma_ct_pet``: CT with PET on a coarser grid of its own, listed in ``manifest.csv``.
+``raw/Dataset010_AbdomenMR``: nnU-Net's layout. ``raw/liver_dicom``: one DICOM series, its label a cropped
+``.seg.nrrd``. ``raw/sarcoma_ct_pet``: CT with PET on a coarser grid of its own, listed in ``manifest.csv``.
 """
 
 import csv
@@ -25,8 +26,17 @@ def write_chaos(scans: Path, raw: Path) -> None:
 def write_dicom(scans: Path, raw: Path) -> None:
     folder = raw / "liver_dicom"
     shutil.copytree(scans / "totalsegmentator_ct" / "dicom_series", folder / "series")
-    label = SimpleITK.Cast(SimpleITK.ReadImage(str(scans / "totalsegmentator_ct" / "dicom_series_seg.nii.gz")), SimpleITK.sitkInt16)
-    keep = SimpleITK.ChangeLabel(label, {value: 0 for value in np.unique(SimpleITK.GetArrayViewFromImage(label)).tolist() if value not in SEGMENTS.values()})
+    label = SimpleITK.Cast(
+        SimpleITK.ReadImage(str(scans / "totalsegmentator_ct" / "dicom_series_seg.nii.gz")), SimpleITK.sitkInt16
+    )
+    keep = SimpleITK.ChangeLabel(
+        label,
+        {
+            value: 0
+            for value in np.unique(SimpleITK.GetArrayViewFromImage(label)).tolist()
+            if value not in SEGMENTS.values()
+        },
+    )
     shape = SimpleITK.LabelShapeStatisticsImageFilter()
     shape.Execute(keep > 0)
     x, y, z, *size = shape.GetBoundingBox(1)

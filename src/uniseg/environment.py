@@ -17,7 +17,9 @@ LOOK_S = 1.0  # between two looks at the parent
 
 @cache
 def uniseg_version() -> str:
-    """Of the installed distribution; of a checkout that is not installed, that of its ``pyproject.toml`` with ``+source``."""
+    """Of the installed distribution; of a checkout that is not installed, that of its ``pyproject.toml`` with
+    ``+source``.
+    """
     try:
         return metadata.version("uniseg")
     except metadata.PackageNotFoundError:
@@ -26,20 +28,22 @@ def uniseg_version() -> str:
 
 
 def git_commit(folder: Path) -> str:
-    """Commit that the folder's tracked files lie at, ``-dirty`` where they differ; empty where git tracks none of them."""
+    """Commit that the folder's tracked files lie at, ``-dirty`` where they differ; empty where git tracks none."""
     if not _git(folder, "ls-files", "."):
         return ""
     return _git(folder, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
 
 
 def end_with_parent() -> None:
-    """Called first in a worker: ends it soon after its parent, which may have been killed. joblib's wait for minutes."""
+    """Called first in a worker: ends it soon after its parent, which may have been killed."""
     Thread(target=_watch, args=(os.getppid(),), daemon=True).start()
 
 
 def _git(folder: Path, *arguments: str) -> str:
     try:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True).stdout.strip()
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return ""
 

@@ -48,18 +48,26 @@ RULES = (
 
 
 def evaluate_run(config: DictConfig) -> dict:
-    """Predict and score the cases of one side of every task; writes scores.csv, cases.json, metrics.json under ``output``, with postprocessing.json if chosen.
+    """Predict and score the cases of one side of every task; writes scores.csv, cases.json, metrics.json under
+    ``output``, with postprocessing.json if chosen.
 
     Raises:
-        InputError: a dataset, the checkpoint, or a case is missing or bad; a side that is not to be looked at in this way.
+        InputError: a dataset, the checkpoint, or a case is missing or bad; a side that is not to be looked at in this
+            way.
     """
     side, choosing = config.side, config.postprocessing == CHOOSE
     if side not in SCORED_SIDES or (choosing and side != "dev"):
-        raise InputError("side", f"'{side}'", "dev, where postprocessing=choose" if choosing else "test or dev", "correct side=")
+        raise InputError(
+            "side", f"'{side}'", "dev, where postprocessing=choose" if choosing else "test or dev", "correct side="
+        )
     sources, rules = sources_of(config), Rules(**OmegaConf.to_container(config.rules, resolve=True))
     require_datasets(sources)
-    checkpoint = OmegaConf.to_container(config.checkpoint) if OmegaConf.is_list(config.checkpoint) else config.checkpoint
-    predictor = make_predictor(checkpoint, config.task_files, config.inference, None if choosing else config.postprocessing)
+    checkpoint = (
+        OmegaConf.to_container(config.checkpoint) if OmegaConf.is_list(config.checkpoint) else config.checkpoint
+    )
+    predictor = make_predictor(
+        checkpoint, config.task_files, config.inference, None if choosing else config.postprocessing
+    )
     datasets = find_datasets(tasks_of(config), sources)
     output, fold = Path(config.output), config.data.fold
     for dataset in datasets:
@@ -68,10 +76,15 @@ def evaluate_run(config: DictConfig) -> dict:
             refuse_seen(model, dataset, fold, side, str(config.checkpoint))
     jobs = [(dataset, case) for dataset in datasets for case in dataset.side(side, fold)]
     if not jobs:
-        raise InputError(f"side={side}", "no case on it", "at least one", "list the sides in source.splits of the task file")
+        raise InputError(
+            f"side={side}", "no case on it", "at least one", "list the sides in source.splits of the task file"
+        )
     require_replaceable(output)
     blind_sides = ("train", "dev") if side == "test" else ("train",)
-    blind = {d.task.name: blind_map(d.task, d.source, [case for own in blind_sides for case in d.side(own, fold)]) for d in datasets}
+    blind = {
+        d.task.name: blind_map(d.task, d.source, [case for own in blind_sides for case in d.side(own, fold)])
+        for d in datasets
+    }
     runner = CaseRunner(predictor, output / PREDICTIONS)
     finished = runner.over([(case, {dataset.task.name: case.image_paths}) for dataset, case in jobs])
     scored = _all_scored(partial(_score_own, blind, rules, output), zip(jobs, finished, strict=True), len(jobs))
@@ -110,7 +123,9 @@ class Scored:
     refusal: InputError | None = None
 
 
-def _score_own(blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]) -> Scored:
+def _score_own(
+    blind: dict[str, np.ndarray], rules: Rules, output: Path, item: tuple[tuple[Dataset, Case], Outcome]
+) -> Scored:
     (dataset, case), outcome = item
     if outcome.refusal is not None:
         return Scored(refusal=outcome.refusal)
@@ -148,10 +163,26 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
         cases = [partial(_read_pair, dataset, case, path) for case, path in paths.items()]
         choices += choose(dataset.task, cases) if cases else []
     write_cleanings(choices, fingerprint, output / FILE)
-    table = Table("task", "class", "cases", "kept", "dev Dice before", "after", caption="Chosen on these dev cases, so the gain is an upper bound.")
+    table = Table(
+        "task",
+        "class",
+        "cases",
+        "kept",
+        "dev Dice before",
+        "after",
+        caption="Chosen on these dev cases, so the gain is an upper bound.",
+    )
     for own in choices:
-        kept = "largest component" if own.cleaning.largest else f"components from {own.cleaning.least_ml} ml" if own.cleaning.least_ml else "all"
-        table.add_row(escape(own.task), escape(own.class_name), str(own.num_cases), kept, f"{own.before:.3f}", f"{own.after:.3f}")
+        kept = (
+            "largest component"
+            if own.cleaning.largest
+            else f"components from {own.cleaning.least_ml} ml"
+            if own.cleaning.least_ml
+            else "all"
+        )
+        table.add_row(
+            escape(own.task), escape(own.class_name), str(own.num_cases), kept, f"{own.before:.3f}", f"{own.after:.3f}"
+        )
     Console(file=sys.stdout, width=110).print(table)
 
 
@@ -162,7 +193,8 @@ def _read_pair(dataset: Dataset, case: Case, prediction: Path) -> tuple[np.ndarr
 
 
 def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, checkpoint: str) -> None:
-    """Ends an evaluation of a network that was trained on cases of the ``scored`` side, or, where that is the test side, chosen on them.
+    """Ends an evaluation of a network that was trained on cases of the ``scored`` side, or, where that is the test
+    side, chosen on them.
 
     Raises:
         InputError: names the first of them.
@@ -185,7 +217,8 @@ def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, ch
 
 
 def pool(config: DictConfig) -> dict:
-    """Out-of-fold scores of all folds as one evaluation; every case counts once, scored by the network that was not trained on it.
+    """Out-of-fold scores of all folds as one evaluation; every case counts once, scored by the network that was not
+    trained on it.
 
     Raises:
         InputError: a run without scores, or a case that two runs scored.
@@ -197,7 +230,12 @@ def pool(config: DictConfig) -> dict:
         own = read_scores(path)
         for key in sorted({(score.task, score.case_id) for score in own}):
             if key in owner:
-                raise InputError(path, f"case '{key[1]}' of '{key[0]}', which {owner[key]} has too", "every case in one fold", "give one run of each fold")
+                raise InputError(
+                    path,
+                    f"case '{key[1]}' of '{key[0]}', which {owner[key]} has too",
+                    "every case in one fold",
+                    "give one run of each fold",
+                )
             owner[key] = str(run)
         scores += own
     output = Path(config.output)
@@ -209,15 +247,22 @@ def pool(config: DictConfig) -> dict:
 
 
 def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, output: Path) -> None:
-    """``prompts/similarity.npz`` over a few dev scans of every task, ``prompts/map.npz`` over the first; nothing for a network without prompts."""
-    seen = [SeenCase(model.tasks[model.tasks.position(dataset.task.name)], case) for dataset in datasets for case in dataset.side("dev", fold)[:PROMPT_CASES]]
+    """``prompts/similarity.npz`` over a few dev scans of every task, ``prompts/map.npz`` over the first; nothing for a
+    network without prompts.
+    """
+    seen = [
+        SeenCase(model.tasks[model.tasks.position(dataset.task.name)], case)
+        for dataset in datasets
+        for case in dataset.side("dev", fold)[:PROMPT_CASES]
+    ]
     if similarity := prompt_similarity(model, seen):
         similarity.save(output / SIMILARITY)
         prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(output / MAP)
 
 
 def evaluate_folders(config: DictConfig) -> dict:
-    """Score the label maps of one folder against those of another, matched by file name; the one task says what the values mean.
+    """Score the label maps of one folder against those of another, matched by file name; the one task says what the
+    values mean.
 
     Our own probabilities beside label maps are passed over.
 
@@ -234,12 +279,18 @@ def evaluate_folders(config: DictConfig) -> dict:
     task, source, output = tasks[0], sources_of(config)[tasks[0].name], Path(config.output)
     require_replaceable(output)
     predictions, references = (
-        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)} for folder in (config.predictions, config.labels)
+        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)}
+        for folder in (config.predictions, config.labels)
     )
     for folder, own, other in ((config.labels, references, predictions), (config.predictions, predictions, references)):
         lacking = sorted(set(other) - set(own))
         if lacking:
-            raise InputError(folder, f"no '{lacking[0]}' ({len(lacking)} missing)", "the same cases in both folders", "restore or remove the file")
+            raise InputError(
+                folder,
+                f"no '{lacking[0]}' ({len(lacking)} missing)",
+                "the same cases in both folders",
+                "restore or remove the file",
+            )
 
     def score(case_id: str) -> Scored:
         try:
@@ -260,7 +311,9 @@ def summary_table(summary: dict) -> Table:
     """Task means with the image-blind row beside."""
     table = Table("task", "cases", "Dice", "nnU-Net's", "image-blind", caption=RULES)
     for name, task in summary["tasks"].items():
-        table.add_row(escape(name), str(task["num_cases"]), *(_number(task[key]) for key in ("dice", "dice_nnunet", "blind_dice")))
+        table.add_row(
+            escape(name), str(task["num_cases"]), *(_number(task[key]) for key in ("dice", "dice_nnunet", "blind_dice"))
+        )
     table.add_section()
     table.add_row("mean", "", *(_number(summary[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")))
     return table

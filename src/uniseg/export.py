@@ -18,7 +18,8 @@ SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")
 
 
 def export(config: DictConfig) -> Path:
-    """The folder, of several checkpoints an ensemble's; with scores on its card where given; for one added task, or for what a base has not, a file.
+    """The folder, of several checkpoints an ensemble's; with scores on its card where given; for one added task, or for
+    what a base has not, a file.
 
     Raises:
         InputError: a bad checkpoint, scores of another one, or something else at ``output``.
@@ -48,7 +49,12 @@ def read_scores(path: Path, fingerprint: str) -> dict[str, dict]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(path, "a file of something else", expected, fix) from error
     if content.get("checkpoint") != fingerprint:
-        raise InputError(path, f"scores of weights {content.get('checkpoint')}", f"of {fingerprint}, which are exported", "evaluate this checkpoint")
+        raise InputError(
+            path,
+            f"scores of weights {content.get('checkpoint')}",
+            f"of {fingerprint}, which are exported",
+            "evaluate this checkpoint",
+        )
     return scores
 
 

@@ -1,4 +1,6 @@
-"""Files and folders: written whole or not at all, read with one clear line where they are wrong; names that may become files."""
+"""Files and folders: written whole or not at all, read with one clear line where they are wrong; names that may become
+files.
+"""
 
 import json
 import os
@@ -13,12 +15,14 @@ from uniseg.errors import InputError
 PART = ".part"  # begins the name of what is being written
 OLD = ".old"  # begins the name of a folder that is being replaced
 LONGEST_NAME = 100  # bytes, which leaves room for endings
-OWN_NAMES = ("merged", "fingerprints", "task.json", "splits.json", "preview.png")  # stand beside folders that are named after tasks or cases
+# stand beside folders that are named after tasks or cases
+OWN_NAMES = ("merged", "fingerprints", "task.json", "splits.json", "preview.png")
 
 
 @contextmanager
 def write_atomically(path: str | os.PathLike) -> Iterator[Path]:
-    """A path beside ``path`` to write to; what was written is renamed to ``path`` at the end, or removed after an error.
+    """A path beside ``path`` to write to; what was written is renamed to ``path`` at the end, or removed after an
+    error.
 
     Example:
         >>> with write_atomically("scores.csv") as part:
@@ -43,7 +47,8 @@ def write_atomically(path: str | os.PathLike) -> Iterator[Path]:
 
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside ``folder`` to fill; at the end it takes the place of what was there, after an error it is removed.
+    """A folder beside ``folder`` to fill; at the end it takes the place of what was there, after an error it is
+    removed.
 
     Raises:
         OSError: with the name of the folder; what was there is still there.
@@ -100,14 +105,24 @@ def require_file_name(where: object, what: str, name: object) -> str:
         what: what is called so: task, case.
 
     Raises:
-        InputError: no text, empty, longer than 100 bytes, with a separator or a character that cannot be printed, with a
-            leading dot, or a name that we use ourselves.
+        InputError: no text, empty, longer than 100 bytes, with a separator or a character that cannot be printed, with
+            a leading dot, or a name that we use ourselves.
     """
     if not isinstance(name, str):
-        raise InputError(where, f"{what} {name!r:.60} of type {type(name).__name__}", "a name", "put it in quotes, or rename it")
-    fits = bool(name) and len(name.encode(errors="replace")) <= LONGEST_NAME and name.isprintable() and name[0] != "." and name == name.strip()
+        raise InputError(
+            where, f"{what} {name!r:.60} of type {type(name).__name__}", "a name", "put it in quotes, or rename it"
+        )
+    fits = (
+        bool(name)
+        and len(name.encode(errors="replace")) <= LONGEST_NAME
+        and name.isprintable()
+        and name[0] != "."
+        and name == name.strip()
+    )
     if not fits or any(separator in name for separator in "/\\") or name in OWN_NAMES:
-        expected = f"one printable file name of at most {LONGEST_NAME} bytes, no leading dot, none of {', '.join(OWN_NAMES)}"
+        expected = (
+            f"one printable file name of at most {LONGEST_NAME} bytes, no leading dot, none of {', '.join(OWN_NAMES)}"
+        )
         raise InputError(where, f"{what} '{name[:80]}'", expected, f"rename the {what}")
     return name
 

@@ -17,9 +17,17 @@ def predict(config: DictConfig) -> list[Outcome]:
         InputError: anything wrong with the tasks asked, the checkpoint, the output; what is wrong with a scan is in its
             Outcome.
     """
-    given, checkpoint, tasks = (OmegaConf.to_container(each) if OmegaConf.is_list(each) else each for each in (config.input, config.checkpoint, config.tasks))
+    given, checkpoint, tasks = (
+        OmegaConf.to_container(each) if OmegaConf.is_list(each) else each
+        for each in (config.input, config.checkpoint, config.tasks)
+    )
     predictor = make_predictor(checkpoint, config.task_files, config.inference, config.postprocessing)
-    choices = {"tasks": tasks, "modality": config.modality, "merge": config.merge, "probabilities": config.probabilities}
+    choices = {
+        "tasks": tasks,
+        "modality": config.modality,
+        "merge": config.merge,
+        "probabilities": config.probabilities,
+    }
     return predict_cases(predictor, given, config.output, **choices)
 
 

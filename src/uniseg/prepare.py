@@ -39,7 +39,12 @@ def main(config: DictConfig) -> None:
         return
     tasks, sources = tasks_of(config), sources_of(config)
     if config.phantom is not None:
-        write_suite(Path(config.paths.phantoms), seed=config.phantom.seed, num_cases=config.phantom.num_cases, shared_style=config.phantom.shared_style)
+        write_suite(
+            Path(config.paths.phantoms),
+            seed=config.phantom.seed,
+            num_cases=config.phantom.num_cases,
+            shared_style=config.phantom.shared_style,
+        )
     require_datasets(sources)
     if config.plan:
         plan_experiment(config, tasks, find_datasets(tasks, sources))

@@ -22,7 +22,12 @@ def report(config: DictConfig) -> Path:
     """
     given = [key for key in ("run", "runs", "sweep") if config[key] is not None]
     if len(given) != 1:
-        raise InputError("report", " and ".join(given) or "nothing to report on", "one of run, runs, sweep", "give run=<folder>, runs=[a,b] or sweep=<folder>")
+        raise InputError(
+            "report",
+            " and ".join(given) or "nothing to report on",
+            "one of run, runs, sweep",
+            "give run=<folder>, runs=[a,b] or sweep=<folder>",
+        )
     if config.run is not None:
         default = OmegaConf.to_container(compose("train"), resolve=True)
         loggers = make_loggers(config.logger)
@@ -31,7 +36,12 @@ def report(config: DictConfig) -> Path:
         return page
     if config.sweep is not None:
         return write_fewshot(Path(config.sweep), Path(config.output or config.sweep))
-    return write_comparison([Path(run) for run in config.runs], Path(config.output or "comparison"), metric=config.metric, margin=config.margin)
+    return write_comparison(
+        [Path(run) for run in config.runs],
+        Path(config.output or "comparison"),
+        metric=config.metric,
+        margin=config.margin,
+    )
 
 
 @entry_point("report")

@@ -36,15 +36,24 @@ class Normalization:
 
     def __post_init__(self) -> None:
         if self.mode not in NORMALIZATION_MODES:
-            raise InputError("normalization", f"mode {self.mode!r:.60}", f"one of {', '.join(NORMALIZATION_MODES)}", "correct the task file")
+            raise InputError(
+                "normalization",
+                f"mode {self.mode!r:.60}",
+                f"one of {', '.join(NORMALIZATION_MODES)}",
+                "correct the task file",
+            )
         for name in ("lower", "upper", "mean", "sd"):
             value = getattr(self, name)
             if value is not None and not _is_number(value, -LARGEST_INTENSITY, LARGEST_INTENSITY):
                 raise InputError("normalization", f"{name} {value!r:.60}", "a finite number", "correct the task file")
         if self.masked not in (None, True, False):
             raise InputError("normalization", f"masked {self.masked!r:.60}", "true or false", "correct the task file")
-        if self.mode == "window" and not (self.lower is not None and self.upper is not None and self.lower < self.upper):
-            raise InputError("normalization", f"window [{self.lower}, {self.upper}]", "lower < upper", "give both in the task file")
+        if self.mode == "window" and not (
+            self.lower is not None and self.upper is not None and self.lower < self.upper
+        ):
+            raise InputError(
+                "normalization", f"window [{self.lower}, {self.upper}]", "lower < upper", "give both in the task file"
+            )
 
     @property
     def resolved(self) -> bool:
@@ -94,9 +103,16 @@ class Task:
             object.__setattr__(self, field, tuple(_listed(getattr(self, field), where, field)))
         object.__setattr__(self, "regions", tuple(tuple(_listed(values, where, "regions")) for values in self.regions))
         if not 0 < len(self.modalities) <= MOST_MODALITIES or len(set(self.modalities)) < len(self.modalities):
-            raise InputError(where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file")
+            raise InputError(
+                where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file"
+            )
         if not 2 <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
-            raise InputError(where, f"classes {_shown(self.classes)}", "background and one or more different names", "correct the task file")
+            raise InputError(
+                where,
+                f"classes {_shown(self.classes)}",
+                "background and one or more different names",
+                "correct the task file",
+            )
         if len(self.spacing_mm) != 3 or not all(_is_number(s, *SPACINGS_MM) for s in self.spacing_mm):
             expected = "three positive numbers (z, y, x), from {:g} to {:g} mm".format(*SPACINGS_MM)
             raise InputError(where, f"spacing_mm {_shown(self.spacing_mm)}", expected, "correct the task file")
@@ -135,13 +151,18 @@ class Task:
 
     @property
     def membership(self) -> tuple[tuple[bool, ...], ...]:
-        """``[V][K-1]``: whether label value v belongs to foreground class k; without regions V is the number of classes."""
+        """``[V][K-1]``: whether label value v belongs to foreground class k; without regions V is the number of
+        classes.
+        """
         rows: dict[int, set[int]] = {}
         for k, values in enumerate(self.class_values):
             for value in values:
                 rows.setdefault(value, set()).add(k)
         nowhere = (False,) * (self.num_classes - 1)  # one row for the many values between
-        return tuple(tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere for value in range(self.num_labels))
+        return tuple(
+            tuple(k in rows[value] for k in range(self.num_classes - 1)) if value in rows else nowhere
+            for value in range(self.num_labels)
+        )
 
     @property
     def num_labels(self) -> int:
@@ -159,7 +180,9 @@ class Task:
     def to_dict(self) -> dict:
         """Plain containers, for JSON, YAML and checkpoints."""
         values = asdict(self)
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} | {"regions": [list(v) for v in self.regions]}
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} | {
+            "regions": [list(v) for v in self.regions]
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "Task":
@@ -171,7 +194,9 @@ class Task:
         own = _of_type(values, cls, "task")
         where = f"task {own['name']!r:.{LONGEST_TEXT}}"
         normalization = _listed(own["normalization"], where, "normalization")
-        return cls(**{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]})
+        return cls(
+            **{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]}
+        )
 
 
 class TaskSet(tuple[Task, ...]):
@@ -185,7 +210,9 @@ class TaskSet(tuple[Task, ...]):
         self = super().__new__(cls, tasks)
         names = [task.name for task in self]
         if not 0 < len(names) <= MOST_TASKS or len(set(names)) < len(names):
-            raise InputError("task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list")
+            raise InputError(
+                "task set", f"tasks {_shown(names)}", "one or more tasks of different names", "correct the task list"
+            )
         return self
 
     @property
@@ -231,7 +258,9 @@ def _texts(values: object, where: str, field: str) -> Sequence[str]:
     for value in _listed(values, where, field):
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_TEXT or not value.isprintable():
             expected = f"printable names of at most {LONGEST_TEXT} characters"
-            raise InputError(where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes")
+            raise InputError(
+                where, f"{value!r:.60} among the {field}", expected, "correct the task file; put numbers in quotes"
+            )
     return values
 
 
@@ -253,11 +282,18 @@ def make_task(name: str, values: dict) -> Task:
     fields = {key: values[key] for key in ("modalities", "classes", "spacing_mm")}
     missing = [modality for modality in values["modalities"] if modality not in values["normalization"]]
     if missing:
-        raise InputError(f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file")
+        raise InputError(
+            f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file"
+        )
     normalization = [Normalization(**values["normalization"][modality]) for modality in values["modalities"]]
     regions = values.get("regions") or {}
     if set(regions) - set(fields["classes"][1:]) or (regions and len(regions) != len(fields["classes"]) - 1):
-        raise InputError(f"task '{name}'", f"regions {list(regions)}", f"one for each of {fields['classes'][1:]}", "correct the task file")
+        raise InputError(
+            f"task '{name}'",
+            f"regions {list(regions)}",
+            f"one for each of {fields['classes'][1:]}",
+            "correct the task file",
+        )
     return Task(
         name,
         normalization=tuple(normalization),

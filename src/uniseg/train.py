@@ -17,7 +17,15 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.commands.app import entry_point
-from uniseg.commands.builders import close_loggers, make_callbacks, make_loggers, require_datasets, run_title, sources_of, tasks_of
+from uniseg.commands.builders import (
+    close_loggers,
+    make_callbacks,
+    make_loggers,
+    require_datasets,
+    run_title,
+    sources_of,
+    tasks_of,
+)
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SIDES
 from uniseg.environment import PACKAGE_DIR, git_commit
@@ -129,7 +137,14 @@ def _make_trainer(config: DictConfig) -> Trainer:
     return instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
-        callbacks=[StreamPosition(), EpochMeans(), StopOnSignal(), FiniteLoss(), *watchers, *make_callbacks(config.callbacks)],
+        callbacks=[
+            StreamPosition(),
+            EpochMeans(),
+            StopOnSignal(),
+            FiniteLoss(),
+            *watchers,
+            *make_callbacks(config.callbacks),
+        ],
         logger=make_loggers(config.logger),
         plugins=[AtomicCheckpointIO()],
         _convert_="all",
@@ -155,10 +170,21 @@ def _write_settings(config: DictConfig, beginning: Beginning) -> None:
         part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 
-def build_module(config: DictConfig, data: MultiDatasetModule, sources: Mapping[str, Source], model: UniSegModel, saved: SavedRun | None) -> SegmentationModule:
+def build_module(
+    config: DictConfig,
+    data: MultiDatasetModule,
+    sources: Mapping[str, Source],
+    model: UniSegModel,
+    saved: SavedRun | None,
+) -> SegmentationModule:
     """The network with its loss and optimiser, as the configuration says; with the record of all that it has seen."""
     facts = {
-        name: data_facts({side: split[side] for side in SIDES}, data.patients[name], licence=sources[name].licence, homepage=sources[name].homepage)
+        name: data_facts(
+            {side: split[side] for side in SIDES},
+            data.patients[name],
+            licence=sources[name].licence,
+            homepage=sources[name].homepage,
+        )
         for name, split in data.splits.items()
     }
     before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
@@ -221,7 +247,12 @@ def old_network(config: DictConfig) -> UniSegModel:
 
 def _speed_up(model: UniSegModel, config: DictConfig) -> None:
     speed = config.speed
-    speed_up(model, compile_trunk=speed.compile, channels_last=speed.channels_last, checkpoint_activations=speed.checkpoint_activations)
+    speed_up(
+        model,
+        compile_trunk=speed.compile,
+        channels_last=speed.channels_last,
+        checkpoint_activations=speed.checkpoint_activations,
+    )
 
 
 def _go_on(trainer: Trainer, saved: SavedRun, settings: Mapping[str, object]) -> None:
@@ -243,7 +274,9 @@ def main(config: DictConfig) -> float:
     try:
         trainer = train(config)
     except FloatingPointError as error:
-        fix = "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
+        fix = (
+            "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last goes on from the last good checkpoint"
+        )
         raise InputError(config.run_dir, str(error), "finite numbers", fix) from error
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted ahead of the first step or behind the last: nothing to save.\n")

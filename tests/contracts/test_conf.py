@@ -15,7 +15,10 @@ from uniseg.environment import CONF_DIR
 from uniseg.models.uniseg import UniSegModel
 
 ROOTS = sorted(path.stem for path in CONF_DIR.glob("*.yaml") if path.stem != "stack")
-GROUPS = sorted({path.relative_to(CONF_DIR) for path in CONF_DIR.rglob("*.yaml")} - {Path(f"{name}.yaml") for name in [*ROOTS, "stack"]})
+GROUPS = sorted(
+    {path.relative_to(CONF_DIR) for path in CONF_DIR.rglob("*.yaml")}
+    - {Path(f"{name}.yaml") for name in [*ROOTS, "stack"]}
+)
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 TASKS = sorted(path.stem for path in (CONF_DIR / "task").glob("*.yaml"))
 
@@ -131,18 +134,32 @@ def test_an_experiments_seed_is_not_lost():
 def test_the_published_recipe():
     config = composed("train", ["experiment=upstream"])
     assert list(config.data.patch_size) == [64, 192, 192]
-    assert (config.data.batch_size, config.data.steps_per_epoch, config.data.tasks_per_batch, config.trainer.max_epochs) == (2, 550, 1, 1000)
-    assert (config.optimizer.lr, config.optimizer.momentum, config.optimizer.weight_decay, config.trainer.gradient_clip_val) == (0.01, 0.99, 3e-5, 12)
+    assert (
+        config.data.batch_size,
+        config.data.steps_per_epoch,
+        config.data.tasks_per_batch,
+        config.trainer.max_epochs,
+    ) == (2, 550, 1, 1000)
+    assert (
+        config.optimizer.lr,
+        config.optimizer.momentum,
+        config.optimizer.weight_decay,
+        config.trainer.gradient_clip_val,
+    ) == (0.01, 0.99, 3e-5, 12)
     assert config.scheduler.hold_steps == 550
     assert list(config.tasks) == [
-        "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen", "vertebrae", "prostate", "brain_tumour", "whole_body_tumour",
+        "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen", "vertebrae", "prostate",
+        "brain_tumour", "whole_body_tumour",
     ]  # fmt: skip
     model = instantiate(config.model, _convert_="all")(tasks_of(config), patch_size=tuple(config.data.patch_size))
     biases = 32_114_381 - sum(p.numel() for p in model.parameters())
     assert biases == 3 * 32 + 32 + 2 * (64 + 128 + 256 + 320 + 320) + 2 * (320 + 256 + 128 + 64 + 32) + 82 + 82 + 11
 
 
-@pytest.mark.parametrize("override", ["trainer.max_epochs=2 lr=1", "data.patchsize=[8,8,8]", "optimiser=sgd", "task=[livr]", "tasks.liver.clases=[a]"])
+@pytest.mark.parametrize(
+    "override",
+    ["trainer.max_epochs=2 lr=1", "data.patchsize=[8,8,8]", "optimiser=sgd", "task=[livr]", "tasks.liver.clases=[a]"],
+)
 def test_a_misspelt_key_is_an_error(override):
     with pytest.raises(HydraException):
         composed("train", ["task=[liver]", *override.split()])

@@ -30,7 +30,9 @@ def test_the_lowest_version_is_the_one_that_is_tried(requirement):
     assert pins("constraints-lowest.txt")[requirement.name] == floor
 
 
-@pytest.mark.parametrize(("name", "version"), [("torch", "2.9.1"), ("lightning", "2.6.2"), ("lightning", "2.6.3"), ("lightning", "2.7.0")])
+@pytest.mark.parametrize(
+    ("name", "version"), [("torch", "2.9.1"), ("lightning", "2.6.2"), ("lightning", "2.6.3"), ("lightning", "2.7.0")]
+)
 def test_what_is_not_wanted_is_not_allowed(name, version):
     (requirement,) = [own for own in NEEDED if own.name == name]
     assert Version(version) not in requirement.specifier

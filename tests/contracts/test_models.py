@@ -36,8 +36,19 @@ def names(group: str) -> list[str]:
     return [path.stem for path in found]
 
 
-DEAF = [(conditioning, head) for conditioning in ("one_hot", "text_embedding") for head in names("head") if head != "dynamic"]  # nobody reads the code
-CHOICES = [(conditioning, head) for conditioning in names("conditioning") for head in names("head") if (conditioning, head) not in DEAF]
+# nobody reads the code
+DEAF = [
+    (conditioning, head)
+    for conditioning in ("one_hot", "text_embedding")
+    for head in names("head")
+    if head != "dynamic"
+]
+CHOICES = [
+    (conditioning, head)
+    for conditioning in names("conditioning")
+    for head in names("head")
+    if (conditioning, head) not in DEAF
+]
 
 
 def build(*overrides: str, tasks: TaskSet = TASKS, patch_size=(16, 32, 32)) -> UniSegModel:
@@ -69,7 +80,12 @@ def test_mixed_batch_equals_one_by_one(built):
     built, image = built.double(), image.double()  # in float32 the eight bottleneck voxels' norm makes 2e-5 of rounding
     with torch.no_grad():
         mixed = built(image, order)
-        assert [tuple(x.shape) for x in mixed] == [(4, 4, 16, 32, 32), (4, 4, 16, 16, 16), (4, 4, 8, 8, 8), (4, 4, 4, 4, 4)]
+        assert [tuple(x.shape) for x in mixed] == [
+            (4, 4, 16, 32, 32),
+            (4, 4, 16, 16, 16),
+            (4, 4, 8, 8, 8),
+            (4, 4, 4, 4, 4),
+        ]
         for b, t in enumerate(order):
             alone = built(image[b : b + 1, : TASKS[t].num_modalities], order[b : b + 1])
             for together, own in zip(mixed, alone, strict=True):
@@ -83,7 +99,10 @@ def test_gradient_reaches_every_trained_tensor(built):
     tasks = [TASKS[t] for t in order]
     loss = DiceCELoss(dice_weight=1, ce_weight=1)
     sum(
-        loss(logits, label[:, :: 16 // logits.shape[2], :: 32 // logits.shape[3], :: 32 // logits.shape[4]], tasks).mean() for logits in built(image, order)
+        loss(
+            logits, label[:, :: 16 // logits.shape[2], :: 32 // logits.shape[3], :: 32 // logits.shape[4]], tasks
+        ).mean()
+        for logits in built(image, order)
     ).backward()
     untrained = [name for name, p in built.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert untrained == []
@@ -112,7 +131,9 @@ def test_a_saved_network_answers_bit_for_bit_as_before(built, tmp_path):
     built.extend([make_task("gallbladder", ("CT", "PET", "T2"))], adapter_channels=3)
     back = load_model(save_model(built, tmp_path / "saved"))
     assert not any(tensor.is_meta for tensor in (*back.parameters(), *back.buffers()))
-    assert [(name, p.requires_grad) for name, p in back.named_parameters()] == [(name, p.requires_grad) for name, p in built.named_parameters()]
+    assert [(name, p.requires_grad) for name, p in back.named_parameters()] == [
+        (name, p.requires_grad) for name, p in built.named_parameters()
+    ]
     addresses = [tensor.data_ptr() for tensor in back.state_dict().values() if tensor.numel()]
     assert len(addresses) == len(set(addresses))
     image, order = torch.randn(3, 4, 16, 32, 32), torch.tensor([4, 3, 1])
@@ -133,7 +154,8 @@ def test_one_encoding_serves_several_tasks(built):
 def test_bfloat16_gives_the_logits_of_float32(choice):
     """Within a few of bfloat16's 2^-8 of their spread; logits leave in float32, gradients are numbers.
 
-    The bottleneck has 4x4x4 voxels: on processors, torch 2.13's bfloat16 convolution reads unset memory in the gradient of 2x2x2 ones.
+    The bottleneck has 4x4x4 voxels: on processors, torch 2.13's bfloat16 convolution reads unset memory in the gradient
+    of 2x2x2 ones.
     """
     built = build(f"model/conditioning={choice[0]}", f"model/head={choice[1]}", patch_size=(32, 64, 64))
     order = torch.tensor([3, 0])
@@ -165,7 +187,9 @@ def check_extension(model: UniSegModel) -> None:
     wide, mine = torch.randn(1, 3, 16, 32, 32), torch.tensor([4])
     first = None
     for _ in range(3):
-        loss = torch.nn.functional.cross_entropy(model(wide, mine)[0], torch.randint(0, 6, (1, 16, 32, 32), generator=torch.manual_seed(0)))
+        loss = torch.nn.functional.cross_entropy(
+            model(wide, mine)[0], torch.randint(0, 6, (1, 16, 32, 32), generator=torch.manual_seed(0))
+        )
         first = first or loss.item()
         optimizer.zero_grad()
         loss.backward()
@@ -220,7 +244,12 @@ def test_ablations_of_the_prompt(option):
 
 @pytest.mark.parametrize("num_tasks", [1, 200])
 def test_any_number_of_tasks_classes_modalities(num_tasks):
-    tasks = TaskSet([make_task(f"t{i}", [f"m{j}" for j in range(1 + i % 16)], [f"c{k}" for k in range(2 + (i * 7) % 119)]) for i in range(num_tasks)])
+    tasks = TaskSet(
+        [
+            make_task(f"t{i}", [f"m{j}" for j in range(1 + i % 16)], [f"c{k}" for k in range(2 + (i * 7) % 119)])
+            for i in range(num_tasks)
+        ]
+    )
     for head in ("static", "per_task", "dynamic"):
         model = build(f"model/head={head}", tasks=tasks)
         task = torch.tensor([0, num_tasks - 1])

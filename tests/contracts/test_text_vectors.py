@@ -31,7 +31,9 @@ def test_every_task_has_a_vector_of_its_own(path):
 
 
 def build(vectors, *names):
-    return TextEmbedding(channels=4, tasks=TaskSet(make_task(name) for name in names), size=(2, 2, 2), vectors=vectors, num_channels=None)
+    return TextEmbedding(
+        channels=4, tasks=TaskSet(make_task(name) for name in names), size=(2, 2, 2), vectors=vectors, num_channels=None
+    )
 
 
 def test_vectors_come_in_the_order_of_the_tasks_at_one_scale():
@@ -63,7 +65,13 @@ def test_a_saved_model_needs_no_vectors(tmp_path):
     """Nor does what describes it hold them."""
     vectors = tmp_path / "v.json"
     vectors.write_text(json.dumps({"vectors": {"liver": [1, 2, 3]}}))
-    overrides = ["task=[liver]", "model=uniseg_tiny", "model/conditioning=text_embedding", "model/head=dynamic", f"model.conditioning.vectors.path={vectors}"]
+    overrides = [
+        "task=[liver]",
+        "model=uniseg_tiny",
+        "model/conditioning=text_embedding",
+        "model/head=dynamic",
+        f"model.conditioning.vectors.path={vectors}",
+    ]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("train", overrides)
     model = instantiate(config.model, _convert_="all")(TaskSet([make_task()]), patch_size=(16, 32, 32))

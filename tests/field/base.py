@@ -35,7 +35,14 @@ class Base:
 
     def predicting(self, given: Path | str, output: Path) -> list[str]:
         """Overrides that predict the task from CT."""
-        return [f"checkpoint={self.checkpoint}", f"input='{given}'", f"output='{output}'", "modality=[CT]", f"tasks=[{TASK}]", "inference.device=cpu"]
+        return [
+            f"checkpoint={self.checkpoint}",
+            f"input='{given}'",
+            f"output='{output}'",
+            "modality=[CT]",
+            f"tasks=[{TASK}]",
+            "inference.device=cpu",
+        ]
 
 
 def make_base(commands: Commands, folder: Path) -> Base:

@@ -54,9 +54,15 @@ class Commands:
             (home / name).mkdir(parents=True, exist_ok=True)
         own = {"HOME": str(home), "TMPDIR": str(home / "tmp"), "MPLCONFIGDIR": str(home / "libraries")}
         threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-        environment = {key: value for key, value in os.environ.items() if not key.startswith(("UNISEG", "HYDRA", "WANDB"))} | own | threads
+        environment = (
+            {key: value for key, value in os.environ.items() if not key.startswith(("UNISEG", "HYDRA", "WANDB"))}
+            | own
+            | threads
+        )
         server = [sys.executable, str(Path(__file__).with_name("server.py"))]
-        self._server = subprocess.Popen(server, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._server = subprocess.Popen(
+            server, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         if self._server.stdout.readline() != "ready\n":
             raise RuntimeError("the server of commands did not start")
 

@@ -25,7 +25,21 @@ from field.trial import Trial
 from field.verdict import Verdict, judge, signature
 from field.world import World, make_world
 
-COLUMNS = ("traceback", "code", "line", "hang", "outside", "input", "leftover", "half-written", "outlived", "noise", "accepted", "again", "differs")
+COLUMNS = (
+    "traceback",
+    "code",
+    "line",
+    "hang",
+    "outside",
+    "input",
+    "leftover",
+    "half-written",
+    "outlived",
+    "noise",
+    "accepted",
+    "again",
+    "differs",
+)
 
 
 def run_trials(world: World, kind: str, numbers: Iterable[int], seed: int, *, keep: bool = False) -> Iterator[Verdict]:
@@ -50,7 +64,11 @@ def _run(world: World, trial: Trial, kind: str, number: int, seed: int) -> Verdi
     ends: list[Done] = []
     try:
         for position, (command, *overrides) in enumerate(trial.commands):
-            limits = {"file_bytes": trial.file_bytes, "signal": trial.signal if position == 0 else None, "timeout_s": 2 * TIMEOUT_S}
+            limits = {
+                "file_bytes": trial.file_bytes,
+                "signal": trial.signal if position == 0 else None,
+                "timeout_s": 2 * TIMEOUT_S,
+            }
             ends.append(world.commands.run(command, *overrides, cwd=world.scratch, env=trial.env, **limits))
             if ends[-1].code != 0 and trial.signal is None:
                 break
@@ -59,7 +77,9 @@ def _run(world: World, trial: Trial, kind: str, number: int, seed: int) -> Verdi
         if trial.cleanup is not None:
             trial.cleanup()
     bad = next((done for done in ends if "Traceback" in done.stderr), ends[-1])
-    cause = signature(bad.stderr) if "traceback" in faults else "; ".join(f"{key}: {text}" for key, text in faults.items())
+    cause = (
+        signature(bad.stderr) if "traceback" in faults else "; ".join(f"{key}: {text}" for key, text in faults.items())
+    )
     last = trial.commands[len(ends) - 1]
     return Verdict(
         kind,
@@ -78,13 +98,19 @@ def _run(world: World, trial: Trial, kind: str, number: int, seed: int) -> Verdi
 
 def summary(verdicts: Sequence[Verdict]) -> str:
     """A table over kinds, then the causes."""
-    codes = {kind: Counter(v.code for v in verdicts if v.kind == kind) for kind in dict.fromkeys(v.kind for v in verdicts)}
+    codes = {
+        kind: Counter(v.code for v in verdicts if v.kind == kind) for kind in dict.fromkeys(v.kind for v in verdicts)
+    }
     lines = ["| kind | trials | exit codes | bad | " + " | ".join(COLUMNS) + " |", "|---" * (4 + len(COLUMNS)) + "|"]
     for kind, counts in codes.items():
         own = [v for v in verdicts if v.kind == kind]
         said = ", ".join(f"{code}: {number}" for code, number in sorted(counts.items()))
         cells = [sum(column in v.faults for v in own) for column in COLUMNS]
-        lines.append(f"| {kind} | {len(own)} | {said} | {sum(bool(v.faults) for v in own)} | " + " | ".join(map(str, cells)) + " |")
+        lines.append(
+            f"| {kind} | {len(own)} | {said} | {sum(bool(v.faults) for v in own)} | "
+            + " | ".join(map(str, cells))
+            + " |"
+        )
     causes: dict[str, list[Verdict]] = defaultdict(list)
     for verdict in verdicts:
         if verdict.faults:

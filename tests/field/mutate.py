@@ -125,11 +125,15 @@ def damage_checkpoint(path: Path, rng: Random, state_key: str | None) -> str:
             del state[name]
         else:
             told = kind
-            state[rng.choice(("x", "../escape", 7, None, "model.encoder.stages.99.0.conv.weight", name + ".more"))] = state.pop(name)
+            state[rng.choice(("x", "../escape", 7, None, "model.encoder.stages.99.0.conv.weight", name + ".more"))] = (
+                state.pop(name)
+            )
         told = f"{name[-50:]}: {told}"
     else:
         rest = {key: value for key, value in content.items() if key != state_key} if state_key else {}
-        told, changed = damage_values(rest, rng, depth=rng.choice((1, 4, 9))) if rest else ("wrapped", {"model": [state]})
+        told, changed = (
+            damage_values(rest, rng, depth=rng.choice((1, 4, 9))) if rest else ("wrapped", {"model": [state]})
+        )
         content = changed | ({state_key: state} if state_key else {})
         if rng.random() < 0.1:
             told, content = "a list", [content]

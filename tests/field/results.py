@@ -15,7 +15,8 @@ import torch
 import yaml
 from safetensors import safe_open
 
-VOLATILE = ("stages_s", "time", "date", "commit", "seconds", "mtime_ns", "modified")  # keys that differ between equal runs
+# keys that differ between equal runs
+VOLATILE = ("stages_s", "time", "date", "commit", "seconds", "mtime_ns", "modified")
 
 FOLDER = ("folder",)
 Snapshot = dict[str, tuple]
@@ -33,7 +34,9 @@ def snapshot(root: Path) -> Snapshot:
 
 def changed(before: Snapshot, after: Snapshot) -> tuple[list[str], list[str]]:
     """(added, changed or removed)."""
-    return sorted(after.keys() - before.keys()), sorted(path for path, state in before.items() if after.get(path) != state)
+    return sorted(after.keys() - before.keys()), sorted(
+        path for path, state in before.items() if after.get(path) != state
+    )
 
 
 def fault(path: Path) -> str | None:
@@ -49,7 +52,11 @@ def fault(path: Path) -> str | None:
 
 def _nifti(path: Path) -> None:
     content = gzip.decompress(path.read_bytes())
-    dimensions, (bits,), (offset,) = (struct.unpack_from("<8h", content, 40), struct.unpack_from("<h", content, 72), struct.unpack_from("<f", content, 108))
+    dimensions, (bits,), (offset,) = (
+        struct.unpack_from("<8h", content, 40),
+        struct.unpack_from("<h", content, 72),
+        struct.unpack_from("<f", content, 108),
+    )
     needed = int(offset) + int(np.prod(dimensions[1 : 1 + dimensions[0]])) * bits // 8
     if len(content) < needed:
         raise ValueError(f"{len(content)} bytes of {needed}")
@@ -94,7 +101,11 @@ def digest(path: Path) -> dict[str, str]:
     found = {}
     for each in sorted(path.rglob("*")) if path.is_dir() else [path]:
         read = next((read for ending, read in CONTENTS.items() if each.name.endswith(ending)), None)
-        if read is not None and each.is_file() and not any(part.startswith(".") for part in each.relative_to(path).parts):
+        if (
+            read is not None
+            and each.is_file()
+            and not any(part.startswith(".") for part in each.relative_to(path).parts)
+        ):
             found[str(each.relative_to(path))] = hashlib.sha256(read(each)).hexdigest()[:16]
     return found
 

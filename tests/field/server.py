@@ -41,7 +41,9 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(request, pipes)
-            return commands[request["command"]].main()  # what it raises, and how the interpreter ends, is the command's own
+            return commands[
+                request["command"]
+            ].main()  # what it raises, and how the interpreter ends, is the command's own
         for _, end in pipes.values():
             os.close(end)
         answers.write(json.dumps(_wait(pid, request, {number: end for number, (end, _) in pipes.items()})) + "\n")
@@ -89,7 +91,14 @@ def _wait(pid: int, request: dict, ends: dict[int, int]) -> dict:
         os.close(end)
     stdout, stderr = (said[number].decode(errors="replace") for number in (1, 2))
     code = os.waitstatus_to_exitcode(status)
-    return {"code": code, "stdout": stdout, "stderr": stderr, "seconds": seconds, "hangs": is_hanging, "outlived": outlived}
+    return {
+        "code": code,
+        "stdout": stdout,
+        "stderr": stderr,
+        "seconds": seconds,
+        "hangs": is_hanging,
+        "outlived": outlived,
+    }
 
 
 def _drain(ends: dict[int, int], said: dict[int, bytearray]) -> None:

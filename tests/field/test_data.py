@@ -104,7 +104,9 @@ def test_a_case_without_label_is_taken_as_absent_where_it_is_listed(commands, im
 def test_other_label_values_go_through_the_map(commands, imported, tmp_path):
     """BraTS's 4 is the third class in references and in the predictions of other tools."""
     labels = imported / "raw/Dataset902_Gaps/labelsTr"
-    commands.succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=imported)
+    commands.succeed(
+        "evaluate", f"predictions={labels}", f"labels={labels}", "task=[gaps]", f"output={tmp_path}/out", cwd=imported
+    )
     with (tmp_path / "out/scores.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["class"] == "enhancing"]
     assert len(rows) == training.NUMBER
@@ -119,7 +121,12 @@ def test_a_foreign_value_is_refused_never_bent(commands, imported, tmp_path):
         label = read(imported / f"raw/Dataset902_Gaps/labelsTr/case_{k:03d}.nii.gz")
         save(tmp_path / f"labels/case_{k:03d}.nii.gz", label)
         save(tmp_path / f"predictions/case_{k:03d}.nii.gz", np.where(label == 4, 9, label) if k == 1 else label)
-    given = [f"predictions={tmp_path}/predictions", f"labels={tmp_path}/labels", "task=[gaps]", f"output={tmp_path}/out"]
+    given = [
+        f"predictions={tmp_path}/predictions",
+        f"labels={tmp_path}/labels",
+        "task=[gaps]",
+        f"output={tmp_path}/out",
+    ]
     commands.refuse("evaluate", *given, cwd=imported, told=("predictions/case_001.nii.gz", "9"))
     assert not (tmp_path / "out/scores.csv").exists()
 
@@ -135,7 +142,9 @@ def test_empty_labels_are_noted_by_the_tasks_name_with_advice_that_holds(command
     assert notes
     assert all("empty" in line for line in notes)
     if "source.absent" in done.stderr:
-        done = commands.run("prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path)
+        done = commands.run(
+            "prepare", "task=[empty]", "num_workers=1", "tasks.empty.source.absent=[case_000]", cwd=tmp_path
+        )
         left = [line for line in done.stderr.splitlines() if "no foreground" in line]
         assert any("case_001" in line for line in left)
         assert not any("case_000" in line for line in left)

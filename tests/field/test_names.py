@@ -38,7 +38,9 @@ def test_an_odd_name_is_read_or_quoted_for_the_user(commands, base, tmp_path, na
         assert "input" in done.errors[0]
         quoted = next(form for form in quotings(f"odd/{name}.nii.gz") if form in done.errors[0])
         commands.succeed("predict", f"input={quoted}", *others, cwd=tmp_path)
-    np.testing.assert_array_equal(read(tmp_path / f"out/{TASK}/{name}.nii.gz").shape, read(folder / f"{name}.nii.gz").shape)
+    np.testing.assert_array_equal(
+        read(tmp_path / f"out/{TASK}/{name}.nii.gz").shape, read(folder / f"{name}.nii.gz").shape
+    )
 
 
 def test_a_case_number_of_four_digits_is_no_channel(commands, base, tmp_path):
@@ -76,7 +78,12 @@ def test_our_own_output_with_probabilities_is_evaluated(commands, base, tmp_path
     done = base.predict(commands, scan, tmp_path / "out", "probabilities=true")
     assert done.code == 0, done.tail
     assert predicted(tmp_path / "out") == ["scan.nii.gz", "scan_probabilities.nii.gz"]
-    given = [f"predictions={tmp_path}/out/{TASK}", f"labels={tmp_path}/labels", f"task=[{TASK}]", f"output={tmp_path}/scores"]
+    given = [
+        f"predictions={tmp_path}/out/{TASK}",
+        f"labels={tmp_path}/labels",
+        f"task=[{TASK}]",
+        f"output={tmp_path}/scores",
+    ]
     commands.succeed("evaluate", *given, cwd=base.folder)
     expected = dice(read(tmp_path / f"out/{TASK}/scan.nii.gz"), label)
     assert json.loads((tmp_path / "scores/metrics.json").read_text())["mean_dice"] == pytest.approx(expected)
@@ -105,7 +112,11 @@ def test_cases_called_by_numbers_are_text_in_a_split(commands, base, tmp_path):
         save(tmp_path / f"raw/labelsTr/{100 + k}.nii.gz", label)
     (tmp_path / "raw/dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
     source = f"tasks.{TASK}.source"
-    given = [f"task=[{TASK}]", f"{source}.root={tmp_path}/raw", f"{source}.splits={{train: [100, 101], dev: [102], test: [103]}}"]
+    given = [
+        f"task=[{TASK}]",
+        f"{source}.root={tmp_path}/raw",
+        f"{source}.splits={{train: [100, 101], dev: [102], test: [103]}}",
+    ]
     commands.succeed("prepare", *given, f"paths.cache={tmp_path}/cache", "num_workers=1", cwd=base.folder)
     assert json.loads((tmp_path / f"cache/{TASK}/splits.json").read_text())["test"] == ["103"]
 

@@ -68,8 +68,13 @@ def test_a_run_is_not_resumed_as_another(commands, two_tasks, tmp_path, change):
         commands.succeed("prepare", f"import={tmp_path}/more", cwd=tmp_path / "run")
         commands.succeed("prepare", "task=[third]", "num_workers=1", cwd=tmp_path / "run")
     before = digests(tmp_path / "run/outputs/two")
-    settings = ["task=[liver,spleen]", *(entry for entry in SETTINGS if not (entry.startswith("optimizer") and "optimizer" in change))]
-    commands.refuse("train", *settings, change, FEW, "name=two", "ckpt_path=last", "trainer.max_epochs=2", cwd=tmp_path / "run")
+    settings = [
+        "task=[liver,spleen]",
+        *(entry for entry in SETTINGS if not (entry.startswith("optimizer") and "optimizer" in change)),
+    ]
+    commands.refuse(
+        "train", *settings, change, FEW, "name=two", "ckpt_path=last", "trainer.max_epochs=2", cwd=tmp_path / "run"
+    )
     assert digests(tmp_path / "run/outputs/two") == before
 
 
@@ -94,12 +99,23 @@ def test_cases_ever_seen_are_remembered_through_fine_tuning(commands, two_tasks,
     settings = ["task=[liver]", *SETTINGS, FEW, split]
     commands.succeed("prepare", *settings, "num_workers=1", "paths.cache=other", cwd=tmp_path / "run")
     given = [*settings, "paths.cache=other", "name=tuned"]
-    commands.succeed("train", *given, "init=checkpoint", "init.checkpoint=outputs/two/checkpoints/last.ckpt", cwd=tmp_path / "run")
+    commands.succeed(
+        "train", *given, "init=checkpoint", "init.checkpoint=outputs/two/checkpoints/last.ckpt", cwd=tmp_path / "run"
+    )
     commands.refuse("evaluate", *given, cwd=tmp_path / "run", told=(seen[0], "train"))
 
 
 def test_init_checkpoint_without_a_file_is_refused(commands, base):
-    commands.refuse("train", f"task=[{TASK}]", *SETTINGS, FEW, "name=nothing", "init=checkpoint", cwd=base.folder, told=("init.checkpoint",))
+    commands.refuse(
+        "train",
+        f"task=[{TASK}]",
+        *SETTINGS,
+        FEW,
+        "name=nothing",
+        "init=checkpoint",
+        cwd=base.folder,
+        told=("init.checkpoint",),
+    )
     assert not (base.folder / "outputs/nothing/checkpoints").exists()
 
 
@@ -124,7 +140,13 @@ def test_a_task_name_writes_nowhere_else(commands, base, tmp_path, name):
     assert (exported / "model.json").read_text() != text
     scan = save(tmp_path / "scans/scan.nii.gz", ball()[0])
     before = scan.read_bytes()
-    given = [f"checkpoint={exported}", f"input={scan}", f"output={tmp_path}/out", "modality=[CT]", "inference.device=cpu"]
+    given = [
+        f"checkpoint={exported}",
+        f"input={scan}",
+        f"output={tmp_path}/out",
+        "modality=[CT]",
+        "inference.device=cpu",
+    ]
     commands.refuse("predict", *given, cwd=tmp_path)
     assert scan.read_bytes() == before
     assert sorted(path.name for path in scan.parent.iterdir()) == ["scan.nii.gz"]
@@ -134,7 +156,10 @@ def test_a_task_name_writes_nowhere_else(commands, base, tmp_path, name):
 def test_a_case_name_writes_nowhere_else(commands, tmp_path):
     root = write_dataset(tmp_path / "raw/Dataset940_Listed", 5)
     description = json.loads((root / "dataset.json").read_text())
-    listed = {f"case_{k:03d}": {"images": [f"imagesTr/case_{k:03d}_0000.nii.gz"], "label": f"labelsTr/case_{k:03d}.nii.gz"} for k in range(5)}
+    listed = {
+        f"case_{k:03d}": {"images": [f"imagesTr/case_{k:03d}_0000.nii.gz"], "label": f"labelsTr/case_{k:03d}.nii.gz"}
+        for k in range(5)
+    }
     listed["../../../escape"] = listed.pop("case_001")
     (root / "dataset.json").write_text(json.dumps(description | {"dataset": listed}))
     done = commands.run("prepare", "import=raw", cwd=tmp_path)
@@ -161,7 +186,9 @@ def test_the_words_of_a_dataset_are_words(commands, tmp_path, licence):
 
 def test_a_task_file_runs_no_code(commands, base, tmp_path):
     shutil.copytree(base.folder / "conf", tmp_path / "conf")
-    (tmp_path / "conf/task/evil.yaml").write_text("# @package _global_\nhydra:\n  callbacks:\n    evil:\n      _target_: os.mkdir\n      path: owned\n")
+    (tmp_path / "conf/task/evil.yaml").write_text(
+        "# @package _global_\nhydra:\n  callbacks:\n    evil:\n      _target_: os.mkdir\n      path: owned\n"
+    )
     commands.refuse("prepare", "task=[evil]", cwd=tmp_path, told=("evil.yaml",))
     assert not (tmp_path / "owned").exists()
 
@@ -193,7 +220,13 @@ def test_a_damaged_cache_is_mended_by_prepare(commands, base, tmp_path, damage):
         damaged.unlink()
         if damage != "gone":
             damaged.write_bytes(content[: len(content) // 2] if damage == "cut" else b"")
-    settings = [f"task=[{TASK}]", *SETTINGS, f"paths.cache={cache}", f"paths.outputs={tmp_path}", "data.steps_per_epoch=12"]
+    settings = [
+        f"task=[{TASK}]",
+        *SETTINGS,
+        f"paths.cache={cache}",
+        f"paths.outputs={tmp_path}",
+        "data.steps_per_epoch=12",
+    ]
     done = commands.run("train", *settings, "name=early", cwd=base.folder)
     assert (done.code, len(done.errors)) == (2, 1), done.tail
     assert "uniseg.prepare" in done.errors[0]
@@ -219,13 +252,20 @@ def test_an_evaluation_is_not_blind_to_a_replaced_scan(commands, base, tmp_path)
         save(root / f"imagesTr/{row['case_id']}_0000.nii.gz", image)
     for name in ("scores", "fresh"):
         commands.succeed("evaluate", *given, f"output={tmp_path}/{name}", cwd=base.folder)
-    again, fresh = (json.loads((tmp_path / name / "metrics.json").read_text())["mean_dice"] for name in ("scores", "fresh"))
+    again, fresh = (
+        json.loads((tmp_path / name / "metrics.json").read_text())["mean_dice"] for name in ("scores", "fresh")
+    )
     assert again == pytest.approx(fresh)
     assert again < 0.3
 
 
 def test_cases_json_names_files_that_are_found_from_elsewhere(commands, base, tmp_path):
-    relative = [f"task=[{TASK}]", *SETTINGS, f"tasks.{TASK}.source.root=raw/Dataset901_Plain", "checkpoint=outputs/base/checkpoints/last.ckpt"]
+    relative = [
+        f"task=[{TASK}]",
+        *SETTINGS,
+        f"tasks.{TASK}.source.root=raw/Dataset901_Plain",
+        "checkpoint=outputs/base/checkpoints/last.ckpt",
+    ]
     commands.succeed("evaluate", *relative, f"output={tmp_path}/scores", cwd=base.folder)
     for row in json.loads((tmp_path / "scores/cases.json").read_text()):
         for path in (*row["images"], row["label"]):

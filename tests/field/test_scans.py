@@ -35,11 +35,15 @@ def same_grid(scan, label):
         assert found_code == code, form
         if code:
             factors = (mm.get(header.get_xyzt_units()[0], 1.0) for header in (one, other))
-            expected, found = (np.diag([factor] * 3 + [1]) @ matrix for factor, matrix in zip(factors, (expected, found), strict=True))
+            expected, found = (
+                np.diag([factor] * 3 + [1]) @ matrix for factor, matrix in zip(factors, (expected, found), strict=True)
+            )
             np.testing.assert_allclose(found, expected, atol=1e-3, err_msg=form)
 
 
-@pytest.mark.parametrize("name", ["plain", "both_differ", "qform_only", "micron", "sheared", "inverted_z", "big_endian", "nifti2"])
+@pytest.mark.parametrize(
+    "name", ["plain", "both_differ", "qform_only", "micron", "sheared", "inverted_z", "big_endian", "nifti2"]
+)
 def test_the_label_map_carries_both_affines_with_their_codes(headers, name):
     scans, maps, _ = headers
     same_grid(scans / f"{name}.nii.gz", maps / f"{name}.nii.gz")
@@ -69,7 +73,9 @@ def test_two_affines_that_differ_are_noted(headers):
 def test_a_scan_of_48_metres_is_refused_before_memory_is_taken(commands, base, tmp_path):
     """Micrometres in a file that says mm."""
     scan = save(tmp_path / "large.nii.gz", ball()[0], micrometres())
-    line = commands.refuse("predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, told=("large.nii.gz",), memory_bytes=4 << 30)
+    line = commands.refuse(
+        "predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, told=("large.nii.gz",), memory_bytes=4 << 30
+    )
     assert "2000" in line
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
@@ -81,7 +87,12 @@ def test_an_absurd_spacing_is_a_finding_of_the_audit(commands, base, tmp_path):
         save(tmp_path / f"raw/imagesTr/case_{k}_0000.nii.gz", image, matrix)
         save(tmp_path / f"raw/labelsTr/case_{k}.nii.gz", label, matrix)
     (tmp_path / "raw/dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
-    given = [f"task=[{TASK}]", f"tasks.{TASK}.source.root={tmp_path}/raw", f"paths.cache={tmp_path}/cache", "num_workers=1"]
+    given = [
+        f"task=[{TASK}]",
+        f"tasks.{TASK}.source.root={tmp_path}/raw",
+        f"paths.cache={tmp_path}/cache",
+        "num_workers=1",
+    ]
     commands.refuse("prepare", *given, cwd=base.folder, told=("case_2", "2000"), memory_bytes=4 << 30)
     assert not (tmp_path / f"cache/{TASK}/task.json").exists()
 
@@ -92,7 +103,9 @@ def series(commands, base, tmp_path_factory):
     folder = tmp_path_factory.mktemp("dicom")
     for name, write in dicom.READABLE.items():
         write(folder / "scans" / name)
-    save(folder / "scans/same.nii.gz", np.ascontiguousarray(dicom.planes().transpose(2, 1, 0)), dicom.affine_of_series())
+    save(
+        folder / "scans/same.nii.gz", np.ascontiguousarray(dicom.planes().transpose(2, 1, 0)), dicom.affine_of_series()
+    )
     done = base.predict(commands, folder / "scans", folder / "out")
     return folder / "out" / TASK, done
 
@@ -118,7 +131,15 @@ def test_a_faulty_series_is_refused_for_its_fault(commands, base, tmp_path, name
     done = base.predict(commands, tmp_path / name, tmp_path / "out")
     assert "Traceback" not in done.stderr, done.tail
     if done.code == 0:  # read in spite of it, which the user learns
-        assert name in ("dose_report", "scout", "scout_of_other_series", "tilt", "pet_without_tags", "multiframe", "duplicate"), done.tail
+        assert name in (
+            "dose_report",
+            "scout",
+            "scout_of_other_series",
+            "tilt",
+            "pet_without_tags",
+            "multiframe",
+            "duplicate",
+        ), done.tail
         assert list((tmp_path / "out").rglob("*.nii.gz"))
         text = done.stderr
     else:
@@ -199,7 +220,9 @@ def test_a_flipped_bit_in_a_packed_scan_is_found(commands, base, tmp_path):
     (tmp_path / "scan.nii.gz").write_bytes(content)
     with pytest.raises(gzip.BadGzipFile):
         gzip.decompress(bytes(content))
-    commands.refuse("predict", *base.predicting(tmp_path / "scan.nii.gz", tmp_path / "out"), cwd=tmp_path, told=("scan.nii.gz",))
+    commands.refuse(
+        "predict", *base.predicting(tmp_path / "scan.nii.gz", tmp_path / "out"), cwd=tmp_path, told=("scan.nii.gz",)
+    )
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
@@ -212,7 +235,10 @@ def test_one_bad_scan_does_not_end_a_folder(commands, base, tmp_path):
         done = base.predict(commands, tmp_path / "scans", tmp_path / "out")
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         assert "scan1.nii.gz" in done.errors[0]
-        assert sorted(path.name for path in (tmp_path / "out" / TASK).glob("*.nii.gz")) == ["scan0.nii.gz", "scan2.nii.gz"]
+        assert sorted(path.name for path in (tmp_path / "out" / TASK).glob("*.nii.gz")) == [
+            "scan0.nii.gz",
+            "scan2.nii.gz",
+        ]
 
 
 def test_a_scan_replaced_under_its_name_is_predicted_anew(commands, base, tmp_path):

@@ -21,7 +21,8 @@ LEFTOVERS = re.compile(r"(^|/)(\.part[^/]*|\.old[^/]*|[^/]*\.tmp|[^/]*\.part)$")
 OWN_PLACES = ("home/tmp/", "home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
 # The table of missing datasets; how the command is used, where Hydra's own flags are not.
 TOLD_OTHERWISE = re.compile(r"^\d+ datasets? (is|are) missing:|^usage: ", re.MULTILINE)
-OF_READERS = "home/tmp/pymp-"  # sockets over which PyTorch hands tensors; a reader whose run fails is ended with its own there
+# sockets over which PyTorch hands tensors; a reader whose run fails is ended with its own there
+OF_READERS = "home/tmp/pymp-"
 NOISE = ("RuntimeWarning", "Exception ignored", "ResourceWarning", "Segmentation fault", "DeprecationWarning")
 EXIT_HOOK = re.compile(r"^Exception ignored in.*?^KeyboardInterrupt:?\s*$", re.MULTILINE | re.DOTALL)
 FRAME = re.compile(r'File "[^"]*/uniseg/([^"]+)", line (\d+), in (\S+)')
@@ -52,12 +53,16 @@ class Verdict:
     said: str
 
 
-def judge(trial: Trial, ends: Sequence[Done], root: Path, scratch: Path, before: Snapshot, after: Snapshot) -> dict[str, str]:
+def judge(
+    trial: Trial, ends: Sequence[Done], root: Path, scratch: Path, before: Snapshot, after: Snapshot
+) -> dict[str, str]:
     """Kind of fault -> what. Snapshots are of ``root``, whose folder ``scratch`` the trial works in."""
     faults: dict[str, str] = {}
     for position, done in enumerate(ends):
         is_signalled = trial.signal is not None and position == 0
-        faults |= _faults_of_end(done, STOPPED[trial.signal[0]] | {0} if is_signalled else CODES, is_signalled=is_signalled)
+        faults |= _faults_of_end(
+            done, STOPPED[trial.signal[0]] | {0} if is_signalled else CODES, is_signalled=is_signalled
+        )
         if trial.signal is not None and position == 1 and done.code != 0:
             faults["again"] = f"exit code {done.code} of the same command after a signal"
     faults |= _faults_of_files(trial, root, scratch, before, after)
@@ -114,7 +119,11 @@ def _faults_of_files(trial: Trial, root: Path, scratch: Path, before: Snapshot, 
         if left:
             faults["leftover"] = ", ".join(left[:4])
     new = [root / path for path in (*added, *files) if path.startswith(own) and after.get(path, FOLDER) != FOLDER]
-    broken = [text for path in new if not LEFTOVERS.search(str(path)) and not _is_in_part(path, scratch) and (text := fault(path))]
+    broken = [
+        text
+        for path in new
+        if not LEFTOVERS.search(str(path)) and not _is_in_part(path, scratch) and (text := fault(path))
+    ]
     if broken:
         faults["half-written"] = "; ".join(broken[:3])
     return faults

@@ -69,7 +69,10 @@ def make_world(root: Path) -> World:
         commands.succeed("export", *given, f"output={weights[kind]}", cwd=folder)
     shutil.copy(NNUNET / "plain.pth", weights["nnunet"])
     write_published(_published(), weights["published"])
-    torch.save(SegResNet(init_filters=8, in_channels=1, out_channels=2, blocks_down=(1, 1), blocks_up=(1,)).state_dict(), weights["segresnet"])
+    torch.save(
+        SegResNet(init_filters=8, in_channels=1, out_channels=2, blocks_down=(1, 1), blocks_up=(1,)).state_dict(),
+        weights["segresnet"],
+    )
     settings = [f"task=[{TASK}]", *SETTINGS, "name=base"]
     commands.succeed("evaluate", *settings, cwd=base.folder)
     commands.succeed("report", "run=outputs/base", cwd=base.folder)
@@ -103,6 +106,10 @@ def _grow(commands: Commands, base: Base) -> Path:
 def _published() -> UniSegModel:
     """The published network's kind, far narrower."""
     torch.manual_seed(0)
-    encoder = partial(UNetEncoder, channels=[4, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
+    encoder = partial(
+        UNetEncoder, channels=[4, 8, 8], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]]
+    )
     conditioning = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
-    return UniSegModel(published_tasks(), patch_size=(8, 16, 16), encoder=encoder, conditioning=conditioning, head=StaticHead)
+    return UniSegModel(
+        published_tasks(), patch_size=(8, 16, 16), encoder=encoder, conditioning=conditioning, head=StaticHead
+    )

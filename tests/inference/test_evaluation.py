@@ -43,7 +43,13 @@ def test_a_case_by_hand(tmp_path):
     reference[:2] = 1
     predicted = np.zeros_like(reference)
     predicted[1:3] = 1
-    scores = score_case(TASK, SOURCE, case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), blind=np.ones((2, 2, 2), np.int16))
+    scores = score_case(
+        TASK,
+        SOURCE,
+        case(tmp_path, reference),
+        save_nifti(tmp_path / "p.nii.gz", predicted),
+        blind=np.ones((2, 2, 2), np.int16),
+    )
     liver, tumour = scores
     assert (liver.dice, liver.dice_nnunet, liver.blind_dice) == (0.5, 0.5, pytest.approx(2 / 3))
     assert (liver.reference_ml, liver.prediction_ml) == pytest.approx((0.032, 0.032))
@@ -54,7 +60,9 @@ def test_a_case_by_hand(tmp_path):
 def test_a_false_alarm_in_an_empty_case_scores_nothing(tmp_path):
     predicted = np.zeros((2, 2, 2), np.uint8)
     predicted[0, 0, 0] = 2
-    tumour = score_case(TASK, SOURCE, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted), None)[1]
+    tumour = score_case(
+        TASK, SOURCE, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted), None
+    )[1]
     assert tumour.dice == tumour.dice_nnunet == 0
 
 
@@ -70,7 +78,9 @@ def test_ignored_voxels_count_nowhere(tmp_path):
     reference, predicted = np.full((2, 2, 2), 1, np.uint8), np.ones((2, 2, 2), np.uint8)
     reference[0] = 255
     predicted[0] = 2
-    scores = score_case(TASK, replace(SOURCE, ignore=255), case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), None)
+    scores = score_case(
+        TASK, replace(SOURCE, ignore=255), case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), None
+    )
     assert [s.dice for s in scores] == [1, 1]
     assert (scores[0].reference_ml, scores[1].prediction_ml) == pytest.approx((0.004, 0))
 
@@ -88,7 +98,10 @@ def test_a_foreign_value_in_a_prediction_is_refused_by_name(tmp_path, value, kno
     predicted = np.zeros((2, 2, 2), np.int16)
     predicted[0, 0, 0] = value
     path = save_nifti(tmp_path / "p.nii.gz", predicted)
-    with pytest.raises(InputError, match=rf"p\.nii\.gz: found label values \[{value}\]; expected values {known} for background, liver, tumour"):
+    with pytest.raises(
+        InputError,
+        match=rf"p\.nii\.gz: found label values \[{value}\]; expected values {known} for background, liver, tumour",
+    ):
         score_case(TASK, SOURCE, case(tmp_path, np.full((2, 2, 2), 2)), path, None)
 
 
@@ -102,7 +115,9 @@ def test_a_value_of_no_region_is_foreign_too(tmp_path):
 
 
 def test_values_of_the_files_go_through_the_label_map(tmp_path):
-    """As of a tool that was trained on the label files; the map swaps two values, so that only saying so tells which are meant."""
+    """As of a tool that was trained on the label files; the map swaps two values, so that only saying so tells which
+    are meant.
+    """
     source = replace(SOURCE, label_map={1: 2, 2: 1, 7: 0}, ignore=9)
     own = case(tmp_path, [[[1, 1, 2, 7, 9]]])
     prediction = save_nifti(tmp_path / "p.nii.gz", np.array([[[1, 1, 2, 7, 0]]], np.uint8))
@@ -129,13 +144,17 @@ def test_shapes_by_hand(tmp_path):
     reference[1], predicted[2] = 1, 1
     reference[4, 0, 0] = reference[4, 4, 4] = predicted[4, 4, 4] = 2
     path = save_nifti(tmp_path / "p.nii.gz", predicted)
-    liver, tumour = score_case(TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerance_mm=0.5, tolerances_mm={"other": 9.0}))
+    liver, tumour = score_case(
+        TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerance_mm=0.5, tolerances_mm={"other": 9.0})
+    )
     assert (liver.nsd, liver.hd95_mm, liver.assd_mm, liver.dice, liver.iou) == (0, 1, 1, 0, 0)
     assert liver.complete_miss
     assert (tumour.lesions_found, tumour.lesions_missed, tumour.lesions_false) == (1, 1, 0)
     assert (tumour.dice, tumour.iou) == (pytest.approx(2 / 3), pytest.approx(0.5))
     assert tumour.volume_difference_ml == pytest.approx(-0.001)
-    near = score_case(TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerances_mm={TASK.name: 1.0}, lesions=False))[0]
+    near = score_case(
+        TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerances_mm={TASK.name: 1.0}, lesions=False)
+    )[0]
     assert near.nsd == 1
     assert math.isnan(near.lesions_found)
 

@@ -20,7 +20,12 @@ from uniseg.inference.predict_files import predict_cases, require_none_refused
 from uniseg.weights.ensemble import ensemble_hash
 
 AFFINE = np.diag([-1.5, -1.5, 3.0, 1])
-TASKS = TaskSet([make_task("liver", spacing_mm=(3, 1.5, 1.5)), make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))])
+TASKS = TaskSet(
+    [
+        make_task("liver", spacing_mm=(3, 1.5, 1.5)),
+        make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5)),
+    ]
+)
 
 
 def save(path, seed=0):
@@ -45,13 +50,19 @@ def labels(path):
 def test_a_folder_an_array_and_a_list_agree(scans, tmp_path):
     predictor = Predictor(small_model(TASKS))
     paths = predict_files(predictor, str(scans[0].parent), tmp_path / "out")
-    assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == [f"{task}/case{k}.nii.gz" for k in range(3) for task in ("liver", "spleen")]
+    assert [path.relative_to(tmp_path / "out").as_posix() for path in paths] == [
+        f"{task}/case{k}.nii.gz" for k in range(3) for task in ("liver", "spleen")
+    ]
     volume = read_volume([scans[1]])
     again = predictor.predict(Volume.of_array(volume.array[0], volume.spacing_mm))
     assert set(again) == {"liver", "spleen"}
     for name, label in again.items():
         assert len(np.unique(label)) > 1
-        np.testing.assert_array_equal(label, labels(tmp_path / "out" / name / "case1.nii.gz").T, err_msg="AFFINE is canonical but for x and y, which both turn")
+        np.testing.assert_array_equal(
+            label,
+            labels(tmp_path / "out" / name / "case1.nii.gz").T,
+            err_msg="AFFINE is canonical but for x and y, which both turn",
+        )
     listed = predict_files(predictor, [str(scans[2])], tmp_path / "listed", tasks="spleen", modality=["CT"])
     np.testing.assert_array_equal(labels(listed[0]), labels(tmp_path / "out/spleen/case2.nii.gz"))
 
@@ -92,7 +103,9 @@ def test_reading_and_writing_overlap_with_the_network(scans, tmp_path, monkeypat
     monkeypatch.setattr(CaseRunner, "_read", timed("read", read))
     monkeypatch.setattr(CaseRunner, "_write", timed("write", write))
     predict_files(predictor, str(scans[0].parent), tmp_path / "out", tasks="liver")
-    spans = {kind: [(start, stop) for name, _, start, stop in seen if name == kind] for kind in ("read", "compute", "write")}
+    spans = {
+        kind: [(start, stop) for name, _, start, stop in seen if name == kind] for kind in ("read", "compute", "write")
+    }
     for kind, number in (("read", 2), ("write", 0)):
         assert spans["compute"][1][0] < spans[kind][number][1] < spans["compute"][1][1] + 0.05
         assert spans[kind][number][0] < spans["compute"][1][1]
@@ -102,7 +115,9 @@ def test_a_bad_scan_is_refused_at_the_end_and_alone_tried_again(scans, tmp_path)
     whole = scans[1].read_bytes()
     scans[1].write_bytes(whole[:2000])
     console = Console(file=io.StringIO(), width=1000)
-    with pytest.raises(InputError, match=r"case1\.nii\.gz: found .*1 of 3 scans refused, the others are finished.*; expected"):
+    with pytest.raises(
+        InputError, match=r"case1\.nii\.gz: found .*1 of 3 scans refused, the others are finished.*; expected"
+    ):
         predict_files(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", console=console)
     assert [line for line in console.file.getvalue().splitlines() if line.startswith("refused case1: ")]
     paths = {name: tmp_path / f"out/liver/{name}.nii.gz" for name in ("case0", "case2")}
@@ -128,7 +143,9 @@ def test_numbered_scans_are_cases_where_tasks_take_one_channel(scans, tmp_path):
         path.rename(path.with_name(f"pancreas_{number:04d}.nii.gz"))
     paths = predict_files(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", tasks="liver")
     assert [path.name for path in paths] == [f"pancreas_{number:04d}.nii.gz" for number in range(3)]
-    (alone,) = predict_files(Predictor(small_model(TASKS)), scans[0].with_name("pancreas_0001.nii.gz"), tmp_path / "alone", tasks="liver")
+    (alone,) = predict_files(
+        Predictor(small_model(TASKS)), scans[0].with_name("pancreas_0001.nii.gz"), tmp_path / "alone", tasks="liver"
+    )
     assert alone.name == "pancreas_0001.nii.gz"
 
 
@@ -137,9 +154,17 @@ def test_what_may_be_read_in_two_ways_is_asked_for(scans, tmp_path):
         path.rename(path.with_name(f"a_{number:04d}.nii.gz"))
     scans[2].unlink()
     model = small_model(TaskSet([*TASKS, make_task("tumour", ("CT", "PET"), spacing_mm=(3, 1.5, 1.5))]))
-    with pytest.raises(InputError, match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one; expected .*modality="):
+    with pytest.raises(
+        InputError,
+        match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one; "
+        r"expected .*modality=",
+    ):
         predict_files(Predictor(model), scans[0].parent, tmp_path / "out")
-    for how, names in ({"modality": ["CT", "PET"]}, ["a"]), ({"modality": ["CT"], "tasks": "liver"}, ["a_0000", "a_0001"]), ({"tasks": "tumour"}, ["a"]):
+    for how, names in (
+        ({"modality": ["CT", "PET"]}, ["a"]),
+        ({"modality": ["CT"], "tasks": "liver"}, ["a_0000", "a_0001"]),
+        ({"tasks": "tumour"}, ["a"]),
+    ):
         paths = predict_files(Predictor(model), scans[0].parent, tmp_path / "".join(names), **how)
         assert [path.name.removesuffix(".nii.gz") for path in paths] == names
 
@@ -170,7 +195,9 @@ def test_a_doubtful_header_is_told_and_comes_back(scans, tmp_path):
 
 def test_several_volumes_in_one_file_are_refused_by_its_name(scans, tmp_path):
     nib.save(nib.Nifti1Image(np.zeros((22, 24, 20, 3), np.int16), AFFINE), scans[0])
-    with pytest.raises(InputError, match=r"case0\.nii\.gz: found 3 volumes in one file; expected 1 for task 'liver' \(CT\)"):
+    with pytest.raises(
+        InputError, match=r"case0\.nii\.gz: found 3 volumes in one file; expected 1 for task 'liver' \(CT\)"
+    ):
         predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, tasks="liver")
 
 
@@ -192,7 +219,12 @@ def test_probabilities_are_those_of_the_labels(scans, tmp_path):
 def test_what_is_cleaned_is_cleaned_in_the_files(scans, tmp_path):
     model = small_model(TASKS)
     raw = labels(predict_files(Predictor(model), str(scans[0]), tmp_path / "raw", tasks="spleen")[0])
-    path = predict_files(Predictor(model, cleanings={"spleen": {"spleen": Cleaning(largest=True)}}), str(scans[0]), tmp_path / "clean", tasks="spleen")[0]
+    path = predict_files(
+        Predictor(model, cleanings={"spleen": {"spleen": Cleaning(largest=True)}}),
+        str(scans[0]),
+        tmp_path / "clean",
+        tasks="spleen",
+    )[0]
     cleaned = labels(path)
     assert 0 < (cleaned > 0).sum() < (raw > 0).sum()
     beside = json.loads(path.with_name("case0.json").read_text())
@@ -224,7 +256,9 @@ def test_an_ensemble_is_one_folder(scans, tmp_path):
     volume = read_volume([scans[0]])
     expected = Predictor(models).predict(volume, ["liver"])["liver"]
     np.testing.assert_array_equal(Predictor(loaded).predict(volume, ["liver"])["liver"], expected)
-    np.testing.assert_array_equal(Predictor(load_ensemble([folder / "member0", folder / "member1"])).predict(volume, ["liver"])["liver"], expected)
+    np.testing.assert_array_equal(
+        Predictor(load_ensemble([folder / "member0", folder / "member1"])).predict(volume, ["liver"])["liver"], expected
+    )
     assert ensemble_hash(folder) == "+".join(ensemble_hash(folder / f"member{k}") for k in range(2))
     with pytest.raises(InputError, match="that exists"):
         save_ensemble(models, folder)
@@ -235,5 +269,12 @@ def test_an_ensemble_is_one_folder(scans, tmp_path):
 
 def test_cases_are_read_by_name(scans, tmp_path):
     runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path)
-    done = list(runner.over([(Case("a", "a", (scans[0],), None), {"liver": (scans[0],)}), (Case("b", "b", (scans[1],), None), None)]))
-    assert [[path.parent.name + "/" + path.name for path in outcome.paths] for outcome in done] == [["liver/a.nii.gz"], ["liver/b.nii.gz", "spleen/b.nii.gz"]]
+    done = list(
+        runner.over(
+            [(Case("a", "a", (scans[0],), None), {"liver": (scans[0],)}), (Case("b", "b", (scans[1],), None), None)]
+        )
+    )
+    assert [[path.parent.name + "/" + path.name for path in outcome.paths] for outcome in done] == [
+        ["liver/a.nii.gz"],
+        ["liver/b.nii.gz", "spleen/b.nii.gz"],
+    ]

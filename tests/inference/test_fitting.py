@@ -8,7 +8,13 @@ from uniseg.inference.task_selection import explained, guessed_tasks
 from uniseg.preprocessing.modality import Guess
 
 TASKS = TaskSet(
-    [make_task("liver"), make_task("brain", ("T1",)), make_task("prostate", ("T2",)), make_task("sarcoma", ("CT", "T1")), make_task("turned", ("T1", "CT"))]
+    [
+        make_task("liver"),
+        make_task("brain", ("T1",)),
+        make_task("prostate", ("T2",)),
+        make_task("sarcoma", ("CT", "T1")),
+        make_task("turned", ("T1", "CT")),
+    ]
 )
 CT, MR = Guess("CT", "air"), Guess("MR", "dull")
 
@@ -22,13 +28,16 @@ def test_kinds_and_their_order_decide():
 def test_the_reason_is_told():
     line = explained(TASKS, ["brain", "prostate"], [MR])
     assert line == (
-        "MR (dull); taken for T1 or T2, since values do not tell sequences apart: brain, prostate; does not fit: liver (CT), sarcoma (CT+T1), turned (T1+CT)"
+        "MR (dull); taken for T1 or T2, since values do not tell sequences apart: brain, prostate; does not fit: "
+        "liver (CT), sarcoma (CT+T1), turned (T1+CT)"
     )
 
 
 def test_what_fits_nothing_is_refused():
     with pytest.raises(
-        InputError, match=r"scan\.nii: found PET \(hot\); expected one of CT, CT\+T1, T1, T1\+CT, T2; if that is wrong, state .*modality=\[CT\]"
+        InputError,
+        match=r"scan\.nii: found PET \(hot\); expected one of CT, CT\+T1, T1, T1\+CT, T2; "
+        r"if that is wrong, state .*modality=\[CT\]",
     ):
         guessed_tasks(TASKS, [Guess("PET", "hot")], "scan.nii")
     with pytest.raises(InputError, match="channel 1: odd"):

@@ -18,21 +18,28 @@ def test_values_are_unique_and_named():
     values = merged_values([LIVER, NESTED])
     assert [(v.value, v.task, v.own_value, v.name) for v in values] == [
         (1, "liver", 1, "liver_liver"), (2, "liver", 2, "liver_tumour"),
-        (3, "brain", 1, "brain_whole"), (4, "brain", 2, "brain_whole+core"), (5, "brain", 3, "brain_3"), (6, "brain", 4, "brain_whole"),
+        (3, "brain", 1, "brain_whole"), (4, "brain", 2, "brain_whole+core"), (5, "brain", 3, "brain_3"),
+        (6, "brain", 4, "brain_whole"),
     ]  # fmt: skip
     assert len({v.colour for v in values}) == 6
 
 
 def test_the_more_probable_label_holds():
-    """Voxels: nobody; the first alone; the second alone though background was surer; first surer; second surer; a tie."""
-    parts = {"liver": restored([0, 1, 0, 2, 1, 1], [255, 130, 250, 200, 140, 150]), "brain": restored([0, 0, 4, 1, 2, 1], [255, 255, 90, 199, 141, 150])}
+    """Voxels: nobody; the first alone; the second though background was surer; first surer; second surer; a tie."""
+    parts = {
+        "liver": restored([0, 1, 0, 2, 1, 1], [255, 130, 250, 200, 140, 150]),
+        "brain": restored([0, 0, 4, 1, 2, 1], [255, 255, 90, 199, 141, 150]),
+    }
     assert merge(parts, merged_values([LIVER, NESTED])).ravel().tolist() == [0, 1, 6, 2, 4, 1]
 
 
 def test_names_end_no_cell(tmp_path):
     odd = make_task("organs", classes=("background", 'left "upper" lobe', "a b"))
     write_tables(merged_values([odd]), tmp_path)
-    assert [line.split()[:2] for line in (tmp_path / "labels.ctbl").read_text().splitlines()[2:]] == [["1", "organs_left_'upper'_lobe"], ["2", "organs_a_b"]]
+    assert [line.split()[:2] for line in (tmp_path / "labels.ctbl").read_text().splitlines()[2:]] == [
+        ["1", "organs_left_'upper'_lobe"],
+        ["2", "organs_a_b"],
+    ]
     assert [line.count('"') for line in (tmp_path / "labels_itksnap.txt").read_text().splitlines()[1:]] == [2, 2, 2]
 
 

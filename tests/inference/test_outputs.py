@@ -23,7 +23,9 @@ def predictor():
 def folder(tmp_path):
     """Scans in a folder that is called as the task is."""
     for k in range(2):
-        save_nifti(tmp_path / f"spleen/case{k}.nii.gz", np.random.default_rng(k).normal(40, 150, (12, 20, 20)).astype(np.int16))
+        save_nifti(
+            tmp_path / f"spleen/case{k}.nii.gz", np.random.default_rng(k).normal(40, 150, (12, 20, 20)).astype(np.int16)
+        )
         (tmp_path / f"spleen/case{k}.json").write_text('{"EchoTime": 1}')
     return tmp_path / "spleen"
 
@@ -36,7 +38,9 @@ def contents(root):
 def test_a_scan_is_never_replaced(predictor, folder, choices):
     where = folder.rename(folder.with_name("merged")) if choices.get("merge") else folder
     before = contents(folder.parent)
-    with pytest.raises(InputError, match=r"case0\.nii\.gz: found a scan that is to be read, where a prediction would go; .*output="):
+    with pytest.raises(
+        InputError, match=r"case0\.nii\.gz: found a scan that is to be read, where a prediction would go; .*output="
+    ):
         predict_files(predictor, where, folder.parent, modality=["CT"], **choices)
     assert contents(folder.parent) == before
 
@@ -76,8 +80,14 @@ def test_what_is_ours_is_made_anew(predictor, folder, tmp_path):
     (path, _) = predict_files(predictor, folder, tmp_path / "out", tasks="spleen", probabilities=True)
     beside = path.with_name("case0.json")
     told, label = json.loads(beside.read_text()), path.read_bytes()
-    assert told["stamps"] == [{"bytes": os.path.getsize(folder / "case0.nii.gz"), "mtime_ns": os.stat(folder / "case0.nii.gz").st_mtime_ns}]
-    for spoilt in ({"checkpoint": "", "uniseg": "0"}, {key: value for key, value in told.items() if key != "stamps"}, told | {"settings": 3}):
+    assert told["stamps"] == [
+        {"bytes": os.path.getsize(folder / "case0.nii.gz"), "mtime_ns": os.stat(folder / "case0.nii.gz").st_mtime_ns}
+    ]
+    for spoilt in (
+        {"checkpoint": "", "uniseg": "0"},
+        {key: value for key, value in told.items() if key != "stamps"},
+        told | {"settings": 3},
+    ):
         beside.write_text(json.dumps(spoilt))
         path.write_bytes(b"")
         predict_files(predictor, folder, tmp_path / "out", tasks="spleen", probabilities=True)

@@ -77,14 +77,22 @@ def test_every_case_is_read_once_and_tried_in_every_way(task):
 
 
 def _dice(task, predicted, reference):
-    return count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership).dice().nan_to_num(1.0).tolist()
+    return (
+        count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
+        .dice()
+        .nan_to_num(1.0)
+        .tolist()
+    )
 
 
 @pytest.mark.parametrize(
     "choice",
     [
         None, [], "a", {}, {"task": "a", "class_name": "b"}, {"task": "a", "class_name": "b", "cleaning": []},
-        *({"task": "a", "class_name": "b", "cleaning": own} for own in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"other": 1})),
+        *(
+            {"task": "a", "class_name": "b", "cleaning": own}
+            for own in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"other": 1})
+        ),
         *({"task": "a", "class_name": "b", "cleaning": {"least_ml": own}} for own in (float("nan"), None, True)),
         {"task": [], "class_name": "b", "cleaning": {}}, {"task": "a", "class_name": {}, "cleaning": {}},
     ],

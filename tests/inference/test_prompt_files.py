@@ -65,7 +65,9 @@ def test_damage_is_one_line(tmp_path, seed):
         PromptMap.load(path)
 
 
-@pytest.mark.parametrize("header", [b"{'descr': '<f4', 'fortran_order': False, 'shape': (", b"{" * 5000, b"__import__('os')", b"\x00" * 40])
+@pytest.mark.parametrize(
+    "header", [b"{'descr': '<f4', 'fortran_order': False, 'shape': (", b"{" * 5000, b"__import__('os')", b"\x00" * 40]
+)
 def test_headers_of_arrays(tmp_path, header):
     path = tmp_path / "p.npz"
     with zipfile.ZipFile(path, "w") as file:

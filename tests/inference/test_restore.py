@@ -23,12 +23,19 @@ from uniseg.preprocessing.resample import axis_orders, resample, target_shape
 LEVEL_HU = 0  # fat against soft tissue
 ALL_48 = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
 DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
-SCANS = sorted(path for folder in ("imagesTr", "imagesTs") for path in DATA.glob(f"*/{folder}/*_0000.nii.gz")) if DATA.is_dir() else []
+SCANS = (
+    sorted(path for folder in ("imagesTr", "imagesTs") for path in DATA.glob(f"*/{folder}/*_0000.nii.gz"))
+    if DATA.is_dir()
+    else []
+)
 
 
-def restore(scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1) -> Restored:
+def restore(
+    scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1
+) -> Restored:
     """``scores [V,z,y,x]`` as they come from the windows."""
-    restorer = Restorer(lambda held: held, len(scores), box=box, shape=shape, size=scores.shape[1:], spacing_mm=spacing_mm, task_spacing_mm=task_spacing_mm,
+    restorer = Restorer(lambda held: held, len(scores), box=box, shape=shape, size=scores.shape[1:],
+        spacing_mm=spacing_mm, task_spacing_mm=task_spacing_mm,
                         wanted=Wanted(confidence=confident))  # fmt: skip
     bounds = np.linspace(0, box[1][1] - box[1][0], blocks + 1).astype(int)
     for rows in pairwise(bounds):
@@ -46,7 +53,9 @@ def threshold(path, out, spacing_mm):
     prepared = preprocess(volume, task)
     level = (LEVEL_HU + 325) / 650
     evidence = torch.from_numpy(prepared.image[0]) - level
-    label = restore(torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm).label[:]
+    label = restore(
+        torch.stack([-evidence, evidence]), prepared.box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm
+    ).label[:]
     write_label_map(label, path, out)
     return nib.load(out)
 
@@ -97,7 +106,10 @@ def test_odd_spacings_and_shapes_come_back(tmp_path, spacing_mm, shape):
     axis = int(np.argmax(shape))
     ramp = np.linspace(-300, 300, shape[axis], dtype=np.float32)
     array = np.broadcast_to(ramp.reshape([-1 if a == axis else 1 for a in range(3)]), shape)
-    nib.save(nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), np.diag([*spacing_mm[::-1], 1])), tmp_path / "scan.nii.gz")
+    nib.save(
+        nib.Nifti1Image(np.ascontiguousarray(array.transpose(2, 1, 0)), np.diag([*spacing_mm[::-1], 1])),
+        tmp_path / "scan.nii.gz",
+    )
     out = threshold(tmp_path / "scan.nii.gz", tmp_path / "out.nii.gz", (2, 2, 2))
     mask = np.asarray(out.dataobj).transpose(2, 1, 0) > 0
     assert mask.shape == shape
@@ -116,7 +128,9 @@ def test_every_real_scan_comes_back(tmp_path):
         own = make_task(spacing_mm=volume.spacing_mm)
         box = preprocess(volume, own).box
         evidence = torch.from_numpy(volume.array[0][tuple(slice(*side) for side in box)]) - level
-        label = restore(torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, own.spacing_mm).label[:]
+        label = restore(
+            torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, own.spacing_mm
+        ).label[:]
         write_label_map(label, path, tmp_path / "out.nii.gz")
         out, image = nib.load(tmp_path / "out.nii.gz"), nib.load(path)
         np.testing.assert_allclose(out.affine, image.affine, atol=1e-4)
@@ -136,7 +150,10 @@ def test_outside_the_crop_is_background():
     assert label.dtype == np.uint8
 
 
-@pytest.mark.parametrize(("target", "spacing"), [((2, 2, 2), (1, 1, 1)), ((1, 1, 1), (2, 1.5, 3)), ((5, 1, 1), (1, 2, 1)), ((1, 2, 1), (1, 9, 2))])
+@pytest.mark.parametrize(
+    ("target", "spacing"),
+    [((2, 2, 2), (1, 1, 1)), ((1, 1, 1), (2, 1.5, 3)), ((5, 1, 1), (1, 2, 1)), ((1, 2, 1), (1, 9, 2))],
+)
 def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
     torch.manual_seed(0)
     scores = torch.nn.functional.avg_pool3d(torch.randn(3, 9, 12, 11), 3, 1, 1)
@@ -147,14 +164,17 @@ def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
     assert 0 < np.count_nonzero(whole) < whole.size
     for voxels, planes, blocks in ((2**23, 9, 1), (100, 1, 1), (7, 2, 3), (2**23, 4, 4)):
         monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", voxels)
-        found = restore(scores, box, shape, spacing, target, planes_at_once=planes, blocks=min(blocks, inside[1])).label[:]
+        found = restore(
+            scores, box, shape, spacing, target, planes_at_once=planes, blocks=min(blocks, inside[1])
+        ).label[:]
         np.testing.assert_array_equal(found[tuple(slice(*side) for side in box)], whole)
         assert np.count_nonzero(found) == np.count_nonzero(whole)
 
 
 def test_where_no_window_looked_all_is_background():
     scores = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 2, 2, 4).clone()
-    restorer = Restorer(lambda held: held, 2, box=((0, 2), (0, 2), (0, 4)), shape=(2, 2, 4), size=(2, 2, 4), spacing_mm=(1, 1, 1), task_spacing_mm=(1, 1, 1),
+    restorer = Restorer(lambda held: held, 2, box=((0, 2), (0, 2), (0, 4)), shape=(2, 2, 4), size=(2, 2, 4),
+        spacing_mm=(1, 1, 1), task_spacing_mm=(1, 1, 1),
                         wanted=Wanted())  # fmt: skip
     seen = torch.ones(2, 2, 4, dtype=torch.bool)
     seen[..., 2:] = False

@@ -74,9 +74,13 @@ def monais(model, image, position, flips=((),)):
 
     def window_scores(window):
         task = torch.full((len(window),), position)
-        return sum(label_scores(model(window.flip(f), task)[0].flip(f), model.tasks[position]) for f in flips) / len(flips)
+        return sum(label_scores(model(window.flip(f), task)[0].flip(f), model.tasks[position]) for f in flips) / len(
+            flips
+        )
 
-    return sliding_window_inference(image[None], model.patch_size, 1, window_scores, overlap=0.5, mode="gaussian", sigma_scale=0.125)[0]
+    return sliding_window_inference(
+        image[None], model.patch_size, 1, window_scores, overlap=0.5, mode="gaussian", sigma_scale=0.125
+    )[0]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -127,7 +131,9 @@ def test_windows_lie_where_monais_do():
     assert [grid.starts(axis) for axis in range(3)] == [[0, 4, 8, 12, 13], [0, 8, 14], [0]]
     layers = list(grid.layers())
     assert [len(layer) for layer in layers] == [3] * 5
-    assert all(window.start[0] == start for layer, start in zip(layers, grid.starts(0), strict=True) for window in layer)
+    assert all(
+        window.start[0] == start for layer, start in zip(layers, grid.starts(0), strict=True) for window in layer
+    )
 
 
 def air_with_a_body(shape=(16, 64, 64)) -> torch.Tensor:
@@ -202,7 +208,9 @@ def test_labels_do_not_depend_on_memory():
 
 
 def test_memory_is_shared_out():
-    need = Need(volume=10**8, packed=10**8 / 0.3, label=0, image=10**7, weights=10**6, window=10**6, ring_row=10**5, slab=10**6)
+    need = Need(
+        volume=10**8, packed=10**8 / 0.3, label=0, image=10**7, weights=10**6, window=10**6, ring_row=10**5, slab=10**6
+    )
     assert share_out(need, 100, 0.5, 4, None).blocks == ((0, 100),)
     rich = share_out(need, 100, 0.5, 4, 8)
     assert (rich.blocks, rich.window_batch) == (((0, 100),), 4)
@@ -218,15 +226,24 @@ def test_memory_is_counted_ahead_of_its_use(monkeypatch):
     """Nothing is resampled where it would not fit, nor where a spacing is absurd, however much memory there is."""
     model, asked = make_model(), []
     monkeypatch.setattr("uniseg.inference.predictor.preprocess", lambda *args: asked.append(args))
-    scan = Volume.of_array(np.random.default_rng(0).normal(size=(60, 60, 60)), (20.0, 20.0, 20.0))  # 600 x 1200 x 1200 voxels: 3.5 GB
-    with pytest.raises(InputError, match=r"inference\.max_memory_gb: found 6; expected at least [78]\.\d for this scan"):
+    # 600 x 1200 x 1200 voxels: 3.5 GB
+    scan = Volume.of_array(np.random.default_rng(0).normal(size=(60, 60, 60)), (20.0, 20.0, 20.0))
+    with pytest.raises(
+        InputError, match=r"inference\.max_memory_gb: found 6; expected at least [78]\.\d for this scan"
+    ):
         Predictor(model, max_memory_gb=6).predict(scan, ["few"])
     for spacing in ((1000.0, 1000.0, 1000.0), (2.0, 1.0, 1e5)):
         absurd = Volume.of_array(np.ones((40, 40, 40)), spacing)
         with pytest.raises(InputError, match=r"scan: found .* voxels for .* mm at the task's spacing 2 x 1 x 1 mm"):
             Predictor(model, max_memory_gb=None).predict(absurd, ["few"])
     tiny = make_task("few", spacing_mm=(2e-4, 1e-4, 1e-4))
-    fine = UniSegModel(TaskSet([tiny]), patch_size=(8, 16, 16), encoder=partial(UNetEncoder, **SMALL), conditioning=PROMPT, head=StaticHead)
+    fine = UniSegModel(
+        TaskSet([tiny]),
+        patch_size=(8, 16, 16),
+        encoder=partial(UNetEncoder, **SMALL),
+        conditioning=PROMPT,
+        head=StaticHead,
+    )
     with pytest.raises(InputError, match=r"at the task's spacing 0\.0002 x 0\.0001 x 0\.0001 mm"):
         Predictor(fine, max_memory_gb=None).predict(scan, ["few"])
     assert not asked

@@ -91,7 +91,14 @@ def test_one_patient_in_two_splits(suite):
     root, _ = suite
     sides = "{train: [spleen_000, spleen_001], dev: [spleen_003], test: [spleen_002]}"
     source = f"tasks.{DATASET}.source"
-    done = run("prepare", *PREPARE, f"{source}.splits={sides}", f"{source}.patient_pattern='(\\d+)$'", f"{source}.cases_per_patient=2", cwd=root)
+    done = run(
+        "prepare",
+        *PREPARE,
+        f"{source}.splits={sides}",
+        f"{source}.patient_pattern='(\\d+)$'",
+        f"{source}.cases_per_patient=2",
+        cwd=root,
+    )
     refused(done, "patient", "in train and in test")
 
 
@@ -121,7 +128,14 @@ def test_a_checkpoint_of_something_else(prepared, tmp_path):
     torch.save({"weights": torch.zeros(2)}, tmp_path / "other.ckpt")
     scan = first(prepared / "outputs/phantoms" / DATASET / "imagesTr")
     for checkpoint in (tmp_path / "other.ckpt", scan):
-        done = run("predict", f"checkpoint={checkpoint}", f"input={scan}", f"output={tmp_path / 'out'}", "modality=[CT]", cwd=tmp_path)
+        done = run(
+            "predict",
+            f"checkpoint={checkpoint}",
+            f"input={scan}",
+            f"output={tmp_path / 'out'}",
+            "modality=[CT]",
+            cwd=tmp_path,
+        )
         refused(done, checkpoint.name, "a checkpoint of uniseg.train")
 
 
@@ -130,7 +144,9 @@ def test_predict_tells_what_fits(trained, tmp_path):
     scan = save_nifti(tmp_path / "scan.nii.gz", np.random.default_rng(0).normal(size=(20, 40, 40)).astype(np.float32))
     common = [checkpoint, f"input={scan}", f"output={tmp_path / 'out'}", "inference.device=cpu"]
     refused(run("predict", *common, "modality=[MR]", cwd=tmp_path), "MR", "CT, CT+PET")
-    refused(run("predict", *common, cwd=tmp_path), "scan.nii.gz", "neither as CT, nor as MR, nor as PET", "modality=[CT]")
+    refused(
+        run("predict", *common, cwd=tmp_path), "scan.nii.gz", "neither as CT, nor as MR, nor as PET", "modality=[CT]"
+    )
     refused(run("predict", *common, "tasks=[liver]", cwd=tmp_path), "'liver'", "phantom_liver")
     refused(run("predict", *common, "tasks=[phantom_whole_body_tumour]", cwd=tmp_path), "1 channels", "CT, PET")
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
@@ -141,7 +157,14 @@ def test_evaluate_wants_the_same_cases(prepared, tmp_path):
     shutil.copytree(labels, tmp_path / "predictions")
     gone = first(tmp_path / "predictions")
     gone.unlink()
-    done = run("evaluate", f"predictions={tmp_path / 'predictions'}", f"labels={labels}", f"task=[{DATASET}]", f"output={tmp_path / 'out'}", cwd=tmp_path)
+    done = run(
+        "evaluate",
+        f"predictions={tmp_path / 'predictions'}",
+        f"labels={labels}",
+        f"task=[{DATASET}]",
+        f"output={tmp_path / 'out'}",
+        cwd=tmp_path,
+    )
     refused(done, gone.name.split(".")[0], "1 missing")
 
 
@@ -158,5 +181,10 @@ def test_a_network_that_saw_the_test_cases_is_not_evaluated(trained):
     seen, others = splits["folds"][1], [case for k, fold in enumerate(splits["folds"]) if k != 1 for case in fold]
     given = f"+tasks.{DATASET}.source.splits={{train:[{','.join(others)}],test:[{','.join(seen)}]}}"
     done = run("evaluate", "experiment=demo", *TINY, f"task=[{DATASET}]", given, "output=seen", cwd=trained)
-    refused(done, "outputs/demo/checkpoints/last.ckpt", f"test case '{seen[0]}' of '{DATASET}' on its train side", "split of its training")
+    refused(
+        done,
+        "outputs/demo/checkpoints/last.ckpt",
+        f"test case '{seen[0]}' of '{DATASET}' on its train side",
+        "split of its training",
+    )
     assert not (trained / "seen/predictions").exists()

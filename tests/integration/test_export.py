@@ -16,7 +16,12 @@ def test_a_shared_folder_predicts_as_its_checkpoint(trained, tmp_path):
     checkpoint = trained / "outputs/demo/checkpoints/last.ckpt"
     done = succeed("export", f"checkpoint={checkpoint}", "output=shared", cwd=tmp_path)
     assert done.stdout.strip() == "shared"
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["README.md", "model.json", "model.safetensors", "shared"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "README.md",
+        "model.json",
+        "model.safetensors",
+        "shared",
+    ]
     origin = load_model(tmp_path / "shared").origin
     splits = json.loads((trained / f"outputs/cache/{NAME}/splits.json").read_text())
     assert origin["data"][NAME]["test"] == splits["test"]
@@ -25,7 +30,15 @@ def test_a_shared_folder_predicts_as_its_checkpoint(trained, tmp_path):
     scan = next((trained / f"outputs/phantoms/{NAME}/imagesTr").glob("*_0000.nii.gz"))
     maps = []
     for given, output in ((checkpoint, "a"), ("shared", "b")):
-        succeed("predict", f"checkpoint={given}", f"input={scan}", f"output={output}", f"tasks=[{NAME}]", "inference.device=cpu", cwd=tmp_path)
+        succeed(
+            "predict",
+            f"checkpoint={given}",
+            f"input={scan}",
+            f"output={output}",
+            f"tasks=[{NAME}]",
+            "inference.device=cpu",
+            cwd=tmp_path,
+        )
         maps.append(np.asarray(nib.load(next((tmp_path / output / NAME).glob("*.nii.gz"))).dataobj))
     np.testing.assert_array_equal(*maps)
     assert maps[0].any()

@@ -15,9 +15,21 @@ LIKE_THEIRS = [
 
 
 def test_a_dry_run_tells_and_writes_nothing(tmp_path):
-    dry = ["experiment=demo", TASKS, "init=checkpoint", f"init.checkpoint={FOLDER / 'plain.pth'}", "init.dry_run=true", "hydra.run.dir=."]
+    dry = [
+        "experiment=demo",
+        TASKS,
+        "init=checkpoint",
+        f"init.checkpoint={FOLDER / 'plain.pth'}",
+        "init.dry_run=true",
+        "hydra.run.dir=.",
+    ]
     told = succeed("train", *dry, *LIKE_THEIRS, "strategy=frozen_encoder", cwd=tmp_path).stderr
-    for line in ("(nnU-Net v2); licence of its data: CC BY 4.0", "fresh: other tasks", "a bias that the norm behind it cancels", "parameters train."):
+    for line in (
+        "(nnU-Net v2); licence of its data: CC BY 4.0",
+        "fresh: other tasks",
+        "a bias that the norm behind it cancels",
+        "parameters train.",
+    ):
         assert line in told
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.rglob("weights.json"))

@@ -17,9 +17,16 @@ def write_dataset(root):
     for case_id in CASES:
         label = np.zeros((12, 14, 16), np.uint8)
         label[4:8, 4:9, 5:9] = rng.integers(0, 3, (4, 5, 4))
-        save_nifti(root / "imagesTr" / f"{case_id}_0000.nii.gz", (rng.normal(size=label.shape) + label).astype(np.float32))
+        save_nifti(
+            root / "imagesTr" / f"{case_id}_0000.nii.gz", (rng.normal(size=label.shape) + label).astype(np.float32)
+        )
         save_nifti(root / "labelsTr" / f"{case_id}.nii.gz", label)
-    description = {"channel_names": {"0": "MRI"}, "labels": {"background": 0, "Anterior": 1, "Posterior": 2}, "numTraining": 260, "file_ending": ".nii.gz"}
+    description = {
+        "channel_names": {"0": "MRI"},
+        "labels": {"background": 0, "Anterior": 1, "Posterior": 2},
+        "numTraining": 260,
+        "file_ending": ".nii.gz",
+    }
     (root / "dataset.json").write_text(json.dumps(description))
     folds = [{"train": [c for k, c in enumerate(CASES) if k % 5 != f], "val": CASES[f::5]} for f in range(5)]
     (root / "splits_final.json").write_text(json.dumps(folds))
@@ -29,7 +36,11 @@ def test_import_then_prepare(tmp_path):
     write_dataset(tmp_path / "raw" / "Dataset004_Hippocampus")
     done = succeed("prepare", "import=raw", cwd=tmp_path)
     assert "python -m uniseg.prepare task=[hippocampus]" in done.stderr
-    assert yaml.safe_load((tmp_path / "conf/task/hippocampus.yaml").read_text())["classes"] == ["background", "Anterior", "Posterior"]
+    assert yaml.safe_load((tmp_path / "conf/task/hippocampus.yaml").read_text())["classes"] == [
+        "background",
+        "Anterior",
+        "Posterior",
+    ]
     done = succeed("prepare", "task=[hippocampus]", "num_workers=1", cwd=tmp_path)
     assert "Warning" not in done.stderr
     cache = tmp_path / "outputs/cache/hippocampus"
@@ -38,7 +49,12 @@ def test_import_then_prepare(tmp_path):
     refused = run("prepare", "task=[nowhere]", cwd=tmp_path)
     assert refused.returncode == 2
     done = succeed("prepare", "--info", "searchpath", cwd=tmp_path)
-    assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line][1:] == ["hydra", "local", "main", "schema"]
+    assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line][1:] == [
+        "hydra",
+        "local",
+        "main",
+        "schema",
+    ]
 
 
 def test_the_packaged_configuration_is_not_found_twice(tmp_path):

@@ -20,12 +20,22 @@ NUM_SCANS, NUM_KILLS = 20, 4
 
 def command(folder, output):
     checkpoint = folder / "outputs/demo/checkpoints/last.ckpt"
-    return ["predict", f"checkpoint={checkpoint}", f"input={folder / 'twenty'}", f"output={output}", "modality=[CT]", "tasks=[phantom_liver,phantom_spleen]"]
+    return [
+        "predict",
+        f"checkpoint={checkpoint}",
+        f"input={folder / 'twenty'}",
+        f"output={output}",
+        "modality=[CT]",
+        "tasks=[phantom_liver,phantom_spleen]",
+    ]
 
 
 def hashes(output):
     paths = sorted(output.rglob("*.nii.gz"))
-    return {str(path.relative_to(output)): hashlib.sha256(np.asarray(nib.load(path).dataobj).tobytes()).hexdigest() for path in paths}
+    return {
+        str(path.relative_to(output)): hashlib.sha256(np.asarray(nib.load(path).dataobj).tobytes()).hexdigest()
+        for path in paths
+    }
 
 
 @pytest.mark.slow
@@ -42,7 +52,12 @@ def test_killed_at_random_moments_it_ends_with_the_same_maps(trained, tmp_path):
     broken, moments, kept = tmp_path / "broken", random.Random(0), 0
     for _ in range(NUM_KILLS):
         name, *overrides = command(trained, broken)
-        started = subprocess.Popen([PYTHON, "-m", f"uniseg.{name}", *overrides], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        started = subprocess.Popen(
+            [PYTHON, "-m", f"uniseg.{name}", *overrides],
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         time.sleep(moments.uniform(0.3, 0.7) * lasted)
         started.send_signal(signal.SIGKILL)
         started.wait()
@@ -50,9 +65,14 @@ def test_killed_at_random_moments_it_ends_with_the_same_maps(trained, tmp_path):
         assert found.items() <= whole.items(), "what is there is whole and the same"
         assert len(found) >= kept, "what was finished stays"
         kept = len(found)
-    told = {path: json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text()) for path in broken.rglob("*.nii.gz")}
+    told = {
+        path: json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
+        for path in broken.rglob("*.nii.gz")
+    }
     written = {path: path.stat().st_mtime_ns for path, own in told.items() if "unfinished" not in own}
     succeed(*command(trained, broken), cwd=tmp_path)
     assert hashes(broken) == whole
     assert written, f"no kill came late enough in {lasted:.0f} s on {sys.platform}"
-    assert all(path.stat().st_mtime_ns == before for path, before in written.items()), "finished scans are not computed again"
+    assert all(path.stat().st_mtime_ns == before for path, before in written.items()), (
+        "finished scans are not computed again"
+    )

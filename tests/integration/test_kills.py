@@ -14,7 +14,8 @@ from commands import PYTHON, TINY, signal_at, succeed, train
 pytestmark = pytest.mark.slow
 
 SETTINGS = [
-    "experiment=demo", *TINY, "data.steps_per_epoch=12", "data.val_steps=8", "trainer.max_epochs=10", "trainer.deterministic=true",
+    "experiment=demo", *TINY, "data.steps_per_epoch=12", "data.val_steps=8", "trainer.max_epochs=10",
+    "trainer.deterministic=true",
     "callbacks.checkpoint.every_n_train_steps=5", "data.num_workers=1",
 ]  # fmt: skip
 KILLS = [signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1, signal.SIGKILL, signal.SIGTERM]
@@ -27,11 +28,15 @@ def weights(folder, name):
 
 
 def start_then_kill(folder, number, after_s):
-    """Signals all processes of the run ``after_s`` seconds behind its first file of this start; returns the exit code with stderr."""
+    """Signals all processes of the run ``after_s`` seconds behind its first file of this start; returns the exit code
+    with stderr.
+    """
     log = folder / "outputs/parts/logs/metrics.csv"
     before = log.stat().st_mtime_ns if log.exists() else 0
     command = [PYTHON, "-m", "uniseg.train", *SETTINGS, "name=parts", "ckpt_path=last"]
-    run = subprocess.Popen(command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command, cwd=folder, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     while (not log.exists() or log.stat().st_mtime_ns == before) and run.poll() is None:
         time.sleep(0.01)
     time.sleep(after_s)

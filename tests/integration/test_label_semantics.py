@@ -1,4 +1,6 @@
-"""Labels that do not fit together, through the commands: regions beside exclusive classes, ignored voxels, known absences, lacking modalities, other grids."""
+"""Labels that do not fit together, through the commands: regions beside exclusive classes, ignored voxels, known
+absences, lacking modalities, other grids.
+"""
 
 import csv
 import json
@@ -11,7 +13,9 @@ from commands import TINY, run, succeed
 from samples import save_nifti
 
 SHAPE = (20, 36, 36)
-ON_CPU = [entry for entry in TINY if not entry.startswith(("task=", "phantom", "data.steps"))] + ["data.steps_per_epoch=30"]
+ON_CPU = [entry for entry in TINY if not entry.startswith(("task=", "phantom", "data.steps"))] + [
+    "data.steps_per_epoch=30"
+]
 ZSCORE = {"mode": "zscore", "masked": False}
 LIVER = {
     "modalities": ["CT"],
@@ -56,19 +60,38 @@ def write_datasets(folder):
         save_nifti(raw / f"tumour/t1_{case}.nii.gz", mr.astype(np.float32), GRID)
         save_nifti(raw / f"tumour/flair_{case}.nii.gz", mr[::2, ::2, ::2].astype(np.float32), COARSE)
         save_nifti(raw / f"tumour/label_{case}.nii.gz", label, GRID)
-        rows.append([f"t{case}", f"t1_{case}.nii.gz", "" if case in (1, 6) else f"flair_{case}.nii.gz", f"label_{case}.nii.gz", side])
+        rows.append(
+            [
+                f"t{case}",
+                f"t1_{case}.nii.gz",
+                "" if case in (1, 6) else f"flair_{case}.nii.gz",
+                f"label_{case}.nii.gz",
+                side,
+            ]
+        )
     (raw / "liver/dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
     with (raw / "tumour/manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["case", "T1", "FLAIR", "label", "split"], *rows])
     (folder / "conf/task").mkdir(parents=True)
     sides = {side: [f"liver_{k}" for k, own in enumerate(SIDES) if own == side] for side in ("train", "dev", "test")}
-    for name, values in {"my_liver": {**LIVER, "source": {**LIVER["source"], "splits": sides}}, "my_tumour": TUMOUR}.items():
+    for name, values in {
+        "my_liver": {**LIVER, "source": {**LIVER["source"], "splits": sides}},
+        "my_tumour": TUMOUR,
+    }.items():
         (folder / f"conf/task/{name}.yaml").write_text(f"# @package tasks.{name}\n{yaml.safe_dump(values)}")
 
 
 def test_from_files_to_scores(tmp_path):
     write_datasets(tmp_path)
-    common = [*ON_CPU, "name=mixed", "task=[my_liver,my_tumour]", "model=uniseg_tiny", "augment=none", "optimizer=adamw", "optimizer.lr=0.02"]
+    common = [
+        *ON_CPU,
+        "name=mixed",
+        "task=[my_liver,my_tumour]",
+        "model=uniseg_tiny",
+        "augment=none",
+        "optimizer=adamw",
+        "optimizer.lr=0.02",
+    ]
     succeed("prepare", *common, "num_workers=1", cwd=tmp_path)
     cache = json.loads((tmp_path / "outputs/cache/my_tumour/task.json").read_text())
     assert cache["task"]["regions"] == [[1, 2], [2]]

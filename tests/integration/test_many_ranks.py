@@ -18,7 +18,12 @@ STEPS = 8
 
 def run(folder, name, settings, code=0):
     (folder / name).mkdir(exist_ok=True)
-    done = train(*settings, f"name={name}", f"+callbacks.requests={{_target_:probes.Requests,folder:{folder / name}}}", cwd=folder)
+    done = train(
+        *settings,
+        f"name={name}",
+        f"+callbacks.requests={{_target_:probes.Requests,folder:{folder / name}}}",
+        cwd=folder,
+    )
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -39,7 +44,8 @@ def assert_close(folder, name, other):
     (one, one_gradients), (two, two_gradients) = state(folder, name), state(folder, other)
     for key in one:
         torch.testing.assert_close(one[key], two[key], atol=5e-5, rtol=0)  # sums in another order: 2e-5 seen
-    assert difference(one_gradients, two_gradients) < 5e-3  # after eight steps, which each enlarge it: 0.7e-3 and 1.4e-3 seen
+    # after eight steps, which each enlarge it: 0.7e-3 and 1.4e-3 seen
+    assert difference(one_gradients, two_gradients) < 5e-3
 
 
 def difference(gradients, others):

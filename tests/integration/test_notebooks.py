@@ -11,9 +11,13 @@ NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
 def executed(name, folder):
     notebook = nbformat.read(NOTEBOOKS / name, as_version=4)
-    NotebookClient(notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}).execute()
+    NotebookClient(
+        notebook, timeout=900, kernel_name="python3", resources={"metadata": {"path": str(folder)}}
+    ).execute()
     return [
-        "".join(str(output.get("text", "")) + str(output.get("data", "")) for output in cell.outputs) for cell in notebook.cells if cell.cell_type == "code"
+        "".join(str(output.get("text", "")) + str(output.get("data", "")) for output in cell.outputs)
+        for cell in notebook.cells
+        if cell.cell_type == "code"
     ]
 
 

@@ -36,7 +36,13 @@ def test_train_runs_on_the_plan(suite):
 
 
 def test_the_network_that_was_planned_is_the_network_that_trains(suite):
-    choice = ["model/encoder=resenc", "model/conditioning=one_hot", "model/head=dynamic", "model.head.width=6", "augment=no_mirror"]
+    choice = [
+        "model/encoder=resenc",
+        "model/conditioning=one_hot",
+        "model/head=dynamic",
+        "model.head.width=6",
+        "augment=no_mirror",
+    ]
     done = succeed("prepare", *PLAN, *choice, "gpu_memory_gb=1.2", "budget=quick", "trainer.max_epochs=3", cwd=suite)
     assert "budget quick: 3 epochs, 300 steps" in done.stderr
     text = (suite / "conf/experiment/planned.yaml").read_text()
@@ -61,7 +67,10 @@ def test_the_network_that_was_planned_is_the_network_that_trains(suite):
         (["gpu_memory_gb=4", "model/encoder=segresnet"], "choose unet or resenc"),
         (["gpu_memory_gb=4", "budget=long"], "budget: found 'long'; expected one of quick, standard, published"),
         (["gpu_memory_gb=0.5"], "room for the smallest patch"),
-        (["gpu_memory_gb=4", "tasks.phantom_liver.source.splits={train: [], dev: [], test: [liver_000]}"], "no train case"),
+        (
+            ["gpu_memory_gb=4", "tasks.phantom_liver.source.splits={train: [], dev: [], test: [liver_000]}"],
+            "no train case",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_told_in_one_line(suite, overrides, told):

@@ -23,7 +23,13 @@ def test_the_page_is_whole_in_a_browser(trained, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "nothing is fetched"
     common = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
-    shown = subprocess.run([*common, "--dump-dom", (tmp_path / "report.html").as_uri()], capture_output=True, text=True, check=True, timeout=120).stdout
+    shown = subprocess.run(
+        [*common, "--dump-dom", (tmp_path / "report.html").as_uri()],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    ).stdout
     for title in (
         "Settings that differ from the defaults",
         "Data",
@@ -34,7 +40,8 @@ def test_the_page_is_whole_in_a_browser(trained, tmp_path):
     ):
         assert title in shown
     picture = tmp_path / "page.png"
-    subprocess.run([*common, f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}", (tmp_path / "report.html").as_uri()],
+    subprocess.run([*common, f"--window-size={WIDTH},{HEIGHT}", f"--screenshot={picture}",
+        (tmp_path / "report.html").as_uri()],
                    capture_output=True, check=True, timeout=120)  # fmt: skip
     pixels = imread(picture)[..., :3]
     assert pixels.shape[:2] == (HEIGHT, WIDTH)
@@ -48,5 +55,8 @@ def test_the_page_is_whole_in_a_browser(trained, tmp_path):
 def test_figures_go_to_wandb_offline(trained, tmp_path):
     succeed("evaluate", "experiment=demo", *TINY, cwd=trained)
     succeed("report", "run=outputs/demo", f"output={tmp_path}", "logger=wandb", cwd=trained)
-    kept = {path.name.rpartition("_")[0].rpartition("_")[0] for path in (trained / "outputs/demo/wandb").glob("offline-run-*/files/media/images/report/*.png")}
+    kept = {
+        path.name.rpartition("_")[0].rpartition("_")[0]
+        for path in (trained / "outputs/demo/wandb").glob("offline-run-*/files/media/images/report/*.png")
+    }
     assert kept == {path.stem for path in (tmp_path / "figures").glob("*.png")}

@@ -11,7 +11,8 @@ import torch
 from commands import PYTHON, TINY, signal_at, succeed, train
 
 SETTINGS = [
-    "experiment=demo", *TINY, "trainer.max_epochs=3", "trainer.deterministic=true", "callbacks.checkpoint.every_n_train_steps=3", "data.num_workers=1",
+    "experiment=demo", *TINY, "trainer.max_epochs=3", "trainer.deterministic=true",
+    "callbacks.checkpoint.every_n_train_steps=3", "data.num_workers=1",
 ]  # fmt: skip
 STEPS, VAL_STEPS = 4, 3
 
@@ -30,7 +31,12 @@ def assert_same_end(folder, name, other):
 
 def means(folder, name):
     with (folder / "outputs" / name / "logs/metrics.csv").open() as file:
-        return {(row["epoch"], key): row[key] for row in csv.DictReader(file) for key in ("train/loss", "val/loss") if row[key]}
+        return {
+            (row["epoch"], key): row[key]
+            for row in csv.DictReader(file)
+            for key in ("train/loss", "val/loss")
+            if row[key]
+        }
 
 
 @pytest.fixture(scope="module")
@@ -83,4 +89,6 @@ def test_no_room_for_the_next_checkpoint(trained, tmp_path):
     assert str(tmp_path / "checkpoints/last.ckpt") in errors[0]
     assert "File too large" in errors[0]
     assert "Traceback" not in full.stderr
-    assert [(file.name, file.read_bytes() == good) for file in (tmp_path / "checkpoints").iterdir()] == [("last.ckpt", True)]
+    assert [(file.name, file.read_bytes() == good) for file in (tmp_path / "checkpoints").iterdir()] == [
+        ("last.ckpt", True)
+    ]

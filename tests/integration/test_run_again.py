@@ -33,7 +33,9 @@ pytestmark = [
 def folder(trained, tmp_path, monkeypatch):
     """A copy of a finished run, to spoil."""
     monkeypatch.chdir(trained)
-    shutil.copytree(trained / "outputs/demo", tmp_path / "demo", ignore=shutil.ignore_patterns("evaluation*", "report", "wandb"))
+    shutil.copytree(
+        trained / "outputs/demo", tmp_path / "demo", ignore=shutil.ignore_patterns("evaluation*", "report", "wandb")
+    )
     return tmp_path / "demo"
 
 
@@ -44,7 +46,11 @@ def composed(run_dir, *overrides):
 
 def content(folder):
     """Path -> hash of everything but the lock."""
-    return {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.rglob("*")) if path.is_file() and path.name != ".lock"}
+    return {
+        path: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != ".lock"
+    }
 
 
 def state(run_dir):
@@ -121,7 +127,14 @@ def test_changed_lengths_are_told_and_validated(folder, caplog):
 
 def test_what_was_seen_stays_known(folder, tmp_path):
     """Fine-tuned on another fold, the network is scored on neither, under whatever name of a task."""
-    settings = ["init=checkpoint", f"init.checkpoint={folder / LAST}", "data.fold=1", "trainer.max_epochs=1", "data.steps_per_epoch=1", "data.val_steps=1"]
+    settings = [
+        "init=checkpoint",
+        f"init.checkpoint={folder / LAST}",
+        "data.fold=1",
+        "trainer.max_epochs=1",
+        "data.steps_per_epoch=1",
+        "data.val_steps=1",
+    ]
     train(composed(tmp_path / "tuned", *settings))
     model = load_model(tmp_path / "tuned" / LAST)
     before = load_model(folder / LAST).origin["data"]["phantom_spleen"]
@@ -130,13 +143,17 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     assert set(after["dev"]) > set(before["dev"])
     assert set(after["patients"]["train"]) == {f"phantom_spleen/{case}" for case in after["train"]}
     config = composed(tmp_path / "tuned")
-    (dataset,) = [each for each in find_datasets(tasks_of(config), sources_of(config)) if each.task.name == "phantom_spleen"]
+    (dataset,) = [
+        each for each in find_datasets(tasks_of(config), sources_of(config)) if each.task.name == "phantom_spleen"
+    ]
     refuse_seen(model, dataset, 0, "test", "x")
     for fold in (0, 1):
         with pytest.raises(InputError, match=r"dev case '.*' of 'phantom_spleen' on its train side"):
             refuse_seen(model, dataset, fold, "dev", "x")
     model.origin["data"] = {"organs": after}
-    with pytest.raises(InputError, match=r"whose patient 'phantom_spleen/.*' is on its train side of 'organs'.*patient_namespace"):
+    with pytest.raises(
+        InputError, match=r"whose patient 'phantom_spleen/.*' is on its train side of 'organs'.*patient_namespace"
+    ):
         refuse_seen(model, dataset, 0, "dev", "x")
 
 
@@ -144,7 +161,15 @@ def test_a_damaged_case_is_one_line_out_of_a_reader(prepared, tmp_path):
     shutil.copytree(prepared / "outputs/cache", tmp_path / "cache")
     for path in (tmp_path / "cache").rglob("image.b2nd"):
         path.write_bytes(b"")
-    done = run("train", "experiment=demo", *TINY, f"paths.cache={tmp_path / 'cache'}", f"run_dir={tmp_path}", "data.num_workers=1", cwd=prepared)
+    done = run(
+        "train",
+        "experiment=demo",
+        *TINY,
+        f"paths.cache={tmp_path / 'cache'}",
+        f"run_dir={tmp_path}",
+        "data.num_workers=1",
+        cwd=prepared,
+    )
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ") and str(tmp_path / "cache") in line]
@@ -169,7 +194,9 @@ def test_weights_that_are_lost_are_one_line(prepared, tmp_path):
 
 @pytest.mark.slow
 def test_weights_and_biases_knows_the_run_again(trained, tmp_path):
-    """Training, a requeue, an evaluation, a report are one run, which holds configuration and scores; jobs of a sweep are others."""
+    """Training, a requeue, an evaluation, a report are one run, which holds configuration and scores; jobs of a sweep
+    are others.
+    """
     settings = ["experiment=demo", *TINY, "logger=wandb", "name=tracked"]
     succeed("train", *settings, cwd=trained)
     succeed("train", *settings, "ckpt_path=last", "trainer.max_epochs=3", cwd=trained)

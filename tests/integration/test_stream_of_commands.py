@@ -51,7 +51,15 @@ def test_test_cases_are_not_in_the_cache(prepared):
 def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
     checkpoint = f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}"
-    done = succeed("predict", checkpoint, f"input={scan}", f"output={tmp_path}", "modality=[CT]", "inference.device=cpu", cwd=tmp_path)
+    done = succeed(
+        "predict",
+        checkpoint,
+        f"input={scan}",
+        f"output={tmp_path}",
+        "modality=[CT]",
+        "inference.device=cpu",
+        cwd=tmp_path,
+    )
     case = scan.name.removesuffix("_0000.nii.gz")
     assert sorted(done.stdout.split()) == sorted(str(tmp_path / name / f"{case}.nii.gz") for name in NAMES[:2])
     written, original = nib.load(tmp_path / "phantom_liver" / f"{case}.nii.gz"), nib.load(scan)
@@ -60,17 +68,26 @@ def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):
     beside = json.loads((tmp_path / "phantom_liver" / f"{case}.json").read_text())
     voxel_ml = np.prod(original.header.get_zooms()) / 1000
     assert beside["classes"] == ["background", "liver", "tumour"]
-    assert beside["volumes_ml"]["tumour"] == pytest.approx(np.count_nonzero(np.asarray(written.dataobj) == 2) * voxel_ml, rel=1e-3, abs=1e-3)
+    assert beside["volumes_ml"]["tumour"] == pytest.approx(
+        np.count_nonzero(np.asarray(written.dataobj) == 2) * voxel_ml, rel=1e-3, abs=1e-3
+    )
 
 
 def test_several_tasks_in_one_map(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
-    given = [f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}", f"input={scan}", "inference.device=cpu", "modality=[CT]"]
+    given = [
+        f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}",
+        f"input={scan}",
+        "inference.device=cpu",
+        "modality=[CT]",
+    ]
     case = scan.name.removesuffix("_0000.nii.gz")
     done = succeed("predict", *given, f"output={tmp_path}", "merge=true", cwd=tmp_path)
     assert done.stdout.split() == [str(tmp_path / f"merged/{case}.nii.gz")]
     succeed("predict", *given, f"output={tmp_path}", cwd=tmp_path)
-    merged, liver, spleen = (np.asarray(nib.load(tmp_path / name / f"{case}.nii.gz").dataobj) for name in ("merged", *NAMES[:2]))
+    merged, liver, spleen = (
+        np.asarray(nib.load(tmp_path / name / f"{case}.nii.gz").dataobj) for name in ("merged", *NAMES[:2])
+    )
     assert merged.shape == liver.shape
     np.testing.assert_array_equal(merged > 0, (liver > 0) | (spleen > 0))
     alone = (spleen == 0) & (liver > 0)
@@ -106,7 +123,10 @@ def test_evaluate_then_report(trained):
     with (trained / "outputs/demo/evaluation/scores.csv").open() as file:
         rows = list(csv.DictReader(file))
     for name, task in metrics["tasks"].items():
-        per_class = {c: np.mean([float(r["dice"]) for r in rows if r["task"] == name and r["class"] == c]) for c in task["classes"]}
+        per_class = {
+            c: np.mean([float(r["dice"]) for r in rows if r["task"] == name and r["class"] == c])
+            for c in task["classes"]
+        }
         assert task["classes"] == pytest.approx(per_class, abs=1e-4)
         assert task["dice"] == pytest.approx(np.mean(list(per_class.values())), abs=1e-4)
     assert metrics["mean_dice"] == pytest.approx(np.mean([t["dice"] for t in metrics["tasks"].values()]))
@@ -128,16 +148,32 @@ def test_a_run_against_its_reference(trained, tmp_path):
     """Another tool's label maps are a run too; here the reference itself."""
     succeed("evaluate", "experiment=demo", *TINY, "rules.lesions=false", f"output={tmp_path}/own", cwd=trained)
     labels = trained / "outputs/phantoms/phantom_liver/labelsTr"
-    succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[phantom_liver]", f"output={tmp_path}/perfect", cwd=tmp_path)
+    succeed(
+        "evaluate",
+        f"predictions={labels}",
+        f"labels={labels}",
+        "task=[phantom_liver]",
+        f"output={tmp_path}/perfect",
+        cwd=tmp_path,
+    )
     done = succeed("report", f"runs=[{tmp_path}/own,{tmp_path}/perfect]", "metric=nsd", cwd=tmp_path)
     assert done.stdout.strip() == "comparison/comparison.html"
     rows = json.loads((tmp_path / "comparison/comparison.json").read_text())["runs"]["perfect"]
-    assert [(row["task"], row["own"], row["verdict"]) for row in rows] == [("phantom_liver", 1.0, "too few patients to tell")] * 2
+    assert [(row["task"], row["own"], row["verdict"]) for row in rows] == [
+        ("phantom_liver", 1.0, "too few patients to tell")
+    ] * 2
 
 
 def test_evaluate_any_tools_folders(trained, tmp_path):
     labels = trained / "outputs/phantoms/phantom_liver/labelsTr"
-    done = succeed("evaluate", f"predictions={labels}", f"labels={labels}", "task=[phantom_liver]", f"output={tmp_path}", cwd=tmp_path)
+    done = succeed(
+        "evaluate",
+        f"predictions={labels}",
+        f"labels={labels}",
+        "task=[phantom_liver]",
+        f"output={tmp_path}",
+        cwd=tmp_path,
+    )
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["mean_dice"] == 1
     assert metrics["tasks"]["phantom_liver"]["num_cases"] == 7
@@ -145,7 +181,10 @@ def test_evaluate_any_tools_folders(trained, tmp_path):
     assert "phantom_liver" in done.stdout
 
 
-@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.slow), pytest.param("submitit_local", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "launcher",
+    ["basic", pytest.param("joblib", marks=pytest.mark.slow), pytest.param("submitit_local", marks=pytest.mark.slow)],
+)
 def test_a_sweep_makes_one_run_per_value(prepared, launcher):
     settings = [*TINY, "trainer.max_epochs=1", f"name={launcher}", f"hydra/launcher={launcher}"]
     succeed("train", "-m", "experiment=demo", *settings, "optimizer.lr=0.01,0.02", cwd=prepared)
@@ -178,7 +217,10 @@ def test_cleaning_is_chosen_on_dev_and_applied_on_test(trained, tmp_path):
     assert "upper bound" in done.stdout
     folder = trained / "outputs/demo/evaluation_dev"
     choices = json.loads((folder / "postprocessing.json").read_text())["choices"]
-    assert [(c["task"], c["class_name"]) for c in choices][:2] == [("phantom_liver", "liver"), ("phantom_liver", "tumour")]
+    assert [(c["task"], c["class_name"]) for c in choices][:2] == [
+        ("phantom_liver", "liver"),
+        ("phantom_liver", "tumour"),
+    ]
     assert json.loads((folder / "metrics.json").read_text())["split"] == "dev"
     chosen = f"postprocessing={folder / 'postprocessing.json'}"
     succeed("evaluate", "experiment=demo", *TINY, chosen, f"output={tmp_path}", cwd=trained)
@@ -200,11 +242,20 @@ def test_folds_are_pooled(trained, tmp_path):
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(row for row in rows if cases.index(row["case_id"]) % 2 == fold)
-    succeed("evaluate", f"pool=[{tmp_path / 'fold0'},{tmp_path / 'fold1'}]", f"output={tmp_path / 'pooled'}", cwd=tmp_path)
-    pooled, whole = (json.loads(path.read_text()) for path in (tmp_path / "pooled/metrics.json", trained / "outputs/demo/evaluation/metrics.json"))
+    succeed(
+        "evaluate", f"pool=[{tmp_path / 'fold0'},{tmp_path / 'fold1'}]", f"output={tmp_path / 'pooled'}", cwd=tmp_path
+    )
+    pooled, whole = (
+        json.loads(path.read_text())
+        for path in (tmp_path / "pooled/metrics.json", trained / "outputs/demo/evaluation/metrics.json")
+    )
     assert pooled["mean_dice"] == pytest.approx(whole["mean_dice"], abs=1e-4)
-    assert {name: task["num_cases"] for name, task in pooled["tasks"].items()} == {name: task["num_cases"] for name, task in whole["tasks"].items()}
-    refused = run("evaluate", f"pool=[{tmp_path / 'fold0'},{tmp_path / 'fold0'}]", f"output={tmp_path / 'twice'}", cwd=tmp_path)
+    assert {name: task["num_cases"] for name, task in pooled["tasks"].items()} == {
+        name: task["num_cases"] for name, task in whole["tasks"].items()
+    }
+    refused = run(
+        "evaluate", f"pool=[{tmp_path / 'fold0'},{tmp_path / 'fold0'}]", f"output={tmp_path / 'twice'}", cwd=tmp_path
+    )
     assert (refused.returncode, "expected every case in one fold" in refused.stderr) == (2, True)
 
 
@@ -214,10 +265,22 @@ def test_an_ensemble_in_one_folder_predicts_what_its_members_do(trained, tmp_pat
     succeed("export", f"checkpoint=[{last},{last}]", f"output={tmp_path / 'both'}", cwd=tmp_path)
     maps = []
     for name, checkpoint in (("folder", tmp_path / "both"), ("single", last)):
-        done = succeed("predict", f"checkpoint={checkpoint}", f"input={scan}", f"output={tmp_path / name}", "inference.device=cpu", cwd=tmp_path)
+        done = succeed(
+            "predict",
+            f"checkpoint={checkpoint}",
+            f"input={scan}",
+            f"output={tmp_path / name}",
+            "inference.device=cpu",
+            cwd=tmp_path,
+        )
         assert "CT (values from" in done.stderr, "what the scan was taken for is told"
         assert "does not fit: phantom_whole_body_tumour (CT+PET)" in done.stderr
-        maps.append({path.relative_to(tmp_path / name): np.asarray(nib.load(path).dataobj) for path in (tmp_path / name).rglob("*.nii.gz")})
+        maps.append(
+            {
+                path.relative_to(tmp_path / name): np.asarray(nib.load(path).dataobj)
+                for path in (tmp_path / name).rglob("*.nii.gz")
+            }
+        )
     assert len(maps[0]) == 2
     for path, label in maps[1].items():
         assert np.mean(maps[0][path] == label) > 0.9999

@@ -51,7 +51,9 @@ def test_each_task_finds_its_own_target(folder, predictor):
 def test_the_orientation_of_the_file_does_not_matter(folder, predictor, tmp_path):
     scan = folder / "outputs/phantoms/unseen/unseen_0000.nii.gz"
     image = nib.load(scan)
-    turned = image.as_reoriented(ornt.ornt_transform(ornt.io_orientation(image.affine), ornt.axcodes2ornt(("I", "R", "A"))))
+    turned = image.as_reoriented(
+        ornt.ornt_transform(ornt.io_orientation(image.affine), ornt.axcodes2ornt(("I", "R", "A")))
+    )
     nib.save(turned, tmp_path / "turned.nii.gz")
     one = predictor.predict(read_volume([scan]), [LIVER])[LIVER]
     other = predictor.predict(read_volume([tmp_path / "turned.nii.gz"]), [LIVER])[LIVER]

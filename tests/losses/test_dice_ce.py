@@ -43,7 +43,9 @@ def test_surplus_rows_change_nothing():
 def test_surplus_rows_get_no_gradient_and_no_nan():
     logits = torch.randn(1, 4, 2, 4, 4, requires_grad=True)
     masked = logits.masked_fill(torch.tensor([False, False, True, True])[None, :, None, None, None], -INF)
-    DiceCELoss(dice_weight=1, ce_weight=1)(masked, torch.randint(0, 2, (1, 2, 4, 4)), [make_task(classes=TWO)]).mean().backward()
+    DiceCELoss(dice_weight=1, ce_weight=1)(
+        masked, torch.randint(0, 2, (1, 2, 4, 4)), [make_task(classes=TWO)]
+    ).mean().backward()
     assert logits.grad[:, 2:].abs().max() == 0
     assert logits.grad[:, :2].abs().min() > 0
 
@@ -107,10 +109,25 @@ def test_deep_supervision_weighs_the_scales():
 
 
 def test_labels_shrink_by_nearest_neighbour():
-    """The voxels that batchgeneratorsv2 0.3.6 takes (``DownsampleSegForDSTransform``, recorded): the middle of eight is 8i + 4, not 8i."""
+    """The voxels that batchgeneratorsv2 0.3.6 takes (``DownsampleSegForDSTransform``, recorded): the middle of eight is
+    8i + 4, not 8i.
+    """
     target = torch.arange(4 * 16 * 24, dtype=torch.int16).view(1, 4, 16, 24)
     assert shrink(target, (4, 8, 12)).flatten()[:12].tolist() == list(range(25, 48, 2))
-    assert shrink(target, (2, 4, 6)).flatten()[:12].tolist() == [434, 438, 442, 446, 450, 454, 530, 534, 538, 542, 546, 550]
+    assert shrink(target, (2, 4, 6)).flatten()[:12].tolist() == [
+        434,
+        438,
+        442,
+        446,
+        450,
+        454,
+        530,
+        534,
+        538,
+        542,
+        546,
+        550,
+    ]
     assert shrink(target, (1, 2, 3)).flatten().tolist() == [868, 876, 884, 1060, 1068, 1076]
     assert shrink(target, (4, 16, 24)) is target
     assert shrink(-torch.ones_like(target), (1, 2, 3)).unique().tolist() == [-1]
@@ -119,14 +136,22 @@ def test_labels_shrink_by_nearest_neighbour():
 @pytest.mark.parametrize("tasks", [THREE, [NESTED]])
 def test_the_task_says_which_classes_count_not_a_logit(tasks):
     """One logit that is not finite makes the loss so, and the run stops; it must not strike its class off the list."""
-    loss, logits, target = DiceCELoss(dice_weight=1, ce_weight=1), torch.randn(1, 3, 2, 4, 4), torch.randint(0, 3, (1, 2, 4, 4))
+    loss, logits, target = (
+        DiceCELoss(dice_weight=1, ce_weight=1),
+        torch.randn(1, 3, 2, 4, 4),
+        torch.randint(0, 3, (1, 2, 4, 4)),
+    )
     for value in (INF, math.nan):
         logits[0, 2, 0, 0, 0] = value
         assert not torch.isfinite(loss(logits, target, tasks)).any()
 
 
 def test_a_class_that_is_ruled_out_at_one_voxel_still_counts():
-    loss, logits, target = DiceCELoss(dice_weight=1, ce_weight=1), torch.randn(1, 3, 2, 4, 4), torch.randint(0, 3, (1, 2, 4, 4))
+    loss, logits, target = (
+        DiceCELoss(dice_weight=1, ce_weight=1),
+        torch.randn(1, 3, 2, 4, 4),
+        torch.randint(0, 3, (1, 2, 4, 4)),
+    )
     target[0, 0, 0, 0], logits[0, 2, 0, 0, 0] = 0, -INF
     torch.testing.assert_close(loss(logits, target, THREE), loss(logits.clamp_min(-1000), target, THREE))
 
@@ -143,7 +168,9 @@ def test_a_patch_of_ignored_voxels_alone_teaches_nothing(own):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("own", [make_task(classes=TWO), make_task(classes=TWO, regions=((1,),))])
 def test_sums_stay_in_float32_under_mixed_precision(dtype, own):
-    """131,072 voxels of one class: a sum in bfloat16 would stop at 256, one in float16 at 2,048, beyond 65,504 at infinity."""
+    """131,072 voxels of one class: a sum in bfloat16 would stop at 256, one in float16 at 2,048, beyond 65,504 at
+    infinity.
+    """
     logits = torch.randn(1, 2, 32, 64, 64).to(dtype)
     target = torch.ones(1, 32, 64, 64, dtype=torch.int16)
     with torch.autocast("cpu", dtype):

@@ -1,11 +1,19 @@
-"""Every score on 200 random pairs of masks, empty ones among them, against MONAI, or against a plain count where MONAI has none."""
+"""Every score on 200 random pairs of masks, empty ones among them, against MONAI, or against a plain count where MONAI
+has none.
+"""
 
 from itertools import product
 
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_average_surface_distance, compute_dice, compute_hausdorff_distance, compute_iou, compute_surface_dice
+from monai.metrics import (
+    compute_average_surface_distance,
+    compute_dice,
+    compute_hausdorff_distance,
+    compute_iou,
+    compute_surface_dice,
+)
 from scipy.ndimage import binary_dilation, binary_erosion
 
 from uniseg.metrics.lesions import count_lesions
@@ -39,14 +47,20 @@ def batched(mask):
 
 def test_pairs_are_of_every_kind():
     kinds = [(bool(p.any()), bool(r.any())) for p, r, _ in pairs()]
-    assert {kind: kinds.count(kind) > 0 for kind in product((False, True), repeat=2)} == dict.fromkeys(product((False, True), repeat=2), True)
+    assert {kind: kinds.count(kind) > 0 for kind in product((False, True), repeat=2)} == dict.fromkeys(
+        product((False, True), repeat=2), True
+    )
     assert kinds.count((True, True)) > 120
 
 
 def test_overlap_equals_monais():
     for predicted, reference, _ in pairs():
-        dice = count_classes(torch.from_numpy(predicted).long(), torch.from_numpy(reference).long(), ((False,), (True,))).dice()[0]
-        theirs = [float(f(batched(predicted), batched(reference), ignore_empty=False)) for f in (compute_dice, compute_iou)]
+        dice = count_classes(
+            torch.from_numpy(predicted).long(), torch.from_numpy(reference).long(), ((False,), (True,))
+        ).dice()[0]
+        theirs = [
+            float(f(batched(predicted), batched(reference), ignore_empty=False)) for f in (compute_dice, compute_iou)
+        ]
         if not (predicted | reference).any():
             assert torch.isnan(dice)
             assert theirs == [1, 1], "MONAI's convention for two empty masks, which a Score takes over"
@@ -63,7 +77,9 @@ def test_distances_equal_monais():
                 surface_distances(predicted, reference, spacing)
             continue
         ours, (a, b) = surface_distances(predicted, reference, spacing), (batched(predicted), batched(reference))
-        assert ours.hd95() == pytest.approx(float(compute_hausdorff_distance(a, b, percentile=95, spacing=list(spacing))), rel=1e-5)
+        assert ours.hd95() == pytest.approx(
+            float(compute_hausdorff_distance(a, b, percentile=95, spacing=list(spacing))), rel=1e-5
+        )
         nsd = compute_surface_dice(a, b, [TOLERANCE_MM], spacing=list(spacing))
         assert ours.nsd(TOLERANCE_MM) == pytest.approx(float(nsd), abs=1e-6)
         there, back = (compute_average_surface_distance(*pair, spacing=list(spacing)) for pair in ((a, b), (b, a)))
@@ -95,7 +111,11 @@ def test_lesions_equal_a_plain_count(least):
         hit = {tuple(v) for v in np.argwhere(predicted & reference)}
         found = sum(len(own & hit) > 0 and len(own & hit) >= least * len(own) for own in lesions)
         counts = count_lesions(predicted, reference, least_overlap=least)
-        assert (counts.found, counts.missed, counts.false) == (found, len(lesions) - found, sum(not own & hit for own in guesses))
+        assert (counts.found, counts.missed, counts.false) == (
+            found,
+            len(lesions) - found,
+            sum(not own & hit for own in guesses),
+        )
         if lesions:
             assert counts.sensitivity == found / len(lesions)
         else:

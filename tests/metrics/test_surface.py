@@ -35,7 +35,9 @@ def test_unlike_surfaces_weigh_by_their_voxels():
 
 @pytest.mark.filterwarnings("ignore:monai.metrics.utils get_mask_edges:FutureWarning")  # of MONAI's own call
 def test_two_hundred_random_pairs_equal_monai():
-    """MONAI: the same surfaces; its ASSD is the mean over both surfaces together, its HD95 the larger of two percentiles."""
+    """MONAI: the same surfaces; its ASSD is the mean over both surfaces together, its HD95 the larger of two
+    percentiles.
+    """
     random = np.random.default_rng(0)
     for _ in range(200):
         shape = tuple(random.integers(3, 9, 3))
@@ -47,8 +49,12 @@ def test_two_hundred_random_pairs_equal_monai():
             continue
         own = surface_distances(predicted, reference, spacing)
         theirs = [torch.from_numpy(mask)[None, None].float() for mask in (predicted, reference)]
-        assert own.hd95() == pytest.approx(compute_hausdorff_distance(*theirs, percentile=95, spacing=spacing).item(), abs=1e-4)
-        assert own.assd() == pytest.approx(compute_average_surface_distance(*theirs, symmetric=True, spacing=spacing).item(), abs=1e-4)
+        assert own.hd95() == pytest.approx(
+            compute_hausdorff_distance(*theirs, percentile=95, spacing=spacing).item(), abs=1e-4
+        )
+        assert own.assd() == pytest.approx(
+            compute_average_surface_distance(*theirs, symmetric=True, spacing=spacing).item(), abs=1e-4
+        )
         assert own.nsd(1.5) == pytest.approx(compute_surface_dice(*theirs, [1.5], spacing=spacing).item(), abs=1e-4)
 
 

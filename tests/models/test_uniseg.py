@@ -84,7 +84,9 @@ def test_halves_start_as_one_convolution(model):
         model.tasks,
         patch_size=(8, 16, 16),
         encoder=partial(UNetEncoder, channels=[64, 64], strides=[[2, 2, 2]], kernels=[[3, 3, 3]] * 2),
-        conditioning=partial(type(model.conditioning), hidden_channels=None, learned=True, place="bottleneck", fuse=True),
+        conditioning=partial(
+            type(model.conditioning), hidden_channels=None, learned=True, place="bottleneck", fuse=True
+        ),
         head=type(model.head),
     ).decoder.stages[0]
     expected = (2 / (1 + 0.01**2) / (128 * 27)) ** 0.5

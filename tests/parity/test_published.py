@@ -69,7 +69,11 @@ def reshape(state):
 
 @pytest.mark.parametrize(
     ("edit", "named"),
-    [(drop, "conv_blocks_context.2.blocks.1.instnorm.bias"), (rename, "tu.9.bogus"), (reshape, "fusion_layer.blocks.1.conv.weight")],
+    [
+        (drop, "conv_blocks_context.2.blocks.1.instnorm.bias"),
+        (rename, "tu.9.bogus"),
+        (reshape, "fusion_layer.blocks.1.conv.weight"),
+    ],
 )
 def test_a_wrong_checkpoint_is_refused_by_the_key(tmp_path, edit, named):
     with pytest.raises(InputError, match=named):
@@ -84,7 +88,9 @@ def test_a_checkpoint_of_other_tasks_is_refused(model):
 def test_weights_written_back_are_the_published_ones(model, tmp_path):
     """Key by key the same, but for biases that a norm cancels; the logits stay the published ones."""
     original, back = read_state(CHECKPOINT), read_state(write_published(model, tmp_path / "back.model"))
-    assert {name: tensor.shape for name, tensor in back.items()} == {name: tensor.shape for name, tensor in original.items()}
+    assert {name: tensor.shape for name, tensor in back.items()} == {
+        name: tensor.shape for name, tensor in original.items()
+    }
     differing = {name for name, tensor in back.items() if not torch.equal(tensor, original[name])}
     assert differing
     assert all(name.endswith("bias") and "instnorm" not in name and not back[name].any() for name in differing)

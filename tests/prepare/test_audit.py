@@ -33,7 +33,10 @@ def fingerprint(image_hash, class_ml=(10.0, 1.0), placed=True):
 def dataset(name="liver", hashes=("h0", "h1", "h2"), patients=("p0", "p1", "p2"), **changes):
     """Three cases: for training, dev, test."""
     ids = [f"{name}{i}" for i in range(3)]
-    cases = {i: Case(i, f"set/{p}", (Path(f"{i}.nii.gz"),), Path(f"{i}_label.nii.gz")) for i, p in zip(ids, patients, strict=True)}
+    cases = {
+        i: Case(i, f"set/{p}", (Path(f"{i}.nii.gz"),), Path(f"{i}_label.nii.gz"))
+        for i, p in zip(ids, patients, strict=True)
+    }
     splits = SplitTable((ids[2],), ((ids[1],),), (ids[0],), {i: case.patient_id for i, case in cases.items()})
     known = {i: fingerprint(h) for i, h in zip(ids, hashes, strict=True)}
     return replace(Dataset(replace(TASK, name=name), Source("manifest", Path(name)), cases, splits, known), **changes)
@@ -72,7 +75,11 @@ def test_one_patient_on_two_sides_is_fatal():
 
 
 def test_empty_labels_lost_geometry_unused_classes_are_noted():
-    known = {"liver0": fingerprint("h0", (0.0, 0.0)), "liver1": fingerprint("h1", (5.0, 0.0)), "liver2": fingerprint("h2", (5.0, 1.0), placed=False)}
+    known = {
+        "liver0": fingerprint("h0", (0.0, 0.0)),
+        "liver1": fingerprint("h1", (5.0, 0.0)),
+        "liver2": fingerprint("h2", (5.0, 1.0), placed=False),
+    }
     findings = judge([dataset(fingerprints=known)])
     assert [(f.case_id, f.found, f.fatal) for f in findings] == [
         ("liver0", "no foreground", False),
@@ -86,13 +93,17 @@ def test_empty_labels_lost_geometry_unused_classes_are_noted():
 def test_doubtful_headers_are_noted_once_a_kind():
     known = {f"liver{i}": replace(fingerprint(f"h{i}"), notes=("no orientation",) * (i > 0)) for i in range(3)}
     findings = judge([dataset(fingerprints=known)])
-    assert [(f.case_id, f.where, f.found, f.fatal) for f in findings] == [("liver1", "liver1.nii.gz", "no orientation, in 2 of 3 cases", False)]
+    assert [(f.case_id, f.where, f.found, f.fatal) for f in findings] == [
+        ("liver1", "liver1.nii.gz", "no orientation, in 2 of 3 cases", False)
+    ]
 
 
 def test_one_class_name_with_two_extents_is_noted():
     small = {f"spleen{i}": fingerprint(f"s{i}", (3.0 + i / 10, 1.0)) for i in range(3)}
     findings = judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=small)])
-    assert [(f.task, f.found, f.fatal) for f in findings] == [("spleen", "class 'liver': median 3.1 ml, but 10 ml in 'liver'", False)]
+    assert [(f.task, f.found, f.fatal) for f in findings] == [
+        ("spleen", "class 'liver': median 3.1 ml, but 10 ml in 'liver'", False)
+    ]
     near = {f"spleen{i}": fingerprint(f"s{i}", (6.0, 1.0)) for i in range(3)}
     assert judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=near)]) == []
 
@@ -111,7 +122,11 @@ def real(tmp_path):
     root.mkdir()
     (root / "dataset.json").write_text('{"channel_names": {"0": "T2"}}')
     for i in range(6):
-        save_nifti(root / "imagesTr" / f"c{i}_0000.nii.gz", rng.normal(100, 9, (6, 8, 8)).astype(np.float32), np.diag([1, 1, 2.0, 1]))
+        save_nifti(
+            root / "imagesTr" / f"c{i}_0000.nii.gz",
+            rng.normal(100, 9, (6, 8, 8)).astype(np.float32),
+            np.diag([1, 1, 2.0, 1]),
+        )
         label = np.zeros((6, 8, 8), np.uint8)
         label[2:4, 2:6, 2:6], label[3, 3, 3] = 1, 2
         label[0] = 9
@@ -166,7 +181,11 @@ def test_finished_work_is_kept_and_changed_settings_rebuild_what_they_touch(real
     def run(spacing_mm):
         own = TaskSet([replace(TASK, spacing_mm=spacing_mm)])
         prepare(audit(own, sources, 1, cache), cache, 1)
-        return {path: path.stat().st_mtime_ns for path in cache.rglob("*") if path.is_file() and path.name not in ("task.json", "splits.json")}
+        return {
+            path: path.stat().st_mtime_ns
+            for path in cache.rglob("*")
+            if path.is_file() and path.name not in ("task.json", "splits.json")
+        }
 
     first = run((2, 1, 1))
     assert len([path for path in first if path.name == "case.json"]) == 4  # not the one for test
@@ -174,7 +193,9 @@ def test_finished_work_is_kept_and_changed_settings_rebuild_what_they_touch(real
     image = sources["liver"].root / "imagesTr" / "c1_0000.nii.gz"
     save_nifti(image, np.full((6, 8, 8), 50.0, np.float32), np.diag([1, 1, 2.0, 1]))
     second = run((2, 1, 1))
-    assert {path: second[path] for path in first if "fingerprints" not in path.parts} == {p: t for p, t in first.items() if "fingerprints" not in p.parts}
+    assert {path: second[path] for path in first if "fingerprints" not in path.parts} == {
+        p: t for p, t in first.items() if "fingerprints" not in p.parts
+    }
     assert {path.parts[-3] for path in set(second) - set(first)} == {"c1"}
     run((2, 2, 2))
     assert "5 cached cases" in prune(cache, ["liver"], remove=False)
@@ -253,7 +274,9 @@ def test_markup_in_names_is_text():
 def test_a_spacing_that_no_machine_can_hold_is_refused_by_case(real, tmp_path, monkeypatch):
     _, sources = real
     for spacing in ((1e-4, 1, 1), (0.002, 0.002, 0.002)):
-        with pytest.raises(InputError, match=r"5 errors, first: .*c0_0000.*voxels for 12 x 8 x 8 mm at the task's spacing"):
+        with pytest.raises(
+            InputError, match=r"5 errors, first: .*c0_0000.*voxels for 12 x 8 x 8 mm at the task's spacing"
+        ):
             audit(TaskSet([replace(TASK, spacing_mm=spacing)]), sources, 1, tmp_path / "cache")
     monkeypatch.setattr("uniseg.cache.build.require_extent", lambda *_: None)  # what an earlier version had measured
     datasets = audit(TaskSet([replace(TASK, spacing_mm=(1e-4, 1, 1))]), sources, 1, tmp_path / "cache")
@@ -271,12 +294,16 @@ def test_the_advice_about_an_empty_label_works(real, capsys):
     listed = {"liver": replace(sources["liver"], absent=("c1",))}
     audit(tasks, listed, 1)
     assert "no foreground" not in capsys.readouterr().err
-    with pytest.raises(InputError, match=r"c2\.nii\.gz: found 3. voxels of a target; .* take the case out of source\.absent"):
+    with pytest.raises(
+        InputError, match=r"c2\.nii\.gz: found 3. voxels of a target; .* take the case out of source\.absent"
+    ):
         audit(tasks, {"liver": replace(listed["liver"], absent=("c2",))}, 1)
 
 
 def test_missing_foreground_names_task_with_modality():
-    task = replace(make_task("liver", ("T2", "CT")), normalization=(Normalization("zscore"), Normalization("fingerprint")))
+    task = replace(
+        make_task("liver", ("T2", "CT")), normalization=(Normalization("zscore"), Normalization("fingerprint"))
+    )
     known = CaseFingerprint(1.0, np.zeros((0, 2), np.float32), "h", (0.0, 0.0), True)
     with pytest.raises(InputError, match="task 'liver', modality 'CT': found no foreground voxel in any training case"):
         resolve(task, [known])

@@ -8,7 +8,16 @@ import pytest
 import torch
 
 from samples import make_task
-from uniseg.cache.store import CaseEntry, TaskCache, read_entry, read_fingerprint, superseded, write_case, write_fingerprint, write_task
+from uniseg.cache.store import (
+    CaseEntry,
+    TaskCache,
+    read_entry,
+    read_fingerprint,
+    superseded,
+    write_case,
+    write_fingerprint,
+    write_task,
+)
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
@@ -87,7 +96,9 @@ def test_as_many_voxels_are_remembered_as_nnunet_does(tmp_path):
 
 
 def test_free_patches_lie_where_there_are_labels(tmp_path):
-    """As in nnU-Net where a label is ignored: a patch anywhere of a sparsely annotated case would mostly hold nothing to learn from."""
+    """As in nnU-Net where a label is ignored: a patch anywhere of a sparsely annotated case would mostly hold nothing
+    to learn from.
+    """
     label = np.full(SHAPE, -1, np.int16)
     label[3, 30:34, 5:9] = 0
     cache = write(tmp_path, label)
@@ -136,7 +147,9 @@ def test_a_second_writer_with_other_settings_leaves_the_first_alone(cache):
 
 def test_a_cache_that_lost_a_case_is_not_closed(tmp_path):
     with pytest.raises(InputError, match="a case that is gone"):
-        write_task(tmp_path, make_task(), [CaseEntry("a", "set/a", SHAPE, "k1")], SplitTable((), (("a",),), (), {"a": "set/a"}))
+        write_task(
+            tmp_path, make_task(), [CaseEntry("a", "set/a", SHAPE, "k1")], SplitTable((), (("a",),), (), {"a": "set/a"})
+        )
     assert not (tmp_path / "task.json").exists()
 
 
@@ -152,7 +165,9 @@ def test_a_cache_works_anywhere_without_being_written(cache, tmp_path):
 
 
 def test_fingerprints_come_back_for_the_same_key_only(tmp_path):
-    fingerprint = CaseFingerprint(0.5, np.arange(6, dtype=np.float32).reshape(3, 2), "abc", (1.5, 0.0), True, ("a note",))
+    fingerprint = CaseFingerprint(
+        0.5, np.arange(6, dtype=np.float32).reshape(3, 2), "abc", (1.5, 0.0), True, ("a note",)
+    )
     write_fingerprint(tmp_path, "a", "k1", fingerprint)
     back = read_fingerprint(tmp_path, "a", "k1")
     np.testing.assert_array_equal(back.samples, fingerprint.samples)
@@ -221,7 +236,7 @@ def test_the_fingerprint_by_hand():
 
 
 def test_a_small_target_counts_as_much_as_a_large_one():
-    """As in nnU-Net, which draws with replacement: else the lesion of a few voxels would hardly count beside the liver."""
+    """As in nnU-Net, which draws with replacement: else a lesion of few voxels would hardly count beside the liver."""
 
     def case(value, number):
         image, label = np.full((1, 40, 40, 40), value, np.float32), np.zeros((40, 40, 40), np.int16)
@@ -252,9 +267,9 @@ def test_holes_of_the_body_are_body():
     image[0, 1, 4, 1:3] = 0
     body = np.ones((7, 7, 7), bool)
     body[0, 3, 0:2] = False
-    masked, whole = (preprocess(Volume(image, (1, 1, 1), np.eye(4)), make_task(spacing_mm=(1, 1, 1)).resolve([how])) for how in (
-        Normalization("zscore", masked=True), Normalization("zscore", masked=False)
-    ))  # fmt: skip
+    volume, task = Volume(image, (1, 1, 1), np.eye(4)), make_task(spacing_mm=(1, 1, 1))
+    hows = (Normalization("zscore", masked=True), Normalization("zscore", masked=False))
+    masked, whole = (preprocess(volume, task.resolve([how])) for how in hows)
     values = image[0, 1:8, 1:8, 1:8]
     mean, sd = values[body].mean(), values[body].std()
     np.testing.assert_allclose(masked.image[0], np.where(body, (values - mean) / sd, 0), atol=1e-5)

@@ -28,7 +28,11 @@ AFFINE = np.diag([1, 1, 2.0, 1])
 def prepare_in(folder):
     tasks = TaskSet([TASK])
     splits = {"train": ["c0", "c1", "c2"], "dev": ["c3"], "test": ["c4"]}
-    prepare(audit(tasks, {"liver": Source("nnunet", folder / "raw", splits=splits)}, 1, folder / "cache"), folder / "cache", 1)
+    prepare(
+        audit(tasks, {"liver": Source("nnunet", folder / "raw", splits=splits)}, 1, folder / "cache"),
+        folder / "cache",
+        1,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +74,11 @@ def forget():
 
 
 def stamps(folder):
-    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.name in ("image.b2nd", "label.b2nd", "foreground.npy", "case.json")}
+    return {
+        path: path.stat().st_mtime_ns
+        for path in folder.rglob("*")
+        if path.name in ("image.b2nd", "label.b2nd", "foreground.npy", "case.json")
+    }
 
 
 def cut(path):
@@ -98,7 +106,9 @@ def take_another(path):
 
 
 def other_shape(path):
-    path.with_name("case.json").write_text(json.dumps(json.loads(path.with_name("case.json").read_text()) | {"shape": [6, 8, 7]}))
+    path.with_name("case.json").write_text(
+        json.dumps(json.loads(path.with_name("case.json").read_text()) | {"shape": [6, 8, 7]})
+    )
 
 
 DAMAGE = {
@@ -116,7 +126,10 @@ DAMAGE = {
 
 
 PARTS = ("label.b2nd", "foreground.npy", "case.json")
-CASES = [*(("image.b2nd", how) for how in DAMAGE), *((part, how) for part in PARTS for how in ("cut", "one byte", "gone"))]
+CASES = [
+    *(("image.b2nd", how) for how in DAMAGE),
+    *((part, how) for part in PARTS for how in ("cut", "one byte", "gone")),
+]
 
 
 @pytest.mark.parametrize(("part", "how"), CASES)
@@ -186,7 +199,9 @@ def test_a_file_cut_short_under_a_training_is_one_line(prepared):
     cache = TaskCache(folder)
     rng = np.random.default_rng(0)
     entry = CaseEntry("big", "raw/big", (64, 96, 96), "k")
-    write_case(folder, entry, rng.normal(size=(1, *entry.shape)).astype(np.float32), np.ones(entry.shape, np.int16), TASK)
+    write_case(
+        folder, entry, rng.normal(size=(1, *entry.shape)).astype(np.float32), np.ones(entry.shape, np.int16), TASK
+    )
     cache.entries["big"] = entry
     cache.read_box("big", (0, 0, 0), (8, 8, 8))
     for part in ("image.b2nd", "label.b2nd"):
@@ -196,7 +211,11 @@ def test_a_file_cut_short_under_a_training_is_one_line(prepared):
 
 
 def test_what_another_writer_finished_is_kept_and_what_he_broke_is_not(tmp_path):
-    entry, image, label = (CaseEntry("a", "set/a", SHAPE, "k1"), np.ones((1, *SHAPE), np.float32), np.zeros(SHAPE, np.int16))
+    entry, image, label = (
+        CaseEntry("a", "set/a", SHAPE, "k1"),
+        np.ones((1, *SHAPE), np.float32),
+        np.zeros(SHAPE, np.int16),
+    )
     for _ in range(2):
         write_case(tmp_path, entry, image, label, TASK)
     first = stamps(tmp_path)
@@ -228,7 +247,9 @@ def test_no_room_leaves_nothing_and_names_the_file(tmp_path):
 def test_an_image_with_nan_or_infinity_is_not_cached(tmp_path, value):
     image = np.ones((1, *SHAPE), np.float32)
     image[0, 0, 0, 0] = value
-    with pytest.raises(InputError, match=r"task 'liver', case 'a': found 1 voxels of NaN or beyond 65504 after normalisation"):
+    with pytest.raises(
+        InputError, match=r"task 'liver', case 'a': found 1 voxels of NaN or beyond 65504 after normalisation"
+    ):
         write_case(tmp_path, CaseEntry("a", "set/a", SHAPE, "k1"), image, np.zeros(SHAPE, np.int16), TASK)
     assert not list(tmp_path.rglob("*"))
 
@@ -266,7 +287,9 @@ def test_the_hashes_of_all_scans_are_known_in_old_caches_too(prepared):
     hashes = TaskCache(folder).image_hashes
     assert sorted(hashes) == list(NAMES)
     path = folder / "task.json"
-    path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"}))
+    path.write_text(
+        json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"})
+    )
     assert TaskCache(folder).image_hashes == hashes
 
 
@@ -295,5 +318,11 @@ def test_what_killed_writers_left_is_removed_after_a_day(prepared):
 
 def test_a_cached_case_may_be_read_by_whom_its_folder_lets(tmp_path):
     tmp_path.chmod(0o755)
-    write_case(tmp_path, CaseEntry("a", "set/a", SHAPE, "k1"), np.ones((1, *SHAPE), np.float32), np.zeros(SHAPE, np.int16), TASK)
+    write_case(
+        tmp_path,
+        CaseEntry("a", "set/a", SHAPE, "k1"),
+        np.ones((1, *SHAPE), np.float32),
+        np.zeros(SHAPE, np.int16),
+        TASK,
+    )
     assert (tmp_path / "a").stat().st_mode & 0o777 == (tmp_path / "a/k1").stat().st_mode & 0o777 == 0o755

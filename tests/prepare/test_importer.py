@@ -19,7 +19,12 @@ from uniseg.preprocessing.target_spacing import target_spacing
 from uniseg.task import make_task
 
 V2 = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}
-V1 = {"modality": {"0": "MRI", "1": "CT", "2": "MRI"}, "labels": {"0": "background", "1": "zone", "4": "tumour"}, "licence": "CC0", "reference": "somebody"}
+V1 = {
+    "modality": {"0": "MRI", "1": "CT", "2": "MRI"},
+    "labels": {"0": "background", "1": "zone", "4": "tumour"},
+    "licence": "CC0",
+    "reference": "somebody",
+}
 
 
 def make(root, description, cases=8, channels=1, spacing=(3, 1, 1), test=0, whole=False):
@@ -28,18 +33,27 @@ def make(root, description, cases=8, channels=1, spacing=(3, 1, 1), test=0, whol
     for side, number in (("Tr", cases), ("Ts", test)):
         for k in range(number):
             for channel in range(channels):
-                save_nifti(root / f"images{side}" / (f"{side}_{k}.nii.gz" if whole else f"{side}_{k}_{channel:04d}.nii.gz"), np.zeros((3, 4, 5)), affine)
+                save_nifti(
+                    root / f"images{side}" / (f"{side}_{k}.nii.gz" if whole else f"{side}_{k}_{channel:04d}.nii.gz"),
+                    np.zeros((3, 4, 5)),
+                    affine,
+                )
             save_nifti(root / f"labels{side}" / f"{side}_{k}.nii.gz", np.zeros((3, 4, 5), np.uint8), affine)
     (root / "dataset.json").write_text(json.dumps({"numTraining": 99} | description))
     return root
 
 
 def imported(folder, task_dir, preprocessed=None, overwrite=False):
-    return {path.stem: yaml.safe_load(path.read_text()) for path in import_datasets(folder, preprocessed, task_dir, overwrite)}
+    return {
+        path.stem: yaml.safe_load(path.read_text())
+        for path in import_datasets(folder, preprocessed, task_dir, overwrite)
+    }
 
 
 def folds(names, number=5):
-    return [{"train": [n for k, n in enumerate(names) if k % number != f], "val": names[f::number]} for f in range(number)]
+    return [
+        {"train": [n for k, n in enumerate(names) if k % number != f], "val": names[f::number]} for f in range(number)
+    ]
 
 
 def test_a_v2_dataset(tmp_path, capsys):
@@ -53,7 +67,9 @@ def test_a_v2_dataset(tmp_path, capsys):
         "source": {"layout": "nnunet", "root": str(root)},
     }
     text = (tmp_path / "conf/hippocampus.yaml").read_text()
-    assert text.startswith("# @package tasks.hippocampus\n# Imported from Dataset004_Hippocampus, in place.\nmodalities: [CT]\n")
+    assert text.startswith(
+        "# @package tasks.hippocampus\n# Imported from Dataset004_Hippocampus, in place.\nmodalities: [CT]\n"
+    )
     assert f"source:\n  layout: nnunet\n  root: {root}\n" in text
     assert make_task("hippocampus", values).spacing_mm == (3, 1, 1)
     told = capsys.readouterr().err
@@ -66,7 +82,11 @@ def test_a_v1_folder_with_labels_out_of_order(tmp_path):
     make(tmp_path / "nnUNet_raw_data" / "Task017_My-Brain", V1, channels=3)
     values = imported(tmp_path, tmp_path / "conf")["my_brain"]
     assert values["modalities"] == ["MRI_0", "CT", "MRI_1"]
-    assert values["normalization"] == {"MRI_0": {"mode": "zscore"}, "CT": {"mode": "fingerprint"}, "MRI_1": {"mode": "zscore"}}
+    assert values["normalization"] == {
+        "MRI_0": {"mode": "zscore"},
+        "CT": {"mode": "fingerprint"},
+        "MRI_1": {"mode": "zscore"},
+    }
     assert values["classes"] == ["background", "zone", "tumour"]
     assert values["source"]["label_map"] == {1: 1, 4: 2}
     assert (values["source"]["licence"], values["source"]["homepage"]) == ("CC0", "somebody")
@@ -113,7 +133,12 @@ def test_a_pickle_is_not_read(tmp_path, capsys):
 
 def test_what_does_not_fit_is_named_beside_what_does(tmp_path, capsys):
     for number, (key, value) in enumerate(
-        {"labels": {"background": 0, "organ": "all"}, "channel_names": {"0": "noNorm"}, "file_ending": ".png", "modality": 3}.items()
+        {
+            "labels": {"background": 0, "organ": "all"},
+            "channel_names": {"0": "noNorm"},
+            "file_ending": ".png",
+            "modality": 3,
+        }.items()
     ):
         make(tmp_path / f"Dataset00{number}_{key}", (V2 if key != "modality" else {"labels": {}}) | {key: value})
     (make(tmp_path / "Dataset007_split", V2) / "splits_final.json").write_text(json.dumps(folds(["x", "y"], 2)))
@@ -122,7 +147,13 @@ def test_what_does_not_fit_is_named_beside_what_does(tmp_path, capsys):
     assert sorted(imported(tmp_path, tmp_path / "conf")) == ["good", "tiny"]
     told = " ".join(capsys.readouterr().err.replace("│", " ").split())
     assert told.count("not imported:") == 5
-    for text in ("the label 'organ': 'all'", "the channel 'noNorm'", "file_ending '.png'", "2 unknown names", "too few patients for its sides"):
+    for text in (
+        "the label 'organ': 'all'",
+        "the channel 'noNorm'",
+        "file_ending '.png'",
+        "2 unknown names",
+        "too few patients for its sides",
+    ):
         assert text in told
     assert told.endswith("task=[good]")
 
@@ -174,8 +205,10 @@ def test_a_coarse_axis_takes_the_tenth_percentile():
     shapes = np.tile([10, 200, 250], (10, 1))
     assert target_spacing(coarse, shapes) == (9.5, 1.5, 1.5)  # 10th percentile of [5, 10 x 9] is 5 + 0.9 * 5
     assert target_spacing(coarse, np.tile([100, 200, 250], (10, 1))) == (10, 1.5, 1.5)  # coarse, but not fewer voxels
-    assert target_spacing(np.array([[1.0, 1.5, 1.5]] * 2 + [[10.0, 1.5, 1.5]] * 3), shapes[:5]) == (1.5, 1.5, 1.5)  # never finer than the others
-    assert target_spacing(np.array([[4.0, 1.5, 1.5], [4.5, 1.5, 1.5]]), shapes[:2]) == (4.25, 1.5, 1.5)  # less than three times as coarse
+    # never finer than the others
+    assert target_spacing(np.array([[1.0, 1.5, 1.5]] * 2 + [[10.0, 1.5, 1.5]] * 3), shapes[:5]) == (1.5, 1.5, 1.5)
+    # less than three times as coarse
+    assert target_spacing(np.array([[4.0, 1.5, 1.5], [4.5, 1.5, 1.5]]), shapes[:2]) == (4.25, 1.5, 1.5)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +230,13 @@ def test_labels_that_make_no_sense(labels, complaint):
 
 @pytest.mark.parametrize(
     "labels",
-    [{"background": 0, "a": 1.5}, {"background": 0, "a": True}, {"background": 0, "a": [1, None]}, {"background": 0, "a": []}, {"background": 0, "a": "1e3"}],
+    [
+        {"background": 0, "a": 1.5},
+        {"background": 0, "a": True},
+        {"background": 0, "a": [1, None]},
+        {"background": 0, "a": []},
+        {"background": 0, "a": "1e3"},
+    ],
 )
 def test_label_values_are_not_bent(labels):
     with pytest.raises(InputError, match=r"the label 'a': .*; expected a whole number"):
@@ -248,7 +287,11 @@ def test_what_strangers_wrote_is_composed_as_it_stands(tmp_path):
     root = tmp_path / "raw ${oc.env:HOME}" / "Dataset001_Tricky"
     labels = {"background": 0} | {name: k for k, name in enumerate(TRICKY, start=1)}
     channels = {str(k): name for k, name in enumerate(TRICKY)}
-    make(root, {"channel_names": channels, "labels": labels, "licence": "${oc.env:HOME} ${", "reference": "${"}, channels=len(TRICKY))
+    make(
+        root,
+        {"channel_names": channels, "labels": labels, "licence": "${oc.env:HOME} ${", "reference": "${"},
+        channels=len(TRICKY),
+    )
     (root / "splits_final.json").write_text(json.dumps(folds([f"Tr_{k}" for k in range(8)])))
     imported(root, tmp_path / "conf" / "task")
     with initialize_config_dir(str(tmp_path / "conf"), version_base="1.3"):
@@ -275,7 +318,9 @@ def test_a_dataset_without_training_cases_is_refused(tmp_path, capsys):
     assert "3 cases, all for test" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("folder", ["Dataset001_Merged", f"Dataset001_{'x' * 120}", "Dataset001_x\n# @package _global_"])
+@pytest.mark.parametrize(
+    "folder", ["Dataset001_Merged", f"Dataset001_{'x' * 120}", "Dataset001_x\n# @package _global_"]
+)
 def test_a_folder_whose_name_leads_elsewhere(tmp_path, folder):
     make(tmp_path / folder, V2)
     make(tmp_path / "Dataset002_B", V2)

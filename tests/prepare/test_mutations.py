@@ -46,12 +46,31 @@ VALUES = [
     {"a": 1},
     {"": None},
 ]
-BYTES = [b"", b"\x00" * 40, b"\xff\xfe{\x00", b"\x89PNG\r\n", b"null", b"7", b'"text"', b"[1, 2]", b"{", b'{"a": 1,}', b'{"\xff": 1}', NEST.encode()]
+BYTES = [
+    b"",
+    b"\x00" * 40,
+    b"\xff\xfe{\x00",
+    b"\x89PNG\r\n",
+    b"null",
+    b"7",
+    b'"text"',
+    b"[1, 2]",
+    b"{",
+    b'{"a": 1,}',
+    b'{"\xff": 1}',
+    NEST.encode(),
+]
 
 
 def mutated(values, path=()) -> Iterator:
     """``values`` with one place replaced, removed or doubled."""
-    places = list(values.items()) if isinstance(values, dict) else list(enumerate(values)) if isinstance(values, list) else []
+    places = (
+        list(values.items())
+        if isinstance(values, dict)
+        else list(enumerate(values))
+        if isinstance(values, list)
+        else []
+    )
     for key, own in places:
         for value in VALUES:
             yield changed(values, key, value)
@@ -59,7 +78,10 @@ def mutated(values, path=()) -> Iterator:
         for deeper in mutated(own):
             yield changed(values, key, deeper)
     if isinstance(values, dict):
-        yield from ({**values, key: values[next(iter(values), "")] if values else 1} for key in ("", "../x", "\x00", "0", "-1", "x" * 300))
+        yield from (
+            {**values, key: values[next(iter(values), "")] if values else 1}
+            for key in ("", "../x", "\x00", "0", "-1", "x" * 300)
+        )
 
 
 def changed(values, key, value):
@@ -165,7 +187,12 @@ def test_splits(tmp_path, kind):
 
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: repr(value)[:20])
 def test_splits_in_a_task_file(root, value):
-    for splits in (value, {"train": value, "test": []}, {"train": {"c{}": value}, "test": []}, {"train": {str(value): "1-2"}, "test": [value]}):
+    for splits in (
+        value,
+        {"train": value, "test": []},
+        {"train": {"c{}": value}, "test": []},
+        {"train": {str(value): "1-2"}, "test": [value]},
+    ):
         refusal(partial(read_given, Source("nnunet", root, splits=splits)), repr(splits))
 
 
@@ -175,7 +202,9 @@ def read_given(source):
 
 
 def test_manifests(root):
-    rows = [{"case": "c0", "CT": "imagesTr/c0_0000.nii.gz", "label": "labelsTr/c0.nii.gz", "patient": "p", "split": "train"}]
+    rows = [
+        {"case": "c0", "CT": "imagesTr/c0_0000.nii.gz", "label": "labelsTr/c0.nii.gz", "patient": "p", "split": "train"}
+    ]
     source = Source("manifest", root)
     check(root / "manifest.yaml", contents(rows, 200), lambda: find_cases(source, ("CT",)))
     (root / "manifest.yaml").unlink()
@@ -184,7 +213,9 @@ def test_manifests(root):
     for _ in range(200):
         text = list(table)
         for _ in range(rng.randint(1, 4)):
-            text[rng.randrange(len(text))] = rng.choice(['"', ",", "\n", "\r", ";", "\x00", "ä", "/", "", "\\", "x" * 300, "nan"])
+            text[rng.randrange(len(text))] = rng.choice(
+                ['"', ",", "\n", "\r", ";", "\x00", "ä", "/", "", "\\", "x" * 300, "nan"]
+            )
         (root / "manifest.csv").write_text("".join(text))
         refusal(lambda: find_cases(source, ("CT",)), "".join(text))
 

@@ -30,9 +30,12 @@ from uniseg.planning.trial import try_case
 from uniseg.task import Normalization, TaskSet
 
 PUBLISHED = fit_topology((64, 192, 192), (3, 1.5, 1.5))
-BUDGET = Budget("quick", max_epochs=2, steps_per_epoch=10, val_steps=3, tasks_per_batch=None, num_workers=1, mirror_axes=(0, 1))
+BUDGET = Budget(
+    "quick", max_epochs=2, steps_per_epoch=10, val_steps=3, tasks_per_batch=None, num_workers=1, mirror_axes=(0, 1)
+)
 OPTIONS = PlanOptions(
-    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights=(1.0,), budget=BUDGET, num_workers=1
+    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights=(1.0,), budget=BUDGET,
+    num_workers=1
 )  # fmt: skip
 
 
@@ -53,7 +56,12 @@ def test_tasks_of_one_input_with_near_spacings_share():
     window, other = make_task("a", spacing_mm=(3, 1.5, 1.5)), make_task("b", spacing_mm=(2.5, 1.6, 1.5))
     far, mr = make_task("c", spacing_mm=(3, 3, 3)), make_task("d", ("T2",), spacing_mm=(3, 1.5, 1.5))
     tasks = [window, other, far, mr]
-    assert [t.spacing_mm for t in share_spacings(tasks, 1.2)] == [(3, 1.6, 1.5), (3, 1.6, 1.5), (3, 3, 3), (3, 1.5, 1.5)]
+    assert [t.spacing_mm for t in share_spacings(tasks, 1.2)] == [
+        (3, 1.6, 1.5),
+        (3, 1.6, 1.5),
+        (3, 3, 3),
+        (3, 1.5, 1.5),
+    ]
     assert share_spacings(tasks, 1.1) == tasks
     assert len(window_groups(tasks)) == 4
 
@@ -157,7 +165,10 @@ STAGES = {4: 32, 5: 64, 6: 128, 7: 256}  # voxels of a cube for each number of s
 
 
 @pytest.mark.parametrize("stages", STAGES)
-@pytest.mark.parametrize("choice", [["model/encoder=resenc"], ["model/encoder=resenc", "model/decoder=nnunet_residual"], ["model/decoder=nnunet"], []])
+@pytest.mark.parametrize(
+    "choice",
+    [["model/encoder=resenc"], ["model/encoder=resenc", "model/decoder=nnunet_residual"], ["model/decoder=nnunet"], []],
+)
 def test_any_number_of_stages_can_be_planned(stages, choice):
     topology = fit_topology([STAGES[stages]] * 3, (1, 1, 1))
     small = recipe("task=[liver]", *choice, width=(2, 4))
@@ -178,8 +189,17 @@ def test_the_budgets():
     assert budget_of("standard", 2, (0, 1, 2)).steps == 62_500
     assert budget_of("published", 1, (0, 1, 2)).steps == 250_000
     published = budget_of("published", 11, (0, 1, 2))
-    assert (published.max_epochs, published.steps_per_epoch, published.val_steps, published.tasks_per_batch) == (1000, 550, 50, 1)
-    assert (published.mirror_axes, budget_of("published", 11, ()).mirror_axes, budget_of("quick", 11, (0,)).mirror_axes) == ((0, 1, 2), (), ())
+    assert (published.max_epochs, published.steps_per_epoch, published.val_steps, published.tasks_per_batch) == (
+        1000,
+        550,
+        50,
+        1,
+    )
+    assert (
+        published.mirror_axes,
+        budget_of("published", 11, ()).mirror_axes,
+        budget_of("quick", 11, (0,)).mirror_axes,
+    ) == ((0, 1, 2), (), ())
     assert 1 <= published.num_workers <= 12
 
 
@@ -196,8 +216,15 @@ def test_the_model_counts_what_a_real_step_saves(precision):
             saved[storage.data_ptr()] = (storage.nbytes(), tensor)
         return tensor
 
-    image, label, task = torch.randn(2, 4, 16, 32, 32), torch.zeros(2, 16, 32, 32, dtype=torch.int16), small.positions(2)
-    with torch.autograd.graph.saved_tensors_hooks(remember, lambda t: t), torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"):
+    image, label, task = (
+        torch.randn(2, 4, 16, 32, 32),
+        torch.zeros(2, 16, 32, 32, dtype=torch.int16),
+        small.positions(2),
+    )
+    with (
+        torch.autograd.graph.saved_tensors_hooks(remember, lambda t: t),
+        torch.autocast("cpu", torch.bfloat16, enabled=precision != "32-true"),
+    ):
         DeepSupervision(small.loss)(model(image, task), label, [small.tasks[t] for t in task.tolist()]).mean()
     real = sum(size for size, _ in saved.values())
     assert model_bytes(small, topology, 2).saved == pytest.approx(real, rel=0.15)
@@ -224,7 +251,9 @@ def test_what_cannot_be_planned_is_told(monkeypatch):
 
 @pytest.fixture
 def dataset(tmp_path):
-    """Four scans of 24 x 40 x 40 voxels of 2 x 1 x 1 mm, half of every one air that is 0; the fourth, for test, is unreadable."""
+    """Four scans of 24 x 40 x 40 voxels of 2 x 1 x 1 mm, half of every one air that is 0; the fourth, for test, is
+    unreadable.
+    """
     rng = np.random.default_rng(0)
     affine, label = np.diag([1.0, 1, 2, 1]), np.zeros((24, 40, 40), np.int16)
     label[14:18, 10:20, 10:20] = 1
@@ -232,7 +261,10 @@ def dataset(tmp_path):
     for case_id in "abcd":
         image = rng.normal(size=label.shape).astype(np.float32) + 10
         image[:12] = 0
-        paths = save_nifti(tmp_path / f"{case_id}_0000.nii.gz", image, affine), save_nifti(tmp_path / f"{case_id}.nii.gz", label, affine)
+        paths = (
+            save_nifti(tmp_path / f"{case_id}_0000.nii.gz", image, affine),
+            save_nifti(tmp_path / f"{case_id}.nii.gz", label, affine),
+        )
         cases[case_id] = Case(case_id, f"set/{case_id}", (paths[0],), paths[1])
     cases["d"].image_paths[0].write_bytes(b"")
     splits = SplitTable(("d",), (("c",),), ("a", "b"), {case_id: f"set/{case_id}" for case_id in cases})
@@ -263,7 +295,13 @@ def test_a_whole_plan(dataset, tmp_path):
     assert plan.tasks[0].median_shape == (12, 40, 40)
     assert plan.patch.topology == fit_topology((12, 40, 40), (2, 1, 1))
     assert 0 < plan.patch.gigabytes <= 4
-    text = experiment_text(plan, "mine", "python -m uniseg.prepare", [{"override /model": "uniseg_small"}], {"model": {"head": {"width": 4}}})
+    text = experiment_text(
+        plan,
+        "mine",
+        "python -m uniseg.prepare",
+        [{"override /model": "uniseg_small"}],
+        {"model": {"head": {"width": 4}}},
+    )
     values = yaml.safe_load(text)
     assert text.startswith("# @package _global_\n")
     assert values["defaults"] == [{"override /task": ["sarcoma"]}, {"override /model": "uniseg_small"}]

@@ -11,7 +11,8 @@ import yaml
 
 from samples import make_task
 
-# File order (i, j, k) grows to superior, posterior, right: an orientation that canonical reading must turn. Voxels 2 x 1 x 1.5 mm.
+# File order (i, j, k) grows to superior, posterior, right: an orientation that canonical reading must turn. Voxels 2 x
+# 1 x 1.5 mm.
 AFFINE = np.array([[0, 0, 1.5, -5], [0, -1, 0, 7], [2, 0, 0, 3], [0, 0, 0, 1]], float)
 SHAPE = (12, 16, 16)  # Z, Y, X
 ORGANS = ("background", "liver", "spleen")
@@ -59,7 +60,13 @@ def write_case(root: Path, task: str, case_id: str, classes: tuple[str, ...], nu
 
 
 def task_metrics(dice: float, nnunet: float, blind: float, classes: dict, blind_classes: dict, **more) -> dict:
-    values = {"dice": dice, "dice_nnunet": nnunet, "blind_dice": blind, "classes": classes, "blind_classes": blind_classes}
+    values = {
+        "dice": dice,
+        "dice_nnunet": nnunet,
+        "blind_dice": blind,
+        "classes": classes,
+        "blind_classes": blind_classes,
+    }
     return values | {"cases_per_side": {"train": 20, "dev": 3, "test": 4}, "licence": "CC <BY> 4.0"} | more
 
 
@@ -82,7 +89,15 @@ METRICS = {
             spacing_mm=[2, 1, 1.5],
         ),
         "lesions": task_metrics(
-            0.2512, 0.2513, 0.1254, {"lesion": 0.2515}, {"lesion": 0.1256}, num_cases=1, num_patients=1, modalities=["FLAIR", "T1"], spacing_mm=[1, 1, 1]
+            0.2512,
+            0.2513,
+            0.1254,
+            {"lesion": 0.2515},
+            {"lesion": 0.1256},
+            num_cases=1,
+            num_patients=1,
+            modalities=["FLAIR", "T1"],
+            spacing_mm=[1, 1, 1],
         ),
     },
 }
@@ -104,7 +119,12 @@ def run_dir(tmp_path: Path) -> Path:
     root = tmp_path / "run"
     (root / "logs").mkdir(parents=True)
     (root / "logs" / "metrics.csv").write_text(LOG)
-    config = {"name": "tiny", "seed": 7, "model": {"patch_size": [8, 16, 16], "encoder": {"channels": [4, 8]}}, "optimizer": {"lr": 0.01}}
+    config = {
+        "name": "tiny",
+        "seed": 7,
+        "model": {"patch_size": [8, 16, 16], "encoder": {"channels": [4, 8]}},
+        "optimizer": {"lr": 0.01},
+    }
     (root / "config.yaml").write_text(yaml.safe_dump(config))
     entries = [write_case(tmp_path, "organs", case_id, ORGANS, 1) for case_id in ORGAN_CASES]
     entries += [write_case(tmp_path, "lesions", case_id, LESION, 2) for case_id in LESION_CASES]
@@ -112,9 +132,33 @@ def run_dir(tmp_path: Path) -> Path:
     (root / "evaluation" / "metrics.json").write_text(json.dumps(METRICS))
     with (root / "evaluation" / "scores.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["task", "case_id", "patient_id", "class", "dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml"])
+        writer.writerow(
+            [
+                "task",
+                "case_id",
+                "patient_id",
+                "class",
+                "dice",
+                "dice_nnunet",
+                "blind_dice",
+                "reference_ml",
+                "prediction_ml",
+            ]
+        )
         for task, classes, cases in (("organs", ORGANS, ORGAN_CASES), ("lesions", LESION, LESION_CASES)):
             for case_id, rows in cases.items():
                 for name, (dice, nnunet, blind) in zip(classes[1:], rows, strict=True):
-                    writer.writerow([task, case_id, f"site/{case_id}", name, dice, "" if nnunet is None else nnunet, blind, 123.4, 0.5])
+                    writer.writerow(
+                        [
+                            task,
+                            case_id,
+                            f"site/{case_id}",
+                            name,
+                            dice,
+                            "" if nnunet is None else nnunet,
+                            blind,
+                            123.4,
+                            0.5,
+                        ]
+                    )
     return root

@@ -24,14 +24,25 @@ def row(task, patient, dice, hd95="", case=None):
 
 @pytest.fixture
 def pair(tmp_path):
-    """Ten patients of a task on which b is better by 0.1, ten on which it is not, three of another; patient p0 has two cases."""
+    """Ten patients of a task on which b is better by 0.1, ten on which it is not, three of another; patient p0 has two
+    cases.
+    """
     noise = [0.02, -0.02, 0.01, -0.01, 0.03, -0.03, 0.015, -0.015, 0.005, -0.005]
-    a = [row("liver", f"p{i}", 0.5 + i / 100, 20 + i) for i in range(10)] + [row("lung", f"p{i}", 0.5) for i in range(10)]
-    b = [row("liver", f"p{i}", 0.6 + i / 90, 10 + i) for i in range(10)] + [row("lung", f"p{i}", 0.5 + noise[i]) for i in range(10)]
+    a = [row("liver", f"p{i}", 0.5 + i / 100, 20 + i) for i in range(10)] + [
+        row("lung", f"p{i}", 0.5) for i in range(10)
+    ]
+    b = [row("liver", f"p{i}", 0.6 + i / 90, 10 + i) for i in range(10)] + [
+        row("lung", f"p{i}", 0.5 + noise[i]) for i in range(10)
+    ]
     few = [row("spleen", f"q{i}", 0.0) for i in range(3)]
     return (
         write(tmp_path / "a" / "evaluation", *a, row("liver", "p0", 0.7, 20, "again"), *few).parent,
-        write(tmp_path / "b", *b, row("liver", "p0", 0.8, 10, "again"), *(line.replace(",0.0,0.0,", ",0.9,0.9,") for line in few)),
+        write(
+            tmp_path / "b",
+            *b,
+            row("liver", "p0", 0.8, 10, "again"),
+            *(line.replace(",0.0,0.0,", ",0.9,0.9,") for line in few),
+        ),
     )
 
 
@@ -42,7 +53,11 @@ def test_differences_by_hand(pair):
     assert [each.task for each in (liver, lung, spleen)] == ["liver", "lung", "spleen"]
     expected = (0.1 + sum(0.1 + i / 90 - i / 100 for i in range(1, 10))) / 10
     assert liver.comparison.difference == pytest.approx(expected)
-    assert (liver.verdict, liver.comparison.p, liver.p_holm) == (BETTER, pytest.approx(2 / 2**10), pytest.approx(4 / 2**10))
+    assert (liver.verdict, liver.comparison.p, liver.p_holm) == (
+        BETTER,
+        pytest.approx(2 / 2**10),
+        pytest.approx(4 / 2**10),
+    )
     assert (lung.verdict, lung.non_inferior) == (NOISE, True)
     assert (spleen.verdict, spleen.comparison.difference, spleen.non_inferior) == (FEW, pytest.approx(0.9), None)
     assert (spleen.misses, spleen.other_misses) == (0, 3)
@@ -51,7 +66,12 @@ def test_differences_by_hand(pair):
 def test_of_distances_the_smaller_is_better(pair):
     a, b = (read_evaluated(folder, "hd95_mm") for folder in pair)
     (liver,) = differences(b, a, metric="hd95_mm", margin=1.0)
-    assert (liver.verdict, liver.comparison.difference, liver.own, liver.other) == (BETTER, pytest.approx(10), pytest.approx(14.5), pytest.approx(24.5))
+    assert (liver.verdict, liver.comparison.difference, liver.own, liver.other) == (
+        BETTER,
+        pytest.approx(10),
+        pytest.approx(14.5),
+        pytest.approx(24.5),
+    )
 
 
 def test_files_say_the_same(pair, tmp_path):
@@ -77,7 +97,9 @@ def test_bad_input_is_told(pair, tmp_path):
     with pytest.raises(InputError, match="no such file"):
         write_comparison([pair[0], tmp_path / "none"], tmp_path / "out", metric="dice", margin=0)
     with pytest.raises(InputError, match="no class and patient"):
-        write_comparison([pair[0], write(tmp_path / "c", row("heart", "z", 0.5))], tmp_path / "out", metric="dice", margin=0)
+        write_comparison(
+            [pair[0], write(tmp_path / "c", row("heart", "z", 0.5))], tmp_path / "out", metric="dice", margin=0
+        )
     with pytest.raises(InputError, match="twice"):
         names_of([pair[0], pair[0]])
     assert not (tmp_path / "out").exists()

@@ -16,8 +16,14 @@ def write(sweep, init, strategy, number, seed, dice):
     run = sweep / f"{init}-{strategy}" / str(number) / f"seed{seed}"
     (run / "evaluation").mkdir(parents=True)
     number = "null" if number is None else number
-    (run / "config.yaml").write_text(f"seed: {seed}\ninit: {{name: {init}}}\nstrategy: {{name: {strategy}}}\ndata: {{num_patients: {number}}}\n")
-    rows = [f"hippocampus,c{i},p{i},{c},{value},{value},0.2,1.0,1.0" for i, value in enumerate(dice) for c in ("anterior", "posterior")]
+    (run / "config.yaml").write_text(
+        f"seed: {seed}\ninit: {{name: {init}}}\nstrategy: {{name: {strategy}}}\ndata: {{num_patients: {number}}}\n"
+    )
+    rows = [
+        f"hippocampus,c{i},p{i},{c},{value},{value},0.2,1.0,1.0"
+        for i, value in enumerate(dice)
+        for c in ("anterior", "posterior")
+    ]
     (run / "evaluation/scores.csv").write_text("\n".join([HEAD, *rows]) + "\n")
     (run / "evaluation/metrics.json").write_text(json.dumps({"blind_mean_dice": 0.2}))
 
@@ -56,7 +62,12 @@ def test_files(sweep):
     assert (sweep / "out/fewshot.png").stat().st_size > 10_000
     axes = shot_figure(points(read_shots(sweep)), 0.2).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "all"]
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["scratch", "upstream", "upstream, prompt_only", "image-blind"]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == [
+        "scratch",
+        "upstream",
+        "upstream, prompt_only",
+        "image-blind",
+    ]
 
 
 def test_nothing_evaluated_is_told(tmp_path):

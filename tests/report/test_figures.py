@@ -11,8 +11,14 @@ from uniseg.reporting.run import read_run
 
 def test_panels_leave_out_what_was_not_logged(run_dir):
     run = read_run(run_dir)
-    assert [(panel.title, [name for name, _ in panel.lines]) for panel in loss_panels(run)] == [("all tasks", ["train", "val"]), ("organs", ["train"])]
-    assert [(panel.title, [name for name, _ in panel.lines]) for panel in dice_panels(run)] == [("all tasks", ["mean"]), ("organs", ["liver"])]
+    assert [(panel.title, [name for name, _ in panel.lines]) for panel in loss_panels(run)] == [
+        ("all tasks", ["train", "val"]),
+        ("organs", ["train"]),
+    ]
+    assert [(panel.title, [name for name, _ in panel.lines]) for panel in dice_panels(run)] == [
+        ("all tasks", ["mean"]),
+        ("organs", ["liver"]),
+    ]
     assert loss_panels(replace(run, curves={})) == []
 
 

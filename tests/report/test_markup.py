@@ -25,7 +25,11 @@ def drawn(figure):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a letter that the font lacks
         figure.savefig("figure.png")
-    return [text._preprocess_math(text.get_text()) for axes in [figure, *figure.axes] for text in axes.findobj(match=is_text)]
+    return [
+        text._preprocess_math(text.get_text())
+        for axes in [figure, *figure.axes]
+        for text in axes.findobj(match=is_text)
+    ]
 
 
 def is_text(artist):

@@ -8,7 +8,16 @@ from matplotlib.colors import to_rgb
 from samples import make_task
 from uniseg.images.volume import Volume
 from uniseg.reporting.figures import overlay_figure
-from uniseg.reporting.overlays import COLOURS, CT_WINDOW_HU, LINE_POINTS, class_colours, display_window, shown_modalities, slice_index, view_box
+from uniseg.reporting.overlays import (
+    COLOURS,
+    CT_WINDOW_HU,
+    LINE_POINTS,
+    class_colours,
+    display_window,
+    shown_modalities,
+    slice_index,
+    view_box,
+)
 
 SHAPE, SPACING = (12, 16, 20), (4.0, 2.0, 1.0)
 
@@ -22,7 +31,14 @@ def label_with(*boxes: tuple) -> np.ndarray:
 
 def make_figure(image, reference, prediction, classes=("background", "organ"), modalities=("CT",)):
     volume = Volume(np.asarray(image, np.float32), SPACING, np.eye(4))
-    return overlay_figure(volume, reference, prediction, task=make_task(modalities=modalities, classes=classes), dice=[0.5] * (len(classes) - 1), title="case")
+    return overlay_figure(
+        volume,
+        reference,
+        prediction,
+        task=make_task(modalities=modalities, classes=classes),
+        dice=[0.5] * (len(classes) - 1),
+        title="case",
+    )
 
 
 def pixels_of(figure, axes):
@@ -84,7 +100,9 @@ def test_display_is_radiological_with_true_aspect(panel, row_axis, column_axis, 
     figure = make_figure(image, marker, marker)
     axes = figure.axes[panel]
     rgb = pixels_of(figure, axes)
-    assert rgb.shape[0] / rgb.shape[1] == pytest.approx(SHAPE[row_axis] * SPACING[row_axis] / (SHAPE[column_axis] * SPACING[column_axis]), rel=0.02)
+    assert rgb.shape[0] / rgb.shape[1] == pytest.approx(
+        SHAPE[row_axis] * SPACING[row_axis] / (SHAPE[column_axis] * SPACING[column_axis]), rel=0.02
+    )
     rows, columns = np.nonzero((rgb > 0.95).all(-1))
     share = [(place[axis] + 0.5) / SHAPE[axis] for axis in (row_axis, column_axis)]
     assert np.median(rows) / rgb.shape[0] == pytest.approx(1 - share[0] if rows_up else share[0], abs=0.06)
@@ -111,12 +129,27 @@ def test_reference_is_solid_and_prediction_dashed_per_class():
 
 
 def test_legend_names_every_class_with_its_dice():
-    figure = make_figure(np.zeros((2, *SHAPE)), label_with(), label_with(), classes=("background", "a", "b"), modalities=("CT", "T1"))
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["reference", "prediction", "a  Dice 0.500", "b  Dice 0.500"]
+    figure = make_figure(
+        np.zeros((2, *SHAPE)), label_with(), label_with(), classes=("background", "a", "b"), modalities=("CT", "T1")
+    )
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "reference",
+        "prediction",
+        "a  Dice 0.500",
+        "b  Dice 0.500",
+    ]
     assert [axes.get_title() for axes in figure.axes][::3] == ["CT, axial 7/12", "T1, axial 7/12"]
 
 
 def test_legend_of_very_many_classes_names_those_of_the_case():
     classes = ("background", *(f"bone_{k}" for k in range(1, 41)))
-    figure = make_figure(np.zeros((1, *SHAPE)), label_with((7, (3, 8), (4, 10), (3, 9))), label_with((9, (3, 8), (4, 10), (3, 9))), classes=classes)
-    assert [text.get_text() for text in figure.legends[0].get_texts()][2:] == ["bone_7  Dice 0.500", "bone_9  Dice 0.500"]
+    figure = make_figure(
+        np.zeros((1, *SHAPE)),
+        label_with((7, (3, 8), (4, 10), (3, 9))),
+        label_with((9, (3, 8), (4, 10), (3, 9))),
+        classes=classes,
+    )
+    assert [text.get_text() for text in figure.legends[0].get_texts()][2:] == [
+        "bone_7  Dice 0.500",
+        "bone_9  Dice 0.500",
+    ]

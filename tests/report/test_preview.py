@@ -17,7 +17,9 @@ def test_the_first_case_with_a_target_is_shown(tmp_path):
     entries = [CaseEntry("empty", "set/e", shape, "k"), CaseEntry("full", "set/f", shape, "k")]
     write_case(tmp_path, entries[0], np.zeros_like(bright), np.zeros_like(label), make_task())
     write_case(tmp_path, entries[1], bright, label, make_task())
-    write_task(tmp_path, make_task(), entries, SplitTable((), ((),), ("empty", "full"), {"empty": "set/e", "full": "set/f"}))
+    write_task(
+        tmp_path, make_task(), entries, SplitTable((), ((),), ("empty", "full"), {"empty": "set/e", "full": "set/f"})
+    )
     picture = plt.imread(write_preview(tmp_path))[..., :3]
     white = (picture > 0.95).all(-1).mean()
     assert 0.02 < white < 0.3  # three planes through the bright block

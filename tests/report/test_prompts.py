@@ -14,7 +14,15 @@ def write_prompts(run_dir) -> None:
     PromptSimilarity(np.array(NAMES), COSINE, np.zeros((0, 0)), np.array(6)).save(run_dir / "evaluation" / SIMILARITY)
     PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(1, 10, COSINE).save(run_dir / EVOLUTION)
     image = np.random.default_rng(0).normal(size=(4, 6, 8))
-    seen = PromptMap(np.array(NAMES[:2]), np.array("liver"), np.array("a"), np.array("CT"), np.array([2.0, 1, 1]), image, np.stack([image, -image]))
+    seen = PromptMap(
+        np.array(NAMES[:2]),
+        np.array("liver"),
+        np.array("a"),
+        np.array("CT"),
+        np.array([2.0, 1, 1]),
+        image,
+        np.stack([image, -image]),
+    )
     seen.save(run_dir / "evaluation" / MAP)
 
 

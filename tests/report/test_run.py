@@ -32,14 +32,23 @@ def test_numbers_are_those_of_the_files(run_dir):
     assert [task.name for task in run.tasks] == ["organs", "lesions"]
     organs = run.tasks[0]
     assert (organs.num_train, organs.num_dev, organs.num_test, organs.num_patients) == (20, 3, 4, 6)
-    assert [(c.name, c.dice, c.blind_dice) for c in organs.classes] == [("liver", 0.5507, 0.5009), ("spleen", 0.6508, 0.5011)]
-    assert [c.dice_nnunet for c in organs.classes] == pytest.approx([(0.9 + 0.6 + 0.2 + 0.5) / 4, (0.7 + 0.4 + 0.5) / 3])
+    assert [(c.name, c.dice, c.blind_dice) for c in organs.classes] == [
+        ("liver", 0.5507, 0.5009),
+        ("spleen", 0.6508, 0.5011),
+    ]
+    assert [c.dice_nnunet for c in organs.classes] == pytest.approx(
+        [(0.9 + 0.6 + 0.2 + 0.5) / 4, (0.7 + 0.4 + 0.5) / 3]
+    )
     assert len(run.cases) == 5
 
 
 def test_extremes_rank_by_the_mean_over_classes(run_dir):
     organs, lesions = read_run(run_dir).tasks  # means: a 0.8, b 0.8, c 0.3, d 0.5
-    assert [(rank, case.case_id) for rank, case in extremes(organs.cases)] == [("best", "b"), ("median", "d"), ("worst", "c")]
+    assert [(rank, case.case_id) for rank, case in extremes(organs.cases)] == [
+        ("best", "b"),
+        ("median", "d"),
+        ("worst", "c"),
+    ]
     assert [(rank, case.case_id) for rank, case in extremes(organs.cases[2:])] == [("best", "d"), ("worst", "c")]
     assert [(rank, case.case_id) for rank, case in extremes(lesions.cases)] == [("only case", "p")]
 
@@ -54,7 +63,10 @@ def test_a_scan_is_turned_to_canonical_with_mapped_classes(run_dir):
     assert scan.prediction.sum() == 5 * 6 * 6
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "logs/metrics.csv", "evaluation/metrics.json", "evaluation/scores.csv", "evaluation/cases.json"])
+@pytest.mark.parametrize(
+    "name",
+    ["config.yaml", "logs/metrics.csv", "evaluation/metrics.json", "evaluation/scores.csv", "evaluation/cases.json"],
+)
 def test_a_missing_file_is_named(run_dir, name):
     (run_dir / name).unlink()
     with pytest.raises(InputError, match=name) as caught:
@@ -69,7 +81,11 @@ def test_a_missing_file_is_named(run_dir, name):
         ("evaluation/metrics.json", '{"tasks": {}}', "mean_dice"),
         ("evaluation/cases.json", "[]", "case 'a' of task 'organs'"),
         ("evaluation/scores.csv", "task,case_id\norgans,a\n", "'dice'"),
-        ("evaluation/scores.csv", "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\n", "lesions, organs"),
+        (
+            "evaluation/scores.csv",
+            "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\n",
+            "lesions, organs",
+        ),
         ("logs/metrics.csv", "epoch,step,train/loss\n0,1,lots\n", "lots"),
         ("config.yaml", "a: [1", "ParserError"),
     ],
@@ -120,7 +136,12 @@ def test_a_mutated_file_is_read_or_one_line(run_dir, name, seed):
         path.write_text(json.dumps(content))
         with contextlib.suppress(InputError):
             run = read_run(run_dir)
-            told = [summary_line(run), stage_rows(run), data_rows(run), [(task_table(task), case_table(task)) for task in run.tasks]]
+            told = [
+                summary_line(run),
+                stage_rows(run),
+                data_rows(run),
+                [(task_table(task), case_table(task)) for task in run.tasks],
+            ]
             told += [read_scan(run.files[task.name, task.cases[0].case_id]) for task in run.tasks]
             assert told
 
@@ -136,10 +157,16 @@ def test_what_is_no_longer_what_was_scored_is_told(run_dir):
     assert len(read_run(run_dir).cases) == 5
     copy = shutil.copytree(run_dir, run_dir.with_name("moved"))
     assert len(read_run(copy).cases) == 5, "a run folder may be copied"
-    for changed in (Path(entries[4]["images"][1]), Path(entries[0]["label"]), run_dir / "evaluation" / entries[2]["prediction"]):
+    for changed in (
+        Path(entries[4]["images"][1]),
+        Path(entries[0]["label"]),
+        run_dir / "evaluation" / entries[2]["prediction"],
+    ):
         whole = changed.read_bytes()
         changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
-        with pytest.raises(InputError, match=rf"{changed.name}: found another file than the one that was scored; .*evaluate again"):
+        with pytest.raises(
+            InputError, match=rf"{changed.name}: found another file than the one that was scored; .*evaluate again"
+        ):
             read_run(run_dir)
         changed.unlink()
         assert len(read_run(run_dir).cases) == 5, "what is gone is looked for only where it is shown"

@@ -6,7 +6,10 @@ from uniseg.reporting.tables import NOTHING, case_table, number, settings_rows, 
 
 def test_task_table_shows_the_numbers_of_the_evaluation(run_dir):
     organs, lesions = (task_table(task) for task in read_run(run_dir).tasks)
-    assert [(r.name, r.dice, r.dice_nnunet, r.blind_dice) for r in organs.rows] == [("liver", "0.551", "0.550", "0.501"), ("spleen", "0.651", "0.533", "0.501")]
+    assert [(r.name, r.dice, r.dice_nnunet, r.blind_dice) for r in organs.rows] == [
+        ("liver", "0.551", "0.550", "0.501"),
+        ("spleen", "0.651", "0.533", "0.501"),
+    ]
     assert (organs.mean.dice, organs.mean.dice_nnunet, organs.mean.blind_dice) == ("0.601", "0.542", "0.501")
     assert (organs.cases, organs.spacing_mm, lesions.modalities) == ("20 / 3 / 4", "2, 1, 1.5", "FLAIR, T1")
     assert organs.warning == ""
@@ -17,7 +20,10 @@ def test_summary_counts_each_patient_once(run_dir):
     path = run_dir / "evaluation" / "scores.csv"
     path.write_text(path.read_text().replace("site/p", "site/a"))
     line = summary_line(read_run(run_dir))
-    assert line == "Mean test Dice 0.425 (nnU-Net's convention 0.392); image-blind mean 0.313; 2 tasks, 5 cases, 4 patients."
+    assert (
+        line
+        == "Mean test Dice 0.425 (nnU-Net's convention 0.392); image-blind mean 0.313; 2 tasks, 5 cases, 4 patients."
+    )
 
 
 def test_settings_leave_out_what_the_configuration_does_not_hold():

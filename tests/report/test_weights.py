@@ -9,7 +9,8 @@ from uniseg.reporting.html import write_report
 from uniseg.reporting.weights import FILE, weight_rows
 
 TRANSFER = {
-    "source": "base.ckpt", "kind": "nnssl", "licence": "CC BY-SA 4.0", "loaded": ["a", "b"], "adapted": {"c": "inflate_channels"},
+    "source": "base.ckpt", "kind": "nnssl", "licence": "CC BY-SA 4.0", "loaded": ["a", "b"],
+    "adapted": {"c": "inflate_channels"},
     "missing": {}, "skipped": {}, "coverage": 0.456,
 }  # fmt: skip
 
@@ -18,7 +19,12 @@ def test_the_page_tells_what_trained_and_where_it_came_from(run_dir, tmp_path):
     assert weight_rows(run_dir) == []
     (run_dir / FILE).write_text(json.dumps({"trained": 29676, "total": 3923575, "transfer": TRANSFER}))
     page = write_report(run_dir, tmp_path / "with").read_text()
-    for told in ("29,676 of 3,923,575", "base.ckpt (nnssl)", "CC BY-SA 4.0", "45.6%: 2 tensors as they are, 1 adapted (inflate_channels)"):
+    for told in (
+        "29,676 of 3,923,575",
+        "base.ckpt (nnssl)",
+        "CC BY-SA 4.0",
+        "45.6%: 2 tensors as they are, 1 adapted (inflate_channels)",
+    ):
         assert told in page
 
 

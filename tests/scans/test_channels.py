@@ -32,7 +32,12 @@ def test_gaps_are_no_channels_whatever_is_wanted():
 
 def test_as_many_as_wanted_are_one_case_in_order():
     names = ("b_0001", "b_0000", "c_0000", "c_0001", "d")
-    assert grouped(names, [2]) == grouped(names, [1, 2]) == grouped(names, None) == {"b": ["b_0000", "b_0001"], "c": ["c_0000", "c_0001"], "d": ["d"]}
+    assert (
+        grouped(names, [2])
+        == grouped(names, [1, 2])
+        == grouped(names, None)
+        == {"b": ["b_0000", "b_0001"], "c": ["c_0000", "c_0001"], "d": ["d"]}
+    )
     assert grouped(names, [1]) == alone(*sorted(names))
     assert grouped(PANCREAS, [3]) == {"pancreas": list(PANCREAS)}
 
@@ -45,12 +50,17 @@ def test_a_single_channel_may_have_its_number():
 
 
 def test_only_the_last_number_counts():
-    assert grouped(["scan_0000_0000", "scan_0001_0000"], [1]) == {"scan_0000": ["scan_0000_0000"], "scan_0001": ["scan_0001_0000"]}
+    assert grouped(["scan_0000_0000", "scan_0001_0000"], [1]) == {
+        "scan_0000": ["scan_0000_0000"],
+        "scan_0001": ["scan_0001_0000"],
+    }
 
 
 def test_no_two_images_end_in_one_case():
     assert grouped(["a", "a_0000", "a_0001"], [2]) == alone("a", "a_0000", "a_0001")
-    assert grouped(["_0000", "a_00000", "a_\u0660\u0660\u0660\u0660"], [1]) == alone("_0000", "a_00000", "a_\u0660\u0660\u0660\u0660")
+    assert grouped(["_0000", "a_00000", "a_\u0660\u0660\u0660\u0660"], [1]) == alone(
+        "_0000", "a_00000", "a_\u0660\u0660\u0660\u0660"
+    )
 
 
 def test_folders_of_slices_are_cases(tmp_path):

@@ -18,7 +18,19 @@ from uniseg.errors import InputError
 from uniseg.images.files import read_label
 from uniseg.task import make_task
 
-UPSTREAM = ["liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen", "vertebrae", "prostate", "brain_tumour", "whole_body_tumour"]
+UPSTREAM = [
+    "liver",
+    "kidney",
+    "hepatic_vessel",
+    "pancreas",
+    "colon",
+    "lung",
+    "spleen",
+    "vertebrae",
+    "prostate",
+    "brain_tumour",
+    "whole_body_tumour",
+]
 
 
 def save(path, value=0):
@@ -67,7 +79,13 @@ def test_verse_pools_subsets_with_series_of_one_subject(tmp_path):
             subject = name.split("_")[0]
             save(tmp_path / subset / "rawdata" / subject / f"{name}_ct.nii.gz")
             save(tmp_path / subset / "derivatives" / subject / f"{name}_seg-vert_msk.nii.gz", 20)
-    cases = cases_of("verse", tmp_path, ("CT",), patient_pattern=block("vertebrae")["source"]["patient_pattern"], patient_namespace="verse")
+    cases = cases_of(
+        "verse",
+        tmp_path,
+        ("CT",),
+        patient_pattern=block("vertebrae")["source"]["patient_pattern"],
+        patient_namespace="verse",
+    )
     assert [(case.case_id, case.patient_id) for case in cases] == [
         ("sub-gl003", "verse/sub-gl003"),
         ("sub-verse500", "verse/sub-verse500"),
@@ -77,7 +95,12 @@ def test_verse_pools_subsets_with_series_of_one_subject(tmp_path):
     assert cases[1].image_paths[0] == tmp_path / "dataset-01training/rawdata/sub-verse500/sub-verse500_dir-ax_ct.nii.gz"
     assert cases[3].label_path.name == "sub-verse813_split-verse259_seg-vert_msk.nii.gz"
     sides = assign_sides("split", {"train": ["sub-gl003", "sub-verse813"], "test": ["sub-verse500"]}, cases)
-    assert sides == {"sub-gl003": "train", "sub-verse500": "test", "sub-verse813_split-verse258": "train", "sub-verse813_split-verse259": "train"}
+    assert sides == {
+        "sub-gl003": "train",
+        "sub-verse500": "test",
+        "sub-verse813_split-verse258": "train",
+        "sub-verse813_split-verse259": "train",
+    }
 
 
 def test_verse_directly_below_root(tmp_path):
@@ -113,10 +136,15 @@ def test_brats_follows_the_order_of_modalities(tmp_path):
     save(tmp_path / "BraTS2021_00001" / "BraTS2021_00001_t1.nii.gz")
     cases = cases_of("brats", tmp_path, tuple(block("brain_tumour")["modalities"]))
     assert [case.case_id for case in cases] == ["BraTS2021_00000", "BraTS2021_00002"]
-    assert [path.name for path in cases[1].image_paths] == [f"BraTS2021_00002_{m}.nii.gz" for m in ("t1", "t1ce", "t2", "flair")]
+    assert [path.name for path in cases[1].image_paths] == [
+        f"BraTS2021_00002_{m}.nii.gz" for m in ("t1", "t1ce", "t2", "flair")
+    ]
     assert cases[1].label_path.name == "BraTS2021_00002_seg.nii.gz"
     flipped = cases_of("brats", tmp_path, ("FLAIR", "T1ce"))
-    assert [path.name for path in flipped[0].image_paths] == ["BraTS2021_00000_flair.nii.gz", "BraTS2021_00000_t1ce.nii.gz"]
+    assert [path.name for path in flipped[0].image_paths] == [
+        "BraTS2021_00000_flair.nii.gz",
+        "BraTS2021_00000_t1ce.nii.gz",
+    ]
 
 
 def test_brats_names_the_missing_modality(tmp_path):
@@ -130,24 +158,41 @@ def test_brats_reads_the_names_of_2023(tmp_path):
     for case_id in ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001"):
         for ending in ("t1n", "t1c", "t2w", "t2f", "seg"):
             save(tmp_path / case_id / f"{case_id}-{ending}.nii.gz")
-    cases = cases_of("brats", tmp_path, ("T1", "T1ce", "T2", "FLAIR"), patient_pattern=r"^(BraTS-GLI-\d+)-", patient_namespace="brats")
+    cases = cases_of(
+        "brats",
+        tmp_path,
+        ("T1", "T1ce", "T2", "FLAIR"),
+        patient_pattern=r"^(BraTS-GLI-\d+)-",
+        patient_namespace="brats",
+    )
     assert [case.patient_id for case in cases] == ["brats/BraTS-GLI-00000"] * 2
-    assert [path.name for path in cases[1].image_paths] == [f"BraTS-GLI-00000-001-{ending}.nii.gz" for ending in ("t1n", "t1c", "t2w", "t2f")]
+    assert [path.name for path in cases[1].image_paths] == [
+        f"BraTS-GLI-00000-001-{ending}.nii.gz" for ending in ("t1n", "t1c", "t2w", "t2f")
+    ]
     assert cases[1].label_path.name == "BraTS-GLI-00000-001-seg.nii.gz"
     with pytest.raises(InputError, match="modality 'T1w'; expected one of T1, T1ce"):
         cases_of("brats", tmp_path, ("T1w",))
 
 
 def test_autopet_orders_studies_of_a_patient(tmp_path):
-    studies = {"PETCT_0011f3deaf": ["03-23-2003-NA-PET-CT a-96698"], "PETCT_01140d52d8": ["08-13-2005-NA b-1", "01-02-2004-NA c-2"]}
+    studies = {
+        "PETCT_0011f3deaf": ["03-23-2003-NA-PET-CT a-96698"],
+        "PETCT_01140d52d8": ["08-13-2005-NA b-1", "01-02-2004-NA c-2"],
+    }
     for patient, names in studies.items():
         for name in names:
             for file in ("CT", "CTres", "SUV", "PET", "SEG"):
                 save(tmp_path / patient / name / f"{file}.nii.gz")
     source = block("whole_body_tumour")["source"]
-    cases = cases_of("autopet", tmp_path, ("CT", "PET"), patient_pattern=source["patient_pattern"], patient_namespace="autopet")
+    cases = cases_of(
+        "autopet", tmp_path, ("CT", "PET"), patient_pattern=source["patient_pattern"], patient_namespace="autopet"
+    )
     assert [case.case_id for case in cases] == ["PETCT_0011f3deaf_0", "PETCT_01140d52d8_0", "PETCT_01140d52d8_1"]
-    assert [case.patient_id for case in cases] == ["autopet/PETCT_0011f3deaf", "autopet/PETCT_01140d52d8", "autopet/PETCT_01140d52d8"]
+    assert [case.patient_id for case in cases] == [
+        "autopet/PETCT_0011f3deaf",
+        "autopet/PETCT_01140d52d8",
+        "autopet/PETCT_01140d52d8",
+    ]
     assert [path.name for path in cases[0].image_paths] == ["CTres.nii.gz", "SUV.nii.gz"]
     assert cases[1].label_path == tmp_path / "PETCT_01140d52d8" / "01-02-2004-NA c-2" / "SEG.nii.gz"
     with pytest.raises(InputError, match="modality 'MR'"):
@@ -177,7 +222,9 @@ def test_the_named_ending_decides_between_two_labels(tmp_path):
     save(tmp_path / "labelsTr" / "liver_0.nii.gz")
     assert {case.label_path.suffix for case in cases_of("nnunet", tmp_path, ("CT",))} == {".nrrd"}
     save_nnunet(tmp_path, ".nrrd")
-    with pytest.raises(InputError, match=r"liver_0\.nrrd: found a second label of case 'liver_0' beside liver_0\.nii\.gz"):
+    with pytest.raises(
+        InputError, match=r"liver_0\.nrrd: found a second label of case 'liver_0' beside liver_0\.nii\.gz"
+    ):
         cases_of("nnunet", tmp_path, ("CT",))
     save_nnunet(tmp_path, ".nrrd", file_ending=".png")
     with pytest.raises(InputError, match=r"dataset\.json: found file_ending '\.png'"):
@@ -205,7 +252,12 @@ def test_task_files_hold_the_published_recipe():
     tasks = {name: make_task(name, block(name)) for name in UPSTREAM}
     assert [tasks[name].num_classes for name in UPSTREAM] == [3, 3, 3, 3, 2, 2, 2, 2, 2, 4, 2]
     assert [tasks[name].num_modalities for name in UPSTREAM] == [1] * 9 + [4, 2]
-    assert [tasks[name].spacing_mm for name in UPSTREAM] == [(3, 1.5, 1.5)] * 7 + [(4, 2, 2), (3, 1.5, 1.5), (1, 1, 1), (8, 4, 4)]
+    assert [tasks[name].spacing_mm for name in UPSTREAM] == [(3, 1.5, 1.5)] * 7 + [
+        (4, 2, 2),
+        (3, 1.5, 1.5),
+        (1, 1, 1),
+        (8, 4, 4),
+    ]
     for task in tasks.values():
         for modality, normalization in zip(task.modalities, task.normalization, strict=True):
             window = ("window", -325, 325) if modality == "CT" else ("zscore", None, None)
@@ -213,8 +265,13 @@ def test_task_files_hold_the_published_recipe():
 
 
 def test_task_files_compose_with_paths_filled_in(tmp_path):
-    root = {"hydra": {"searchpath": [f"file://{CONF_DIR}"]}, "paths": {"data": "/data", "splits": str(CONF_DIR / "splits")}}
-    (tmp_path / "root.yaml").write_text(yaml.safe_dump({"defaults": [{"task": ["liver", "vertebrae"]}, "_self_"], **root}))
+    root = {
+        "hydra": {"searchpath": [f"file://{CONF_DIR}"]},
+        "paths": {"data": "/data", "splits": str(CONF_DIR / "splits")},
+    }
+    (tmp_path / "root.yaml").write_text(
+        yaml.safe_dump({"defaults": [{"task": ["liver", "vertebrae"]}, "_self_"], **root})
+    )
     with initialize_config_dir(str(tmp_path), version_base="1.3"):
         config = compose("root")
     tasks = OmegaConf.to_container(config.tasks, resolve=True)

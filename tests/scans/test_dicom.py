@@ -49,7 +49,10 @@ def test_an_oblique_series_equals_the_nifti_of_its_affine(tmp_path, flip):
     turn = np.eye(4)
     turn[:3, :3] = Rotation.from_rotvec([20, -15, 35], degrees=True).as_matrix()
     affine = turn @ AFFINE @ np.diag([*flip, 1.0])
-    series, nifti = save_series(tmp_path / "ct", ARRAY, affine), save_nifti(tmp_path / "ct.nii.gz", ARRAY.astype(np.int16), affine)
+    series, nifti = (
+        save_series(tmp_path / "ct", ARRAY, affine),
+        save_nifti(tmp_path / "ct.nii.gz", ARRAY.astype(np.int16), affine),
+    )
     ours, theirs = read_volume([series]), read_volume([nifti])
     np.testing.assert_array_equal(ours.array, theirs.array)
     np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
@@ -62,16 +65,23 @@ def test_a_tilted_gantry_keeps_its_shear(tmp_path):
     series = []
     for index, plane in enumerate(ARRAY):
         dataset = dicom_slice(plane, AFFINE, index)
-        dataset.ImagePositionPatient = [f"{v:.8g}" for v in (np.diag([-1.0, -1, 1, 1]) @ sheared @ [0, 0, index, 1])[:3]]
+        dataset.ImagePositionPatient = [
+            f"{v:.8g}" for v in (np.diag([-1.0, -1, 1, 1]) @ sheared @ [0, 0, index, 1])[:3]
+        ]
         series.append(dataset)
     volume = read_volume([save_slices(tmp_path / "ct", series)])
     np.testing.assert_allclose(volume.affine, sheared[:, [2, 1, 0, 3]], atol=1e-6)
-    assert volume.voxel_ml == pytest.approx(abs(np.linalg.det(AFFINE)) / 1000), "a shear moves slices; it adds no volume"
+    assert volume.voxel_ml == pytest.approx(abs(np.linalg.det(AFFINE)) / 1000), (
+        "a shear moves slices; it adds no volume"
+    )
     assert np.prod(volume.spacing_mm) / 1000 > 1.01 * volume.voxel_ml
 
 
 def test_each_slice_has_its_own_rescaling(tmp_path):
-    series = [dicom_slice(plane, AFFINE, index, slope=0.5 * (index + 1), intercept=-10 * index) for index, plane in enumerate(ARRAY)]
+    series = [
+        dicom_slice(plane, AFFINE, index, slope=0.5 * (index + 1), intercept=-10 * index)
+        for index, plane in enumerate(ARRAY)
+    ]
     array = read_volume([save_slices(tmp_path / "pt", series)]).array[0]
     np.testing.assert_allclose(array, [plane * 0.5 * (k + 1) - 10 * k for k, plane in enumerate(ARRAY)], rtol=1e-6)
 
@@ -100,7 +110,9 @@ def test_objects_without_slices_are_passed_over(tmp_path):
         other = slices()[0]
         other.SOPClassUID = other.file_meta.MediaStorageSOPClassUID = storage
         other.SeriesInstanceUID = "1.2.3"
-        for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing") + (("Rows", "Columns", "PixelData") if name[0] == "r" else ()):
+        for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing") + (
+            ("Rows", "Columns", "PixelData") if name[0] == "r" else ()
+        ):
             delattr(other, tag)
         other.save_as(folder / name, enforce_file_format=True)
     (folder / ".DS_Store").write_bytes(b"hidden")
@@ -120,13 +132,22 @@ def changed(index, **values):
 
 BAD = {
     "two series": (changed(2, SeriesInstanceUID="1.2.3"), r"ct: found 2 series \(1\.2\.3, 1\.2\.826.*\)"),
-    "orientation": (changed(2, ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6]), r"slice_003\.dcm: found ImageOrientationPatient"),
-    "no unit vectors": (changed(2, ImageOrientationPatient=[1, 0, 0, 1, 0, 0]), r"slice_003\.dcm: found ImageOrientationPatient .* perpendicular"),
+    "orientation": (
+        changed(2, ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6]),
+        r"slice_003\.dcm: found ImageOrientationPatient",
+    ),
+    "no unit vectors": (
+        changed(2, ImageOrientationPatient=[1, 0, 0, 1, 0, 0]),
+        r"slice_003\.dcm: found ImageOrientationPatient .* perpendicular",
+    ),
     "spacing": (changed(2, PixelSpacing=[2.0, 1.6]), r"slice_00\d\.dcm: found PixelSpacing"),
     "negative spacing": (changed(2, PixelSpacing=[2.0, -1.5]), r"slice_003\.dcm: found .*positive"),
     "shape": (changed(2, Rows=6, Columns=4), r"slice_00\d\.dcm: found Rows, Columns"),
     "no position": (changed(2, ImagePositionPatient=None), r"slice_003\.dcm: found no ImagePositionPatient"),
-    "empty position": (changed(2, ImagePositionPatient=""), r"slice_003\.dcm: found no ImagePositionPatient|found ImagePositionPatient"),
+    "empty position": (
+        changed(2, ImagePositionPatient=""),
+        r"slice_003\.dcm: found no ImagePositionPatient|found ImagePositionPatient",
+    ),
     "no orientation": (changed(2, ImageOrientationPatient=None), r"slice_003\.dcm: found no ImageOrientationPatient"),
     "gap": (slices()[:2] + slices()[3:], r"slice_002\.dcm: found 6 mm from slice_003\.dcm; expected 3 mm"),
     "duplicate": ([*slices(), slices()[3]], r"slice_00\d\.dcm: found the position of slice_00\d\.dcm"),
@@ -170,13 +191,32 @@ def echoes():
 
 
 BLAMED = {
-    "scout": (scouted(), r"slice_001\.dcm: found ImageOrientationPatient .*; expected .*, as slice_002\.dcm; move it away if it is a scout"),
-    "scout of another series": (scouted(SeriesInstanceUID="9.9"), r"ct: found 2 series \(.*\), 9\.9 with 1 of 6 slices, slice_001\.dcm for one"),
-    "thick scout": (scouted(ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[4, 4]), r"slice_001\.dcm: found PixelSpacing \(4\.0, 4\.0\)"),
-    "spacing changes": (placed([0, 3, 6, 9, 14, 19]), r"slice_002\.dcm: found 5 mm from slice_003\.dcm, and 2 of 5 .*; the spacing changes within"),
-    "missing": (placed([0, 3, 6, 15, 18]), r"slice_002\.dcm: found 9 mm from slice_003\.dcm; expected 3 mm, .*; restore the missing slices"),
+    "scout": (
+        scouted(),
+        r"slice_001\.dcm: found ImageOrientationPatient .*; expected .*, as slice_002\.dcm; "
+        r"move it away if it is a scout",
+    ),
+    "scout of another series": (
+        scouted(SeriesInstanceUID="9.9"),
+        r"ct: found 2 series \(.*\), 9\.9 with 1 of 6 slices, slice_001\.dcm for one",
+    ),
+    "thick scout": (
+        scouted(ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[4, 4]),
+        r"slice_001\.dcm: found PixelSpacing \(4\.0, 4\.0\)",
+    ),
+    "spacing changes": (
+        placed([0, 3, 6, 9, 14, 19]),
+        r"slice_002\.dcm: found 5 mm from slice_003\.dcm, and 2 of 5 .*; the spacing changes within",
+    ),
+    "missing": (
+        placed([0, 3, 6, 15, 18]),
+        r"slice_002\.dcm: found 9 mm from slice_003\.dcm; expected 3 mm, .*; restore the missing slices",
+    ),
     "closer": (placed([0, 3, 6, 9, 10.5, 13.5]), r"found 1\.5 mm from .*; the spacing changes within"),
-    "echoes": (echoes(), r"slice_006\.dcm: found the position of slice_003\.dcm, with EchoTime 10\.0 instead of 90\.0; .* put each echo"),
+    "echoes": (
+        echoes(),
+        r"slice_006\.dcm: found the position of slice_003\.dcm, with EchoTime 10\.0 instead of 90\.0; .* put each echo",
+    ),
 }
 
 
@@ -188,7 +228,17 @@ def test_the_line_blames_what_is_wrong(tmp_path, name):
 
 def test_files_of_another_kind_are_passed_over(tmp_path):
     folder = save_series(tmp_path / "ct", ARRAY, AFFINE)
-    names = ("predict.log", "label.json", "Thumbs.db", ".DS_Store", "._slice_001.dcm", "report.PDF", "notes.txt", "desktop.ini", "empty.txt")
+    names = (
+        "predict.log",
+        "label.json",
+        "Thumbs.db",
+        ".DS_Store",
+        "._slice_001.dcm",
+        "report.PDF",
+        "notes.txt",
+        "desktop.ini",
+        "empty.txt",
+    )
     for name in names:
         (folder / name).write_bytes(b"" if name == "empty.txt" else b"\0\5\x16\7 something else" * 20)
     save_nifti(folder / "label.nii.gz", ARRAY.astype(np.uint8), AFFINE)

@@ -35,7 +35,10 @@ ITK_ENDINGS = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 @dataclass(frozen=True)
 class Corrupted:
-    """One bad input: the image, or the label on a good image; ``must_fail`` unless the damage may leave a valid file."""
+    """One bad input: the image, or the label on a good image;
+
+    ``must_fail`` unless the damage may leave a valid file.
+    """
 
     name: str
     path: Path
@@ -84,7 +87,11 @@ def damaged_bytes(root: Path, ending: str, is_packed: bool = False) -> Iterator[
     damage = {f"cut at {n}": content[:n] for n in (0, 1, header // 2, header - 1)}
     if body > 100:
         damage |= {f"cut at {n}": content[:n] for n in (header + 2, header + body // 2, len(content) - 12)}
-    damage |= {"text": b"not a scan\n" * 40, "zeros": bytes(len(content)), "noise": random.Random(0).randbytes(len(content))}
+    damage |= {
+        "text": b"not a scan\n" * 40,
+        "zeros": bytes(len(content)),
+        "noise": random.Random(0).randbytes(len(content)),
+    }
     damage["other format"] = good(root / "other", ".mha" if "n" in ending[:2] else ".nii").read_bytes()
     for name, data in damage.items():
         yield Corrupted(f"{kind} {name}", rewritten(root, path, name, data))
@@ -117,7 +124,11 @@ def damaged_data_files(root: Path, ending: str) -> Iterator[Corrupted]:
 def damaged_arrays(root: Path, ending: str) -> Iterator[Corrupted]:
     """Valid files with content that is no scan, or no label."""
     values = ARRAY.astype(np.float32)
-    arrays = {"nan": np.where(ARRAY > 990, np.nan, values), "inf": np.where(ARRAY > 990, np.inf, values), "overflow": values.astype(np.float64) * 1e300}
+    arrays = {
+        "nan": np.where(ARRAY > 990, np.nan, values),
+        "inf": np.where(ARRAY > 990, np.inf, values),
+        "overflow": values.astype(np.float64) * 1e300,
+    }
     for name, array in arrays.items():
         yield Corrupted(f"{ending} {name}", save(root / name / f"scan{ending}", array))
     labels = {
@@ -133,7 +144,9 @@ def damaged_arrays(root: Path, ending: str) -> Iterator[Corrupted]:
     shifted = AFFINE.copy()
     shifted[0, 3] += 0.7
     for name, affine in {"shift": shifted, "spacing": AFFINE @ np.diag([1, 1, 1.2, 1])}.items():
-        yield Corrupted(f"{ending} label {name}", save(root / f"label {name}" / f"label{ending}", LABEL, affine), is_label=True)
+        yield Corrupted(
+            f"{ending} label {name}", save(root / f"label {name}" / f"label{ending}", LABEL, affine), is_label=True
+        )
 
 
 def save(path: Path, array: np.ndarray, affine: np.ndarray = AFFINE) -> Path:
@@ -154,7 +167,12 @@ def damaged_dimensions(root: Path, ending: str) -> Iterator[Corrupted]:
             yield Corrupted(f"{ending} {name}", root / f"{name}{ending}")
         return
     rgb = np.zeros(ARRAY.shape, [("R", "u1"), ("G", "u1"), ("B", "u1")])
-    for name, array in {"2-D": ARRAY[0], "5-D": np.zeros((2, 2, *ARRAY.shape)), "complex": ARRAY.astype(np.complex64), "rgb": rgb}.items():
+    for name, array in {
+        "2-D": ARRAY[0],
+        "5-D": np.zeros((2, 2, *ARRAY.shape)),
+        "complex": ARRAY.astype(np.complex64),
+        "rgb": rgb,
+    }.items():
         nib.save(nib.Nifti1Image(array, AFFINE), root / f"{name}{ending}")
         yield Corrupted(f"{ending} {name}", root / f"{name}{ending}")
 
@@ -194,8 +212,31 @@ def text_headers(root: Path, ending: str) -> Iterator[Corrupted]:
     """The same in the text of a NRRD or MetaImage."""
     path = good(root / "good", ending)
     nrrd = {
-        "spacing": (b"(1.5,0,0)", [b"(0,0,0)", b"(nan,0,0)", b"(nan,nan,nan)", b"(inf,0,0)", b"(0,2,0)", b"none", b"(1.5,0)", b"(1e300,0,0)", b"(1e-300,0,0)"]),
-        "sizes": (b"sizes: 6 5 4", [b"sizes: 9999 9999 9999", b"sizes: -6 5 4", b"sizes: 0 5 4", b"sizes: 6 5", b"sizes: 4294967297 5 4", b"sizes: 6 5 x"]),
+        "spacing": (
+            b"(1.5,0,0)",
+            [
+                b"(0,0,0)",
+                b"(nan,0,0)",
+                b"(nan,nan,nan)",
+                b"(inf,0,0)",
+                b"(0,2,0)",
+                b"none",
+                b"(1.5,0)",
+                b"(1e300,0,0)",
+                b"(1e-300,0,0)",
+            ],
+        ),
+        "sizes": (
+            b"sizes: 6 5 4",
+            [
+                b"sizes: 9999 9999 9999",
+                b"sizes: -6 5 4",
+                b"sizes: 0 5 4",
+                b"sizes: 6 5",
+                b"sizes: 4294967297 5 4",
+                b"sizes: 6 5 x",
+            ],
+        ),
         "type": (b"type: short", [b"type: double", b"type: block", b"type: word"]),
         "space": (b"left-posterior-superior", [b"scanner-xyz", b"somewhere"]),
         "origin": (b"space origin: (", [b"space origin: (nan", b"space origin: (1e999"]),
@@ -204,11 +245,23 @@ def text_headers(root: Path, ending: str) -> Iterator[Corrupted]:
     meta = {
         "spacing": (
             b"ElementSpacing = 1.5",
-            [b"ElementSpacing = 0", b"ElementSpacing = -1.5", b"ElementSpacing = nan", b"ElementSpacing = inf", b"Elementspac = 1"],
+            [
+                b"ElementSpacing = 0",
+                b"ElementSpacing = -1.5",
+                b"ElementSpacing = nan",
+                b"ElementSpacing = inf",
+                b"Elementspac = 1",
+            ],
         ),
-        "sizes": (b"DimSize = 6", [b"DimSize = 99999", b"DimSize = -6", b"DimSize = 0", b"DimSize = 4294967302", b"DimSize = x"]),
+        "sizes": (
+            b"DimSize = 6",
+            [b"DimSize = 99999", b"DimSize = -6", b"DimSize = 0", b"DimSize = 4294967302", b"DimSize = x"],
+        ),
         "type": (b"MET_SHORT", [b"MET_DOUBLE", b"MET_STRING", b"MET_ODD"]),
-        "matrix": (b"TransformMatrix = 1 0 0", [b"TransformMatrix = 0 0 0", b"TransformMatrix = nan 0 0", b"TransformMatrix = 0 1 0"]),
+        "matrix": (
+            b"TransformMatrix = 1 0 0",
+            [b"TransformMatrix = 0 0 0", b"TransformMatrix = nan 0 0", b"TransformMatrix = 0 1 0"],
+        ),
         "origin": (b"Offset = ", [b"Offset = nan", b"Offset = 1e999"]),
         "packing": (b"CompressedData = False", [b"CompressedData = True"]),
         "axes": (b"NDims = 3", [b"NDims = 2", b"NDims = 9", b"NDims = -3", b"NDims = 99999"]),
@@ -217,7 +270,9 @@ def text_headers(root: Path, ending: str) -> Iterator[Corrupted]:
         for number, new in enumerate(news):
             content = path.read_bytes()
             assert old in content, content
-            yield Corrupted(f"{ending} {name} {number}", rewritten(root, path, f"{name} {number}", content.replace(old, new)))
+            yield Corrupted(
+                f"{ending} {name} {number}", rewritten(root, path, f"{name} {number}", content.replace(old, new))
+            )
 
 
 def segmentations(root: Path) -> Iterator[Corrupted]:
@@ -226,9 +281,15 @@ def segmentations(root: Path) -> Iterator[Corrupted]:
     shifted[0, 3] += 0.7
     beyond = AFFINE.copy()
     beyond[2, 3] += 9
-    yield Corrupted("segments in layers", save_segmentation(root / "1.seg.nrrd", np.stack([LABEL, LABEL], -1), AFFINE, (1,), is_vector=True), is_label=True)
+    yield Corrupted(
+        "segments in layers",
+        save_segmentation(root / "1.seg.nrrd", np.stack([LABEL, LABEL], -1), AFFINE, (1,), is_vector=True),
+        is_label=True,
+    )
     yield Corrupted("segments between", save_segmentation(root / "2.seg.nrrd", LABEL, shifted, (1,)), is_label=True)
-    yield Corrupted("segments beyond", save_segmentation(root / "3.seg.nrrd", np.ones_like(LABEL), beyond, (1,)), is_label=True)
+    yield Corrupted(
+        "segments beyond", save_segmentation(root / "3.seg.nrrd", np.ones_like(LABEL), beyond, (1,)), is_label=True
+    )
     yield Corrupted("segments unnamed", save_segmentation(root / "4.seg.nrrd", LABEL, AFFINE, (2,)), is_label=True)
     path = save_segmentation(root / "5.seg.nrrd", LABEL, AFFINE, (1,))
     path.write_bytes(path.read_bytes().replace(b"LabelValue:=1", b"LabelValue:=x"))
@@ -260,7 +321,16 @@ def damaged_series(root: Path) -> Iterator[Corrupted]:
     yield series("missing slice", lambda folder: (folder / "slice_002.dcm").unlink())
     yield series("slice twice", lambda folder: shutil.copy(folder / "slice_002.dcm", folder / "more.dcm"))
     yield series("no slice", lambda folder: [path.unlink() for path in folder.iterdir()])
-    for tag in ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "PixelData", "BitsAllocated", "PixelRepresentation"):
+    for tag in (
+        "ImagePositionPatient",
+        "ImageOrientationPatient",
+        "PixelSpacing",
+        "Rows",
+        "Columns",
+        "PixelData",
+        "BitsAllocated",
+        "PixelRepresentation",
+    ):
         yield tagged(f"without {tag}", **{tag: None})
     with pydicom.config.disable_value_validation():
         yield tagged("mixed series", SeriesInstanceUID="1.2.3")
@@ -281,7 +351,11 @@ def damaged_series(root: Path) -> Iterator[Corrupted]:
         yield tagged("PET without tags", Modality="PT")
     one = (good(root / "one", "") / "slice_003.dcm").read_bytes()
     damage = {f"cut at {n}": one[:n] for n in (0, 1, 100, 131, 200, 400, len(one) - 100, len(one) - 30)}
-    damage |= {"text": b"not a slice\n" * 40, "zeros": bytes(len(one)), "other format": good(root / "nifti", ".nii").read_bytes()}
+    damage |= {
+        "text": b"not a slice\n" * 40,
+        "zeros": bytes(len(one)),
+        "other format": good(root / "nifti", ".nii").read_bytes(),
+    }
     for name, data in damage.items():
         yield series(name, lambda folder, data=data: (folder / "slice_003.dcm").write_bytes(data))
     for seed in range(2 * FLIPS):

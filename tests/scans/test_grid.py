@@ -32,7 +32,9 @@ def test_rounding_of_a_header_is_no_other_grid():
     ],
 )
 def test_what_moves_a_voxel_is_another_grid(other):
-    first = grid(other.shape if other.shape[0] != 4 else (4, 5, 6), (1.0, 1, 1) if other.shape[0] == 512 else (3.0, 2, 1))
+    first = grid(
+        other.shape if other.shape[0] != 4 else (4, 5, 6), (1.0, 1, 1) if other.shape[0] == 512 else (3.0, 2, 1)
+    )
     assert not is_same(other, first)
     with pytest.raises(InputError, match=r"a\.nii\.gz: found"):
         require_same(other, first)

@@ -68,10 +68,15 @@ def numbered(folder, *names):
 def test_as_many_channels_as_are_wanted(tmp_path):
     folder = numbered(tmp_path, "a_0000", "a_0001", "b_0000", "b_0002")
     files = {name: [f"{name}.nii.gz"] for name in ("a_0000", "a_0001", "b_0000", "b_0002")}
-    assert found(folder, {2}) == {"a": ["a_0000.nii.gz", "a_0001.nii.gz"], **{name: files[name] for name in ("b_0000", "b_0002")}}
+    assert found(folder, {2}) == {
+        "a": ["a_0000.nii.gz", "a_0001.nii.gz"],
+        **{name: files[name] for name in ("b_0000", "b_0002")},
+    }
     assert found(folder, {1}) == files
     assert found(folder, {1, 4}) == files
-    with pytest.raises(InputError, match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one.*modality"):
+    with pytest.raises(
+        InputError, match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one.*modality"
+    ):
         find_inputs(folder, {1, 2})
 
 
@@ -79,9 +84,17 @@ def test_one_file_with_a_number(tmp_path):
     folder = numbered(tmp_path, "amos_0001", "amos_0000", "brain_0000")
     assert found(folder / "amos_0001.nii.gz", {1}) == {"amos_0001": ["amos_0001.nii.gz"]}
     assert found(str(folder / "brain_0000.nii.gz"), {1}) == {"brain": ["brain_0000.nii.gz"]}
-    assert found(folder, {1}) == {"amos_0000": ["amos_0000.nii.gz"], "amos_0001": ["amos_0001.nii.gz"], "brain": ["brain_0000.nii.gz"]}
-    assert found([folder / "amos_0000.nii.gz", folder / "amos_0001.nii.gz"]) == {"amos": ["amos_0000.nii.gz", "amos_0001.nii.gz"]}
-    assert found([folder / "amos_0001.nii.gz", folder / "brain_0000.nii.gz"]) == {"amos_0001": ["amos_0001.nii.gz", "brain_0000.nii.gz"]}
+    assert found(folder, {1}) == {
+        "amos_0000": ["amos_0000.nii.gz"],
+        "amos_0001": ["amos_0001.nii.gz"],
+        "brain": ["brain_0000.nii.gz"],
+    }
+    assert found([folder / "amos_0000.nii.gz", folder / "amos_0001.nii.gz"]) == {
+        "amos": ["amos_0000.nii.gz", "amos_0001.nii.gz"]
+    }
+    assert found([folder / "amos_0001.nii.gz", folder / "brain_0000.nii.gz"]) == {
+        "amos_0001": ["amos_0001.nii.gz", "brain_0000.nii.gz"]
+    }
 
 
 def test_label_maps_are_never_grouped(tmp_path):

@@ -21,7 +21,9 @@ SPACING_XYZ = (1.0, 1.5, 3.0)
 
 def reoriented(array_zyx: np.ndarray, code: str) -> nib.Nifti1Image:
     """The same physical scan stored with another axis order."""
-    image = nib.Nifti1Image(np.ascontiguousarray(array_zyx.T), np.diag([-SPACING_XYZ[0], -SPACING_XYZ[1], SPACING_XYZ[2], 1]))
+    image = nib.Nifti1Image(
+        np.ascontiguousarray(array_zyx.T), np.diag([-SPACING_XYZ[0], -SPACING_XYZ[1], SPACING_XYZ[2], 1])
+    )
     return image.as_reoriented(ornt.ornt_transform(ornt.io_orientation(image.affine), ornt.axcodes2ornt(tuple(code))))
 
 
@@ -82,7 +84,10 @@ def other_shape(tmp_path):
 
 
 def other_affine(tmp_path):
-    return [write(tmp_path / "a.nii.gz"), write(tmp_path / "b.nii.gz", affine=np.diag([1, 1, 2, 1]))], r"b\.nii\.gz: found affine"
+    return [
+        write(tmp_path / "a.nii.gz"),
+        write(tmp_path / "b.nii.gz", affine=np.diag([1, 1, 2, 1])),
+    ], r"b\.nii\.gz: found affine"
 
 
 def zero_spacing(tmp_path):
@@ -118,7 +123,18 @@ def four_dimensional_beside_another(tmp_path):
     return [write(tmp_path / "a.nii.gz"), tmp_path / "two.nii.gz"], r"two\.nii\.gz: found shape"
 
 
-BAD = [truncated, nan, other_shape, other_affine, zero_spacing, missing, folder, garbage, empty, four_dimensional_beside_another]
+BAD = [
+    truncated,
+    nan,
+    other_shape,
+    other_affine,
+    zero_spacing,
+    missing,
+    folder,
+    garbage,
+    empty,
+    four_dimensional_beside_another,
+]
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -149,7 +165,9 @@ def test_a_grid_stored_the_other_way_round_is_the_same_grid(tmp_path):
     nib.save(reoriented(array, "LPS"), tmp_path / "scan.nii.gz")
     nib.save(reoriented(array, "PIR"), tmp_path / "label.nii.gz")
     np.testing.assert_array_equal(read_label(tmp_path / "label.nii.gz", [tmp_path / "scan.nii.gz"]), array)
-    np.testing.assert_array_equal(read_volume([tmp_path / "scan.nii.gz", tmp_path / "label.nii.gz"]).array, [array, array])
+    np.testing.assert_array_equal(
+        read_volume([tmp_path / "scan.nii.gz", tmp_path / "label.nii.gz"]).array, [array, array]
+    )
 
 
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
@@ -176,7 +194,10 @@ def two_grids(tmp_path):
     fine = np.array([[-1.0, 0, 0, 0], [0, -1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])
     coarse = np.array([[-2.0, 0, 0, -1], [0, -2, 0, -1], [0, 0, 2, 1], [0, 0, 0, 1]])
     ct = np.broadcast_to(10 * np.arange(8, dtype=np.float32), (8, 8, 8))
-    return [write(tmp_path / "ct.nii.gz", ct, fine), save_itk(tmp_path / "pet.nrrd", np.ones((3, 3, 3), np.float32), coarse)]
+    return [
+        write(tmp_path / "ct.nii.gz", ct, fine),
+        save_itk(tmp_path / "pet.nrrd", np.ones((3, 3, 3), np.float32), coarse),
+    ]
 
 
 def test_modalities_are_resampled_onto_the_reference(tmp_path):
@@ -195,7 +216,11 @@ def test_modalities_are_resampled_onto_the_reference(tmp_path):
 
 def test_a_label_belongs_to_the_reference(tmp_path):
     paths = two_grids(tmp_path)
-    label = save_itk(tmp_path / "label.mha", np.full((3, 3, 3), 2, np.uint8), np.array([[-2.0, 0, 0, -1], [0, -2, 0, -1], [0, 0, 2, 1], [0, 0, 0, 1]]))
+    label = save_itk(
+        tmp_path / "label.mha",
+        np.full((3, 3, 3), 2, np.uint8),
+        np.array([[-2.0, 0, 0, -1], [0, -2, 0, -1], [0, 0, 2, 1], [0, 0, 0, 1]]),
+    )
     assert read_label(label, paths, reference=1).shape == (3, 3, 3)
     with pytest.raises(InputError, match=r"label\.mha: found shape"):
         read_label(label, paths)
@@ -261,7 +286,9 @@ def test_trailing_axes_of_one_are_dropped(tmp_path, axes):
     array = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype(np.int16)
     for name in ("image", "label"):
         nib.save(nib.Nifti1Image(array.T.reshape(6, 5, 4, *[1] * axes), AFFINE), tmp_path / f"{name}.nii.gz")
-    np.testing.assert_array_equal(read_volume([tmp_path / "image.nii.gz", write(tmp_path / "b.nii.gz", array, AFFINE)]).array, [array, array])
+    np.testing.assert_array_equal(
+        read_volume([tmp_path / "image.nii.gz", write(tmp_path / "b.nii.gz", array, AFFINE)]).array, [array, array]
+    )
     np.testing.assert_array_equal(read_label(tmp_path / "label.nii.gz", tmp_path / "image.nii.gz"), array)
     write_label_map(array, tmp_path / "image.nii.gz", tmp_path / "out.nii.gz")
     assert nib.load(tmp_path / "out.nii.gz").shape == (6, 5, 4)

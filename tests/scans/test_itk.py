@@ -41,7 +41,9 @@ def test_every_format_reads_as_its_nifti_does(tmp_path, ending, is_packed):
 @pytest.mark.parametrize("ending", [".nrrd", ".mha"])
 def test_channels_are_modalities(tmp_path, ending):
     channels = np.stack([ARRAY, ARRAY + 1], axis=-1)
-    np.testing.assert_array_equal(read_volume([save_itk(tmp_path / f"a{ending}", channels, AFFINE, is_vector=True)]).array, [ARRAY, ARRAY + 1])
+    np.testing.assert_array_equal(
+        read_volume([save_itk(tmp_path / f"a{ending}", channels, AFFINE, is_vector=True)]).array, [ARRAY, ARRAY + 1]
+    )
 
 
 def test_a_fourth_axis_of_metaimage_holds_modalities(tmp_path):
@@ -50,7 +52,9 @@ def test_a_fourth_axis_of_metaimage_holds_modalities(tmp_path):
     np.testing.assert_array_equal(read_volume([tmp_path / "a.mha"]).array, [ARRAY, ARRAY + 1])
 
 
-@pytest.mark.parametrize(("space", "signs"), [("right-anterior-superior", (-1, -1)), ("left-anterior-superior", (1, -1))])
+@pytest.mark.parametrize(
+    ("space", "signs"), [("right-anterior-superior", (-1, -1)), ("left-anterior-superior", (1, -1))]
+)
 def test_other_spaces_of_nrrd(tmp_path, space, signs):
     path = save_itk(tmp_path / "a.nrrd", ARRAY, np.diag([-1.0, -1, 1, 1]) @ np.diag([*signs, 1.0, 1]))
     path.write_bytes(path.read_bytes().replace(b"left-posterior-superior", space.encode()))
@@ -116,7 +120,11 @@ NRRD = {
     "no number": (b"(1.5,0,0)", b"(x,0,0)", "'x' in space directions"),
     "flat": (b"(1.5,0,0)", b"(0,2,0)", "a.nrrd"),
     "nan spacing": (b"space directions: (1.5,0,0) (0,2,0) (0,0,3)", b"spacings: 1 nan 1", "'nan' in spacings"),
-    "negative spacing": (b"space directions: (1.5,0,0) (0,2,0) (0,0,3)", b"spacings: 1 -1 1", r"spacing \[1\.0, -1\.0, 1\.0\]"),
+    "negative spacing": (
+        b"space directions: (1.5,0,0) (0,2,0) (0,0,3)",
+        b"spacings: 1 -1 1",
+        r"spacing \[1\.0, -1\.0, 1\.0\]",
+    ),
     "unknown space": (b"left-posterior-superior", b"scanner-xyz", "space 'scanner-xyz'"),
     "nan origin": (b"space origin: (-40", b"space origin: (nan", "'nan' in space origin"),
     "too large": (b"sizes: 6 4 5", b"sizes: 60000 40000 5", "claims 48000000000 bytes"),
@@ -133,7 +141,11 @@ META = {
     "missing data": (b"LOCAL", b"a.raw", "voxels in 'a.raw'"),
     "slices": (b"LOCAL", b"LIST", "voxels in 'LIST'"),
     "too large": (b"DimSize = 6 4 5", b"DimSize = 60000 40000 5", "claims 48000000000 bytes"),
-    "too large, packed": (b"CompressedData = False\n", b"CompressedData = True\nDimSize = 60000 40000 5\n", "claims 48000000000 bytes|a.mha"),
+    "too large, packed": (
+        b"CompressedData = False\n",
+        b"CompressedData = True\nDimSize = 60000 40000 5\n",
+        "claims 48000000000 bytes|a.mha",
+    ),
     "2-D": (b"NDims = 3", b"NDims = 2", "a.mha"),
     "small letters": (b"ElementType", b"elementType", "no ElementType"),
     "no size": (b"DimSize", b"DimSise", "no DimSize"),
@@ -255,7 +267,10 @@ def test_metaimage_reads_as_itk_wrote_it(tmp_path, kind, form):
         text = text.replace("ElementDataFile", f"HeaderSize = {13 if form == 'skipped' else -1}\nElementDataFile")
         content = b"x" * 13 + content
     elif form == "text":
-        text, content = text.replace("BinaryData = True", "BinaryData = False"), " ".join(map(str, array.ravel())).encode()
+        text, content = (
+            text.replace("BinaryData = True", "BinaryData = False"),
+            " ".join(map(str, array.ravel())).encode(),
+        )
     path.write_text(text)
     raw.write_bytes(content)
     np.testing.assert_array_equal(read_volume(path).array[0], array.astype(np.float32))

@@ -8,7 +8,14 @@ from uniseg.datasets.source import Source, find_cases
 from uniseg.errors import InputError
 
 MODALITIES = ("CT", "PET")
-CASE = {"case": "a", "patient": "smith", "CT": "a/ct.nii.gz", "PET": "a/pet", "label": "a/label.nii.gz", "split": "train"}
+CASE = {
+    "case": "a",
+    "patient": "smith",
+    "CT": "a/ct.nii.gz",
+    "PET": "a/pet",
+    "label": "a/label.nii.gz",
+    "split": "train",
+}
 
 
 @pytest.fixture
@@ -24,7 +31,9 @@ def write(root, *rows, kind="csv"):
     if kind == "yaml":
         (root / "manifest.yaml").write_text(yaml.safe_dump(list(rows)))
     else:
-        (root / "manifest.csv").write_text("\n".join(",".join(line) for line in [rows[0], *(row.values() for row in rows)]))
+        (root / "manifest.csv").write_text(
+            "\n".join(",".join(line) for line in [rows[0], *(row.values() for row in rows)])
+        )
 
 
 def cases(root, optional=(), **fields):
@@ -33,7 +42,12 @@ def cases(root, optional=(), **fields):
 
 @pytest.mark.parametrize("kind", ["csv", "yaml"])
 def test_both_kinds_say_the_same(root, kind):
-    write(root, CASE | {"case": "b", "patient": "", "CT": str(root / "a/ct.nii.gz"), "label": "absent", "split": "test"}, CASE, kind=kind)
+    write(
+        root,
+        CASE | {"case": "b", "patient": "", "CT": str(root / "a/ct.nii.gz"), "label": "absent", "split": "test"},
+        CASE,
+        kind=kind,
+    )
     first, second = cases(root, patient_namespace="ward")
     assert (first.case_id, first.patient_id, first.side, first.absent) == ("a", "ward/smith", "train", False)
     assert first.image_paths == (root / "a/ct.nii.gz", root / "a/pet")
@@ -78,7 +92,10 @@ def test_a_case_of_optional_modalities_needs_one(root):
     [
         ([{key: value for key, value in CASE.items() if key != "label"}], r"manifest\.csv: found no column 'label'"),
         ([CASE | {"spilt": "x"}], r"an unknown column 'spilt'.*rename it to 'split'"),
-        ([{("ct" if key == "CT" else key): value for key, value in CASE.items()}], "an unknown column 'ct'.*rename it to 'CT'"),
+        (
+            [{("ct" if key == "CT" else key): value for key, value in CASE.items()}],
+            "an unknown column 'ct'.*rename it to 'CT'",
+        ),
         ([CASE | {"weather": "x"}], "an unknown column 'weather'.*delete it"),
         ([CASE, CASE], r"manifest\.csv, row 3: found case 'a' 2 times"),
         ([CASE, CASE | {"case": "b", "PET": "b/pet"}], r"manifest\.csv, row 3: found PET: no such file .*b/pet"),
@@ -123,14 +140,23 @@ LINE = "{},a/ct.nii.gz,a/pet,a/label.nii.gz"
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        (f"{HEADER}\n{LINE.format('a')}\n".replace(",", ";"), r"row 1: found semicolons between the cells; .* in UTF-8, with commas"),
+        (
+            f"{HEADER}\n{LINE.format('a')}\n".replace(",", ";"),
+            r"row 1: found semicolons between the cells; .* in UTF-8, with commas",
+        ),
         (f"{HEADER}\n{LINE.format('a')}\n".replace(",", "\t"), "row 1: found tabs between the cells"),
-        (f"{HEADER}\n{LINE.format('a')}\n{LINE.format('Müller')}\n".encode("cp1252"), "row 3: found a byte 0xfc that is no UTF-8"),
+        (
+            f"{HEADER}\n{LINE.format('a')}\n{LINE.format('Müller')}\n".encode("cp1252"),
+            "row 3: found a byte 0xfc that is no UTF-8",
+        ),
         (f"{HEADER}\n".encode("utf-16"), "row 1: found text in UTF-16"),
         (f"{HEADER}\n".encode("utf-16-le"), "row 1: found text in UTF-16"),
         (f",{HEADER}\n0,{LINE.format('a')}\n", r"found column 1 without a name; .*index=False"),
         (f"{HEADER}\na,nan,a/pet,a/label.nii.gz\n", "row 2: found CT: 'nan'; expected an empty cell"),
-        (f"{HEADER}\na,a\\ct.nii.gz,a/pet,a/label.nii.gz\n", r"row 2: found CT: no such file .*; write / instead of \\"),
+        (
+            f"{HEADER}\na,a\\ct.nii.gz,a/pet,a/label.nii.gz\n",
+            r"row 2: found CT: no such file .*; write / instead of \\",
+        ),
         (f"{HEADER}\n../x,a/ct.nii.gz,a/pet,a/label.nii.gz\n", r"row 2: found case '\.\./x'; .*; rename the case"),
         (f"{HEADER}\n{'x' * 300},a/ct.nii.gz,a/pet,a/label.nii.gz\n", "row 2: found case 'xxx"),
         (f"{HEADER}\na,{'x' * 300},a/pet,a/label.nii.gz\n", "row 2: found CT: no such file"),
@@ -152,7 +178,9 @@ def test_a_comma_too_many_at_the_end_of_every_row_is_no_column(root):
 
 
 def test_a_yaml_bomb_ends_in_one_line(root):
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)]
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"] + [
+        f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 9)}]" for k in range(1, 30)
+    ]
     row = "- {case: a, CT: *a29, PET: p, label: l}"
     (root / "manifest.yaml").write_text("- {" + ", ".join(lines) + "}\n" + row + "\n")
     with pytest.raises(InputError, match=r"manifest\.yaml"):

@@ -10,8 +10,18 @@ from uniseg.images.files import read_volume
 from uniseg.preprocessing.modality import foreign_kind, guess, kind_of
 
 DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
-KINDS = {"hippocampus_msd": ("MR",), "chaos_t2_abdomen": ("MR",), "acdc_heart": ("MR",), "sts_ct": ("CT",), "sts_ctmr": ("CT", "MR"), "sts_pet": ("PET",),
-         "ms_lesion_ljubljana": ("MR",) * 4, "la2018_left_atrium": ("MR",), "lung_gtv_pycerr": ("CT",), "totalsegmentator_ct": ("CT",)}  # fmt: skip
+KINDS = {
+    "hippocampus_msd": ("MR",),
+    "chaos_t2_abdomen": ("MR",),
+    "acdc_heart": ("MR",),
+    "sts_ct": ("CT",),
+    "sts_ctmr": ("CT", "MR"),
+    "sts_pet": ("PET",),
+    "ms_lesion_ljubljana": ("MR",) * 4,
+    "la2018_left_atrium": ("MR",),
+    "lung_gtv_pycerr": ("CT",),
+    "totalsegmentator_ct": ("CT",),
+}
 RNG = np.random.default_rng(0)
 NOISE = RNG.normal(size=(20, 20, 20))
 BODY = np.abs(NOISE) < 1

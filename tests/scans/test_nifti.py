@@ -110,7 +110,10 @@ def test_scaling_of_the_header_counts(tmp_path):
     image.set_data_dtype(np.int16)
     nib.save(image, tmp_path / "a.nii.gz")
     assert nib.load(tmp_path / "a.nii.gz").header["scl_slope"] != 1
-    np.testing.assert_array_equal(read_volume(tmp_path / "a.nii.gz").array[0], np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj).T.astype(np.float32))
+    np.testing.assert_array_equal(
+        read_volume(tmp_path / "a.nii.gz").array[0],
+        np.asarray(nib.load(tmp_path / "a.nii.gz").dataobj).T.astype(np.float32),
+    )
 
 
 def test_no_flipped_bit_of_a_packed_file_changes_voxels(tmp_path):

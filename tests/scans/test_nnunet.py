@@ -10,7 +10,9 @@ from uniseg.errors import InputError
 
 def dataset(root, channels, *files, **more):
     root.mkdir(exist_ok=True)
-    (root / "dataset.json").write_text(json.dumps({"channel_names": {str(k): name for k, name in enumerate(channels)}, "numTraining": 99} | more))
+    (root / "dataset.json").write_text(
+        json.dumps({"channel_names": {str(k): name for k, name in enumerate(channels)}, "numTraining": 99} | more)
+    )
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()
@@ -22,17 +24,33 @@ def cases(root, modalities=("CT",), optional=(), **fields):
 
 
 def test_labelled_test_cases_are_for_test_whatever_num_training_says(tmp_path):
-    files = ["imagesTr/a_0000.NII.GZ", "labelsTr/a.NII", "imagesTs/b_0000.nii", "labelsTs/b.nii", "imagesTs/c_0000.nii.gz"]
+    files = [
+        "imagesTr/a_0000.NII.GZ",
+        "labelsTr/a.NII",
+        "imagesTs/b_0000.nii",
+        "labelsTs/b.nii",
+        "imagesTs/c_0000.nii.gz",
+    ]
     found = cases(dataset(tmp_path, ["CT"], *files))
     assert [(case.case_id, case.side) for case in found] == [("a", None), ("b", "test")]
     assert found[1].image_paths == (tmp_path / "imagesTs/b_0000.nii",)
 
 
 def test_images_without_a_label_count_where_the_target_is_absent(tmp_path):
-    root = dataset(tmp_path, ["CT"], "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTr/b_0000.nii.gz", "imagesTr/whole_003.nii.gz")
+    root = dataset(
+        tmp_path,
+        ["CT"],
+        "imagesTr/a_0000.nii.gz",
+        "labelsTr/a.nii.gz",
+        "imagesTr/b_0000.nii.gz",
+        "imagesTr/whole_003.nii.gz",
+    )
     assert [case.case_id for case in cases(root)] == ["a"]
     found = cases(root, absent=["b", "whole_003"])
-    assert [(case.case_id, case.label_path, case.absent) for case in found[1:]] == [("b", None, True), ("whole_003", None, True)]
+    assert [(case.case_id, case.label_path, case.absent) for case in found[1:]] == [
+        ("b", None, True),
+        ("whole_003", None, True),
+    ]
     assert [case.image_paths[0].name for case in found[1:]] == ["b_0000.nii.gz", "whole_003.nii.gz"]
     assert not found[0].absent
     with pytest.raises(InputError, match="no image of case 'x'"):
@@ -43,7 +61,13 @@ def test_images_without_a_label_count_where_the_target_is_absent(tmp_path):
 
 def test_an_optional_channel_may_be_missing(tmp_path):
     root = dataset(
-        tmp_path, ["CT", "PET"], "imagesTr/a_0000.nii.gz", "labelsTr/a.nii.gz", "imagesTr/b_0000.nii.gz", "imagesTr/b_0001.nii.gz", "labelsTr/b.nii.gz"
+        tmp_path,
+        ["CT", "PET"],
+        "imagesTr/a_0000.nii.gz",
+        "labelsTr/a.nii.gz",
+        "imagesTr/b_0000.nii.gz",
+        "imagesTr/b_0001.nii.gz",
+        "labelsTr/b.nii.gz",
     )
     first, second = cases(root, ("CT", "PET"), ("PET",))
     assert first.image_paths == (root / "imagesTr/a_0000.nii.gz", None)
@@ -68,7 +92,9 @@ def test_files_listed_in_the_description(tmp_path, monkeypatch):
 
 
 def test_one_case_in_both_folders_is_refused(tmp_path):
-    files = [f"{kind}{part}/a{end}.nii.gz" for part in ("Tr", "Ts") for kind, end in (("images", "_0000"), ("labels", ""))]
+    files = [
+        f"{kind}{part}/a{end}.nii.gz" for part in ("Tr", "Ts") for kind, end in (("images", "_0000"), ("labels", ""))
+    ]
     with pytest.raises(InputError, match=r"labelsTs/a\.nii\.gz: found case 'a' 2 times"):
         cases(dataset(tmp_path, ["CT"], *files))
 
@@ -83,7 +109,12 @@ def test_a_case_number_of_four_digits_is_no_channel(tmp_path):
     labelled = [f"{kind}Tr/amos_000{k}.nii.gz" for k in (1, 4) for kind in ("images", "labels")]
     root = dataset(tmp_path, ["CT"], *labelled, "imagesTr/amos_0600.nii.gz", "imagesTr/amos_0700_0000.nii.gz")
     found = {case.case_id: case.image_paths[0].name for case in cases(root, absent=["amos_0600", "amos_0700"])}
-    assert found == {"amos_0001": "amos_0001.nii.gz", "amos_0004": "amos_0004.nii.gz", "amos_0600": "amos_0600.nii.gz", "amos_0700": "amos_0700_0000.nii.gz"}
+    assert found == {
+        "amos_0001": "amos_0001.nii.gz",
+        "amos_0004": "amos_0004.nii.gz",
+        "amos_0600": "amos_0600.nii.gz",
+        "amos_0700": "amos_0700_0000.nii.gz",
+    }
     with pytest.raises(InputError, match="no image of case 'amos'"):
         cases(root, absent=["amos"])
 
@@ -91,7 +122,9 @@ def test_a_case_number_of_four_digits_is_no_channel(tmp_path):
 def test_a_label_may_end_like_a_channel(tmp_path):
     files = [f"{name}.nii.gz" for k in range(3) for name in (f"imagesTr/scan_000{k}_0000", f"labelsTr/scan_000{k}")]
     found = cases(dataset(tmp_path, ["CT"], *files))
-    assert [(case.case_id, case.image_paths[0].name) for case in found] == [(f"scan_000{k}", f"scan_000{k}_0000.nii.gz") for k in range(3)]
+    assert [(case.case_id, case.image_paths[0].name) for case in found] == [
+        (f"scan_000{k}", f"scan_000{k}_0000.nii.gz") for k in range(3)
+    ]
 
 
 def test_an_absent_case_may_lack_an_optional_channel(tmp_path):
@@ -102,7 +135,15 @@ def test_an_absent_case_may_lack_an_optional_channel(tmp_path):
 
 
 def test_what_systems_leave_beside_scans_is_passed_over(tmp_path):
-    root = dataset(tmp_path, ["CT"], "imagesTr/a_0000.nii.gz", "imagesTr/._a_0000.nii.gz", "labelsTr/a.nii.gz", "labelsTr/._a.nii.gz", "labelsTr/Thumbs.db")
+    root = dataset(
+        tmp_path,
+        ["CT"],
+        "imagesTr/a_0000.nii.gz",
+        "imagesTr/._a_0000.nii.gz",
+        "labelsTr/a.nii.gz",
+        "labelsTr/._a.nii.gz",
+        "labelsTr/Thumbs.db",
+    )
     assert [case.case_id for case in cases(root)] == ["a"]
 
 

@@ -36,7 +36,8 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_eleven_tasks_are_those_of_uniseg():
     counts = {task.name: (len(task.modalities), len(task.classes)) for task in TASKS}
     assert counts == {
-        "liver": (1, 3), "kidney": (1, 3), "hepatic_vessel": (1, 3), "pancreas": (1, 3), "colon": (1, 2), "lung": (1, 2), "spleen": (1, 2),
+        "liver": (1, 3), "kidney": (1, 3), "hepatic_vessel": (1, 3), "pancreas": (1, 3), "colon": (1, 2),
+        "lung": (1, 2), "spleen": (1, 2),
         "vertebrae": (1, 2), "prostate": (1, 2), "brain_tumour": (4, 4), "whole_body_tumour": (2, 2),
     }  # fmt: skip
     assert all(name in VALUE for task in TASKS for names in task.targets.values() for name in names)
@@ -55,7 +56,9 @@ def test_a_dataset_is_complete(suite: Path, task):
     assert np.unique(label.dataobj).tolist() == list(range(len(task.classes)))
     np.testing.assert_array_equal(task.label(np.asarray(truth.dataobj)), label.dataobj)
     images = sorted((folder / "imagesTr").iterdir())
-    assert [path.name for path in images] == [f"{case_id}_{channel:04d}.nii.gz" for channel in range(len(task.modalities))]
+    assert [path.name for path in images] == [
+        f"{case_id}_{channel:04d}.nii.gz" for channel in range(len(task.modalities))
+    ]
     for path in images:
         image = nib.load(path)
         assert image.shape == label.shape
@@ -136,7 +139,10 @@ def test_the_liver_is_on_the_right_and_the_kidneys_below_it(suite: Path):
     file = nib.load(suite / "truth" / "spleen_000.nii.gz")
     values = np.asarray(file.dataobj)
     right, anterior, superior = np.transpose(
-        [nib.affines.apply_affine(file.affine, np.argwhere(values == VALUE[name]).mean(0)) for name in ("liver", "spleen", "kidney", "vertebra", "lung")]
+        [
+            nib.affines.apply_affine(file.affine, np.argwhere(values == VALUE[name]).mean(0))
+            for name in ("liver", "spleen", "kidney", "vertebra", "lung")
+        ]
     )
     assert right[0] > right[1] + 30
     assert superior[2] < superior[0] < superior[4]
@@ -170,6 +176,9 @@ def test_a_map_that_ignores_the_image_is_poor():
 def test_tumours_take_up_fdg_and_so_does_the_heart():
     names = ("lesion", "liver", "kidney", "muscle", "heart")
     cases = [case_of("whole_body_tumour", number) for number in range(6)]
-    suv = {n: np.nanmean([c.images[1][c.structures == VALUE[n]].mean() for c in cases if (c.structures == VALUE[n]).any()]) for n in names}
+    suv = {
+        n: np.nanmean([c.images[1][c.structures == VALUE[n]].mean() for c in cases if (c.structures == VALUE[n]).any()])
+        for n in names
+    }
     assert suv["lesion"] > 1.5 * suv["liver"] > 1.5 * suv["muscle"]
     assert min(suv["kidney"], suv["heart"]) > suv["liver"]

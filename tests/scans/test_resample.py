@@ -6,7 +6,15 @@ import torch
 from scipy import ndimage
 
 from uniseg.preprocessing.normalize import normalize
-from uniseg.preprocessing.resample import axis_matrix, axis_orders, axis_taps, resample, resample_image, resample_label, target_shape
+from uniseg.preprocessing.resample import (
+    axis_matrix,
+    axis_orders,
+    axis_taps,
+    resample,
+    resample_image,
+    resample_label,
+    target_shape,
+)
 from uniseg.task import Normalization
 
 
@@ -118,7 +126,9 @@ def test_planes_of_a_coarse_axis_keep_within_their_own_range():
 
 
 @pytest.mark.parametrize("order", [0, 1])
-@pytest.mark.parametrize(("size", "new_size"), [(1, 1), (1, 4), (5, 5), (5, 12), (12, 5), (7, 8), (100, 333), (6, 3), (4, 8)])
+@pytest.mark.parametrize(
+    ("size", "new_size"), [(1, 1), (1, 4), (5, 5), (5, 12), (12, 5), (7, 8), (100, 333), (6, 3), (4, 8)]
+)
 def test_taps_are_the_matrix(size, new_size, order):
     taps, old = axis_taps(size, new_size, order), np.random.default_rng(0).normal(size=size)
     moved = old[taps.low] * (1 - taps.share) + old[taps.high] * taps.share

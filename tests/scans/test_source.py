@@ -28,7 +28,9 @@ def test_cases_per_patient_is_a_whole_number(number):
 def test_cases_are_counted_by_number():
     counted = source(patient_pattern="_([0-9]+)$", cases_per_patient=2)
     assert [counted.patient_id(f"scan_{k:03d}") for k in range(1, 5)] == ["set/1", "set/1", "set/2", "set/2"]
-    with pytest.raises(InputError, match="found 'scan_a' of case 'scan_a' with cases_per_patient 2; expected a case number"):
+    with pytest.raises(
+        InputError, match="found 'scan_a' of case 'scan_a' with cases_per_patient 2; expected a case number"
+    ):
         source(cases_per_patient=2).patient_id("scan_a")
 
 
@@ -43,7 +45,9 @@ def test_absent_is_a_list_of_names(absent):
         source(absent=absent)
 
 
-@pytest.mark.parametrize("case_id", ["../x", "/abs", "..", "a/b", "a\\b", "a\0", "a\nb", "x" * 101, ".a", "merged", "", None, 7])
+@pytest.mark.parametrize(
+    "case_id", ["../x", "/abs", "..", "a/b", "a\\b", "a\0", "a\nb", "x" * 101, ".a", "merged", "", None, 7]
+)
 def test_a_case_id_can_name_a_file(case_id):
     with pytest.raises(InputError, match=r"labels: found case .*"):
         Files(case_id, (Path("i"),), Path("labels"))

@@ -97,13 +97,20 @@ def write(tmp_path, values):
 def test_own_split_without_key_with_dev(tmp_path):
     path = write(tmp_path, {"train": {"case_{:05d}": "0-2 5", "x{}": "9"}, "dev": ["a"], "test": ["b", "c"]})
     split = read_split(str(path))
-    assert split == {"train": ["case_00000", "case_00001", "case_00002", "case_00005", "x9"], "dev": ["a"], "test": ["b", "c"]}
+    assert split == {
+        "train": ["case_00000", "case_00001", "case_00002", "case_00005", "x9"],
+        "dev": ["a"],
+        "test": ["b", "c"],
+    }
     assert Source(layout="nnunet", root=tmp_path, splits=str(path)).given_split() == split
 
 
 def test_inline_split_and_none():
     root = Path("somewhere")
-    assert Source(layout="nnunet", root=root, splits={"train": {"p{}": "1-2"}, "test": ["t"]}).given_split() == {"train": ["p1", "p2"], "test": ["t"]}
+    assert Source(layout="nnunet", root=root, splits={"train": {"p{}": "1-2"}, "test": ["t"]}).given_split() == {
+        "train": ["p1", "p2"],
+        "test": ["t"],
+    }
     assert Source(layout="nnunet", root=root).given_split() is None
 
 
@@ -148,7 +155,11 @@ def test_folds_as_nnunet_writes_them(tmp_path):
 
 
 def test_a_single_fold_is_train_with_dev(tmp_path):
-    assert read_split(str(write(tmp_path, [{"train": ["a", "b"], "val": ["c"]}]))) == {"train": ["a", "b"], "dev": ["c"], "test": []}
+    assert read_split(str(write(tmp_path, [{"train": ["a", "b"], "val": ["c"]}]))) == {
+        "train": ["a", "b"],
+        "dev": ["c"],
+        "test": [],
+    }
 
 
 @pytest.mark.parametrize(

@@ -26,11 +26,17 @@ def stored(shape=(24, 28, 20), spacing=(2.0, 2, 3), **values):
     ],
 )
 def test_what_no_scanner_makes_is_refused(shape, spacing):
-    with pytest.raises(InputError, match=r"a\.nii\.gz: found \d+ x \d+ x \d+ voxels of .* mm; expected .*; repair the spacing, or its unit"):
+    with pytest.raises(
+        InputError,
+        match=r"a\.nii\.gz: found \d+ x \d+ x \d+ voxels of .* mm; expected .*; repair the spacing, or its unit",
+    ):
         stored(shape, spacing)
 
 
-@pytest.mark.parametrize(("shape", "spacing"), [((512, 512, 1100), (0.98, 0.98, 2)), ((512, 512, 1), (0.4, 0.4, 60)), ((2048, 2048, 1500), (0.1, 0.1, 0.1))])
+@pytest.mark.parametrize(
+    ("shape", "spacing"),
+    [((512, 512, 1100), (0.98, 0.98, 2)), ((512, 512, 1), (0.4, 0.4, 60)), ((2048, 2048, 1500), (0.1, 0.1, 0.1))],
+)
 def test_what_scanners_make_is_taken(shape, spacing):
     assert stored(shape, spacing).notes == ()
 
@@ -39,7 +45,10 @@ def test_a_part_of_a_scan_may_be_one_small_voxel():
     assert stored((1, 1, 1), (0.5, 0.5, 0.5), is_extract=True).shape == (1, 1, 1)
 
 
-@pytest.mark.parametrize(("given", "kept"), [((4, 5, 6, 1), (4, 5, 6)), ((4, 5, 6, 1, 1), (4, 5, 6)), ((4, 5, 1), (4, 5, 1)), ((4, 5, 6, 2, 1), (4, 5, 6, 2))])
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [((4, 5, 6, 1), (4, 5, 6)), ((4, 5, 6, 1, 1), (4, 5, 6)), ((4, 5, 1), (4, 5, 1)), ((4, 5, 6, 2, 1), (4, 5, 6, 2))],
+)
 def test_trailing_axes_of_one_are_dropped(given, kept):
     image = stored(given)
     assert image.shape == image.voxels().shape == kept
@@ -48,7 +57,9 @@ def test_trailing_axes_of_one_are_dropped(given, kept):
 def test_a_tilted_grid_is_noted():
     affine = np.diag([2.0, 2, 3, 1])
     affine[1, 2] = 3 * np.tan(np.deg2rad(20))
-    assert Stored(Path("a"), (9, 9, 9), affine, lambda: None).notes == ("axes 70 degrees apart, as of a tilted gantry; taken as they are",)
+    assert Stored(Path("a"), (9, 9, 9), affine, lambda: None).notes == (
+        "axes 70 degrees apart, as of a tilted gantry; taken as they are",
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,7 +67,10 @@ def test_a_tilted_grid_is_noted():
     [
         (AttributeError("x"), r"AttributeError \(x\); expected it; restore"),
         (KeyError("y"), "KeyError"),
-        (PermissionError(13, "Permission denied"), "found Permission denied; expected it; check the disk and the permissions"),
+        (
+            PermissionError(13, "Permission denied"),
+            "found Permission denied; expected it; check the disk and the permissions",
+        ),
         (MemoryError(), "more voxels than the memory holds"),
     ],
 )

@@ -23,7 +23,11 @@ def pet(**values):
         dataset.SeriesDate = dataset.AcquisitionDate = "20240301"
         dataset.SeriesTime, dataset.AcquisitionTime = "100000", f"1000{30 * (1 - index):02d}"
         drug = Dataset()
-        drug.RadionuclideTotalDose, drug.RadionuclideHalfLife, drug.RadiopharmaceuticalStartTime = DOSE_BQ, HALF_LIFE_S, "090000"
+        drug.RadionuclideTotalDose, drug.RadionuclideHalfLife, drug.RadiopharmaceuticalStartTime = (
+            DOSE_BQ,
+            HALF_LIFE_S,
+            "090000",
+        )
         dataset.RadiopharmaceuticalInformationSequence = [drug]
         for name, value in values.items():
             own = drug if name.startswith("Radio") and name != "RadiopharmaceuticalInformationSequence" else dataset
@@ -57,7 +61,9 @@ def test_an_injection_before_midnight(tmp_path):
 
 
 def test_a_full_date_of_injection_counts_first(tmp_path):
-    np.testing.assert_allclose(suv(tmp_path, RadiopharmaceuticalStartDateTime="20240301083000.00+0100"), expected(5400), rtol=1e-6)
+    np.testing.assert_allclose(
+        suv(tmp_path, RadiopharmaceuticalStartDateTime="20240301083000.00+0100"), expected(5400), rtol=1e-6
+    )
 
 
 def test_suv_units_are_used_as_they_are(tmp_path):

@@ -1,4 +1,6 @@
-"""The effect of every transform is distributed as batchgeneratorsv2's: the same image, a few hundred draws on each side."""
+"""The effect of every transform is distributed as batchgeneratorsv2's: the same image, a few hundred draws on each
+side.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -33,13 +35,25 @@ pytestmark = pytest.mark.slow
 PATCH, FIELD = (20, 24, 28), (52, 52, 52)
 DRAWS = 400
 QUANTILES = (0.02, 0.25, 0.5, 0.75, 0.98)
-# As nnU-Net v2's trainer sets them, but one blur for all axes with half of the scales below 1, as nnU-Net v1 does, with which UniSeg was published.
-SPATIAL = {"patch_center_dist_from_border": 0, "random_crop": False, "rotation": (-np.pi / 6, np.pi / 6), "scaling": BGContrast((0.7, 1.4))}
+# As nnU-Net v2's trainer sets them, but one blur for all axes with half of the scales below 1, as nnU-Net v1 does, with
+# which UniSeg was published.
+SPATIAL = {
+    "patch_center_dist_from_border": 0,
+    "random_crop": False,
+    "rotation": (-np.pi / 6, np.pi / 6),
+    "scaling": BGContrast((0.7, 1.4)),
+}
 
 
 def lower_resolution(image: Tensor) -> dict[str, Tensor]:
     """Up again by a cubic spline, which batchgeneratorsv2 no longer has; batchgenerators does."""
-    return {"image": torch.from_numpy(augment_linear_downsampling_scipy(image.numpy(), (0.5, 1), p_per_channel=1, order_downsample=0, order_upsample=3))}
+    return {
+        "image": torch.from_numpy(
+            augment_linear_downsampling_scipy(
+                image.numpy(), (0.5, 1), p_per_channel=1, order_downsample=0, order_upsample=3
+            )
+        )
+    }
 
 
 THEIRS = {
@@ -84,7 +98,12 @@ def centre(array: Tensor, size: tuple[int, ...]) -> Tensor:
 def effect(patch: Tensor) -> list[float]:
     """Mean, deviation, roughness, quantiles."""
     rough = np.mean([float(patch.diff(dim=axis).abs().mean()) for axis in range(3)])
-    return [float(patch.mean()), float(patch.std()), float(rough), *torch.quantile(patch.flatten(), torch.tensor(QUANTILES)).tolist()]
+    return [
+        float(patch.mean()),
+        float(patch.std()),
+        float(rough),
+        *torch.quantile(patch.flatten(), torch.tensor(QUANTILES)).tolist(),
+    ]
 
 
 def ours(how: AugmentRecipe) -> np.ndarray:
@@ -132,7 +151,9 @@ def test_matrices_are_distributed_alike(name):
         return np.stack([sizes, angles], 1)
 
     for q in (0.05, 0.25, 0.5, 0.75, 0.95):
-        np.testing.assert_allclose(np.quantile(size_with_angle(a), q, axis=0), np.quantile(size_with_angle(b), q, axis=0), atol=0.05)
+        np.testing.assert_allclose(
+            np.quantile(size_with_angle(a), q, axis=0), np.quantile(size_with_angle(b), q, axis=0), atol=0.05
+        )
 
 
 def test_mirrors_are_distributed_alike():

@@ -10,7 +10,15 @@ from omegaconf import OmegaConf
 
 from uniseg.environment import CONF_DIR
 from uniseg.sampling.augment.draws import AugmentDraw, draw
-from uniseg.sampling.augment.intensity import augment_intensity, blur, brighten, change_contrast, gamma, gamma_inverted, lower_resolution
+from uniseg.sampling.augment.intensity import (
+    augment_intensity,
+    blur,
+    brighten,
+    change_contrast,
+    gamma,
+    gamma_inverted,
+    lower_resolution,
+)
 from uniseg.sampling.augment.spatial import box_margin, grid_matrix, sample_patch
 from uniseg.sampling.batch import RawBatch
 from uniseg.sampling.patches import make_batch
@@ -22,7 +30,19 @@ PATCH = (8, 12, 10)
 
 def still(num_modalities: int = 1, **changes) -> AugmentDraw:
     nothing = (NAN,) * num_modalities
-    base = AugmentDraw((0.0, 0.0, 0.0), 1.0, (False,) * 3, NAN, nothing, nothing, nothing, nothing, nothing, nothing, (False,) * num_modalities)
+    base = AugmentDraw(
+        (0.0, 0.0, 0.0),
+        1.0,
+        (False,) * 3,
+        NAN,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        nothing,
+        (False,) * num_modalities,
+    )
     return replace(base, **changes)
 
 
@@ -82,7 +102,8 @@ def test_mirror_is_a_flip():
 def busy(seed: int) -> AugmentDraw:
     u = np.random.default_rng(seed).uniform
     return still(
-        2, noise_sd=u(0, 0.1), blur_sigma=(u(0.5, 1), NAN), brightness=(u(0.75, 1.25), u(0.75, 1.25)), contrast=(NAN, u(0.75, 1.25)),
+        2, noise_sd=u(0, 0.1), blur_sigma=(u(0.5, 1), NAN), brightness=(u(0.75, 1.25), u(0.75, 1.25)),
+        contrast=(NAN, u(0.75, 1.25)),
         zoom=(u(0.5, 1), u(0.5, 1)), gamma_inverted=(NAN, u(0.7, 1.5)), gamma=(u(0.7, 1.5), NAN),
     )  # fmt: skip
 
@@ -91,7 +112,9 @@ def test_batched_equals_one_by_one():
     image = torch.randn(3, 2, *PATCH)
     draws, seeds = [busy(1), still(2), busy(3)], [11, 12, 13]
     together = augment_intensity(image.clone(), draws, seeds)
-    alone = torch.cat([augment_intensity(image[i : i + 1].clone(), draws[i : i + 1], seeds[i : i + 1]) for i in range(3)])
+    alone = torch.cat(
+        [augment_intensity(image[i : i + 1].clone(), draws[i : i + 1], seeds[i : i + 1]) for i in range(3)]
+    )
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
     assert torch.equal(together[1], image[1])
     assert (together[0] - image[0]).abs().max() > 0.01
@@ -134,7 +157,9 @@ def test_blur_is_the_gaussian():
     from scipy import ndimage
 
     rows = torch.randn(2, *PATCH)
-    expected = np.stack([ndimage.gaussian_filter(row.numpy(), sigma) for row, sigma in zip(rows, (0.6, 0.9), strict=True)])
+    expected = np.stack(
+        [ndimage.gaussian_filter(row.numpy(), sigma) for row, sigma in zip(rows, (0.6, 0.9), strict=True)]
+    )
     np.testing.assert_allclose(blur(rows, torch.tensor([0.6, 0.9])), expected, atol=1e-5)
 
 
@@ -159,7 +184,8 @@ def nothing_but(*names: str):
 
 TRANSFORMS = {
     "rotation": ("p_rotation",), "scale": ("p_scale",), "noise": ("p_noise",), "blur": ("p_blur", "p_blur_channel"),
-    "brightness": ("p_brightness",), "contrast": ("p_contrast",), "low resolution": ("p_low_resolution", "p_low_resolution_channel"),
+    "brightness": ("p_brightness",), "contrast": ("p_contrast",),
+    "low resolution": ("p_low_resolution", "p_low_resolution_channel"),
     "inverted gamma": ("p_gamma_inverted",), "gamma": ("p_gamma",), "channel dropout": ("p_channel_dropout",),
 }  # fmt: skip
 
@@ -208,7 +234,13 @@ def test_a_label_made_from_the_image_stays_so(names):
     for _ in range(5):
         one = draw(how, (False,), rng)
         box = box_of(one)
-        ball = (sum((box_axis - 1) ** 2 for box_axis in torch.meshgrid(*(torch.arange(n) - (n - 1) / 2 for n in box.shape), indexing="ij")) + 1e-3).sqrt()
+        ball = (
+            sum(
+                (box_axis - 1) ** 2
+                for box_axis in torch.meshgrid(*(torch.arange(n) - (n - 1) / 2 for n in box.shape), indexing="ij")
+            )
+            + 1e-3
+        ).sqrt()
         image, label = sample_patch(ball[None], (ball < 4).to(torch.int16), one, PATCH)
         sure = (image[0] - 4).abs() > 1  # further from the border than half a voxel's diagonal
         assert torch.equal((image[0] < 4)[sure], (label == 1)[sure])

@@ -32,22 +32,34 @@ def caches(tmp_path) -> Path:
 
 def module(caches: Path, **changes) -> MultiDatasetModule:
     settings = {
-        "fold": 0, "patch_size": (4, 4, 4), "batch_size": 2, "steps_per_epoch": 3, "val_steps": 1, "tasks_per_batch": None, "task_weights": "equal",
-        "foreground_fraction": 0.33, "recipe": None, "seed": 0, "num_patients": None, "num_workers": 0, "pin_memory": False,
+        "fold": 0, "patch_size": (4, 4, 4), "batch_size": 2, "steps_per_epoch": 3, "val_steps": 1,
+        "tasks_per_batch": None, "task_weights": "equal",
+        "foreground_fraction": 0.33, "recipe": None, "seed": 0, "num_patients": None, "num_workers": 0,
+        "pin_memory": False,
     }  # fmt: skip
     return MultiDatasetModule(NAMES, cache_dir=caches, **settings | changes)
 
 
 def test_the_stream_knows_what_is_masked_or_optional(caches):
     assert {(cases.optional, cases.masked) for cases in module(caches).train_stream.tasks} == {((False,), (False,))}
-    own = replace(make_task("task0", ("T1", "CT"), optional=("CT",)), normalization=(Normalization("zscore", masked=True), make_task().normalization[0]))
+    own = replace(
+        make_task("task0", ("T1", "CT"), optional=("CT",)),
+        normalization=(Normalization("zscore", masked=True), make_task().normalization[0]),
+    )
     entries = [CaseEntry(f"task0_{letter}", f"set/{letter}", SHAPE, "key") for letter in "ab"]
-    write_task(caches / "task0", own, entries, SplitTable((), (("task0_a",),), ("task0_b",), {"task0_a": "set/a", "task0_b": "set/b"}))
+    write_task(
+        caches / "task0",
+        own,
+        entries,
+        SplitTable((), (("task0_a",),), ("task0_b",), {"task0_a": "set/a", "task0_b": "set/b"}),
+    )
     first = module(caches).train_stream.tasks[0]
     assert (first.optional, first.masked) == ((False, True), (True, False))
 
 
-@pytest.mark.parametrize(("changes", "steps"), [({}, 2), ({"tasks_per_batch": 1}, 4), ({"batch_size": 8}, 1), ({"val_steps": 3}, 3)])
+@pytest.mark.parametrize(
+    ("changes", "steps"), [({}, 2), ({"tasks_per_batch": 1}, 4), ({"batch_size": 8}, 1), ({"val_steps": 3}, 3)]
+)
 def test_a_validation_shows_every_task_that_has_dev_cases(caches, changes, steps):
     data = module(caches, **changes)
     assert data.val_steps == steps

@@ -24,7 +24,9 @@ def write_cache(folder, name, hashes):
     splits = SplitTable((ids[2],), ((ids[1],),), (ids[0],), {case_id: f"{name}/{case_id}" for case_id in ids})
     write_task(folder / name, task, entries, splits, dict(zip(ids, hashes, strict=True)))
     for case_id, image_hash in zip(ids, hashes, strict=True):
-        write_fingerprint(folder / name, case_id, "k", CaseFingerprint(1.0, np.ones((1, 1), np.float32), image_hash, (1.0, 1.0), True))
+        write_fingerprint(
+            folder / name, case_id, "k", CaseFingerprint(1.0, np.ones((1, 1), np.float32), image_hash, (1.0, 1.0), True)
+        )
 
 
 def module(folder, names=("liver", "spleen")):
@@ -53,8 +55,13 @@ def test_one_scan_for_training_here_and_test_there_is_refused(tmp_path, is_old):
     write_cache(tmp_path, "spleen", ("h2", "h4", "h5"))
     if is_old:
         for path in tmp_path.glob("*/task.json"):
-            path.write_text(json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"}))
-    with pytest.raises(InputError, match=r"case 'spleen_0' of task 'spleen': found the voxels of 'liver_2' of 'liver' \(test\), here for train"):
+            path.write_text(
+                json.dumps({key: value for key, value in json.loads(path.read_text()).items() if key != "image_hashes"})
+            )
+    with pytest.raises(
+        InputError,
+        match=r"case 'spleen_0' of task 'spleen': found the voxels of 'liver_2' of 'liver' \(test\), here for train",
+    ):
         module(tmp_path)
     assert module(tmp_path, ["spleen"]).tasks.names == ("spleen",)
 

@@ -38,11 +38,14 @@ def cache(tmp_path) -> TaskCache:
 def batches(cache: TaskCache, num_workers: int) -> list[Batch]:
     recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
     stream = RequestStream(
-        [TaskCases("liver", ("a", "b"), (False,))], steps_per_epoch=6, batch_size=2, tasks_per_batch=None, task_weights={},
+        [TaskCases("liver", ("a", "b"), (False,))], steps_per_epoch=6, batch_size=2, tasks_per_batch=None,
+        task_weights={},
         foreground_fraction=0.5, recipe=recipe, seed=3,
     )  # fmt: skip
     steps = [stream.batch(step) for step in range(6)]
-    loader = DataLoader(PatchReader([cache], PATCH), batch_sampler=steps, collate_fn=lambda raw: raw, num_workers=num_workers)
+    loader = DataLoader(
+        PatchReader([cache], PATCH), batch_sampler=steps, collate_fn=lambda raw: raw, num_workers=num_workers
+    )
     return [make_batch(raw, PATCH) for raw in loader]
 
 

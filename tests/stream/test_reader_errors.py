@@ -28,12 +28,17 @@ def fail(error):
         raise error
 
     return SimpleNamespace(
-        task=SimpleNamespace(num_modalities=1), entries={"a": SimpleNamespace(shape=(8, 8, 8))}, read_box=read_box, annotated=lambda case_id: {}
+        task=SimpleNamespace(num_modalities=1),
+        entries={"a": SimpleNamespace(shape=(8, 8, 8))},
+        read_box=read_box,
+        annotated=lambda case_id: {},
     )
 
 
 def loader(error, **settings):
-    return DataLoader(PatchReader([fail(error)], (8, 8, 8)), batch_sampler=[[REQUEST]], collate_fn=lambda batch: batch, **settings)
+    return DataLoader(
+        PatchReader([fail(error)], (8, 8, 8)), batch_sampler=[[REQUEST]], collate_fn=lambda batch: batch, **settings
+    )
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])

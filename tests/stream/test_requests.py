@@ -15,7 +15,10 @@ from uniseg.errors import InputError
 from uniseg.sampling.augment.draws import draw
 from uniseg.sampling.requests import RequestStream, TaskCases, round_counts, weights_of
 
-TASKS = [TaskCases(name, tuple(f"{name}{i}" for i in range(n)), (False,) * m) for name, n, m in (("a", 3, 1), ("b", 50, 4), ("c", 7, 2))]
+TASKS = [
+    TaskCases(name, tuple(f"{name}{i}" for i in range(n)), (False,) * m)
+    for name, n, m in (("a", 3, 1), ("b", 50, 4), ("c", 7, 2))
+]
 
 
 def recipe(name="nnunet"):
@@ -52,7 +55,10 @@ def test_weights_are_kept_exactly():
     assert Counter(r.task for step in range(12) for r in weighted.batch(step)) == {0: 32, 1: 16}
 
 
-@pytest.mark.parametrize(("rule", "weights"), [("equal", [1, 1, 1]), ("by_cases", [3, 50, 7]), (2, [3**0.5, 50**0.5, 7**0.5]), ({"b": 5}, [1, 5, 1])])
+@pytest.mark.parametrize(
+    ("rule", "weights"),
+    [("equal", [1, 1, 1]), ("by_cases", [3, 50, 7]), (2, [3**0.5, 50**0.5, 7**0.5]), ({"b": 5}, [1, 5, 1])],
+)
 def test_rules_of_weights(rule, weights):
     assert weights_of(rule, TASKS).tolist() == pytest.approx(weights)
 
@@ -61,7 +67,22 @@ NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
-    "rule", ["by_case", 0, -1.0, NAN, 1e-3, None, [1, 1, 1], {"d": 1}, {"a": -1}, {"a": NAN}, {"a": INF}, {"a": "2"}, {"a": 0, "b": 0, "c": 0}]
+    "rule",
+    [
+        "by_case",
+        0,
+        -1.0,
+        NAN,
+        1e-3,
+        None,
+        [1, 1, 1],
+        {"d": 1},
+        {"a": -1},
+        {"a": NAN},
+        {"a": INF},
+        {"a": "2"},
+        {"a": 0, "b": 0, "c": 0},
+    ],
 )
 def test_rules_that_make_no_sense_are_refused(rule):
     with pytest.raises(InputError, match=r"data\.task_weights"):
@@ -96,20 +117,33 @@ def test_a_weight_of_an_unknown_task_is_refused():
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("steps_per_epoch", 0), ("batch_size", 0), ("batch_size", -2), ("tasks_per_batch", 0), ("foreground_fraction", 1.1), ("foreground_fraction", NAN)],
+    [
+        ("steps_per_epoch", 0),
+        ("batch_size", 0),
+        ("batch_size", -2),
+        ("tasks_per_batch", 0),
+        ("foreground_fraction", 1.1),
+        ("foreground_fraction", NAN),
+    ],
 )
 def test_settings_that_make_no_sense_are_refused(name, value):
     with pytest.raises(InputError, match=rf"data\.{name}: found {value}"):
         stream(**{name: value})
 
 
-ELEVEN = [TaskCases(f"task{i}", tuple(f"t{i}_case{j}" for j in range(5 + i)), (False,) * (1 + i % 3)) for i in range(11)]
+ELEVEN = [
+    TaskCases(f"task{i}", tuple(f"t{i}_case{j}" for j in range(5 + i)), (False,) * (1 + i % 3)) for i in range(11)
+]
 
 
 @pytest.mark.parametrize(
     ("settings", "steps", "digest"),
     [
-        ({"steps_per_epoch": 110, "foreground_fraction": 0.5, "task_weights": "equal", "seed": 0}, range(230), "fa576d7eaa25cb13"),
+        (
+            {"steps_per_epoch": 110, "foreground_fraction": 0.5, "task_weights": "equal", "seed": 0},
+            range(230),
+            "fa576d7eaa25cb13",
+        ),
         ({"steps_per_epoch": 11, "foreground_fraction": 0.5, "seed": 1_000_003}, range(11), "88330517d48bff24"),
         ({"steps_per_epoch": 550, "batch_size": 2, "tasks_per_batch": 1}, range(500, 600), "85de9736b293ad60"),
         ({"steps_per_epoch": 20, "task_weights": {"task0": 0, "task1": 11}}, range(60), "7708496aec218af6"),
@@ -136,18 +170,34 @@ def test_what_does_not_divide_goes_round():
     assert {tuple(sorted(counts.values())) for counts in rounds} == {(3, 3, 4)}
     assert sum(rounds, Counter()) == {0: 100, 1: 100, 2: 100}
     others = [stream(steps_per_epoch=5, batch_size=2, seed=seed) for seed in range(20)]
-    assert {max(Counter(r.task for step in range(5) for r in one.batch(step)).items(), key=lambda item: item[1])[0] for one in others} == {0, 1, 2}
+    assert {
+        max(Counter(r.task for step in range(5) for r in one.batch(step)).items(), key=lambda item: item[1])[0]
+        for one in others
+    } == {0, 1, 2}
 
 
 def test_rounds_are_parts_of_one_order():
     """Against the order written out; a share may be as small or as odd as it likes."""
     rng = np.random.default_rng(0)
     for length in (1, 3, 10, 64):
-        for weights in (rng.random(7), np.array([1, 0, 1e-3, 0.5, 1, 1, 2.0]), np.exp(rng.normal(0, 4, 12)), np.ones(1), np.ones(200)):
+        for weights in (
+            rng.random(7),
+            np.array([1, 0, 1e-3, 0.5, 1, 1, 2.0]),
+            np.exp(rng.normal(0, 4, 12)),
+            np.ones(1),
+            np.ones(200),
+        ):
             shares, phases = weights / weights.sum(), (rng.permutation(len(weights)) + 0.5) / len(weights)
-            due = sorted(((j + p) / s, k) for k, (s, p) in enumerate(zip(shares, phases, strict=True)) if s for j in range(int(40 * length * s) + 2))
+            due = sorted(
+                ((j + p) / s, k)
+                for k, (s, p) in enumerate(zip(shares, phases, strict=True))
+                if s
+                for j in range(int(40 * length * s) + 2)
+            )
             for number in range(0, 20, 3):
-                expected = np.bincount([k for _, k in due[number * length : (number + 1) * length]], minlength=len(weights))
+                expected = np.bincount(
+                    [k for _, k in due[number * length : (number + 1) * length]], minlength=len(weights)
+                )
                 assert round_counts(weights, phases, number, length).tolist() == expected.tolist()
 
 
@@ -170,7 +220,8 @@ def test_two_hundred_tasks_of_ten_thousand_cases_take_no_memory_of_the_run():
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "fraction", "mean"), [(1, 0.33, 0.33), (1, 0.5, 0.5), (2, 0.2, 0.4), (2, 0.33, 1), (4, 0.33, 1), (4, 0, 0), (4, 1, 4), (2, 0.9, 1.8)]
+    ("batch_size", "fraction", "mean"),
+    [(1, 0.33, 0.33), (1, 0.5, 0.5), (2, 0.2, 0.4), (2, 0.33, 1), (4, 0.33, 1), (4, 0, 0), (4, 1, 4), (2, 0.9, 1.8)],
 )
 def test_foreground_is_forced_as_often_as_told(batch_size, fraction, mean):
     """Rounded as nnU-Net does; what would round to none or all is spread over steps."""
@@ -194,7 +245,15 @@ def test_draws_follow_the_published_probabilities():
         "gamma": np.mean([d.gamma[0] == d.gamma[0] for d in draws]),
         "mirror": np.mean([d.mirror[2] for d in draws]),
     }
-    expected = {"rotation": 0.2, "scale": 0.2, "noise": 0.1, "blur": 0.1, "low resolution": 0.125, "gamma": 0.3, "mirror": 0.5}
+    expected = {
+        "rotation": 0.2,
+        "scale": 0.2,
+        "noise": 0.1,
+        "blur": 0.1,
+        "low resolution": 0.125,
+        "gamma": 0.3,
+        "mirror": 0.5,
+    }
     assert share == pytest.approx(expected, abs=0.025)
     scales = np.array([d.scale for d in draws if d.scale != 1])
     assert scales.min() >= 0.7
@@ -212,9 +271,12 @@ def test_nothing_is_drawn_where_nothing_is_wanted():
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("p_noise", 1.5), ("p_gamma", -0.1), ("p_blur", NAN), ("p_scale", "often"), ("p_blur_channel", None), ("scale", [1.4, 0.7]),
-        ("scale", [0, 1]), ("scale", [1, 50]), ("gamma", [0.7]), ("gamma", 0.7), ("noise_sd", [-0.1, 0.1]), ("blur_sigma", [0.5, INF]),
-        ("rotation_deg", [NAN, 30]), ("brightness", ["a", "b"]), ("mirror_axes", [3]), ("mirror_axes", [-1]), ("mirror_axes", 1), ("mirror_axes", "all"),
+        ("p_noise", 1.5), ("p_gamma", -0.1), ("p_blur", NAN), ("p_scale", "often"), ("p_blur_channel", None),
+        ("scale", [1.4, 0.7]),
+        ("scale", [0, 1]), ("scale", [1, 50]), ("gamma", [0.7]), ("gamma", 0.7), ("noise_sd", [-0.1, 0.1]),
+        ("blur_sigma", [0.5, INF]),
+        ("rotation_deg", [NAN, 30]), ("brightness", ["a", "b"]), ("mirror_axes", [3]), ("mirror_axes", [-1]),
+        ("mirror_axes", 1), ("mirror_axes", "all"),
     ],
 )  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(name, value):

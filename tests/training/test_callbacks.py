@@ -100,7 +100,11 @@ class Fused(Clipped):
 def test_a_fused_optimiser_is_clipped_under_mixed_precision(precision, algorithm, tmp_path):
     def weights(name, module, clip):
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8) if precision == "16-mixed" else None
-        settings = {"gradient_clip_val": clip, "gradient_clip_algorithm": algorithm, "plugins": [MixedPrecision(precision, "cpu", scaler)]}
+        settings = {
+            "gradient_clip_val": clip,
+            "gradient_clip_algorithm": algorithm,
+            "plugins": [MixedPrecision(precision, "cpu", scaler)],
+        }
         return small_run(tmp_path / name, module=module, **settings).fit().module.layer.weight.detach()
 
     fused, plain, free = weights("a", Fused, 0.01), weights("b", Clipped, 0.01), weights("c", Fused, None)
@@ -117,7 +121,9 @@ def test_a_loss_that_is_not_finite_is_no_part_of_the_means(model):
         logged[name] = (total + value * batch_size, weight + batch_size)
 
     losses = [torch.tensor([1.0, float("inf"), 3.0, 5.0]), torch.tensor([float("nan")] * 4)]
-    module = SegmentationModule(model, tasks=model.tasks, loss=torch.nn.Identity(), optimizer=None, scheduler=None, data_facts={})
+    module = SegmentationModule(
+        model, tasks=model.tasks, loss=torch.nn.Identity(), optimizer=None, scheduler=None, data_facts={}
+    )
     module.log, module.forward = log, lambda image, task: image
     batch = Batch(torch.zeros(4, 1, 2, 2, 2), torch.zeros(4, 2, 2, 2), torch.tensor([0, 0, 1, 1]), list("abcd"), 0)
     module.loss.forward = lambda *_: losses[batch_idx]

@@ -49,7 +49,9 @@ def test_stopped_in_any_step(event, number, tmp_path, whole):
         small_run(tmp_path, SignalAt(event, number)).fit()
     assert stopped.value.code == 128 + number
     last = tmp_path / "last.ckpt"
-    steps_done = event // (STEPS_PER_EPOCH + VAL_STEPS) * STEPS_PER_EPOCH + min(event % (STEPS_PER_EPOCH + VAL_STEPS) + 1, STEPS_PER_EPOCH)
+    steps_done = event // (STEPS_PER_EPOCH + VAL_STEPS) * STEPS_PER_EPOCH + min(
+        event % (STEPS_PER_EPOCH + VAL_STEPS) + 1, STEPS_PER_EPOCH
+    )
     assert torch.load(last, weights_only=True)["global_step"] == steps_done
     again = small_run(tmp_path)
     keep_log(again.trainer.logger, steps_done)

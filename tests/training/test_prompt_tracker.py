@@ -25,8 +25,12 @@ class Pictures:
 
 def see(tracker, model, epoch: int, step: int, *loggers, batch_idx: int = 0) -> Batch:
     batch = Batch(torch.randn(2, 4, 8, 16, 16), torch.zeros(2, 8, 16, 16), torch.tensor([0, 2]), ["a", "b"], 0)
-    trainer = SimpleNamespace(sanity_checking=False, is_global_zero=True, global_step=step, current_epoch=epoch, loggers=loggers)
-    tracker.on_validation_batch_end(trainer, SimpleNamespace(model=model, positions=torch.arange(len(model.tasks))), None, batch, batch_idx)
+    trainer = SimpleNamespace(
+        sanity_checking=False, is_global_zero=True, global_step=step, current_epoch=epoch, loggers=loggers
+    )
+    tracker.on_validation_batch_end(
+        trainer, SimpleNamespace(model=model, positions=torch.arange(len(model.tasks))), None, batch, batch_idx
+    )
     return batch
 
 

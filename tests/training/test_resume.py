@@ -19,7 +19,16 @@ from uniseg.models.heads.dynamic import DynamicHead
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, TaskSet
-from uniseg.training.resume import RECORD, RunRecord, SavedRun, class_name, epochs_done, find_saved_run, follow_settings, read_saved_run
+from uniseg.training.resume import (
+    RECORD,
+    RunRecord,
+    SavedRun,
+    class_name,
+    epochs_done,
+    find_saved_run,
+    follow_settings,
+    read_saved_run,
+)
 from uniseg.weights.checkpoint import KEY, describe_model
 
 TASKS = TaskSet([make_task(), make_task("spleen", classes=("background", "spleen"))])
@@ -49,7 +58,9 @@ def shapes_of(model):
 
 
 def record_of(model, optimizer, **changes):
-    return replace(RunRecord(model.tasks.names, SPLITS, class_name(optimizer), {"seed": 0, "data.batch_size": 2}), **changes)
+    return replace(
+        RunRecord(model.tasks.names, SPLITS, class_name(optimizer), {"seed": 0, "data.batch_size": 2}), **changes
+    )
 
 
 def content_of(model, optimizer, step=6, record=True):
@@ -58,7 +69,9 @@ def content_of(model, optimizer, step=6, record=True):
     loop = {"epoch_loop.batch_progress": batches, "epoch_progress": {"current": {"ready": step // STEPS_PER_EPOCH + 1}}}
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     return {
-        KEY: describe_model(model, state) | {"data": SPLITS} | ({RECORD: record_of(model, optimizer).to_dict()} if record else {}),
+        KEY: describe_model(model, state)
+        | {"data": SPLITS}
+        | ({RECORD: record_of(model, optimizer).to_dict()} if record else {}),
         "state_dict": state,
         "global_step": step,
         "loops": {"fit_loop": loop},
@@ -114,11 +127,14 @@ def other_tasks(**changes):
     ("other", "told"),
     [
         (lambda: small_model(TaskSet(reversed(TASKS))), "network's tasks: spleen, liver; expected liver, spleen"),
-        (lambda: other_tasks(classes=("background", "tumour", "liver")), "classes of task 'liver': .*tumour.*expected .*'liver', 'tumour'"),
+        (lambda: other_tasks(classes=("background", "tumour", "liver")),
+            "classes of task 'liver': .*tumour.*expected .*'liver', 'tumour'"),
         (lambda: other_tasks(regions=((1, 2), (2,))), "regions of task 'liver'"),
         (lambda: other_tasks(spacing_mm=(3, 1, 1)), r"spacing_mm of task 'liver': \[3, 1, 1\]; expected \[2, 1, 1\]"),
-        (lambda: other_tasks(modalities=("MR",), normalization=(Normalization("zscore", masked=True),)), "modalities of task 'liver'"),
-        (lambda: other_tasks(normalization=(Normalization("window", lower=-100, upper=325),)), "normalization of task 'liver'.*-100.*expected.*-325"),
+        (lambda: other_tasks(modalities=("MR",), normalization=(Normalization("zscore", masked=True),)),
+            "modalities of task 'liver'"),
+        (lambda: other_tasks(normalization=(Normalization("window", lower=-100, upper=325),)),
+            "normalization of task 'liver'.*-100.*expected.*-325"),
         (lambda: other_network(channels=[4, 8, 8]), r"encoder.channels: \[4, 8, 8\]; expected \[6, 8, 8\]"),
         (lambda: other_network(conditioning=OneHot, head=partial(DynamicHead, width=2)), "the model's conditioning"),
     ],
@@ -129,8 +145,13 @@ def test_another_network_is_refused(kind, other, told, request):
 
 
 def other_network(channels=(6, 8, 8), **parts):
-    encoder = partial(UNetEncoder, channels=list(channels), strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]])
-    same = {"conditioning": partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True), "head": StaticHead}
+    encoder = partial(
+        UNetEncoder, channels=list(channels), strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [3, 3, 3], [3, 3, 3]]
+    )
+    same = {
+        "conditioning": partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
+        "head": StaticHead,
+    }
     return UniSegModel(TASKS, patch_size=(8, 16, 16), encoder=encoder, **same | parts)
 
 
@@ -139,7 +160,8 @@ def other_network(channels=(6, 8, 8), **parts):
     ("other", "told"),
     [
         (lambda model: torch.optim.AdamW(model.parameters()), "the optimiser: torch.optim.adamw.AdamW"),
-        (lambda model: torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1), r"parameters by group: \[1, 1"),
+        (lambda model: torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1),
+            r"parameters by group: \[1, 1"),
         (lambda model: torch.optim.SGD(list(model.parameters())[1:], lr=0.1), "parameters by group"),
     ],
 )  # fmt: skip
@@ -188,7 +210,10 @@ def test_last_is_the_one_with_the_most_steps(model, tmp_path):
 
 
 def test_changed_settings_are_told(saved, older):
-    assert saved.changed({"seed": 0, "data.batch_size": 4, "new": True}) == ["data.batch_size 2 -> 4", "new None -> True"]
+    assert saved.changed({"seed": 0, "data.batch_size": 4, "new": True}) == [
+        "data.batch_size 2 -> 4",
+        "new None -> True",
+    ]
     assert older.changed({"seed": 1}) == []
 
 
@@ -196,7 +221,9 @@ def test_settings_of_the_optimiser_are_those_of_the_run(model):
     """A rate keeps its place in the schedule: half of the first one was left."""
     before = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)
     torch.optim.lr_scheduler.LambdaLR(before, lambda step: 0.5)
-    state, unchanged = ({"optimizer_states": [before.state_dict()], "lr_schedulers": [{"base_lrs": [0.2]}]} for _ in range(2))
+    state, unchanged = (
+        {"optimizer_states": [before.state_dict()], "lr_schedulers": [{"base_lrs": [0.2]}]} for _ in range(2)
+    )
     follow_settings(state, torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.5, weight_decay=0.1))
     group = state["optimizer_states"][0]["param_groups"][0]
     assert (group["initial_lr"], group["momentum"], group["weight_decay"]) == (0.01, 0.5, 0.1)
@@ -214,7 +241,17 @@ def whole(tmp_path_factory):
 
 def test_what_is_done_is_read_off_the_loop(whole):
     loops = [torch.load(path, weights_only=True)["loops"]["fit_loop"] for path in whole.copies.paths]
-    assert [epochs_done(loop) for loop in loops] == [(0, 2), (1, 0), (1, 0), (1, 2), (2, 0), (2, 0), (2, 2), (3, 0), (3, 0)]
+    assert [epochs_done(loop) for loop in loops] == [
+        (0, 2),
+        (1, 0),
+        (1, 0),
+        (1, 2),
+        (2, 0),
+        (2, 0),
+        (2, 2),
+        (3, 0),
+        (3, 0),
+    ]
 
 
 @pytest.mark.parametrize("steps_per_epoch", [3, 5, 6])
@@ -224,9 +261,15 @@ def test_epochs_of_another_length_are_counted_and_validated(number, steps_per_ep
     content = torch.load(path, weights_only=True)
     epoch, epoch_steps = epochs_done(content["loops"]["fit_loop"])
     again = small_run(tmp_path, callback := Steps()).fit(path, steps_per_epoch)
-    assert callback.steps == list(range(content["global_step"], content["global_step"] + (3 - epoch) * steps_per_epoch - epoch_steps))
+    assert callback.steps == list(
+        range(content["global_step"], content["global_step"] + (3 - epoch) * steps_per_epoch - epoch_steps)
+    )
     run = replace(FACTS, step=content["global_step"], epoch=epoch, epoch_steps=epoch_steps)
-    assert 3 * steps_per_epoch + run.extra_steps(steps_per_epoch, 1) == again.trainer.global_step == content["global_step"] + len(callback.steps)
+    assert (
+        3 * steps_per_epoch + run.extra_steps(steps_per_epoch, 1)
+        == again.trainer.global_step
+        == content["global_step"] + len(callback.steps)
+    )
     with again.log.open() as file:
         validated = [int(row["epoch"]) for row in csv.DictReader(file) if row.get("val/loss")]
     is_ahead_of_validation = number in (1, 4)

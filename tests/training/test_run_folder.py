@@ -47,7 +47,10 @@ def test_death_frees_the_folder_while_a_child_lives(holder, tmp_path):
         if child == 0:
             signal.pause()
     try:
-        code = f"from pathlib import Path\nfrom uniseg.training.run_folder import locked\nwith locked(Path({str(tmp_path)!r})): pass"
+        code = (
+            "from pathlib import Path\nfrom uniseg.training.run_folder import locked\n"
+            f"with locked(Path({str(tmp_path)!r})): pass"
+        )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
     finally:
         os.kill(child, signal.SIGKILL)
@@ -57,7 +60,8 @@ def test_death_frees_the_folder_while_a_child_lives(holder, tmp_path):
 def make_run(folder):
     """Everything that belongs to a run, and what does not."""
     own = [
-        "checkpoints/last.ckpt", "checkpoints/last.ckpt.tmp", "logs/metrics.csv", "evaluation/metrics.json", "evaluation/predictions/liver/a.nii.gz",
+        "checkpoints/last.ckpt", "checkpoints/last.ckpt.tmp", "logs/metrics.csv", "evaluation/metrics.json",
+        "evaluation/predictions/liver/a.nii.gz",
         "evaluation_dev/scores.csv", "report/report.html", "prompts/evolution.npz", "weights.json", "old_tasks.json",
     ]  # fmt: skip
     others = ["notes.txt", "prediction/liver/a.nii.gz", "checkpoints/readme.txt"]

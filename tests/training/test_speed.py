@@ -22,7 +22,9 @@ def gradients(model):
     return [x.detach() for x in logits], {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-COMPILED = pytest.param("compile_trunk", marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")])  # torch's compiler warns about its own code
+COMPILED = pytest.param(
+    "compile_trunk", marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+)  # torch's compiler warns about its own code
 
 
 @pytest.mark.parametrize("switch", [None, "channels_last", "checkpoint_activations", COMPILED])

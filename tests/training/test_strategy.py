@@ -16,7 +16,9 @@ from uniseg.training.downstream import DownstreamModule, HeadsFirst, stages_from
 from uniseg.training.initialize import Strategy, start_model
 
 NEW = TaskSet([make_task("heart", ("MR", "CT"), ("background", "heart"))])
-FULL = Strategy(extend=False, adapter_channels=2, trained="all", freeze_encoder=False, heads_first_steps=0, layer_decay=1.0)
+FULL = Strategy(
+    extend=False, adapter_channels=2, trained="all", freeze_encoder=False, heads_first_steps=0, layer_decay=1.0
+)
 EXTEND_FULL = replace(FULL, extend=True)
 PROMPT_ONLY = replace(EXTEND_FULL, trained="added")
 
@@ -32,11 +34,15 @@ def base(model, tmp_path):
 
 def test_only_what_is_new_trains(base):
     first = start_model(never, NEW, base, PROMPT_ONLY).model
-    assert {name for name, p in first.named_parameters() if p.requires_grad} == {name for name, _ in first.named_parameters() if name.startswith("added.0.")}
+    assert {name for name, p in first.named_parameters() if p.requires_grad} == {
+        name for name, _ in first.named_parameters() if name.startswith("added.0.")
+    }
     save_model(first, base)
     second = start_model(never, TaskSet([make_task("spine")]), base, PROMPT_ONLY).model
     assert {name.split(".")[1] for name, p in second.named_parameters() if p.requires_grad} == {"1"}
-    assert all(p.requires_grad for p in start_model(never, TaskSet([make_task("spine")]), base, EXTEND_FULL).model.parameters())
+    assert all(
+        p.requires_grad for p in start_model(never, TaskSet([make_task("spine")]), base, EXTEND_FULL).model.parameters()
+    )
 
 
 def test_old_tasks_may_come_along_where_all_trains(base, model):
@@ -115,7 +121,13 @@ def test_learning_rates_fall_with_the_distance_from_the_head(model):
 
 def downstream(model, decay):
     return DownstreamModule(
-        model, layer_decay=decay, tasks=model.tasks, loss=torch.nn.Identity(), optimizer=partial(torch.optim.SGD, lr=1.0), scheduler=None, data_facts={}
+        model,
+        layer_decay=decay,
+        tasks=model.tasks,
+        loss=torch.nn.Identity(),
+        optimizer=partial(torch.optim.SGD, lr=1.0),
+        scheduler=None,
+        data_facts={},
     )
 
 
@@ -124,6 +136,11 @@ def test_the_head_trains_alone_at_first(model):
     module, callback = downstream(model, 1.0), HeadsFirst(3)
     model.stem.requires_grad_(False)
     callback.on_fit_start(None, module)
-    for step, free in ((0, {"head"}), (2, {"head"}), (3, {"head", "encoder", "decoder", "conditioning"}), (9, {"head", "encoder", "decoder", "conditioning"})):
+    for step, free in (
+        (0, {"head"}),
+        (2, {"head"}),
+        (3, {"head", "encoder", "decoder", "conditioning"}),
+        (9, {"head", "encoder", "decoder", "conditioning"}),
+    ):
         callback.on_train_batch_start(SimpleNamespace(global_step=step), module, None, 0)
         assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == free

@@ -18,7 +18,13 @@ def content_of(model) -> dict:
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     momenta = {i: {"momentum_buffer": torch.randn_like(p)} for i, p in enumerate(model.parameters())}
     optimizer = {"state": momenta, "param_groups": [{"lr": 0.01, "params": list(momenta)}]}
-    return {"epoch": 1, "global_step": 4, "state_dict": state, "optimizer_states": [optimizer], "uniseg": describe_model(model, state)}
+    return {
+        "epoch": 1,
+        "global_step": 4,
+        "state_dict": state,
+        "optimizer_states": [optimizer],
+        "uniseg": describe_model(model, state),
+    }
 
 
 @pytest.fixture

@@ -28,7 +28,9 @@ def tuned(base):
 def test_a_delta_holds_what_changed_and_gives_the_whole(base, tuned, tmp_path):
     path = save_delta(tuned, load_model(base), tmp_path / "delta")
     with safe_open(path, "pt") as file:
-        assert set(file.keys()) == {name for name in tuned.state_dict() if name.startswith("added.") or name == "head.convs.0.weight"}
+        assert set(file.keys()) == {
+            name for name in tuned.state_dict() if name.startswith("added.") or name == "head.convs.0.weight"
+        }
     whole = load_model(path, base=base)
     assert (whole.tasks, whole.config, whole.origin) == (tuned.tasks, tuned.config, tuned.origin)
     state = tuned.state_dict()

@@ -25,7 +25,25 @@ from uniseg.weights.foreign.open import open_source
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
-VALUES = (None, 7, -1, 10**9, 10**400, 0.5, float("nan"), True, "", "../../x", "x" * 100_000, [], [[]], [None] * 300, {}, {"a": {"b": [{}]}}, "remove")
+VALUES = (
+    None,
+    7,
+    -1,
+    10**9,
+    10**400,
+    0.5,
+    float("nan"),
+    True,
+    "",
+    "../../x",
+    "x" * 100_000,
+    [],
+    [[]],
+    [None] * 300,
+    {},
+    {"a": {"b": [{}]}},
+    "remove",
+)
 DEEP = "deep"  # a list in a list in a list, deeper than Python follows
 NUM_MUTATIONS = 40  # of each kind's description
 
@@ -60,7 +78,9 @@ def deep() -> list:
 class Kind:
     """One kind of file: how it is read, and its description taken out and put back."""
 
-    def __init__(self, path: Path, open_it: Callable[[], object], read: Callable[[], dict], write: Callable[[dict], None]) -> None:
+    def __init__(
+        self, path: Path, open_it: Callable[[], object], read: Callable[[], dict], write: Callable[[dict], None]
+    ) -> None:
         self.path, self.open_it, self.read, self.write = path, open_it, read, write
 
     def refuses_or_reads(self, named: Path | None = None) -> bool:
@@ -89,7 +109,9 @@ def described(path: Path, open_it: Callable[[], object]) -> Kind:
 
 
 def in_json(path: Path, open_it: Callable[[], object]) -> Kind:
-    return Kind(path, open_it, lambda: json.loads(path.read_text()), lambda content: path.write_text(json.dumps(content)))
+    return Kind(
+        path, open_it, lambda: json.loads(path.read_text()), lambda content: path.write_text(json.dumps(content))
+    )
 
 
 def make(name: str, folder: Path) -> Kind:
@@ -100,9 +122,14 @@ def make(name: str, folder: Path) -> Kind:
     if name == "folder":
         return in_json(own / "shared/model.json", lambda: load_model(own / "shared"))
     if name == "task file":
-        return described(own / "kidney.safetensors", lambda: load_model(own / "last.ckpt", [own / "kidney.safetensors"]))
+        return described(
+            own / "kidney.safetensors", lambda: load_model(own / "last.ckpt", [own / "kidney.safetensors"])
+        )
     if name == "delta":
-        return described(own / "kidney.delta.safetensors", lambda: load_model(own / "kidney.delta.safetensors", base=own / "last.ckpt"))
+        return described(
+            own / "kidney.delta.safetensors",
+            lambda: load_model(own / "kidney.delta.safetensors", base=own / "last.ckpt"),
+        )
     if name == "ensemble":
         shutil.move(own / "shared", own / "member0")
         path = own / "ensemble.json"
@@ -113,10 +140,17 @@ def make(name: str, folder: Path) -> Kind:
         return pickled(path, lambda: (import_nnunet(path), open_source(path)))
     if name == "nnssl":
         content = torch.load(HERE / "nnunet/residual.pth", weights_only=False)
-        torch.save({key: content[key] for key in ("network_weights", "trainer_name")} | {"nnssl_adaptation_plan": {"key_to_encoder": "encoder.stages"}}, path)
+        torch.save(
+            {key: content[key] for key in ("network_weights", "trainer_name")}
+            | {"nnssl_adaptation_plan": {"key_to_encoder": "encoder.stages"}},
+            path,
+        )
         return pickled(path, lambda: open_source(path))
     if name == "SegResNet":
-        torch.save({"state_dict": SegResNetDS(init_filters=8, norm="instance", blocks_down=(1, 1)).state_dict(), "epoch": 3}, path)
+        torch.save(
+            {"state_dict": SegResNetDS(init_filters=8, norm="instance", blocks_down=(1, 1)).state_dict(), "epoch": 3},
+            path,
+        )
         return pickled(path, lambda: open_source(path))
     tasks = TaskSet(load_model(own / "last.ckpt").tasks[:1])
     write_published(small_model(tasks), path)
@@ -151,7 +185,15 @@ def strangers(whole: bytes) -> list[bytes]:
     packed = BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("a.txt", "hello")
-    texts = [b"", b"hello\n", b"<!DOCTYPE html><html>", b"version https://git-lfs.github.com/spec/v1\n", b"\x80\x02", b"\x80\x02}q\x00.", b"\x93NUMPY"]
+    texts = [
+        b"",
+        b"hello\n",
+        b"<!DOCTYPE html><html>",
+        b"version https://git-lfs.github.com/spec/v1\n",
+        b"\x80\x02",
+        b"\x80\x02}q\x00.",
+        b"\x93NUMPY",
+    ]
     cuts = [whole[:at] for at in sorted(draw.sample(range(1, len(whole)), min(50, len(whole) - 1)))]
     return [*texts, draw.randbytes(2000), b"\x80" + draw.randbytes(2000), packed.getvalue(), *cuts]
 
@@ -183,7 +225,17 @@ def test_any_tensors(tmp_path):
     name = next(iter(content["state_dict"]))
     shape = content["state_dict"][name].shape
     zeros = torch.zeros(shape)
-    odd = [None, 3, "text", [1.0], torch.zeros(()), torch.zeros(1).expand(10**9), zeros.long(), zeros.to(torch.complex64), zeros.to_sparse()]
+    odd = [
+        None,
+        3,
+        "text",
+        [1.0],
+        torch.zeros(()),
+        torch.zeros(1).expand(10**9),
+        zeros.long(),
+        zeros.to(torch.complex64),
+        zeros.to_sparse(),
+    ]
     for value in (*odd, torch.zeros(shape, device="meta"), torch.full(shape, torch.inf)):
         kind.write(content | {"state_dict": content["state_dict"] | {name: value}})
         assert kind.refuses_or_reads()

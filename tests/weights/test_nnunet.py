@@ -51,7 +51,11 @@ def test_the_task_comes_from_the_plans():
     assert (own.mode, own.lower, own.upper, own.mean, own.sd) == ("fingerprint", -55.0, 140.0, 72.0, 38.0)
     model = import_nnunet(FOLDER / "residual.pth")
     (task,) = model.tasks
-    assert (task.modalities, task.classes, task.regions) == (("T1", "FLAIR"), ("background", "whole", "core"), ((1, 2), (2,)))
+    assert (task.modalities, task.classes, task.regions) == (
+        ("T1", "FLAIR"),
+        ("background", "whole", "core"),
+        ((1, 2), (2,)),
+    )
     assert all(own.mode == "zscore" and own.masked for own in task.normalization)
     assert model.patch_size == (8, 16, 24)
     assert model.origin["data"]["residual"]["licence"] == "CC BY 4.0"
@@ -63,7 +67,10 @@ def test_an_imported_network_is_saved_as_ours(tmp_path):
     assert again.tasks == model.tasks
     image = torch.randn(1, 2, 8, 16, 24)
     with torch.no_grad():
-        assert all(torch.equal(a, b) for a, b in zip(again(image, torch.tensor([0])), model(image, torch.tensor([0])), strict=True))
+        assert all(
+            torch.equal(a, b)
+            for a, b in zip(again(image, torch.tensor([0])), model(image, torch.tensor([0])), strict=True)
+        )
 
 
 def test_an_imported_network_grows():
@@ -81,17 +88,28 @@ def test_every_tensor_of_a_checkpoint_is_accounted_for():
     model = import_nnunet(FOLDER / "plain.pth")
     decoder = partial(Decoder, **{key: value for key, value in model.config["decoder"].items() if key != "_target_"})
     target = UniSegModel(
-        TaskSet([make_task("spine")]), patch_size=model.patch_size, encoder=encoder_of(model), conditioning=NoConditioning, head=StaticHead, decoder=decoder
+        TaskSet([make_task("spine")]),
+        patch_size=model.patch_size,
+        encoder=encoder_of(model),
+        conditioning=NoConditioning,
+        head=StaticHead,
+        decoder=decoder,
     )
     report = transfer(target, source)
     assert (source.kind, source.licence) == ("nnU-Net v2", "CC BY 4.0")
     assert not report.adapted
     assert set(report.missing) == {"head.convs.0.weight", "head.convs.1.weight"}
-    assert all(torch.equal(target.state_dict()[name], tensor) for name, tensor in model.state_dict().items() if not name.startswith("head."))
+    assert all(
+        torch.equal(target.state_dict()[name], tensor)
+        for name, tensor in model.state_dict().items()
+        if not name.startswith("head.")
+    )
     theirs = set(torch.load(FOLDER / "plain.pth", weights_only=False)["network_weights"])
     told = {name for name in theirs if name in report.skipped}
     assert not [name for name in theirs - told if ".all_modules." in name or name.startswith("decoder.encoder.")]
-    assert len(theirs - told) == sum(1 for name in model.state_dict() if not name.endswith("skip_half.weight")), "the others are read"
+    assert len(theirs - told) == sum(1 for name in model.state_dict() if not name.endswith("skip_half.weight")), (
+        "the others are read"
+    )
 
 
 def encoder_of(model: UniSegModel) -> partial:
@@ -102,15 +120,25 @@ def encoder_of(model: UniSegModel) -> partial:
 @pytest.mark.parametrize("prefix", ["encoder.", "online_encoder."])
 def test_nnssl_gives_stem_and_encoder_alone(tmp_path, prefix):
     content = torch.load(FOLDER / "residual.pth", weights_only=False)
-    weights = {key.replace("encoder.", prefix, 1) if key.startswith("encoder.") else key: tensor for key, tensor in content["network_weights"].items()}
-    torch.save({"network_weights": weights, "citations": [], "nnssl_adaptation_plan": {"key_to_encoder": f"{prefix}stages"}}, tmp_path / "ssl.pth")
+    weights = {
+        key.replace("encoder.", prefix, 1) if key.startswith("encoder.") else key: tensor
+        for key, tensor in content["network_weights"].items()
+    }
+    torch.save(
+        {"network_weights": weights, "citations": [], "nnssl_adaptation_plan": {"key_to_encoder": f"{prefix}stages"}},
+        tmp_path / "ssl.pth",
+    )
     model = import_nnunet(FOLDER / "residual.pth")
-    target = UniSegModel(model.tasks, patch_size=(8, 16, 24), encoder=encoder_of(model), conditioning=NoConditioning, head=StaticHead)
+    target = UniSegModel(
+        model.tasks, patch_size=(8, 16, 24), encoder=encoder_of(model), conditioning=NoConditioning, head=StaticHead
+    )
     source = open_source(tmp_path / "ssl.pth")
     report = transfer(target, source)
     assert source.kind == "nnssl"
     assert {key for key in target.state_dict() if key.startswith(("stem.", "encoder."))} == set(report.loaded)
-    assert {report.missing[key] for key in report.missing if key.startswith("decoder.")} == {"fresh: not a part of the source"}
+    assert {report.missing[key] for key in report.missing if key.startswith("decoder.")} == {
+        "fresh: not a part of the source"
+    }
     image = torch.randn(1, 2, 8, 16, 24)
     with torch.no_grad():
         ours, theirs = (each.encoder(each.stem(image, [each.stem_of(0)])) for each in (target, model))
@@ -135,21 +163,42 @@ def plans_of(content: dict) -> dict:
         (lambda c: c["init_args"].update(configuration="2d"), "'2d'"),
         (lambda c: plans_of(c).update(previous_stage="3d_lowres"), "cascade"),
         (lambda c: plans_of(c).update(normalization_schemes=["RescaleTo01Normalization"]), "RescaleTo01Normalization"),
-        (lambda c: c["network_weights"].pop("decoder.stages.0.convs.1.norm.weight"), "decoder.stages.1.conv.adn.N.weight"),
+        (
+            lambda c: c["network_weights"].pop("decoder.stages.0.convs.1.norm.weight"),
+            "decoder.stages.1.conv.adn.N.weight",
+        ),
         (lambda c: c["network_weights"].pop("encoder.stages.2.0.convs.0.conv.weight"), "encoder.stages.2"),
-        (lambda c: c["network_weights"].update({"encoder.stages.1.0.convs.2.conv.weight": torch.zeros(1)}), "encoder.stages.1.0.convs.2.conv.weight"),
-        (lambda c: c["network_weights"].update({"decoder.stages.1.attention.weight": torch.zeros(1)}), "decoder.stages.1.attention.weight"),
+        (
+            lambda c: c["network_weights"].update({"encoder.stages.1.0.convs.2.conv.weight": torch.zeros(1)}),
+            "encoder.stages.1.0.convs.2.conv.weight",
+        ),
+        (
+            lambda c: c["network_weights"].update({"decoder.stages.1.attention.weight": torch.zeros(1)}),
+            "decoder.stages.1.attention.weight",
+        ),
         (lambda c: c.update(init_args=nn.Linear(1, 1)), "UnpicklingError"),
         (lambda c: c["init_args"]["plans"].update(dataset_name="../../x"), "task '../../x'"),
         (lambda c: c["init_args"]["plans"].update(dataset_name=["x"]), "TypeError"),
-        (lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, 1: 1, "b": 2}), "1 among the classes"),
-        (lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, "a": 1, "b": 10**9}), "label values [1, 1000000000]"),
+        (
+            lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, 1: 1, "b": 2}),
+            "1 among the classes",
+        ),
+        (
+            lambda c: c["init_args"]["dataset_json"].update(labels={"background": 0, "a": 1, "b": 10**9}),
+            "label values [1, 1000000000]",
+        ),
         (lambda c: c["init_args"]["dataset_json"].update(channel_names={"0": 3}), "3 among the modalities"),
         (lambda c: c["init_args"]["dataset_json"].update(licence=["CC BY"]), "licence ['CC BY']"),
         (lambda c: plans_of(c).update(patch_size=[8, 16, 10**6]), "patch_size"),
-        (lambda c: c["init_args"]["plans"]["configurations"]["3d_lowres"].update(spacing=[0, float("nan"), 1]), "spacing_mm"),
+        (
+            lambda c: c["init_args"]["plans"]["configurations"]["3d_lowres"].update(spacing=[0, float("nan"), 1]),
+            "spacing_mm",
+        ),
         (lambda c: plans_of(c).update(inherits_from="3d_fullres"), "RecursionError"),
-        (lambda c: c["network_weights"]["decoder.seg_layers.0.weight"].fill_(torch.nan), "NaN or inf in 'decoder.seg_layers.0.weight'"),
+        (
+            lambda c: c["network_weights"]["decoder.seg_layers.0.weight"].fill_(torch.nan),
+            "NaN or inf in 'decoder.seg_layers.0.weight'",
+        ),
     ],
 )
 def test_what_is_not_such_a_network_is_refused(tmp_path, edit, named):

@@ -28,7 +28,9 @@ def test_the_eleven_tasks_are_those_that_are_shipped():
     for task in tasks:
         shipped = task_from_yaml(task.name, yaml.safe_load((CONF_DIR / "task" / f"{task.name}.yaml").read_text()))
         masked = task.name == "brain_tumour"
-        assert task == shipped.resolve(replace(n, masked=masked) if n.mode == "zscore" else n for n in shipped.normalization)
+        assert task == shipped.resolve(
+            replace(n, masked=masked) if n.mode == "zscore" else n for n in shipped.normalization
+        )
         assert all(n.resolved for n in task.normalization)
 
 

@@ -48,9 +48,15 @@ def test_the_message_names_the_kind(read, kind, content, tmp_path):
 def test_errors_of_content_name_the_file_and_those_that_name_it_pass():
     for error, told in (
         (KeyError("x"), "a.ckpt: found KeyError ('x'); expected weights; fetch it again"),
-        (RecursionError("deep\nand deep"), "a.ckpt: found RecursionError (deep and deep); expected weights; fetch it again"),
+        (
+            RecursionError("deep\nand deep"),
+            "a.ckpt: found RecursionError (deep and deep); expected weights; fetch it again",
+        ),
         (OSError(13, "Permission denied"), "a.ckpt: found Permission denied; expected weights; fetch it again"),
-        (InputError("task 'x'", "y", "z", "correct the task file"), "a.ckpt: task 'x': found y; expected z; fetch it again"),
+        (
+            InputError("task 'x'", "y", "z", "correct the task file"),
+            "a.ckpt: task 'x': found y; expected z; fetch it again",
+        ),
         (InputError("a.ckpt", "y", "z", "w"), "a.ckpt: found y; expected z; w"),
         (InputError("a.ckpt/model.json", "y", "z", "w"), "a.ckpt/model.json: found y; expected z; w"),
     ):

@@ -17,9 +17,14 @@ def facts(train, dev=(), test=(), licence="CC BY"):
 
 
 def test_what_was_once_for_training_or_dev_stays_so():
-    merged = merge_data({"liver": facts(["c0", "c1"], ["c2"], ["c3"])}, {"liver": facts(["c2", "c3"], ["c0"], ["c1"])})["liver"]
+    merged = merge_data({"liver": facts(["c0", "c1"], ["c2"], ["c3"])}, {"liver": facts(["c2", "c3"], ["c0"], ["c1"])})[
+        "liver"
+    ]
     assert (merged["train"], merged["dev"], merged["test"]) == (["c2", "c3", "c0", "c1"], ["c0", "c2"], ["c1"])
-    assert merged["patients"] == {"train": [f"hospital/{number}" for number in range(4)], "dev": ["hospital/0", "hospital/2"]}
+    assert merged["patients"] == {
+        "train": [f"hospital/{number}" for number in range(4)],
+        "dev": ["hospital/0", "hospital/2"],
+    }
 
 
 def test_the_stricter_licence_holds_whichever_came_first():

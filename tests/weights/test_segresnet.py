@@ -21,7 +21,9 @@ STRIDES = ([1, 2, 2], [2, 2, 2])
 
 def target(**more) -> UniSegModel:
     encoder = partial(SegResNetEncoder, width=8, blocks=[1, 2, 2], bare_stem=True, **more)
-    return UniSegModel(TaskSet([make_task()]), patch_size=(8, 16, 16), encoder=encoder, conditioning=NoConditioning, head=StaticHead)
+    return UniSegModel(
+        TaskSet([make_task()]), patch_size=(8, 16, 16), encoder=encoder, conditioning=NoConditioning, head=StaticHead
+    )
 
 
 def features(model: UniSegModel, image: torch.Tensor) -> list[torch.Tensor]:
@@ -50,8 +52,15 @@ def test_auto3dsegs_network(tmp_path):
 
 
 def test_the_older_network_with_group_norm(tmp_path):
-    theirs = shaken(SegResNet(spatial_dims=3, init_filters=8, in_channels=1, out_channels=2, blocks_down=(1, 2, 2), blocks_up=(1, 1)))
-    torch.save({"net": {f"module.backbone.{name}": tensor for name, tensor in theirs.state_dict().items()}}, tmp_path / "supervised.pth")
+    theirs = shaken(
+        SegResNet(
+            spatial_dims=3, init_filters=8, in_channels=1, out_channels=2, blocks_down=(1, 2, 2), blocks_up=(1, 1)
+        )
+    )
+    torch.save(
+        {"net": {f"module.backbone.{name}": tensor for name, tensor in theirs.state_dict().items()}},
+        tmp_path / "supervised.pth",
+    )
     model = target(strides=([2, 2, 2], [2, 2, 2]), num_groups=8)
     transfer(model, open_source(tmp_path / "supervised.pth"))
     image = torch.randn(2, 1, 8, 16, 16)

@@ -16,7 +16,13 @@ from uniseg.weights.licences import UNKNOWN, strictest, strictness
 ORIGIN = {
     "commit": "0123456789ab",
     "data": {
-        "liver": {"licence": "CC BY-SA 4.0", "homepage": "https://a.example", "train": ["b", "a"], "dev": ["c"], "test": []},
+        "liver": {
+            "licence": "CC BY-SA 4.0",
+            "homepage": "https://a.example",
+            "train": ["b", "a"],
+            "dev": ["c"],
+            "test": [],
+        },
         "prostate": {"licence": "CC BY-NC-SA 4.0", "homepage": "", "train": ["p"], "dev": [], "test": ["q"]},
         "brain": {"licence": "CC BY 3.0", "homepage": "https://b.example", "train": ["x"], "dev": [], "test": []},
     },
@@ -95,7 +101,11 @@ def test_the_card(folder):
 
 
 def test_a_case_on_another_side_is_another_split():
-    assert split_hash({"train": ["a"], "test": ["b"]}) == split_hash({"test": ["b"], "train": ["a"]}) != split_hash({"train": ["b"], "test": ["a"]})
+    assert (
+        split_hash({"train": ["a"], "test": ["b"]})
+        == split_hash({"test": ["b"], "train": ["a"]})
+        != split_hash({"train": ["b"], "test": ["a"]})
+    )
 
 
 def test_scores_stand_beside_the_image_blind_ones(model):
@@ -115,7 +125,16 @@ def test_scores_of_other_weights_are_refused(tmp_path):
 
 
 def test_licences_from_free_to_strict():
-    order = ["CC0 1.0", "CC BY 4.0", "CC BY-SA 3.0", "CC BY-NC 4.0", "CC BY-NC-SA 4.0", "CC BY-NC-ND 4.0", "research use", "see homepage"]
+    order = [
+        "CC0 1.0",
+        "CC BY 4.0",
+        "CC BY-SA 3.0",
+        "CC BY-NC 4.0",
+        "CC BY-NC-SA 4.0",
+        "CC BY-NC-ND 4.0",
+        "research use",
+        "see homepage",
+    ]
     ranks = [strictness(licence) for licence in order]
     assert ranks == sorted(set(ranks))
     assert ranks[-1] == UNKNOWN
@@ -176,7 +195,12 @@ def test_facts_of_another_type_are_refused(folder):
 
 def test_a_description_of_something_else_is_refused(folder):
     text = (folder / "model.json").read_text()
-    for changes, told in [({"format": 99}, "format 99"), ({"kind": "x"}, "something else"), ({"tasks": None}, "tasks"), ({"config": {}}, "encoder")]:
+    for changes, told in [
+        ({"format": 99}, "format 99"),
+        ({"kind": "x"}, "something else"),
+        ({"tasks": None}, "tasks"),
+        ({"config": {}}, "encoder"),
+    ]:
         (folder / "model.json").write_text(text)
         describe(folder, **changes)
         refused(folder, told)

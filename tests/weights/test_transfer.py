@@ -27,9 +27,12 @@ PARITY = Path(os.environ.get("UNISEG_PARITY", Path(__file__).parents[3] / "share
 def downstream(like: UniSegModel, *tasks, channels=None) -> UniSegModel:
     """As the published recipe: the same trunk without prompts."""
     encoder = like.config["encoder"]
-    numbers = {key: encoder[key] for key in ("channels", "strides", "kernels")} | ({"channels": channels} if channels else {})
+    numbers = {key: encoder[key] for key in ("channels", "strides", "kernels")} | (
+        {"channels": channels} if channels else {}
+    )
     return UniSegModel(
-        TaskSet(tasks), patch_size=like.patch_size, encoder=partial(UNetEncoder, **numbers), conditioning=NoConditioning, head=StaticHead,
+        TaskSet(tasks), patch_size=like.patch_size, encoder=partial(UNetEncoder, **numbers),
+        conditioning=NoConditioning, head=StaticHead,
     )  # fmt: skip
 
 
@@ -59,13 +62,19 @@ def test_every_tensor_is_accounted_for(model, source):
     assert set(report.missing) == {name for name in before if name.startswith("head.")}
     assert {*report.loaded, *report.adapted, *report.missing} == set(before)
     assert {*report.loaded, *report.adapted, *report.skipped} == set(source.tensors)
-    assert set(report.skipped) == {name for name in source.tensors if name.startswith(("head.", "conditioning.")) or name in ("stem.convs.4.weight",)}
+    assert set(report.skipped) == {
+        name
+        for name in source.tensors
+        if name.startswith(("head.", "conditioning.")) or name in ("stem.convs.4.weight",)
+    }
     after = target.state_dict()
     assert all(torch.equal(after[name], before[name]) for name in report.missing)
     assert torch.equal(after[upsample], source.tensors[upsample][:-1])
     numbers = sum(tensor.numel() for tensor in before.values())
     assert report.coverage == pytest.approx(1 - sum(before[name].numel() for name in report.missing) / numbers)
-    assert {name: facts["licence"] for name, facts in target.origin["data"].items()} == dict.fromkeys(model.tasks.names, "CC BY-NC 4.0")
+    assert {name: facts["licence"] for name, facts in target.origin["data"].items()} == dict.fromkeys(
+        model.tasks.names, "CC BY-NC 4.0"
+    )
     assert any("drop_prompt_channel" in line for line in report.lines())
 
 
@@ -114,17 +123,25 @@ def test_files_of_something_else_are_refused(tmp_path):
 
 @pytest.mark.skipif(not (PARITY / "vectors.pt").exists(), reason=f"no parity vectors in {PARITY} (set UNISEG_PARITY)")
 def test_the_published_network_goes_downstream_as_published():
-    """Names and shapes of the published downstream network, but for stems of other numbers of modalities; its trunk is that of upstream without prompt."""
+    """Names and shapes of the published downstream network, but for stems of other numbers of modalities; its trunk is
+    that of upstream without prompt.
+    """
     upstream = import_published(PARITY / "model_final_checkpoint.model")
     source = open_source(PARITY / "model_final_checkpoint.model")
     target = downstream(upstream, make_task("btcv", classes=tuple(f"c{k}" for k in range(14))))
     report = transfer(target, source)
     assert list(report.adapted.values()) == ["drop_prompt_channel"]
     assert {*report.loaded, *report.adapted, *report.missing} == set(target.state_dict())
-    kept = {name for name in source.tensors if name.startswith(("encoder.", "decoder.", "stem.adn"))} | {"stem.convs.1.weight"}
+    kept = {name for name in source.tensors if name.startswith(("encoder.", "decoder.", "stem.adn"))} | {
+        "stem.convs.1.weight"
+    }
     assert {*report.loaded, *report.adapted} == kept
     assert {*report.loaded, *report.adapted, *report.skipped} == {*source.tensors, *source.unread}
-    listed = dict(line.split("\t") for line in (PARITY / "state_dict_downstream.txt").read_text().splitlines() if not line.startswith("#"))
+    listed = dict(
+        line.split("\t")
+        for line in (PARITY / "state_dict_downstream.txt").read_text().splitlines()
+        if not line.startswith("#")
+    )
     names = published_names(target)
     ours = {theirs.replace("seg_outputs", "seg_outputs_down") for theirs in names}
     weights = {name for name in listed if not name.endswith("bias") or "instnorm" in name}

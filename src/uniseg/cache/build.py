@@ -25,10 +25,13 @@ from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
 from uniseg.preprocessing.resample import resample_label
 from uniseg.task import Task, TaskSet
 
-RECIPE = 2  # of measuring and preprocessing; another makes fingerprints and cases anew, while what was written still trains
+# of measuring and preprocessing; another makes fingerprints and cases anew, while what was written still trains
+RECIPE = 2
 
 
-def audit(tasks: TaskSet, sources: Mapping[str, Source], num_workers: int, cache_dir: Path | None = None) -> list[Dataset]:
+def audit(
+    tasks: TaskSet, sources: Mapping[str, Source], num_workers: int, cache_dir: Path | None = None
+) -> list[Dataset]:
     """Read every case; show all findings of all tasks in one table on stderr.
 
     Args:
@@ -74,7 +77,9 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
     for dataset in datasets:
         name = dataset.task.name
         hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}
-        cache.write_task(cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes)
+        cache.write_task(
+            cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes
+        )
     return TaskSet(resolved.values())
 
 
@@ -89,7 +94,9 @@ def _others(tasks: TaskSet, cache_dir: Path) -> list[cache.TaskCache]:
 
 
 def prune(cache_dir: Path, names: Sequence[str], remove: bool) -> str:
-    """Remove, or only count, what earlier settings left in the cache of some tasks; one line for the user, empty where there is nothing."""
+    """Remove, or only count, what earlier settings left in the cache of some tasks; one line for the user, empty where
+    there is nothing.
+    """
     folders = [folder for name in names for folder in cache.superseded(cache_dir / name)]
     size_gb = sum(file.stat().st_size for folder in folders for file in folder.rglob("*")) / 1e9
     if remove:
@@ -144,5 +151,7 @@ def _stamps(path: Path) -> list[tuple[str, int, int]]:
 
 
 def _parallel(work: Callable, jobs: Sequence[tuple], num_workers: int, title: str) -> list:
-    results: Iterable = Parallel(n_jobs=num_workers, return_as="generator", initializer=end_with_parent)(delayed(work)(*job) for job in jobs)
+    results: Iterable = Parallel(n_jobs=num_workers, return_as="generator", initializer=end_with_parent)(
+        delayed(work)(*job) for job in jobs
+    )
     return list(track(results, title, total=len(jobs), console=Console(stderr=True)))

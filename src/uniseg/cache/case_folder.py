@@ -27,7 +27,8 @@ ANNOTATED = 0  # stands in the place of a class for all voxels that have a label
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
 PREPARE_AGAIN = "run python -m uniseg.prepare"
-MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)  # of a description with other values than ours
+# of a description with other values than ours
+MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,9 @@ class CaseEntry:
             KeyError, TypeError, ValueError: not as it was written.
         """
         entry = cls(values["case_id"], values["patient_id"], tuple(values["shape"]), values["key"])
-        named = isinstance(entry.patient_id, str) and all(Path(name).name == name for name in (entry.case_id, entry.key))
+        named = isinstance(entry.patient_id, str) and all(
+            Path(name).name == name for name in (entry.case_id, entry.key)
+        )
         if not named or len(entry.shape) != 3 or not all(type(n) is int and n > 0 for n in entry.shape):
             raise ValueError(f"a case {values!r:.80}")
         return entry
@@ -185,7 +188,10 @@ def _is_recorded(path: Path, parts: Mapping | None) -> bool:
 
 
 def _sample_foreground(label: np.ndarray, task: Task) -> np.ndarray:
-    """``[n,4]`` int16, rows (class, z, y, x) by class; ``ANNOTATED`` comes first where a part of the label is ignored."""
+    """``[n,4]`` int16, rows (class, z, y, x) by class;
+
+    ``ANNOTATED`` comes first where a part of the label is ignored.
+    """
     rng = np.random.default_rng(0)
     rows = [np.zeros((0, 4), np.int16)]
     if label.min(initial=0) == IGNORE:

@@ -17,7 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
-from uniseg.cache.case_folder import ANNOTATED, CASE, MALFORMED, PREPARE_AGAIN, CaseEntry, damaged, open_arrays, read_remembered
+from uniseg.cache.case_folder import (
+    ANNOTATED,
+    CASE,
+    MALFORMED,
+    PREPARE_AGAIN,
+    CaseEntry,
+    damaged,
+    open_arrays,
+    read_remembered,
+)
 from uniseg.cache.case_folder import read_entry as read_entry
 from uniseg.cache.case_folder import write_case as write_case
 from uniseg.datasets.splits import SplitTable
@@ -57,7 +66,9 @@ class TaskCache:
             self.task = _read_task(description["task"])
             self.entries = {entry.case_id: entry for entry in map(CaseEntry.from_dict, description["cases"])}
             hashes = description.get("image_hashes")
-            self.image_hashes = _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
+            self.image_hashes = (
+                _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
+            )
             path = self.folder / "splits.json"
             self.splits = SplitTable.from_dict(splits)
             self._check_splits()
@@ -121,7 +132,13 @@ def _is_measured(how: Normalization) -> bool:
     return how.resolved and all(isinstance(value, int | float) and isfinite(value) for value in numbers)
 
 
-def write_task(folder: Path, task: Task, entries: Sequence[CaseEntry], splits: SplitTable, image_hashes: Mapping[str, str] | None = None) -> None:
+def write_task(
+    folder: Path,
+    task: Task,
+    entries: Sequence[CaseEntry],
+    splits: SplitTable,
+    image_hashes: Mapping[str, str] | None = None,
+) -> None:
     """Close the cache of a task; a folder with ``task.json`` is complete.
 
     Args:
@@ -137,16 +154,22 @@ def write_task(folder: Path, task: Task, entries: Sequence[CaseEntry], splits: S
             raise InputError(path, "a case that is gone", "the case that was written", fix)
     write_json(folder / "splits.json", splits.to_dict())
     description = {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]}
-    write_json(folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)}))
+    write_json(
+        folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)})
+    )
 
 
 def superseded(folder: Path) -> list[Path]:
     """Cases of other settings or files than ``task.json`` lists, with leftovers of killed writers."""
-    keys = {(case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]}
+    keys = {
+        (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
+    }
     found = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
     cases = [path for path in found if not path.name.startswith(PART) and (path.parent.name, path.name) not in keys]
     old = time.time() - PART_DAYS * 86400
-    leftovers = [path for pattern in (f"{PART}*", f"*/{PART}*") for path in folder.glob(pattern) if path.stat().st_mtime < old]
+    leftovers = [
+        path for pattern in (f"{PART}*", f"*/{PART}*") for path in folder.glob(pattern) if path.stat().st_mtime < old
+    ]
     return [*cases, *leftovers]
 
 

@@ -19,7 +19,8 @@ from uniseg.environment import CONF_DIR
 
 
 def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
-    """Decorates ``f(config)`` as a command on ``conf/<root>.yaml``: checks its settings, says in one line what ended it.
+    """Decorates ``f(config)`` as a command on ``conf/<root>.yaml``: checks its settings, says in one line what ended
+    it.
 
     Exit codes: 2 for bad input, a bad configuration or a machine that lacks something, 130 after Ctrl-C, 143 after
     SIGTERM, 141 where nobody reads standard output any more. A bug keeps its traceback, exit code 1.

@@ -33,7 +33,10 @@ def readable_arguments(arguments: Sequence[str], text_keys: Collection[str]) -> 
     keys = [*text_keys, *_groups()]
     sweeps = any(argument in MULTIRUN for argument in arguments)
     flags = {place + 1 for place, argument in enumerate(arguments) if argument in WITH_VALUE}
-    return [argument if argument.startswith("-") or place in flags else _readable(argument, keys, sweeps) for place, argument in enumerate(arguments)]
+    return [
+        argument if argument.startswith("-") or place in flags else _readable(argument, keys, sweeps)
+        for place, argument in enumerate(arguments)
+    ]
 
 
 def _readable(argument: str, text_keys: Collection[str], sweeps: bool) -> str:
@@ -66,9 +69,17 @@ def _readable(argument: str, text_keys: Collection[str], sweeps: bool) -> str:
 def _refusal(key: str, value: str, error: HydraException) -> tuple[str, str, str]:
     """What was found, what was expected, what to write."""
     reason = " ".join(line for line in str(error).splitlines() if not line.startswith(("Error parsing", "See https")))
-    quoted = f"[{','.join(map(_quoted, value[1:-1].split(',')))}]" if value.startswith("[") and value.endswith("]") else _quoted(value)
+    quoted = (
+        f"[{','.join(map(_quoted, value[1:-1].split(',')))}]"
+        if value.startswith("[") and value.endswith("]")
+        else _quoted(value)
+    )
     if value[:1] in BRACKETS and quoted[:1] == '"':
-        return (f"'{value}' ({reason})", "a list [a,b] or a mapping {a:1}", "close its brackets and quote what is odd inside")
+        return (
+            f"'{value}' ({reason})",
+            "a list [a,b] or a mapping {a:1}",
+            "close its brackets and quote what is odd inside",
+        )
     return f"'{value}' ({reason})", "text with such characters in quotes", f"write {_shell(key, quoted)}"
 
 
@@ -91,7 +102,11 @@ def _numbers_as_text(value: str) -> str:
     if any(quote in value for quote in "\"'"):
         return value
     is_container = value[:1] in ("[", "{")
-    return re.sub(r"[^][{},:\s][^][{},:]*(?![^][{},]*:)" if is_container else r"[^,]+", lambda part: _number_as_text(part[0]), value)
+    return re.sub(
+        r"[^][{},:\s][^][{},:]*(?![^][{},]*:)" if is_container else r"[^,]+",
+        lambda part: _number_as_text(part[0]),
+        value,
+    )
 
 
 def _number_as_text(part: str) -> str:

@@ -25,7 +25,14 @@ class Bound:
         return Bound(f"{self.expected}, or {other.expected}", lambda value: self.holds(value) or other.holds(value))
 
 
-def number(*, least: float | None = None, most: float | None = None, above: float | None = None, below: float | None = None, whole: bool = False) -> Bound:
+def number(
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+) -> Bound:
     """A finite number; ``least`` and ``most`` are allowed themselves, ``above`` and ``below`` are not."""
     limits = {"of at least": least, "above": above, "of at most": most, "below": below}
     words = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
@@ -33,7 +40,12 @@ def number(*, least: float | None = None, most: float | None = None, above: floa
     def holds(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not isfinite(value):
             return False
-        return (least is None or value >= least) and (most is None or value <= most) and (above is None or value > above) and (below is None or value < below)
+        return (
+            (least is None or value >= least)
+            and (most is None or value <= most)
+            and (above is None or value > above)
+            and (below is None or value < below)
+        )
 
     return Bound(f"a {'whole ' if whole else ''}number {words}".strip(), holds)
 
@@ -42,13 +54,19 @@ def word(*words: str) -> Bound:
     return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
 
 
-def sequence(item: Bound, *, length: int | None = None, least: int = 1, ascending: bool = False, distinct: bool = False) -> Bound:
+def sequence(
+    item: Bound, *, length: int | None = None, least: int = 1, ascending: bool = False, distinct: bool = False
+) -> Bound:
     """A list with a number of entries, each of which is an ``item``."""
     count = f"{length} entries" if length is not None else f"{least} or more entries"
     order = ", ascending" if ascending else ", each once" if distinct else ""
 
     def holds(value: Any) -> bool:
-        if not isinstance(value, list) or (len(value) != length if length is not None else len(value) < least) or not all(map(item.holds, value)):
+        if (
+            not isinstance(value, list)
+            or (len(value) != length if length is not None else len(value) < least)
+            or not all(map(item.holds, value))
+        ):
             return False
         return (not ascending or value == sorted(value)) and (not distinct or len(set(value)) == len(value))
 
@@ -56,7 +74,10 @@ def sequence(item: Bound, *, length: int | None = None, least: int = 1, ascendin
 
 
 def mapping(item: Bound) -> Bound:
-    return Bound(f"names with {item.expected} each", lambda value: isinstance(value, dict) and all(map(item.holds, value.values())))
+    return Bound(
+        f"names with {item.expected} each",
+        lambda value: isinstance(value, dict) and all(map(item.holds, value.values())),
+    )
 
 
 def matching(pattern: str, expected: str) -> Bound:
@@ -166,4 +187,9 @@ def values_at(config: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:
             for key, inner in values_at(value, rest):
                 yield f"{name}.{key}", inner
         else:
-            yield (str(name), OmegaConf.to_container(value, resolve=True, throw_on_missing=False) if OmegaConf.is_config(value) else value)
+            yield (
+                str(name),
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=False)
+                if OmegaConf.is_config(value)
+                else value,
+            )

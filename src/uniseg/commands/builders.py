@@ -39,24 +39,37 @@ def tasks_of(config: DictConfig) -> TaskSet:
 def sources_of(config: DictConfig) -> dict[str, Source]:
     """Where each task's scans are."""
     blocks = OmegaConf.to_container(config.tasks, resolve=True)
-    return {name: Source(**{**block["source"], "root": Path(block["source"]["root"])}) for name, block in blocks.items()}
+    return {
+        name: Source(**{**block["source"], "root": Path(block["source"]["root"])}) for name, block in blocks.items()
+    }
 
 
 def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) -> None:
-    """Ends the command, exit code 2, with one table of the datasets that are neither at their place nor in the cache."""
-    missing = missing_datasets({name: s for name, s in sources.items() if cache_dir is None or not (cache_dir / name / "task.json").exists()})
+    """Ends the command, exit code 2, with one table of the datasets that are neither there nor in the cache."""
+    missing = missing_datasets(
+        {name: s for name, s in sources.items() if cache_dir is None or not (cache_dir / name / "task.json").exists()}
+    )
     if missing:
         sys.stderr.write(availability_message(missing) + "\n")
         sys.exit(BAD_INPUT)
 
 
-def make_predictor(checkpoint: str | Sequence[str], task_files: Sequence[str], inference: DictConfig, postprocessing: str | None = None) -> Predictor:
-    """A Predictor on a checkpoint, or on several as an ensemble, with the tasks of files added, with the settings of ``conf/inference``."""
+def make_predictor(
+    checkpoint: str | Sequence[str], task_files: Sequence[str], inference: DictConfig, postprocessing: str | None = None
+) -> Predictor:
+    """A Predictor on a checkpoint, or on several as an ensemble, with the tasks of files added, with the settings of
+    ``conf/inference``.
+    """
     settings = OmegaConf.to_container(inference, resolve=True)
     if settings["device"] == "auto":
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     cleanings = None if postprocessing is None else read_cleanings(postprocessing)
-    return Predictor(load_ensemble(checkpoint, task_files), fingerprint=ensemble_hash(checkpoint, task_files), cleanings=cleanings, **settings)
+    return Predictor(
+        load_ensemble(checkpoint, task_files),
+        fingerprint=ensemble_hash(checkpoint, task_files),
+        cleanings=cleanings,
+        **settings,
+    )
 
 
 def make_loggers(config: Mapping[str, DictConfig] | None) -> list:

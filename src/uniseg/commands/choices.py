@@ -38,7 +38,10 @@ def choices_of(config: DictConfig, chosen: Mapping[str, str], groups: Sequence[s
     picked |= {key: choice for key, choice in own.items() if usual.get(key) != choice}
     base = _composed(picked)
     values = {group: _difference(group, _plain(config[group]), _plain(base[group])) for group in groups}
-    return Choices([{f"override /{key}": choice} for key, choice in picked.items()], {group: own for group, own in values.items() if own})
+    return Choices(
+        [{f"override /{key}": choice} for key, choice in picked.items()],
+        {group: own for group, own in values.items() if own},
+    )
 
 
 def _composed(picked: Mapping[str, str]) -> DictConfig:
@@ -53,7 +56,9 @@ def _difference(where: str, own: Any, base: Any) -> Any:
     """The keys of ``own`` whose values are not those of ``base``, nested as they are."""
     gone = sorted(set(base) - set(own))
     if gone:
-        raise InputError(f"{where}.{gone[0]}", "taken out", "a value", "choose another group or set a value in its place")
+        raise InputError(
+            f"{where}.{gone[0]}", "taken out", "a value", "choose another group or set a value in its place"
+        )
     found = {}
     for key, value in own.items():
         if isinstance(value, dict) and isinstance(base.get(key), dict):

@@ -21,8 +21,15 @@ READER_GONE = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
 
 COMPOSERS = ("hydra", "omegaconf", "yaml", "antlr4")  # what reads the configuration
-USER_VALUES = (TypeError, ValueError, ImportError, MisconfigurationException)  # what a constructor says of a value that it does not take
-NO_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory", "std::bad_alloc", "STATUS_ALLOC_FAILED")
+# what a constructor says of a value that it does not take
+USER_VALUES = (TypeError, ValueError, ImportError, MisconfigurationException)
+NO_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "std::bad_alloc",
+    "STATUS_ALLOC_FAILED",
+)
 WORKER_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")
 LOWER = {
     "prepare": "lower num_workers, or gpu_memory_gb where it plans",
@@ -69,7 +76,8 @@ def end_of(error: BaseException, command: str, *, composing: bool = False) -> En
     """How ``error`` ends ``command`` (prepare, train, ...); None for a bug, which keeps its traceback.
 
     Args:
-        composing: the configuration is still being put together, where Hydra, OmegaConf or YAML raise errors of any type.
+        composing: the configuration is still being put together, where Hydra, OmegaConf or YAML raise errors of any
+            type.
     """
     if isinstance(error, KeyboardInterrupt):
         return End("interrupted", INTERRUPTED)
@@ -101,8 +109,12 @@ def _resource(error: BaseException, command: str) -> InputError | None:
     """What the machine lacks."""
     text = _original(error)
     lower = LOWER.get(command, "close other programs")
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)):
-        return InputError(command, f"too little memory ({_flat(text)[:150] or type(error).__name__})", "room for this run", lower)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in text for words in NO_MEMORY)
+    ):
+        return InputError(
+            command, f"too little memory ({_flat(text)[:150] or type(error).__name__})", "room for this run", lower
+        )
     is_killed = isinstance(error, RuntimeError) and WORKER_KILLED.search(text)
     if isinstance(error, BrokenProcessPool) or is_killed:
         return InputError(command, "a worker process that was killed", "memory for all of them", lower)
@@ -125,13 +137,19 @@ def _instantiated(error: InstantiationException) -> str | None:
 
 def _called_later(error: BaseException) -> str | None:
     """The same of a ``_partial_`` class, which Hydra's deferred call makes where its last arguments are known."""
-    calls = [frame.f_locals["self"] for frame, _ in walk_tb(error.__traceback__) if isinstance(frame.f_locals.get("self"), partial)]
+    calls = [
+        frame.f_locals["self"]
+        for frame, _ in walk_tb(error.__traceback__)
+        if isinstance(frame.f_locals.get("self"), partial)
+    ]
     classes = [call for call in calls if isinstance(call.func, type)]
     return _refused(getattr(classes[-1], "_hydra_full_key", "configuration"), error) if classes else None
 
 
 def _refused(key: str, cause: BaseException) -> str:
-    return str(InputError(key, f"settings that it refuses ({_flat(str(cause))})", "settings that it takes", "correct them"))
+    return str(
+        InputError(key, f"settings that it refuses ({_flat(str(cause))})", "settings that it takes", "correct them")
+    )
 
 
 def _composed(error: BaseException) -> str | None:

@@ -32,7 +32,7 @@ class LocalConf(SearchPathPlugin):
 
 
 class LocalFiles(FileConfigSource):
-    """Reads a file of ``./conf``; one of ``task``, which may come from a stranger, only as the description of a task."""
+    """Reads a file of ``./conf``; one of ``task``, which may be a stranger's, only as the description of a task."""
 
     @staticmethod
     def scheme() -> str:
@@ -68,10 +68,15 @@ def _check_task(path: Path, result: ConfigResult) -> None:
     if package is None or not PACKAGE.fullmatch(package):
         first = f"# @package tasks.{path.stem}"
         raise InputError(
-            path, f"the package '{package}'" if package else "no package", f"the first line '{first}'", "a task file describes one task, nothing else"
+            path,
+            f"the package '{package}'" if package else "no package",
+            f"the first line '{first}'",
+            "a task file describes one task, nothing else",
         )
     if not isinstance(result.config, DictConfig) or "defaults" in result.config:
-        raise InputError(path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX)
+        raise InputError(
+            path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX
+        )
     if "_target_" in _keys(OmegaConf.to_container(result.config)):
         raise InputError(path, "a key _target_", "the keys of one task", FIX)
     for key in result.config:
@@ -102,7 +107,9 @@ def _line_of(text: str, key: str | None) -> int:
     for part in re.findall(r"[^.\[\]]+", key or ""):
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         items = dict(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else {}
-        found = next(((name, value) for name, value in pairs if name.value == part), None) or (part.isdigit() and (items.get(int(part)),) * 2)
+        found = next(((name, value) for name, value in pairs if name.value == part), None) or (
+            part.isdigit() and (items.get(int(part)),) * 2
+        )
         if not found or found[0] is None:
             break
         line, node = found[0].start_mark.line + 1, found[1]

@@ -88,12 +88,16 @@ class TaskConfig:
 @dataclass
 class DataConfig:
     fold: int = field(default=MISSING, metadata=bounded(STEPS))
-    patch_size: list[int] = field(default=MISSING, metadata=bounded(sequence(number(least=1, most=4096, whole=True), length=3)))
+    patch_size: list[int] = field(
+        default=MISSING, metadata=bounded(sequence(number(least=1, most=4096, whole=True), length=3))
+    )
     batch_size: int = field(default=MISSING, metadata=bounded(number(least=1, most=65536, whole=True)))
     steps_per_epoch: int = field(default=MISSING, metadata=bounded(COUNT))
     val_steps: int = field(default=MISSING, metadata=bounded(COUNT))
     tasks_per_batch: int | None = field(default=MISSING, metadata=bounded(COUNT))
-    task_weights: Any = field(default=MISSING, metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE)))
+    task_weights: Any = field(
+        default=MISSING, metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE))
+    )
     foreground_fraction: float = field(default=MISSING, metadata=bounded(SHARE))
     num_patients: int | None = field(default=MISSING, metadata=bounded(COUNT))
     num_workers: int = field(default=MISSING, metadata=bounded(WORKERS))
@@ -124,7 +128,10 @@ class InferenceConfig:
     skip_empty: bool = MISSING
     gate: bool = MISSING
     max_memory_gb: float | None = field(default=MISSING, metadata=bounded(POSITIVE))
-    device: str = field(default=MISSING, metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>")))
+    device: str = field(
+        default=MISSING,
+        metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>")),
+    )
 
 
 @dataclass
@@ -269,15 +276,31 @@ class ReportConfig:
     output: str | None = None
 
 
-ROOTS = {"prepare": PrepareConfig, "train": TrainConfig, "evaluate": EvaluateConfig, "predict": PredictConfig, "report": ReportConfig, "export": ExportConfig}
+ROOTS = {
+    "prepare": PrepareConfig,
+    "train": TrainConfig,
+    "evaluate": EvaluateConfig,
+    "predict": PredictConfig,
+    "report": ReportConfig,
+    "export": ExportConfig,
+}
 
 RANGE = {"length": 2, "ascending": True}
 # Of the groups that name their own class with ``_target_``.
 BOUNDS = {
-    **{f"augment.p_{name}": SHARE for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")},
-    **{f"augment.p_{name}": SHARE for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")},
+    **{
+        f"augment.p_{name}": SHARE
+        for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")
+    },
+    **{
+        f"augment.p_{name}": SHARE
+        for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")
+    },
     "augment.rotation_deg": sequence(number(least=-360, most=360), **RANGE),
-    **{f"augment.{name}": sequence(number(above=0, most=10), **RANGE) for name in ("scale", "brightness", "contrast", "gamma")},
+    **{
+        f"augment.{name}": sequence(number(above=0, most=10), **RANGE)
+        for name in ("scale", "brightness", "contrast", "gamma")
+    },
     **{f"augment.{name}": sequence(number(least=0, most=10), **RANGE) for name in ("noise_sd", "blur_sigma")},
     "augment.low_resolution_zoom": sequence(number(above=0, most=1), **RANGE),
     "augment.mirror_axes": AXES,
@@ -305,7 +328,11 @@ BOUNDS = {
     "trainer.max_epochs": COUNT | NO_LIMIT,
     "trainer.max_steps": COUNT | NO_LIMIT,
     "trainer.accelerator": word("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-    "trainer.devices": word("auto") | COUNT | sequence(WORKERS, distinct=True) | NO_LIMIT | matching(r"[\d,-]+", "their numbers"),
+    "trainer.devices": word("auto")
+    | COUNT
+    | sequence(WORKERS, distinct=True)
+    | NO_LIMIT
+    | matching(r"[\d,-]+", "their numbers"),
     "trainer.num_nodes": COUNT,
     "trainer.precision": word(*PRECISIONS, "32", "16", "bf16") | Bound("32, 16", lambda value: value in (32, 16)),
     "trainer.gradient_clip_val": NOT_NEGATIVE | NULL,
@@ -334,12 +361,20 @@ def _fits_strategy(devices: Any, strategy: str | None) -> bool:
 ENCODER = "model.encoder."
 RULES = (
     Rule(("loss.dice_weight", "loss.ce_weight"), lambda dice, ce: ce is None or dice + ce > 0, "one of them above 0"),
-    Rule(("optimizer.momentum", "optimizer.nesterov"), lambda momentum, nesterov: momentum > 0 or not nesterov, "a momentum above 0, or nesterov=false"),
+    Rule(
+        ("optimizer.momentum", "optimizer.nesterov"),
+        lambda momentum, nesterov: momentum > 0 or not nesterov,
+        "a momentum above 0, or nesterov=false",
+    ),
     Rule((f"{ENCODER}channels", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
     Rule((f"{ENCODER}channels", f"{ENCODER}kernels"), _same, "as many kernels as stages"),
     Rule((f"{ENCODER}channels", f"{ENCODER}blocks"), _same, "as many blocks as stages"),
     Rule((f"{ENCODER}blocks", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
-    Rule(("data.batch_size", "data.tasks_per_batch"), lambda size, tasks: tasks is None or tasks <= size, "no more tasks than samples"),
+    Rule(
+        ("data.batch_size", "data.tasks_per_batch"),
+        lambda size, tasks: tasks is None or tasks <= size,
+        "no more tasks than samples",
+    ),
     Rule(
         ("trainer.max_epochs", "trainer.max_steps"),
         lambda epochs, steps: epochs > 0 or (steps or 0) > 0,
@@ -357,7 +392,9 @@ def bounds_of(root: str) -> dict[str, Bound]:
 
 def text_keys(root: str) -> list[str]:
     """Dotted keys whose values are text, ``*`` for any name."""
-    return [setting.key for setting in settings_of(ROOTS[root]) if setting.is_text] + (["import"] if root == "prepare" else [])
+    return [setting.key for setting in settings_of(ROOTS[root]) if setting.is_text] + (
+        ["import"] if root == "prepare" else []
+    )
 
 
 def check_settings(config: DictConfig, root: str) -> None:
@@ -376,7 +413,9 @@ def check_settings(config: DictConfig, root: str) -> None:
 def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name its own folder, and a run for loggers."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
-    OmegaConf.register_new_resolver("evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True)
+    OmegaConf.register_new_resolver(
+        "evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True
+    )
     OmegaConf.register_new_resolver("tracked", tracked, replace=True)
     prepare = OmegaConf.structured(PrepareConfig)
     with open_dict(prepare):

@@ -52,14 +52,28 @@ def judge(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask] = ()) ->
         prepared: other tasks that lie in the same cache, with which these may be trained one day.
     """
     within = [finding for dataset in datasets for finding in _within(dataset)]
-    over = [_patients_on_two_sides(datasets), _scans_on_two_sides(datasets, prepared), _namesakes(datasets), _extents(datasets)]
+    over = [
+        _patients_on_two_sides(datasets),
+        _scans_on_two_sides(datasets, prepared),
+        _namesakes(datasets),
+        _extents(datasets),
+    ]
     return [*within, *(finding for findings in over for finding in findings)]
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
     """Errors first."""
     ranked = sorted(findings, key=lambda finding: not finding.fatal)
-    table = Table("", "task", "case", "where", "found", "expected", "what to do", title=f"{len(findings)} findings" if len(findings) > 1 else "1 finding")
+    table = Table(
+        "",
+        "task",
+        "case",
+        "where",
+        "found",
+        "expected",
+        "what to do",
+        title=f"{len(findings)} findings" if len(findings) > 1 else "1 finding",
+    )
     for f in ranked[:SHOWN]:
         cells = (f.task, f.case_id, f.where, f.found, f.expected, f.fix)
         table.add_row("error" if f.fatal else "note", *(escape(printable(cell)) for cell in cells))
@@ -71,7 +85,9 @@ def findings_table(findings: Sequence[Finding]) -> Table:
 def _within(dataset: Dataset) -> Iterator[Finding]:
     task, name = dataset.task, dataset.task.name
     for where, found, expected in remarks(dataset.source, list(dataset.cases.values())):
-        yield Finding(name, "-", str(where), found, expected, "complete the folder, or correct the description", fatal=False)
+        yield Finding(
+            name, "-", str(where), found, expected, "complete the folder, or correct the description", fatal=False
+        )
     for case_id, fingerprint in dataset.fingerprints.items():
         case = dataset.cases[case_id]
         if not any(fingerprint.class_ml) and not case.absent:
@@ -81,19 +97,38 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
     for k, class_name in enumerate(task.classes[1:]):
         if training and not any(fingerprint.class_ml[k] for fingerprint in training):
             found = f"class '{class_name}' in none of {len(training)} training cases"
-            yield Finding(name, "-", f"task '{name}'", found, "at least one", "correct the classes or source.label_map", fatal=False)
+            yield Finding(
+                name,
+                "-",
+                f"task '{name}'",
+                found,
+                "at least one",
+                "correct the classes or source.label_map",
+                fatal=False,
+            )
     noted: dict[str, list[str]] = defaultdict(list)
     for case_id, fingerprint in dataset.fingerprints.items():
         for note in fingerprint.notes:
             noted[note].append(case_id)
     for note, ids in noted.items():
-        found, where = f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases", str(dataset.cases[ids[0]].files[0])
+        found, where = (
+            f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases",
+            str(dataset.cases[ids[0]].files[0]),
+        )
         expected, fix = "a header that leaves no doubt", "look whether image and label fit in a viewer"
         yield Finding(name, ids[0], where, found, expected, fix, fatal=False)
     lost = [case_id for case_id, fingerprint in dataset.fingerprints.items() if not fingerprint.placed]
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"
-        yield Finding(name, lost[0], str(dataset.cases[lost[0]].files[0]), found, "true spacing", "restore the headers if they were lost", fatal=False)
+        yield Finding(
+            name,
+            lost[0],
+            str(dataset.cases[lost[0]].files[0]),
+            found,
+            "true spacing",
+            "restore the headers if they were lost",
+            fatal=False,
+        )
     yield from _foreign_kinds(dataset)
 
 
@@ -108,7 +143,10 @@ def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
             first = dataset.cases[case_ids[0]]
             number = f"{len(case_ids)} of {len(dataset.fingerprints)} cases"
             found = f"values as of {kind} in {number} ({', '.join(case_ids[:5])})"
-            expected, fix = (f"{kind_of(modality)}, as modality '{modality}' is", "take them out, or correct the task's modalities")
+            expected, fix = (
+                f"{kind_of(modality)}, as modality '{modality}' is",
+                "take them out, or correct the task's modalities",
+            )
             yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 
@@ -130,7 +168,9 @@ def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
         shared = sorted(set(dataset.splits.patients.values()) & set(other.splits.patients.values()))
         hashes = {fingerprint.image_hash for fingerprint in other.fingerprints.values()}
         if shared and not any(fingerprint.image_hash in hashes for fingerprint in dataset.fingerprints.values()):
-            found = f"{len(shared)} patients called as those of '{other.task.name}' in {other.source.root} ('{shared[0]}')"
+            found = (
+                f"{len(shared)} patients called as those of '{other.task.name}' in {other.source.root} ('{shared[0]}')"
+            )
             fix = "set source.patient_namespace if they are others"
             yield Finding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
 
@@ -145,7 +185,9 @@ def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[Prepared
             fix = "give both one patient, or take one out"
             yield Finding(scan.task, scan.case_id, path, str(scan), "one scan on one side", fix, fatal=True)
         elif scan.task == scan.first_task:
-            yield Finding(scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False)
+            yield Finding(
+                scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False
+            )
     others = {cache.task.name: cache for cache in prepared if cache.task.name not in known}
     tables = {name: cache.splits for name, cache in others.items()} | tables
     hashes = {name: cache.image_hashes for name, cache in others.items()} | hashes
@@ -175,4 +217,12 @@ def _extents(datasets: Sequence[Dataset]) -> Iterator[Finding]:
             apart = min(a) > max(b) or min(b) > max(a)
             if apart and max(np.median(a), np.median(b)) > EXTENT_RATIO * min(np.median(a), np.median(b)):
                 found = f"class '{class_name}': median {_ml(b)}, but {_ml(a)} in '{first}'"
-                yield Finding(other, "-", f"task '{other}'", found, "one name for one extent", "give the two targets different class names", fatal=False)
+                yield Finding(
+                    other,
+                    "-",
+                    f"task '{other}'",
+                    found,
+                    "one name for one extent",
+                    "give the two targets different class names",
+                    fatal=False,
+                )

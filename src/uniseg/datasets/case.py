@@ -11,8 +11,8 @@ class Case:
     Attributes:
         case_id: unique within its dataset.
         patient_id: ``<namespace>/<patient>``: one person has one patient_id over all datasets.
-        image_paths: one file or DICOM folder per modality, in the task's order; None: the case lacks this optional modality.
-            A single 4-D file may hold all modalities.
+        image_paths: one file or DICOM folder per modality, in the task's order; None: the case lacks this optional
+            modality. A single 4-D file may hold all modalities.
         label_path: None where the case has no label.
         absent: the target is known to be absent: all of it is background, and so is its label where it has one.
         side: train, dev or test where the dataset itself states it.

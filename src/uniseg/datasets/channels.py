@@ -30,7 +30,11 @@ def group_channels(images: Mapping[str, Path], num_channels: Collection[int] | N
         numbers.setdefault(match["case"], set()).add(int(match["number"]))
     if num_channels is None:
         num_channels = range(1 if len(endings) == len(images) else 2, 1 + len(images))
-    complete = {case for case, found in numbers.items() if found == set(range(len(found))) and len(found) in num_channels and case not in images}
+    complete = {
+        case
+        for case, found in numbers.items()
+        if found == set(range(len(found))) and len(found) in num_channels and case not in images
+    }
     cases: dict[str, list[Path]] = {}
     for stem, path in sorted(images.items()):
         match = endings.get(stem)

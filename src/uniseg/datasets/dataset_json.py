@@ -51,8 +51,8 @@ def describe(root: Path) -> Description:
     """The description of the dataset in folder ``root``.
 
     Raises:
-        InputError: a ``dataset.json`` that is unreadable or malformed, asks for another normalisation than z-score or CT, or
-            names a file format that cannot be read.
+        InputError: a ``dataset.json`` that is unreadable or malformed, asks for another normalisation than z-score or
+            CT, or names a file format that cannot be read.
     """
     values, where = read_description(root), root / "dataset.json"
     ending = values.get("file_ending", ".nii.gz")
@@ -63,7 +63,12 @@ def describe(root: Path) -> Description:
     names = [_name(where, "channel", name) for name in channel_names(root, values)]
     unknown = [name for name in names if name.casefold() in UNKNOWN_NORMALIZATION]
     if unknown:
-        raise InputError(where, f"the channel '{unknown[0]}'", "one that nnU-Net normalises by CT values or z-score", "write the task file by hand")
+        raise InputError(
+            where,
+            f"the channel '{unknown[0]}'",
+            "one that nnU-Net normalises by CT values or z-score",
+            "write the task file by hand",
+        )
     modes = tuple(NORMALIZATION.get(name.casefold(), "zscore") for name in names)
     homepage, licence = _text(values.get("reference")), _text(values.get("licence") or values.get("license"))
     return Description(_unique(names), modes, read_labels(where, values["labels"]), homepage, licence)
@@ -75,7 +80,9 @@ def task_name(folder: str) -> str:
     Lower case; letters lose their accents, other characters become underscores: Hydra takes no others unquoted.
     """
     number = re.match(r"(?:Dataset|Task)([0-9]+)_", folder)
-    plain = unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
+    plain = (
+        unicodedata.normalize("NFKD", folder[number.end() :] if number else folder).encode("ascii", "ignore").decode()
+    )
     name = re.sub(r"\W+", "_", plain.lower()).strip("_") or (number[1] if number else "")
     return name if re.match(r"[a-z_]", name) else f"task_{name}"
 
@@ -97,7 +104,9 @@ def read_labels(where: Path, labels: Mapping) -> Labels:
     background = [name for name, own in values.items() if set(own) == {0}]
     foreground = {name: own for name, own in values.items() if name not in background}
     if len(background) != 1 or len(ignored) > 1 or any(0 in own for own in foreground.values()) or not foreground:
-        raise InputError(where, f"labels {dict(named)!r:.80}", "a background of value 0, then classes of other values", REPAIR)
+        raise InputError(
+            where, f"labels {dict(named)!r:.80}", "a background of value 0, then classes of other values", REPAIR
+        )
     ignore = ignored[0] if ignored else None
     if any(len(own) > 1 for own in foreground.values()):
         return Labels((*background, *foreground), regions=foreground, ignore=ignore)
@@ -122,7 +131,12 @@ def _values(where: Path, name: str, value) -> tuple[int, ...]:
 
 def _name(where: Path, what: str, name: object) -> str:
     """Of a class or channel, as text."""
-    if not isinstance(name, str | int | float) or not str(name).strip() or name == MISSING or str(name) != printable(str(name)):
+    if (
+        not isinstance(name, str | int | float)
+        or not str(name).strip()
+        or name == MISSING
+        or str(name) != printable(str(name))
+    ):
         raise InputError(where, f"a {what} called {reprlib.repr(name)}", "printable names", REPAIR)
     return str(name)
 

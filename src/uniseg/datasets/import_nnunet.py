@@ -42,7 +42,9 @@ def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
 
 
 Dumper.add_representer(str, _text)
-Dumper.add_representer(Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False))
+Dumper.add_representer(
+    Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False)
+)
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,19 @@ def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, ove
     _check_names(folder, imported)
     differing = [path for path, text in paths.items() if path.exists() and path.read_bytes() != text.encode()]
     if differing and not overwrite:
-        raise InputError(differing[0], f"a task file that differs ({len(differing)} do)", "none", "move it away or add overwrite=true; nothing was written")
+        raise InputError(
+            differing[0],
+            f"a task file that differs ({len(differing)} do)",
+            "none",
+            "move it away or add overwrite=true; nothing was written",
+        )
     for path, text in paths.items():
         with write_atomically(path) as part:
             part.write_bytes(text.encode())
     ready = [result.task.name for result in imported if result.can_go_on]
-    console.print("A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file.")
+    console.print(
+        "A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file."
+    )
     if ready:
         console.print(f"Go on with: python -m uniseg.prepare task=\\[{','.join(ready)}]", soft_wrap=True)
     return list(paths)
@@ -123,7 +132,9 @@ def find_folders(folder: Path) -> list[Path]:
         return [folder]
     found = sorted(path.parent for place in (folder, folder / V1_FOLDER) for path in place.glob("*/dataset.json"))
     if not found:
-        raise InputError(folder, "no dataset.json", "a dataset of nnU-Net or the Decathlon, or a folder of them", "correct import=")
+        raise InputError(
+            folder, "no dataset.json", "a dataset of nnU-Net or the Decathlon, or a folder of them", "correct import="
+        )
     return found
 
 
@@ -135,7 +146,9 @@ def to_yaml(imported: Imported) -> str:
         "classes": [literal(name) for name in task.classes],
         "regions": {name: list(values) for name, values in labels.regions.items()},
         "spacing_mm": list(task.spacing_mm),
-        "normalization": {modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)},
+        "normalization": {
+            modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)
+        },
         "source": Block(
             {
                 "layout": source.layout,
@@ -148,7 +161,9 @@ def to_yaml(imported: Imported) -> str:
             }
         ),
     }
-    text = yaml.dump(Block(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000)
+    text = yaml.dump(
+        Block(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000
+    )
     return f"# @package tasks.{task.name}\n# Imported from {printable(source.root.name)}, in place.\n{text}"
 
 
@@ -175,9 +190,17 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
         cases = find_cases(source, description.modalities)
         measured = [case for case in cases if case.side != "test"]
         if not measured:
-            raise InputError(root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr")
+            raise InputError(
+                root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr"
+            )
         spacing = _spacing(measured)
-        task = Task(name, description.modalities, labels.classes, spacing, tuple(Normalization(mode) for mode in description.normalization))
+        task = Task(
+            name,
+            description.modalities,
+            labels.classes,
+            spacing,
+            tuple(Normalization(mode) for mode in description.normalization),
+        )
         table = split_cases(name, cases, source.given_split())
     except InputError as error:
         return Refused(name, str(error))
@@ -190,14 +213,18 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
 
 def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
     headers = [read_geometry(case.image_paths[0]) for case in cases]
-    return target_spacing(np.array([header.spacing_mm for header in headers]), np.array([header.array.shape[1:] for header in headers]))
+    return target_spacing(
+        np.array([header.spacing_mm for header in headers]), np.array([header.array.shape[1:] for header in headers])
+    )
 
 
 def _find_splits(root: Path, preprocessed: Path | None) -> tuple[str | None, str]:
     """Path of ``splits_final.json`` if there is one, with a note about what was passed over."""
     places = [root]
     if preprocessed is not None:
-        places.insert(0, preprocessed.absolute() if preprocessed.name == root.name else preprocessed.absolute() / root.name)
+        places.insert(
+            0, preprocessed.absolute() if preprocessed.name == root.name else preprocessed.absolute() / root.name
+        )
     for place in places:
         if (place / "splits_final.json").is_file():
             return str(place / "splits_final.json"), ""
@@ -213,14 +240,23 @@ def _check_names(folder: Path, imported: Sequence[Imported]) -> None:
         name, root = result.task.name, result.source.root.name
         if name in first:
             found = f"{first[name]} and {root}, both task '{name}'"
-            raise InputError(folder, found, "different names", "import one alone and rename its file and first line; nothing was written")
+            raise InputError(
+                folder,
+                found,
+                "different names",
+                "import one alone and rename its file and first line; nothing was written",
+            )
         first[name] = root
 
 
 def _table(results: Sequence[Imported | Refused], task_dir: Path) -> Table:
     table = Table("task", "modalities", "classes", "cases", "spacing_mm", "normalisation", "splits", "note")
     for result in results:
-        cells = (result.name, *[""] * 6, f"not imported: {result.reason}") if isinstance(result, Refused) else _cells(result, task_dir)
+        cells = (
+            (result.name, *[""] * 6, f"not imported: {result.reason}")
+            if isinstance(result, Refused)
+            else _cells(result, task_dir)
+        )
         table.add_row(*(escape(cell) for cell in cells))
     return table
 
@@ -241,6 +277,7 @@ def _cells(imported: Imported, task_dir: Path) -> tuple[str, ...]:
         str(len(splits.patients)),
         " ".join(f"{s:g}" for s in task.spacing_mm),
         ", ".join(how.mode for how in task.normalization),
-        f"{'splits_final.json' if imported.source.splits else 'by patient'}: {len(splits.folds)} folds, {len(splits.test)} for test",
+        f"{'splits_final.json' if imported.source.splits else 'by patient'}: {len(splits.folds)} folds, "
+        f"{len(splits.test)} for test",
         "; ".join(note for note, holds in notes.items() if holds),
     )

@@ -53,7 +53,9 @@ def find_images(folder: str | os.PathLike) -> dict[str, Path]:
     for path in sorted(folder.iterdir()):
         stem = case_id_of(path)
         if stem in images:
-            raise InputError(path, f"a second image named '{stem}' beside {images[stem].name}", "one", "rename one, or move it away")
+            raise InputError(
+                path, f"a second image named '{stem}' beside {images[stem].name}", "one", "rename one, or move it away"
+            )
         if stem is not None:
             images[stem] = path
     if not images:
@@ -70,7 +72,11 @@ def passed_over(given: Given) -> list[str]:
         return []
     files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
     stems = {stem for path in files if (stem := case_id_of(path)) is not None}
-    return [path.name for path in files if case_id_of(path) is None and path.name.partition(".")[0] not in stems and path.stem not in stems]
+    return [
+        path.name
+        for path in files
+        if case_id_of(path) is None and path.name.partition(".")[0] not in stems and path.stem not in stems
+    ]
 
 
 def _listed(paths: Sequence[Path]) -> Case:
@@ -90,5 +96,10 @@ def _stem(path: Path) -> str:
         raise InputError(path, "no such file", "an image", "check input=")
     stem = case_id_of(path)
     if stem is None:
-        raise InputError(path, "neither an image file nor a DICOM series", f"one of {', '.join(ENDINGS)}, or a folder of slices", "convert it")
+        raise InputError(
+            path,
+            "neither an image file nor a DICOM series",
+            f"one of {', '.join(ENDINGS)}, or a folder of slices",
+            "convert it",
+        )
     return stem

@@ -29,7 +29,8 @@ def load_case(task: Task, source: Source, case: Case) -> tuple[Volume, np.ndarra
 
 
 def load_label(task: Task, source: Source, case: Case, fix: str = FIX) -> np.ndarray:
-    """``[Z,Y,X]`` int16 on the grid of the case's reference image; all background where the target is known to be absent.
+    """``[Z,Y,X]`` int16 on the grid of the case's reference image; all background where the target is known to be
+    absent.
 
     Args:
         fix: what to do about a value that the task does not know.
@@ -60,7 +61,8 @@ def reference_image(task: Task, case: Case) -> Path:
 def _map_values(label: np.ndarray, task: Task, source: Source, case: Case, fix: str) -> np.ndarray:
     """Values in the file -> label values of the task.
 
-    Where there is a label_map it must name every value but 0: one that stood for itself could pass for the target of another.
+    Where there is a label_map it must name every value but 0: one that stood for itself could pass for the target of
+    another.
     """
     targets = {0: 0, **source.label_map} if source.label_map else {value: value for value in range(task.num_labels)}
     if source.ignore is not None:
@@ -72,7 +74,12 @@ def _map_values(label: np.ndarray, task: Task, source: Source, case: Case, fix: 
         expected = f"values {sorted(known)} for {', '.join(task.classes)}"
         raise InputError(case.label_path, f"label values {wrong}", expected, fix)
     if {known[int(value)] for value in values} == {IGNORE}:
-        raise InputError(case.label_path, f"value {source.ignore} everywhere", "a voxel that is not ignored", "label one, or take the case out")
+        raise InputError(
+            case.label_path,
+            f"value {source.ignore} everywhere",
+            "a voxel that is not ignored",
+            "label one, or take the case out",
+        )
     table = np.zeros(int(values[-1]) - int(values[0]) + 1, np.int16)
     for value in values:
         table[value - values[0]] = known[int(value)]

@@ -23,14 +23,16 @@ class Source:
     Attributes:
         layout: module of ``uniseg.datasets.layouts`` that finds the files.
         root: folder of the dataset.
-        label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task already.
+        label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task
+            already.
         ignore: label value in the file of voxels that do not count.
         absent: case ids without a label, or with one that holds no target, in which the target is known to be absent.
         patient_pattern: regular expression on the case id whose group 1 is the patient; None: a case is a patient.
         cases_per_patient: that many consecutive case numbers (group 1) belong to one patient.
         patient_namespace: datasets that share patients share this word; None: the root folder's name.
-        splits: ``{train: [...], dev: [...], test: [...]}`` by case id or patient, or a split in a JSON file as ``<path>`` or
-            ``<path>#<key>`` (see ``split_file``), or None for what the dataset itself states, else the hash rule.
+        splits: ``{train: [...], dev: [...], test: [...]}`` by case id or patient, or a split in a JSON file as
+            ``<path>`` or ``<path>#<key>`` (see ``split_file``), or None for what the dataset itself states, else the
+            hash rule.
         homepage: where the data can be had.
         licence: of the data.
 
@@ -55,7 +57,9 @@ class Source:
             raise InputError("source.absent", f"{self.absent!r:.60}", "a list of case ids", "correct the task file")
         number = self.cases_per_patient
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
-            raise InputError("source.cases_per_patient", f"{number!r:.60}", "a whole number from 1", "correct the task file")
+            raise InputError(
+                "source.cases_per_patient", f"{number!r:.60}", "a whole number from 1", "correct the task file"
+            )
         if self.patient_pattern is not None:
             self._check_pattern(self.patient_pattern)
 
@@ -85,7 +89,9 @@ class Source:
         if self.cases_per_patient > 1:
             if re.fullmatch("[0-9]{1,18}", patient) is None:
                 found = f"'{patient}' of case '{case_id}' with cases_per_patient {self.cases_per_patient}"
-                raise InputError(self.root, found, "a case number", "let group 1 of source.patient_pattern be the number")
+                raise InputError(
+                    self.root, found, "a case number", "let group 1 of source.patient_pattern be the number"
+                )
             patient = str(-(-int(patient) // self.cases_per_patient))
         return self.global_id(patient)
 
@@ -113,13 +119,18 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
         optional: those that a case may lack.
 
     Raises:
-        InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case at all.
+        InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case
+            at all.
     """
     layouts = sorted(m.name for m in iter_modules(datasets.__path__) if not m.name.startswith("_"))
     if source.layout not in layouts:
-        raise InputError(source.root, f"layout '{source.layout}'", f"one of {', '.join(layouts)}", "correct source.layout")
+        raise InputError(
+            source.root, f"layout '{source.layout}'", f"one of {', '.join(layouts)}", "correct source.layout"
+        )
     if not source.root.is_dir():
-        raise InputError(source.root, "no such folder", f"a dataset in layout '{source.layout}'", "set paths.data or source.root")
+        raise InputError(
+            source.root, "no such folder", f"a dataset in layout '{source.layout}'", "set paths.data or source.root"
+        )
     found = list(import_module(f"uniseg.datasets.layouts.{source.layout}").find_files(source.root, modalities))
     _check_absent(source, found)
     found = [files for files in found if files.label_path or files.absent or files.case_id in source.absent]
@@ -127,10 +138,15 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
         raise InputError(source.root, "no labelled case", f"files in layout '{source.layout}'", "check the folder")
     _check_names(source, found)
     cases = [_case(source, files, modalities, optional) for files in found]
-    missing = [path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)]
+    missing = [
+        path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
+    ]
     if missing:
         raise InputError(
-            missing[0], f"no such file ({len(missing)} missing in {source.root})", "one image per modality and a label per case", "restore the files"
+            missing[0],
+            f"no such file ({len(missing)} missing in {source.root})",
+            "one image per modality and a label per case",
+            "restore the files",
         )
     return sorted(cases, key=lambda case: case.case_id)
 
@@ -144,12 +160,26 @@ def remarks(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]
 def _case(source: Source, files: Files, modalities: Sequence[str], optional: Sequence[str]) -> Case:
     images, where = files.image_paths, files.where or source.root
     if len(images) == len(modalities):
-        images = tuple(None if modality in optional and path and not os.path.exists(path) else path for path, modality in zip(images, modalities, strict=True))
-        lacking = [modality for path, modality in zip(images, modalities, strict=True) if path is None and modality not in optional]
+        images = tuple(
+            None if modality in optional and path and not os.path.exists(path) else path
+            for path, modality in zip(images, modalities, strict=True)
+        )
+        lacking = [
+            modality
+            for path, modality in zip(images, modalities, strict=True)
+            if path is None and modality not in optional
+        ]
         if lacking:
-            raise InputError(where, f"case '{files.case_id}' without {lacking[0]}", "an image of every modality that is not optional", "name its file")
+            raise InputError(
+                where,
+                f"case '{files.case_id}' without {lacking[0]}",
+                "an image of every modality that is not optional",
+                "name its file",
+            )
     if not any(images):
-        raise InputError(where, f"case '{files.case_id}' without any image", "at least one", "name a file or remove the case")
+        raise InputError(
+            where, f"case '{files.case_id}' without any image", "at least one", "name a file or remove the case"
+        )
     patient_id = source.patient_id(files.case_id) if files.patient is None else source.global_id(files.patient)
     absent = files.label_path is None or files.case_id in source.absent
     return Case(files.case_id, patient_id, images, files.label_path, absent=absent, side=files.side)
@@ -159,11 +189,21 @@ def _check_absent(source: Source, found: Sequence[Files]) -> None:
     known = {files.case_id for files in found}
     for case_id in source.absent:
         if case_id not in known:
-            raise InputError(source.root, f"no image of case '{case_id}'", "one for every name in source.absent", "correct source.absent")
+            raise InputError(
+                source.root,
+                f"no image of case '{case_id}'",
+                "one for every name in source.absent",
+                "correct source.absent",
+            )
 
 
 def _check_names(source: Source, found: Sequence[Files]) -> None:
     name, number = Counter(files.case_id for files in found).most_common(1)[0]
     if number > 1:
         second = [files for files in found if files.case_id == name][1]
-        raise InputError(second.where or second.label_path or source.root, f"case '{name}' {number} times", "each case once", "rename or remove one")
+        raise InputError(
+            second.where or second.label_path or source.root,
+            f"case '{name}' {number} times",
+            "each case once",
+            "rename or remove one",
+        )

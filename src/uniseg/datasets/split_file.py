@@ -5,8 +5,8 @@ A split says of a dataset's cases which are for training, development, test::
     {"train": {"case_{:05d}": "0-4 7 9-11"}, "test": ["case_00005", "case_00006"]}
 
 A side is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
-or a patient, which stands for all its cases; a number is taken as text. ``dev`` may be left out. A file may hold several
-splits, each under a key.
+or a patient, which stands for all its cases; a number is taken as text. ``dev`` may be left out. A file may hold
+several splits, each under a key.
 
 A list ``[{"train": [...], "val": [...]}, ...]``, nnU-Net's ``splits_final.json``, gives folds instead, without test.
 """
@@ -67,7 +67,8 @@ def expand_split(where, sides: Mapping) -> dict[str, list[str]]:
 
 
 def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
-    """The names on each side of nnU-Net's folds: ``fold_k`` is what fold k holds out; a single fold gives train with dev.
+    """The names on each side of nnU-Net's folds: ``fold_k`` is what fold k holds out; a single fold gives train with
+    dev.
 
     Raises:
         InputError: a malformed fold, a name that two folds hold out, or a fold that does not train on all the others.
@@ -75,7 +76,10 @@ def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
     for number, fold in enumerate(folds):
         if set(fold) != {"train", "val"}:
             raise InputError(where, f"fold {number} with {', '.join(fold) or 'nothing'}", "train and val", REPAIR)
-    sides = [{side: list(_names(where, f"fold {number}: {side}", fold[side])) for side in ("train", "val")} for number, fold in enumerate(folds)]
+    sides = [
+        {side: list(_names(where, f"fold {number}: {side}", fold[side])) for side in ("train", "val")}
+        for number, fold in enumerate(folds)
+    ]
     if not sides:
         raise InputError(where, "an empty list", "one or more folds", REPAIR)
     if len(sides) == 1:
@@ -83,14 +87,18 @@ def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
     held_out = Counter(name for fold in sides for name in fold["val"])
     twice = [name for name, number in held_out.items() if number > 1]
     if twice:
-        raise InputError(where, f"'{twice[0]}' held out twice ({len(twice)} such names)", "each name in the val of one fold", REPAIR)
+        raise InputError(
+            where, f"'{twice[0]}' held out twice ({len(twice)} such names)", "each name in the val of one fold", REPAIR
+        )
     always = [name for name in sides[0]["train"] if name not in held_out]
     for number, fold in enumerate(sides):
         expected = {*always, *held_out} - set(fold["val"])
         odd = sorted(expected ^ set(fold["train"]))
         if odd:
             fault = "not in train" if odd[0] in expected else "in train"
-            raise InputError(where, f"fold {number}: '{odd[0]}' {fault}", "folds that train on all that they do not hold out", REPAIR)
+            raise InputError(
+                where, f"fold {number}: '{odd[0]}' {fault}", "folds that train on all that they do not hold out", REPAIR
+            )
     return {"train": always, **{f"fold_{number}": fold["val"] for number, fold in enumerate(sides)}}
 
 
@@ -110,11 +118,21 @@ def assign_sides(where, split: Mapping[str, list[str]], cases: Iterable[Case]) -
         for name in sorted(names):
             side = sides[case.case_id] = side_of_name[name]
             if side_of_patient.setdefault(case.patient_id, side) != side:
-                raise InputError(where, f"patient '{case.patient_id}' in {side_of_patient[case.patient_id]} and in {side}", "each patient on one side", REPAIR)
+                raise InputError(
+                    where,
+                    f"patient '{case.patient_id}' in {side_of_patient[case.patient_id]} and in {side}",
+                    "each patient on one side",
+                    REPAIR,
+                )
     unknown = [name for name in side_of_name if name not in used]
     if unknown:
         found = f"'{unknown[0]}' ({len(unknown)} unknown names)"
-        raise InputError(where, found, "names of labelled cases or patients of the dataset", "restore the cases or name another split")
+        raise InputError(
+            where,
+            found,
+            "names of labelled cases or patients of the dataset",
+            "restore the cases or name another split",
+        )
     return sides
 
 
@@ -123,7 +141,9 @@ def _names(where, side: str, listed: Mapping[str, str] | list[str]) -> Iterator[
         yield from _patterned(where, side, listed)
         return
     if not isinstance(listed, list | tuple):
-        raise InputError(where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR)
+        raise InputError(
+            where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR
+        )
     for name in listed:
         if not isinstance(name, str | int) or isinstance(name, bool):
             raise InputError(where, f"{side}: {reprlib.repr(name)}", "names", f"put them in quotes, or {REPAIR}")

@@ -54,26 +54,41 @@ class SplitTable:
         for side in ("train",) if len(self.folds) == 1 else ("train", "dev"):
             if not split[side]:
                 found = f"no {side} case in fold {number} among {len(set(self.patients.values()))} patients"
-                raise InputError(f"task '{name}'", found, "at least one", "list the sides in source.splits of the task file")
+                raise InputError(
+                    f"task '{name}'", found, "at least one", "list the sides in source.splits of the task file"
+                )
         return split
 
     def to_dict(self) -> dict:
-        return {"test": list(self.test), "folds": [list(f) for f in self.folds], "rest": list(self.rest), "patients": dict(self.patients)}
+        return {
+            "test": list(self.test),
+            "folds": [list(f) for f in self.folds],
+            "rest": list(self.rest),
+            "patients": dict(self.patients),
+        }
 
     @classmethod
     def from_dict(cls, values: Mapping) -> "SplitTable":
-        return cls(tuple(values["test"]), tuple(tuple(f) for f in values["folds"]), tuple(values["rest"]), values["patients"])
+        return cls(
+            tuple(values["test"]), tuple(tuple(f) for f in values["folds"]), tuple(values["rest"]), values["patients"]
+        )
 
 
 def first_patients(name: str, split: Split, patients: Mapping[str, str], number: int, seed: int) -> Split:
-    """``split`` with the training cases of ``number`` patients, drawn by ``seed``; a larger number keeps the patients of a smaller.
+    """``split`` with the training cases of ``number`` patients, drawn by ``seed``; a larger number keeps the patients
+    of a smaller.
 
     Raises:
         InputError: there are fewer.
     """
     train = {patients[case_id] for case_id in split.train}
     if not 0 < number <= len(train):
-        raise InputError(f"task '{name}'", f"data.num_patients {number}", f"1 to {len(train)}, the patients of the training side", "correct the number")
+        raise InputError(
+            f"task '{name}'",
+            f"data.num_patients {number}",
+            f"1 to {len(train)}, the patients of the training side",
+            "correct the number",
+        )
     kept = sorted(train, key=lambda patient: _fraction(patient, f"first {seed}"))[:number]
     return replace(split, train=tuple(case_id for case_id in split.train if patients[case_id] in kept))
 
@@ -81,11 +96,12 @@ def first_patients(name: str, split: Split, patients: Mapping[str, str], number:
 def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[str]] | None) -> SplitTable:
     """Sides by patient.
 
-    ``given`` lists case ids or patients per side (see ``split_file``); cases that it does not list are not used, but where it
-    has no test, cases that their dataset states to be for test are. Without ``given``, the sides that the dataset states hold,
-    the other cases are for training. Where it states none, a hash of the global patient id decides: a fifth of the patients
-    is for test; a patient thus has one side in every dataset, and a set so small that a side stays empty moves one patient.
-    Where neither dev nor folds result, the training patients fall into five folds by the same hash.
+    ``given`` lists case ids or patients per side (see ``split_file``); cases that it does not list are not used, but
+    where it has no test, cases that their dataset states to be for test are. Without ``given``, the sides that the
+    dataset states hold, the other cases are for training. Where it states none, a hash of the global patient id
+    decides: a fifth of the patients is for test; a patient thus has one side in every dataset, and a set so small that
+    a side stays empty moves one patient. Where neither dev nor folds result, the training patients fall into five folds
+    by the same hash.
 
     Raises:
         InputError: an unknown or repeated name, or a patient on two sides.
@@ -93,7 +109,11 @@ def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[s
     stated = {case.case_id: case.side for case in cases if case.side}
     if given:
         listed = assign_sides(f"task '{name}' splits", given, cases)
-        sides = listed if "test" in given else {case_id: side for case_id, side in stated.items() if side == "test"} | listed
+        sides = (
+            listed
+            if "test" in given
+            else {case_id: side for case_id, side in stated.items() if side == "test"} | listed
+        )
     else:
         sides = {case.case_id: case.side or "train" for case in cases} if stated else hash_test_sides(cases)
     used = [case for case in cases if case.case_id in sides]
@@ -106,7 +126,9 @@ def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[s
     if held_out:
         return SplitTable(on("test"), tuple(on(side) for side in held_out), on("train"), patients)
     fold_of = hash_folds({patients[case_id] for case_id in on("train")})
-    folds = tuple(tuple(case_id for case_id in on("train") if fold_of[patients[case_id]] == k) for k in range(NUM_FOLDS))
+    folds = tuple(
+        tuple(case_id for case_id in on("train") if fold_of[patients[case_id]] == k) for k in range(NUM_FOLDS)
+    )
     return SplitTable(on("test"), folds, (), patients)
 
 
@@ -168,7 +190,9 @@ class Repeat:
         return f"the voxels of '{self.first_case_id}' of '{self.first_task}' ({self.first_side}), here for {self.side}"
 
 
-def repeated_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int) -> Iterator[Repeat]:
+def repeated_scans(
+    tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[str, str]], fold: int
+) -> Iterator[Repeat]:
     """Each such scan with its first place.
 
     Args:
@@ -194,7 +218,9 @@ def check_scans(tables: Mapping[str, SplitTable], hashes: Mapping[str, Mapping[s
     for scan in repeated_scans(tables, hashes, fold):
         if scan.side != scan.first_side:
             where = f"case '{scan.case_id}' of task '{scan.task}'"
-            raise InputError(where, str(scan), "one scan on one side", "give both one patient, or leave one task out; prepare again")
+            raise InputError(
+                where, str(scan), "one scan on one side", "give both one patient, or leave one task out; prepare again"
+            )
 
 
 def _fraction(patient_id: str, purpose: str) -> float:

@@ -13,7 +13,12 @@ from uniseg.inference.outputs import ELSEWHERE, json_path, read_own, require_fol
 from uniseg.task import Task
 
 SCORES, CASES, METRICS = "scores.csv", "cases.json", "metrics.json"
-BEGINNINGS = {SCORES: b"task,case_id,", CASES: b'"task": ', METRICS: b'"mean_dice": ', "postprocessing.json": b'"uniseg postprocessing"'}
+BEGINNINGS = {
+    SCORES: b"task,case_id,",
+    CASES: b'"task": ',
+    METRICS: b'"mean_dice": ',
+    "postprocessing.json": b'"uniseg postprocessing"',
+}
 BEGINNING_BYTES = 200
 
 
@@ -33,9 +38,18 @@ def case_row(task: Task, source: Source, case: Case, prediction: Path, output: P
         "images": [path and os.path.abspath(path) for path in case.image_paths],
         "label": case.label_path and os.path.abspath(case.label_path),
         "prediction": prediction.relative_to(output).as_posix(),
-        "stamps": {"images": told.get("stamps"), "label": case.label_path and stamp(case.label_path), "prediction": content_hash(prediction)},
+        "stamps": {
+            "images": told.get("stamps"),
+            "label": case.label_path and stamp(case.label_path),
+            "prediction": content_hash(prediction),
+        },
         "definition": task.to_dict(),
-        "source": {"layout": source.layout, "root": os.path.abspath(source.root), "label_map": source.label_map, "ignore": source.ignore},
+        "source": {
+            "layout": source.layout,
+            "root": os.path.abspath(source.root),
+            "label_map": source.label_map,
+            "ignore": source.ignore,
+        },
     }
 
 
@@ -58,7 +72,12 @@ def require_unchanged(stamps: Iterable[tuple[Path, dict]], prediction: Path, pre
     if prediction_hash is not None and prediction.is_file() and content_hash(prediction) != prediction_hash:
         moved.append(prediction)
     if moved:
-        raise InputError(moved[0], "another file than the one that was scored", "the same scans, labels and predictions", "evaluate again")
+        raise InputError(
+            moved[0],
+            "another file than the one that was scored",
+            "the same scans, labels and predictions",
+            "evaluate again",
+        )
 
 
 def require_replaceable(output: Path) -> None:
@@ -76,6 +95,8 @@ def require_replaceable(output: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise InputError(path, error.strerror or str(error), "a file that may be read and replaced", ELSEWHERE) from error
+            raise InputError(
+                path, error.strerror or str(error), "a file that may be read and replaced", ELSEWHERE
+            ) from error
         if begins.strip() not in (b"", b"[]") and beginning not in begins:
             raise InputError(path, "a file that uniseg.evaluate did not write", "nothing, or an evaluation", ELSEWHERE)

@@ -50,7 +50,9 @@ class PromptFile:
 
 @dataclass(frozen=True)
 class PromptSimilarity(PromptFile):
-    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` dev windows, of the universal prompt's rows, which added tasks have not."""
+    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` dev windows, of the universal prompt's rows,
+    which added tasks have not.
+    """
 
     cosine: np.ndarray
     universal: np.ndarray
@@ -61,7 +63,13 @@ class PromptSimilarity(PromptFile):
         rows = len(self.universal) if self.universal.ndim else -1
         shapes = self.cosine.shape == (len(self.tasks),) * 2 and self.universal.shape in ((rows,) * 2, (0,))
         numbers = (self.cosine, self.universal, self.num_windows)
-        return shapes and rows <= len(self.tasks) and self.num_windows.shape == () and _are_numbers(*numbers) and all(np.isfinite(n).all() for n in numbers)
+        return (
+            shapes
+            and rows <= len(self.tasks)
+            and self.num_windows.shape == ()
+            and _are_numbers(*numbers)
+            and all(np.isfinite(n).all() for n in numbers)
+        )
 
 
 @dataclass(frozen=True)
@@ -85,13 +93,25 @@ class PromptMap(PromptFile):
     @property
     def fits(self) -> bool:
         words = all(own.shape == () and own.dtype.kind == "U" for own in (self.task, self.case_id, self.modality))
-        shapes = self.image.ndim == 3 and self.maps.shape == (len(self.tasks), *self.image.shape) and self.spacing_mm.shape == (3,)
-        return words and shapes and min(self.image.shape) > 0 and _are_numbers(self.spacing_mm, self.image, self.maps) and bool((self.spacing_mm > 0).all())
+        shapes = (
+            self.image.ndim == 3
+            and self.maps.shape == (len(self.tasks), *self.image.shape)
+            and self.spacing_mm.shape == (3,)
+        )
+        return (
+            words
+            and shapes
+            and min(self.image.shape) > 0
+            and _are_numbers(self.spacing_mm, self.image, self.maps)
+            and bool((self.spacing_mm > 0).all())
+        )
 
 
 @dataclass(frozen=True)
 class PromptEvolution(PromptFile):
-    """Cosine matrices of the task prompts on one dev batch: ``epochs [E]``, ``steps [E]`` that were done, ``cosine [E,T,T]``."""
+    """Cosine matrices of the task prompts on one dev batch: ``epochs [E]``, ``steps [E]`` that were done, ``cosine
+    [E,T,T]``.
+    """
 
     epochs: np.ndarray
     steps: np.ndarray
@@ -100,7 +120,11 @@ class PromptEvolution(PromptFile):
     @property
     def fits(self) -> bool:
         num_epochs, num_tasks = self.epochs.size, len(self.tasks)
-        shapes = self.epochs.shape == self.steps.shape == (num_epochs,) and self.cosine.shape == (num_epochs, num_tasks, num_tasks)
+        shapes = self.epochs.shape == self.steps.shape == (num_epochs,) and self.cosine.shape == (
+            num_epochs,
+            num_tasks,
+            num_tasks,
+        )
         return shapes and _are_numbers(self.epochs, self.steps, self.cosine)
 
     def ahead_of(self, step: int) -> "PromptEvolution":
@@ -110,11 +134,21 @@ class PromptEvolution(PromptFile):
 
     def append(self, epoch: int, step: int, cosine: np.ndarray) -> "PromptEvolution":
         """With one more matrix at the end."""
-        return PromptEvolution(self.tasks, np.append(self.epochs, epoch), np.append(self.steps, step), np.concatenate([self.cosine, cosine[None]]))
+        return PromptEvolution(
+            self.tasks,
+            np.append(self.epochs, epoch),
+            np.append(self.steps, step),
+            np.concatenate([self.cosine, cosine[None]]),
+        )
 
     @classmethod
     def begin(cls, tasks: list[str]) -> "PromptEvolution":
-        return cls(np.array(tasks), np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, len(tasks), len(tasks)), np.float32))
+        return cls(
+            np.array(tasks),
+            np.zeros(0, np.int64),
+            np.zeros(0, np.int64),
+            np.zeros((0, len(tasks), len(tasks)), np.float32),
+        )
 
 
 def _are_numbers(*arrays: np.ndarray) -> bool:

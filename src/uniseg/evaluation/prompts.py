@@ -29,13 +29,19 @@ class SeenCase:
 
 
 def batch_prompts(model: UniSegModel, image: Tensor, task: Tensor) -> Tensor:
-    """Prompts of all tasks ``[T,B,z,y,x]`` for windows ``image [B,M,Z,Y,X]``; ``task [B]`` says how many modalities each has. T is 0 where there are none."""
+    """Prompts of all tasks ``[T,B,z,y,x]`` for windows ``image [B,M,Z,Y,X]``;
+
+    ``task [B]`` says how many modalities each has. T is 0 where there are none.
+    """
     return model.task_prompts(model.encode(image, task)).transpose(0, 1)
 
 
 @torch.inference_mode()
 def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSimilarity | None:
-    """How alike the prompts are over the middle windows of the scans; None for a network without prompts, or without scans."""
+    """How alike the prompts are over the middle windows of the scans;
+
+    None for a network without prompts, or without scans.
+    """
     windows = []
     for each in seen:
         image = _middle(_prepared(each), model.patch_size).to(model.device)
@@ -45,19 +51,25 @@ def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSim
     if not windows:
         return None
     maps, universal = torch.cat(windows, 1), model.conditioning.universal_rows().cpu()
-    return PromptSimilarity(np.array(model.tasks.names), cosine_matrix(maps).numpy(), cosine_matrix(universal).numpy(), np.array(len(seen)))
+    return PromptSimilarity(
+        np.array(model.tasks.names), cosine_matrix(maps).numpy(), cosine_matrix(universal).numpy(), np.array(len(seen))
+    )
 
 
 @torch.inference_mode()
 def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> PromptMap:
-    """Prompts of ``tasks`` (positions) over a whole scan: overlapping windows, each map brought to the size of its window."""
+    """Prompts of ``tasks`` (positions) over a whole scan: overlapping windows, each map brought to the size of its
+    window.
+    """
     image = _prepared(seen)
 
     def window_maps(window: Tensor) -> Tensor:
         maps = batch_prompts(model, window, _asked(model, seen.task)).transpose(0, 1)[:, list(tasks)]
         return F.interpolate(maps, window.shape[2:], mode="trilinear")
 
-    maps = sliding_window_inference(image[None].to(model.device), model.patch_size, 1, window_maps, overlap=OVERLAP, mode="gaussian", progress=False)[0]
+    maps = sliding_window_inference(
+        image[None].to(model.device), model.patch_size, 1, window_maps, overlap=OVERLAP, mode="gaussian", progress=False
+    )[0]
     return PromptMap(
         np.array([model.tasks[t].name for t in tasks]),
         np.array(seen.task.name),
@@ -70,7 +82,9 @@ def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> Prom
 
 
 def telling_tasks(similarity: PromptSimilarity, task: str) -> list[int]:
-    """Positions of a task, of the one whose prompt is most like its own, of the one whose is least; fewer where there are fewer."""
+    """Positions of a task, of the one whose prompt is most like its own, of the one whose is least; fewer where there
+    are fewer.
+    """
     own = similarity.tasks.tolist().index(task)
     others = [int(t) for t in np.argsort(-similarity.cosine[own], kind="stable") if t != own]
     return [own, *dict.fromkeys([*others[:1], *others[-1:]])]
@@ -78,7 +92,9 @@ def telling_tasks(similarity: PromptSimilarity, task: str) -> list[int]:
 
 def _prepared(seen: SeenCase) -> Tensor:
     """``[M,z,y,x]`` at the task's spacing."""
-    return torch.from_numpy(preprocess(read_volume(seen.case.image_paths, seen.task.reference_position), seen.task).image)
+    return torch.from_numpy(
+        preprocess(read_volume(seen.case.image_paths, seen.task.reference_position), seen.task).image
+    )
 
 
 def _asked(model: UniSegModel, task: Task) -> Tensor:

@@ -44,7 +44,13 @@ class Rules:
 
 
 def score_case(
-    task: Task, source: Source, case: Case, prediction: Path, blind: np.ndarray | None, rules: Rules | None = None, values: str | None = TASK_VALUES
+    task: Task,
+    source: Source,
+    case: Case,
+    prediction: Path,
+    blind: np.ndarray | None,
+    rules: Rules | None = None,
+    values: str | None = TASK_VALUES,
 ) -> list[Score]:
     """One Score per foreground class.
 
@@ -62,7 +68,11 @@ def score_case(
     geometry = read_geometry(reference_image(task, case))
     spacing_mm, voxel_ml = geometry.spacing_mm, geometry.voxel_ml
     counts = count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
-    stretched = count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership) if blind is not None else None
+    stretched = (
+        count_classes(torch.from_numpy(stretch(blind, reference.shape)), torch.from_numpy(reference), task.membership)
+        if blind is not None
+        else None
+    )
     plain, blind_dice = counts.dice().tolist(), stretched.dice().tolist() if stretched is not None else None
     tp, fp, fn = counts.values.tolist()
     membership = np.array(task.membership)
@@ -84,13 +94,15 @@ def score_case(
     ]
 
 
-def load_prediction(task: Task, source: Source, case: Case, prediction: Path, values: str | None = TASK_VALUES) -> np.ndarray:
+def load_prediction(
+    task: Task, source: Source, case: Case, prediction: Path, values: str | None = TASK_VALUES
+) -> np.ndarray:
     """``[Z,Y,X]`` int16 label values of the task, on the grid of the case.
 
     Args:
-        values: ``task``: the file holds them as they are, as ours do; ``file``: it holds those of the label files, which
-            ``source.label_map`` translates, as a tool that was trained on these files does. None: the task's beside a
-            JSON of ours, else either where no value means two things.
+        values: ``task``: the file holds them as they are, as ours do; ``file``: it holds those of the label files,
+            which ``source.label_map`` translates, as a tool that was trained on these files does. None: the task's
+            beside a JSON of ours, else either where no value means two things.
 
     Raises:
         InputError: the file cannot be read, lies on another grid, or holds a value of no class or, without ``values``,
@@ -111,7 +123,12 @@ def load_prediction(task: Task, source: Source, case: Case, prediction: Path, va
 
 
 def _shape_scores(
-    predicted: np.ndarray, reference: np.ndarray, own_values: np.ndarray, spacing_mm: Sequence[float], task_name: str, rules: Rules | None
+    predicted: np.ndarray,
+    reference: np.ndarray,
+    own_values: np.ndarray,
+    spacing_mm: Sequence[float],
+    task_name: str,
+    rules: Rules | None,
 ) -> dict[str, float]:
     """Of the class whose label values ``own_values [V]`` says; ignored voxels are outside of both."""
     if rules is None:
@@ -140,7 +157,9 @@ def blind_map(task: Task, source: Source, cases: Iterable[Case]) -> np.ndarray:
     """The most frequent label value per place over training labels, each stretched to one grid ``[48,48,48]``."""
     votes = np.zeros((task.num_labels, *BLIND_GRID), np.int32)
     for case in cases:
-        votes += stretch(load_label(task, source, case), BLIND_GRID)[None] == np.arange(task.num_labels)[:, None, None, None]
+        votes += (
+            stretch(load_label(task, source, case), BLIND_GRID)[None] == np.arange(task.num_labels)[:, None, None, None]
+        )
     return votes.argmax(0).astype(np.int16)
 
 

@@ -69,7 +69,10 @@ def summarise(scores: Sequence[Score]) -> dict:
     tasks = {}
     for name, classes in rows.items():
         own = [score for per_class in classes.values() for score in per_class]
-        means = {key: {c: _mean(getattr(s, key) for s in per) for c, per in classes.items()} for key in ("dice", "dice_nnunet", "blind_dice")}
+        means = {
+            key: {c: _mean(getattr(s, key) for s in per) for c, per in classes.items()}
+            for key in ("dice", "dice_nnunet", "blind_dice")
+        }
         tasks[name] = {
             "dice": _mean(means["dice"].values()),
             "dice_nnunet": _mean(means["dice_nnunet"].values()),
@@ -81,22 +84,33 @@ def summarise(scores: Sequence[Score]) -> dict:
             "details": {c: class_details(per) for c, per in classes.items()},
         }
     over_tasks = {key: _mean(task[key] for task in tasks.values()) for key in ("dice", "dice_nnunet", "blind_dice")}
-    return {"mean_dice": over_tasks["dice"], "mean_dice_nnunet": over_tasks["dice_nnunet"], "blind_mean_dice": over_tasks["blind_dice"], "tasks": tasks}
+    return {
+        "mean_dice": over_tasks["dice"],
+        "mean_dice_nnunet": over_tasks["dice_nnunet"],
+        "blind_mean_dice": over_tasks["blind_dice"],
+        "tasks": tasks,
+    }
 
 
 def class_details(scores: Sequence[Score]) -> dict:
     """What the cases of one class say beyond the mean Dice.
 
-    Means are over cases; the interval of the Dice is a bootstrap over patients, 95 %. Lesions are summed over the cases.
+    Means are over cases; the interval of the Dice is a bootstrap over patients, 95 %. Lesions are summed over the
+    cases.
     """
     _, per_patient = by_patient([s.patient_id for s in scores], [s.dice for s in scores])
     interval = bootstrap(per_patient)
     known = [s for s in scores if s.lesions_found == s.lesions_found]
-    lesions = LesionCounts(*(int(sum(getattr(s, key) for s in known)) for key in ("lesions_found", "lesions_missed", "lesions_false")))
+    lesions = LesionCounts(
+        *(int(sum(getattr(s, key) for s in known)) for key in ("lesions_found", "lesions_missed", "lesions_false"))
+    )
     absent = [s for s in scores if s.reference_ml == 0]
     return {
         "dice_interval": [interval.low, interval.high],
-        **{key: _mean(getattr(s, key) for s in scores) for key in ("iou", "nsd", "hd95_mm", "assd_mm", "volume_difference_ml")},
+        **{
+            key: _mean(getattr(s, key) for s in scores)
+            for key in ("iou", "nsd", "hd95_mm", "assd_mm", "volume_difference_ml")
+        },
         "lesion_sensitivity": lesions.sensitivity,
         "lesion_f1": lesions.f1,
         "false_lesions_per_case": lesions.false / len(known) if known else NAN,
@@ -107,7 +121,10 @@ def class_details(scores: Sequence[Score]) -> dict:
 
 
 def write_scores(scores: Sequence[Score], path: Path) -> None:
-    """CSV, one row per case and class; NaN is an empty cell, text that a spreadsheet would compute begins with a quote."""
+    """CSV, one row per case and class;
+
+    NaN is an empty cell, text that a spreadsheet would compute begins with a quote.
+    """
     names = [each.name for each in fields(Score)]
     with write_atomically(path) as part, part.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -125,8 +142,13 @@ def read_scores(path: Path) -> list[Score]:
     expected, fix = "scores.csv of uniseg.evaluate", "evaluate first"
     text = [each.name for each in fields(Score) if each.type is str]
     try:
-        rows = [{"class_name" if key == "class" else key: cell for key, cell in row.items()} for row in score_rows(path.read_text("utf-8"))]
-        scores = [Score(**{key: cell if key in text else score_number(cell) for key, cell in row.items()}) for row in rows]
+        rows = [
+            {"class_name" if key == "class" else key: cell for key, cell in row.items()}
+            for row in score_rows(path.read_text("utf-8"))
+        ]
+        scores = [
+            Score(**{key: cell if key in text else score_number(cell) for key, cell in row.items()}) for row in rows
+        ]
     except OSError as error:
         raise InputError(path, error.strerror, expected, fix) from error
     except (ValueError, TypeError) as error:

@@ -80,7 +80,11 @@ def open_series(folder: Path) -> Stored:
     slices, step = _ordered(slices)
     first = slices[0]
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = first.axes[0] * first.spacing_mm[1], first.axes[1] * first.spacing_mm[0], step
+    affine[:3, 0], affine[:3, 1], affine[:3, 2] = (
+        first.axes[0] * first.spacing_mm[1],
+        first.axes[1] * first.spacing_mm[0],
+        step,
+    )
     affine[:3, 3] = first.position
     affine[:2] *= -1  # LPS to RAS
     factor = suv_factor([s.header for s in slices], folder) if first.header.text("Modality") == "PT" else 1.0
@@ -125,9 +129,16 @@ def _slice(path: Path, header: Tags) -> Slice:
     spacing, position = _numbers(path, header, "PixelSpacing", 2), _numbers(path, header, "ImagePositionPatient", 3)
     axes = np.reshape(_numbers(path, header, "ImageOrientationPatient", 6), (2, 3))
     if min(rows, columns, *spacing) <= 0:
-        raise InputError(path, f"{rows:g} x {columns:g} voxels of {spacing} mm", "positive numbers", "repair the header")
+        raise InputError(
+            path, f"{rows:g} x {columns:g} voxels of {spacing} mm", "positive numbers", "repair the header"
+        )
     if np.abs(axes @ axes.T - np.eye(2)).max() > DIRECTION_TOLERANCE:
-        raise InputError(path, f"ImageOrientationPatient {axes.ravel().tolist()}", "two perpendicular unit vectors", "repair the header")
+        raise InputError(
+            path,
+            f"ImageOrientationPatient {axes.ravel().tolist()}",
+            "two perpendicular unit vectors",
+            "repair the header",
+        )
     thickness = _numbers(path, header, "SliceThickness", 1)[0] if header.text("SliceThickness") else 0.0
     return Slice(path, header, (int(rows), int(columns)), tuple(spacing), axes, np.array(position), thickness)
 
@@ -140,7 +151,12 @@ def _is_packed(header: Tags) -> bool:
 def _numbers(path: Path, header: Tags, name: str, count: int) -> list[float]:
     values = header.numbers(name)
     if len(values) != count or not np.isfinite(values).all():
-        raise InputError(path, f"{name} {values}" if values else f"no {name}", f"{count} finite numbers", "restore the slice, or move the file away")
+        raise InputError(
+            path,
+            f"{name} {values}" if values else f"no {name}",
+            f"{count} finite numbers",
+            "restore the slice, or move the file away",
+        )
     return values
 
 
@@ -170,7 +186,12 @@ def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
     slices = sorted(slices, key=lambda s: float(s.position @ normal))
     if len(slices) == 1:
         if not slices[0].thickness_mm > 0:
-            raise InputError(slices[0].path, "one slice without SliceThickness", "several slices, or the thickness", "restore the other slices")
+            raise InputError(
+                slices[0].path,
+                "one slice without SliceThickness",
+                "several slices, or the thickness",
+                "restore the other slices",
+            )
         return slices, normal * slices[0].thickness_mm
     positions = np.array([s.position for s in slices])
     distances = np.diff(positions @ normal)
@@ -183,7 +204,12 @@ def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
     strays = np.linalg.norm(positions - positions[0] - np.arange(len(slices))[:, None] * step, axis=1)
     if strays.max() > max(GAP_TOLERANCE * usual * 2, 1e-2):
         worst = slices[int(strays.argmax())]
-        raise InputError(worst.path, f"a position {strays.max():.3g} mm off the line of the others", "slices in one row", "restore the file")
+        raise InputError(
+            worst.path,
+            f"a position {strays.max():.3g} mm off the line of the others",
+            "slices in one row",
+            "restore the file",
+        )
     return slices, step
 
 

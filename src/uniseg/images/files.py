@@ -37,12 +37,13 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
     """One image per modality as ``[M,Z,Y,X]`` float32. A single 4-D file holds all modalities.
 
     Args:
-        paths: one or several files or folders of DICOM slices; None for a modality that the case lacks, whose channel is
-            zeros.
+        paths: one or several files or folders of DICOM slices; None for a modality that the case lacks, whose channel
+            is zeros.
         reference: position of the modality onto whose grid the others are resampled; None: all must lie on one grid.
 
     Raises:
-        InputError: no path, or one is missing, unreadable, not 3-D, holds NaN or infinity, has no usable spacing, or lies on another grid.
+        InputError: no path, or one is missing, unreadable, not 3-D, holds NaN or infinity, has no usable spacing, or
+            lies on another grid.
     """
     paths = _listed(paths)
     first = _open(reference_path(paths, reference))
@@ -61,7 +62,12 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
             require_same(own, grid)
         values = image.voxels()
         if not np.isfinite(values).all():
-            raise InputError(path, f"{np.count_nonzero(~np.isfinite(values))} voxels of NaN or infinity", "finite intensities", "repair the file")
+            raise InputError(
+                path,
+                f"{np.count_nonzero(~np.isfinite(values))} voxels of NaN or infinity",
+                "finite intensities",
+                "repair the file",
+            )
         values = _to_canonical(values, image.affine)
         values = values if values.ndim == 4 else values[None]
         stated += [image.stated] * len(values)
@@ -73,7 +79,8 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
 
 
 def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], reference: int | None = None) -> np.ndarray:
-    """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``; with ``reference``, of the one in that place.
+    """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``; with ``reference``, of the one in that
+    place.
 
     Slicer's segmentations may cover a part of the grid.
 
@@ -84,8 +91,15 @@ def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], referenc
     _require_label_grid(label, grid)
     values = label.voxels()
     whole = np.rint(values)
-    if values.ndim != 3 or not np.isfinite(values).all() or np.abs(values - whole).max(initial=0) > 1e-3 or np.abs(whole).max(initial=0) > 32767:
-        raise InputError(path, "values that are not whole numbers in three dimensions", "a label map", "give the label file")
+    if (
+        values.ndim != 3
+        or not np.isfinite(values).all()
+        or np.abs(values - whole).max(initial=0) > 1e-3
+        or np.abs(whole).max(initial=0) > 32767
+    ):
+        raise InputError(
+            path, "values that are not whole numbers in three dimensions", "a label map", "give the label file"
+        )
     turned = _to_canonical(whole.astype(np.int16), label.affine)
     return place(turned, _grid(label), grid) if label.is_extract else turned
 
@@ -100,8 +114,8 @@ def read_geometry(path: AnyPath) -> Volume:
 def write_label_map(label: np.ndarray, like: AnyPath, path: AnyPath) -> None:
     """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``.
 
-    It appears whole or not at all. Of a NIfTI scan both affines come along with their codes, in mm, so that every viewer
-    lays the two on each other.
+    It appears whole or not at all. Of a NIfTI scan both affines come along with their codes, in mm, so that every
+    viewer lays the two on each other.
     """
     scan = _open(Path(like))
     values = _to_own(label.T, scan.affine)
@@ -155,7 +169,11 @@ def reference_path(paths: AnyPath | Sequence[AnyPath | None], reference: int | N
     candidates = paths if reference is None else paths[reference : reference + 1]
     found = next((path for path in candidates if path is not None), None)
     if found is None:
-        wanted = "at least one image" if reference is None else f"the image of modality {reference}, onto which the others are resampled"
+        wanted = (
+            "at least one image"
+            if reference is None
+            else f"the image of modality {reference}, onto which the others are resampled"
+        )
         raise InputError("case", f"images {[path and str(path) for path in paths]}", wanted, "give its file")
     return found
 
@@ -167,7 +185,12 @@ def _open(path: Path) -> Stored:
     if is_folder and ending is None:
         return open_series(path)
     if ending is None:
-        raise InputError(path, "an unknown file ending", f"one of {', '.join(ENDINGS)}, or a folder of DICOM slices", "convert the file")
+        raise InputError(
+            path,
+            "an unknown file ending",
+            f"one of {', '.join(ENDINGS)}, or a folder of DICOM slices",
+            "convert the file",
+        )
     if not is_file:
         raise InputError(path, "no such file", "an image", "check the path")
     return OPENERS[ending](path)

@@ -43,7 +43,9 @@ def require_same(grid: Grid, other: Grid) -> None:
         InputError: another shape, spacing, direction or origin.
     """
     if grid.shape != other.shape:
-        raise InputError(grid.path, f"shape {grid.shape}", f"{other.shape}, as {other.path.name}", "put both on one grid")
+        raise InputError(
+            grid.path, f"shape {grid.shape}", f"{other.shape}, as {other.path.name}", "put both on one grid"
+        )
     if not is_same(grid, other):
         raise _differs(grid, other)
 
@@ -75,13 +77,20 @@ def place(label: np.ndarray, part: Grid, whole: Grid) -> np.ndarray:
     inside = label[tuple(source)]
     lost = np.count_nonzero(label) - np.count_nonzero(inside)
     if lost:
-        raise InputError(part.path, f"{lost} labelled voxels beyond {whole.path.name}", "a label within the image", "give the image it was drawn on")
+        raise InputError(
+            part.path,
+            f"{lost} labelled voxels beyond {whole.path.name}",
+            "a label within the image",
+            "give the image it was drawn on",
+        )
     out[tuple(target)] = inside
     return out
 
 
 def resample_onto(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
-    """``[M,z,y,x]`` on ``grid`` -> ``[M,Z,Y,X]`` float32 on ``target``: linear; voxels outside get the modality's minimum."""
+    """``[M,z,y,x]`` on ``grid`` -> ``[M,Z,Y,X]`` float32 on ``target``: linear; voxels outside get the modality's
+    minimum.
+    """
     into = np.linalg.inv(grid.affine) @ target.affine
     outside = _outside(into, target.shape, grid.shape)
     out = np.empty((len(array), *target.shape), np.float32)
@@ -92,7 +101,9 @@ def resample_onto(array: np.ndarray, grid: Grid, target: Grid) -> np.ndarray:
 
 
 def _outside(into: np.ndarray, shape: tuple[int, int, int], moving_shape: tuple[int, int, int]) -> np.ndarray:
-    """``[Z,Y,X]`` bool: centres that ``into`` takes more than half a voxel beyond the outermost centres of the moving scan."""
+    """``[Z,Y,X]`` bool: centres that ``into`` takes more than half a voxel beyond the outermost centres of the moving
+    scan.
+    """
     indices = np.ogrid[tuple(slice(n) for n in shape)]
     outside = np.zeros(shape, bool)
     for row, size in zip(into[:3], moving_shape, strict=True):
@@ -112,4 +123,6 @@ def _is_offset(part: Grid, whole: Grid, offset: np.ndarray) -> bool:
 
 def _differs(grid: Grid, other: Grid) -> InputError:
     found = f"affine {np.round(grid.affine[:3], 3).tolist()}"
-    return InputError(grid.path, found, f"that of {other.path.name}, {np.round(other.affine[:3], 3).tolist()}", "put both on one grid")
+    return InputError(
+        grid.path, found, f"that of {other.path.name}, {np.round(other.affine[:3], 3).tolist()}", "put both on one grid"
+    )

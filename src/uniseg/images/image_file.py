@@ -87,7 +87,10 @@ class Stored:
         is_large = spacing_mm.max() > LARGEST_VOXEL_MM or longest > high or np.prod(extent_mm / 1000) > LARGEST_M3
         if is_large or (longest < low and not self.is_extract):
             shape, spacing = (" x ".join(f"{n:.4g}" for n in values) for values in (self.shape[:3], spacing_mm))
-            expected = f"voxels up to {LARGEST_VOXEL_MM:g} mm, a longest axis of {low:g} to {high:g} mm, up to {LARGEST_M3:g} m3"
+            expected = (
+                f"voxels up to {LARGEST_VOXEL_MM:g} mm, a longest axis of {low:g} to {high:g} mm, "
+                f"up to {LARGEST_M3:g} m3"
+            )
             fix = "repair the spacing, or its unit, in the header"
             raise InputError(self.path, f"{shape} voxels of {spacing} mm", expected, fix)
 
@@ -183,4 +186,9 @@ def require_bytes(path: Path, claimed: float, held: int, packed: bool) -> None:
         InputError: it does.
     """
     if claimed > held * (DEFLATE_RATIO if packed else 1):
-        raise InputError(path, f"a header that claims {claimed:.0f} bytes of voxels with {held} bytes stored", "a complete file", RESTORE)
+        raise InputError(
+            path,
+            f"a header that claims {claimed:.0f} bytes of voxels with {held} bytes stored",
+            "a complete file",
+            RESTORE,
+        )

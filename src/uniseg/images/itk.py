@@ -1,6 +1,7 @@
 """NRRD files, Slicer's segmentations among them, through SimpleITK.
 
-ITK replaces numbers that it cannot read by 0 or 1 and takes the sign off a spacing, so the header's text is checked first.
+ITK replaces numbers that it cannot read by 0 or 1 and takes the sign off a spacing, so the header's text is checked
+first.
 """
 
 import re
@@ -76,14 +77,24 @@ def open_segmentation(path: Path) -> Stored:
     stored = _open(path, header)
     if len(stored.shape) != 3:
         fix = "export the segments as one label map"
-        raise InputError(path, f"{stored.shape[3]} layers of overlapping segments", "one layer, where no two segments share a voxel", fix)
+        raise InputError(
+            path,
+            f"{stored.shape[3]} layers of overlapping segments",
+            "one layer, where no two segments share a voxel",
+            fix,
+        )
     listed = {number(path, name, value) for name, value in header.fields.items() if LABEL_VALUE.fullmatch(name)}
 
     def load() -> np.ndarray:
         values = stored.load()
         unknown = sorted({float(value) for value in np.unique(values)} - listed - {0.0})
         if listed and unknown:
-            raise InputError(path, f"voxels of value {unknown[0]:g}", f"the segments' {sorted(listed)}", "save the segmentation again")
+            raise InputError(
+                path,
+                f"voxels of value {unknown[0]:g}",
+                f"the segments' {sorted(listed)}",
+                "save the segmentation again",
+            )
         return values
 
     return replace(stored, load=load, is_extract=True)
@@ -100,7 +111,9 @@ def _open(path: Path, header: Header) -> Stored:
         kind = SimpleITK.GetPixelIDValueAsString(reader.GetPixelID())
     shape = (*size, components) if components > 1 else tuple(size)
     if len(shape) not in (3, 4) or dimension < 3:
-        raise InputError(path, f"shape {shape}", "three dimensions (or four, modalities last)", "give one volume per file")
+        raise InputError(
+            path, f"shape {shape}", "three dimensions (or four, modalities last)", "give one volume per file"
+        )
     bits = re.search(r"(\d+)-bit", kind)
     if bits is None or "complex" in kind:
         raise InputError(path, f"voxels of type {kind}", "real numbers", "convert the file")
@@ -108,7 +121,9 @@ def _open(path: Path, header: Header) -> Stored:
     require_bytes(path, claimed, header.num_bytes(), packed=header.packing is not Packing.RAW)
     direction = np.reshape(reader.GetDirection(), (dimension, dimension))
     if dimension == 4 and (direction[3, :3].any() or direction[:3, 3].any()):
-        raise InputError(path, "a fourth axis that leans into space", "modalities along the fourth axis", "convert the file")
+        raise InputError(
+            path, "a fourth axis that leans into space", "modalities along the fourth axis", "convert the file"
+        )
     affine = np.eye(4)
     with np.errstate(all="ignore"):
         affine[:3, :3] = direction[:3, :3] * reader.GetSpacing()[:3]
@@ -136,7 +151,9 @@ def _header(path: Path) -> Header:
     if directions is not None:
         vectors = [v for v in re.findall(r"\([^)]*\)|none", directions) if v != "none"]
         if len(vectors) != 3 or any(len(numbers(path, "space directions", v)) != 3 for v in vectors):
-            raise InputError(path, f"space directions {directions}", "three vectors of three numbers", "repair the header")
+            raise InputError(
+                path, f"space directions {directions}", "three vectors of three numbers", "repair the header"
+            )
     elif spacings is not None:
         require_positive(path, numbers(path, "spacings", spacings))
     else:

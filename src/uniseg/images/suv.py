@@ -1,7 +1,7 @@
 """PET activity -> standardised uptake value by body weight.
 
-The vendor-neutral calculation of QIBA (https://qibawiki.rsna.org/index.php/Standardized_Uptake_Value_(SUV)): the dose at
-the time to which the scanner corrected for decay, per gram of the body.
+The vendor-neutral calculation of QIBA (https://qibawiki.rsna.org/index.php/Standardized_Uptake_Value_(SUV)): the dose
+at the time to which the scanner corrected for decay, per gram of the body.
 """
 
 from collections.abc import Sequence
@@ -37,7 +37,9 @@ def suv_factor(headers: Sequence[Tags], folder: Path) -> float:
     if units == {"GML"}:
         return 1.0
     if units != {"BQML"}:
-        raise InputError(folder, f"PET in units {', '.join(sorted(units)) or 'none'}", "BQML or GML", "convert the scan to SUV")
+        raise InputError(
+            folder, f"PET in units {', '.join(sorted(units)) or 'none'}", "BQML or GML", "convert the scan to SUV"
+        )
     weight_g = 1000 * _positive(first, "PatientWeight", folder)
     sequence = first.items("RadiopharmaceuticalInformationSequence")
     if not sequence:
@@ -60,13 +62,28 @@ def _decay_s(headers: Sequence[Tags], drug: Tags, folder: Path) -> float:
         given = DT(told).replace(tzinfo=None) if told else None
         injected = given or _moment(headers[0].text("SeriesDate"), drug.text("RadiopharmaceuticalStartTime"))
     except MALFORMED as error:
-        raise InputError(folder, f"PET times that cannot be read ({error})", "times of series, acquisition and injection", "convert it to SUV") from error
+        raise InputError(
+            folder,
+            f"PET times that cannot be read ({error})",
+            "times of series, acquisition and injection",
+            "convert it to SUV",
+        ) from error
     if start > acquired:
-        raise InputError(folder, f"a series time, {start}, after the acquisition, {acquired}", "that of the scanner's own series", "convert the scan to SUV")
+        raise InputError(
+            folder,
+            f"a series time, {start}, after the acquisition, {acquired}",
+            "that of the scanner's own series",
+            "convert the scan to SUV",
+        )
     if given is None and injected > start:
         injected -= timedelta(days=1)
     if not timedelta(0) <= start - injected < timedelta(days=1):
-        raise InputError(folder, f"an injection at {injected} for a scan at {start}", "less than a day before the scan", "convert the scan to SUV")
+        raise InputError(
+            folder,
+            f"an injection at {injected} for a scan at {start}",
+            "less than a day before the scan",
+            "convert the scan to SUV",
+        )
     return (start - injected).total_seconds()
 
 

@@ -8,7 +8,9 @@ from uniseg.images.image_file import FARTHEST_MM, RESTORE, refusing, require_con
 
 READABLE = "a readable image file"
 HEADER_BYTES = 1 << 20
-LONGEST_FIELD = 500  # of NRRD: ITK ends the process over one that it does not know from about 1,000 letters on; Slicer's key:=value are free
+# Of NRRD: ITK ends the process over one that it does not know from about 1,000 letters on;
+# Slicer's key:=value are free.
+LONGEST_FIELD = 500
 
 
 def read_fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], int]:
@@ -30,7 +32,9 @@ def read_fields(path: Path, separator: str, last: str) -> tuple[dict[str, str], 
                 break
             name, _, value = line.decode("utf-8", "replace").strip().partition(separator)
             if not last and len(line) > LONGEST_FIELD and not line.startswith(b"#") and not value.startswith("="):
-                raise InputError(path, f"a field '{name[:40]}' of {len(line)} bytes", f"at most {LONGEST_FIELD}", "repair the header")
+                raise InputError(
+                    path, f"a field '{name[:40]}' of {len(line)} bytes", f"at most {LONGEST_FIELD}", "repair the header"
+                )
             name = name.strip() if last else name.strip().lower()
             fields[name] = value.removeprefix("=").strip()
             if name == last:

@@ -41,7 +41,10 @@ class Volume:
         array = array[None] if array.ndim == 3 else array
         spacing_mm = tuple(float(n) for n in spacing_mm)
         if array.ndim != 4 or not np.isfinite(array).all() or len(spacing_mm) != 3 or not min(spacing_mm) > 0:
-            raise ValueError(f"found shape {array.shape}, spacing {spacing_mm}; expected finite [Z,Y,X] or [M,Z,Y,X] with three positive numbers")
+            raise ValueError(
+                f"found shape {array.shape}, spacing {spacing_mm}; expected finite [Z,Y,X] or [M,Z,Y,X] with three "
+                f"positive numbers"
+            )
         affine = np.zeros((4, 4))
         affine[[2, 1, 0], [0, 1, 2]] = np.array(spacing_mm) * (1, -1, -1)
         affine[3, 3] = 1

@@ -14,11 +14,15 @@ from uniseg.task import Task
 
 @dataclass(frozen=True)
 class Carrier:
-    """Of one task. Averaging and linear interpolation commute with a matrix, so the narrower of features and scores is held; memory does not grow with classes.
+    """Of one task.
+
+    Averaging and linear interpolation commute with a matrix, so the narrower of features and scores is held; memory
+    does not grow with classes.
 
     Attributes:
         position: of the task in the model.
-        readouts: of every network of the ensemble, from features to the scores of label values; None where the head has no such matrix.
+        readouts: of every network of the ensemble, from features to the scores of label values; None where the head has
+            no such matrix.
         holds_features: whether features are held.
         channels: of what is held.
     """

@@ -78,7 +78,13 @@ class CaseRunner:
     """
 
     def __init__(
-        self, predictor: Predictor, output: str | Path, *, merge: bool = False, probabilities: bool = False, tell: Callable[[str], None] | None = None
+        self,
+        predictor: Predictor,
+        output: str | Path,
+        *,
+        merge: bool = False,
+        probabilities: bool = False,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         if merge and probabilities:
             raise InputError("probabilities", "with merge=true", "label maps per task", "leave one of the two out")
@@ -177,11 +183,21 @@ class CaseRunner:
         origin = {"checkpoint": self.predictor.fingerprint, "settings": self.predictor.settings}
         # Ahead of reading, so that a later change is seen.
         stamps = {path: stamp(path) for own in images.values() for path in own if path is not None}
-        told = {name: {"images": [p and os.path.abspath(p) for p in own], "stamps": [p and stamps[p] for p in own]} for name, own in images.items()}
+        told = {
+            name: {"images": [p and os.path.abspath(p) for p in own], "stamps": [p and stamps[p] for p in own]}
+            for name, own in images.items()
+        }
         if self.merge:
             if len({reference_path(own, self._reference(name)) for name, own in images.items()}) > 1:
-                raise InputError(case_id, "more than one grid", "one scan for all tasks", "choose tasks of the same modality, or leave merge=true out")
-            facts = {MERGED: origin | {key: {name: own[key] for name, own in told.items()} for key in ("images", "stamps")}}
+                raise InputError(
+                    case_id,
+                    "more than one grid",
+                    "one scan for all tasks",
+                    "choose tasks of the same modality, or leave merge=true out",
+                )
+            facts = {
+                MERGED: origin | {key: {name: own[key] for name, own in told.items()} for key in ("images", "stamps")}
+            }
         else:
             facts = {name: origin | own | {"task": name} for name, own in told.items()}
         scans: dict[Scan, list[str]] = {}
@@ -248,7 +264,9 @@ class CaseRunner:
         label = merge(cleaned, values)
         voxels = _counts(label, len(values) + 1)
         path = label_path(self.output, MERGED, job.case_id)
-        named = [{"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values]
+        named = [
+            {"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values
+        ]
         with self._claimed(path):
             write_label_map(label, reference_path(job.images[tasks[0].name], tasks[0].reference_position), path)
             write_tables(values, path.parent)
@@ -267,7 +285,11 @@ class CaseRunner:
             raise
 
     def _cleaned(self, name: str, own: Restored, voxel_ml: float) -> Restored:
-        return Restored(self.predictor.unpacked(name, own, voxel_ml), own.confidence) if self.predictor.cleanings.get(name) else own
+        return (
+            Restored(self.predictor.unpacked(name, own, voxel_ml), own.confidence)
+            if self.predictor.cleanings.get(name)
+            else own
+        )
 
     def _reference(self, name: str) -> int | None:
         return self.predictor.task(name).reference_position
@@ -277,7 +299,9 @@ class CaseRunner:
         name = MERGED if self.merge else name
         path = label_path(self.output, name, case_id)
         needed = [path, *([probabilities_path(path)] if self.probabilities else [])]
-        return all(each.exists() for each in needed) and facts[name].items() <= (read_own(json_path(path)) or {}).items()
+        return (
+            all(each.exists() for each in needed) and facts[name].items() <= (read_own(json_path(path)) or {}).items()
+        )
 
 
 def _description(task: Task, label: np.ndarray, voxel_ml: float) -> dict[str, Any]:
@@ -293,4 +317,6 @@ def _description(task: Task, label: np.ndarray, voxel_ml: float) -> dict[str, An
 
 
 def _counts(label: np.ndarray, num_values: int) -> np.ndarray:
-    return torch.from_numpy(label).reshape(-1).bincount(minlength=num_values).numpy()  # NumPy's makes eight bytes of each
+    return (
+        torch.from_numpy(label).reshape(-1).bincount(minlength=num_values).numpy()
+    )  # NumPy's makes eight bytes of each

@@ -53,7 +53,7 @@ class Need:
 
 @dataclass(frozen=True)
 class Share:
-    """How much is computed at a time: ranges of rows of the crop in the scan, one after the other; windows in a batch."""
+    """How much is computed at a time: ranges of rows of the crop in the scan, one by one; windows in a batch."""
 
     blocks: tuple[tuple[int, int], ...]
     window_batch: int
@@ -83,7 +83,12 @@ def share_out(need: Need, num_rows: int, scale: float, window_batch: int, max_me
             bounds = [num_rows * k // count for k in range(count + 1)]
             return Share(tuple(pairwise(bounds)), batch)
     least = max(need.preparing_bytes(), need.fixed_bytes(1) + 4 * row) / GB
-    raise InputError("inference.max_memory_gb", f"{max_memory_gb}", f"at least {least:.1f} for this scan", "raise it, or ask for fewer tasks at a time")
+    raise InputError(
+        "inference.max_memory_gb",
+        f"{max_memory_gb}",
+        f"at least {least:.1f} for this scan",
+        "raise it, or ask for fewer tasks at a time",
+    )
 
 
 def voxels(shape: Sequence[int]) -> int:

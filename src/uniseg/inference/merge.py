@@ -36,11 +36,15 @@ class MergedValue:
 def merged_values(tasks: Sequence[Task]) -> list[MergedValue]:
     """1, 2, ... over the label values of all tasks in their order."""
     pairs = [(task, value) for task in tasks for value in range(1, task.num_labels)]
-    return [MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i)) for i, (task, value) in enumerate(pairs, 1)]
+    return [
+        MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i))
+        for i, (task, value) in enumerate(pairs, 1)
+    ]
 
 
 def merge(parts: Mapping[str, Restored], values: Sequence[MergedValue]) -> np.ndarray:
-    """``[Z,Y,X]`` int16; where several tasks claim a voxel, the most probable label holds, of equals the earlier task's.
+    """``[Z,Y,X]`` int16; where several tasks claim a voxel, the most probable label holds, of equals the earlier
+    task's.
 
     Args:
         parts: task name -> its label map with probabilities, all of one grid.
@@ -69,8 +73,16 @@ def _numbers(own: Sequence[MergedValue]) -> np.ndarray:
 
 def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
     """Colour tables that 3D Slicer and ITK-SNAP load."""
-    slicer = [SLICER_HEAD, "0 background 0 0 0 0", *(f"{v.value} {_word(v.name)} {' '.join(map(str, v.colour))} 255" for v in values)]
-    snap = [SNAP_HEAD, '0 0 0 0 0 0 0 "Clear Label"', *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{_word(v.name)}"' for v in values)]
+    slicer = [
+        SLICER_HEAD,
+        "0 background 0 0 0 0",
+        *(f"{v.value} {_word(v.name)} {' '.join(map(str, v.colour))} 255" for v in values),
+    ]
+    snap = [
+        SNAP_HEAD,
+        '0 0 0 0 0 0 0 "Clear Label"',
+        *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{_word(v.name)}"' for v in values),
+    ]
     for name, lines in ((SLICER, slicer), (ITK_SNAP, snap)):
         with write_atomically(folder / name) as part:
             part.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -82,7 +94,9 @@ def _word(name: str) -> str:
 
 
 def _class_of(task: Task, value: int) -> str:
-    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(value)
+    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(
+        value
+    )
 
 
 def _colour(number: int) -> tuple[int, int, int]:

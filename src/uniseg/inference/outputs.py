@@ -39,7 +39,10 @@ def read_own(path: Path) -> dict | None:
 
 def is_own_probabilities(path: Path) -> bool:
     """Whether ``path`` is what ``probabilities_path`` names, beside our JSON."""
-    return path.name.endswith(PROBABILITIES) and read_own(path.with_name(path.name.removesuffix(PROBABILITIES) + ".json")) is not None
+    return (
+        path.name.endswith(PROBABILITIES)
+        and read_own(path.with_name(path.name.removesuffix(PROBABILITIES) + ".json")) is not None
+    )
 
 
 def require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path], tables: Iterable[Path] = ()) -> None:
@@ -62,7 +65,9 @@ def require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path],
         is_ours = read_own(json_path(label)) is not None
         for path in (label, *beside):
             if path in seen:
-                raise InputError(path, "two scans whose predictions are called so", "a name for each", "rename one of the scans")
+                raise InputError(
+                    path, "two scans whose predictions are called so", "a name for each", "rename one of the scans"
+                )
             seen.add(path)
             _require_replaceable(path, read, is_ours=is_ours)
     for path in tables:
@@ -78,7 +83,10 @@ def is_table(path: Path) -> bool:
         return False
 
 
-SLICER_HEAD, SNAP_HEAD = ("# Color table file, for 3D Slicer", "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL")
+SLICER_HEAD, SNAP_HEAD = (
+    "# Color table file, for 3D Slicer",
+    "# ITK-SnAP Label Description File: IDX -R- -G- -B- -A-- VIS MSH LABEL",
+)
 TABLE_HEADS = (SLICER_HEAD.encode(), SNAP_HEAD.encode())
 
 
@@ -86,9 +94,19 @@ def _require_replaceable(path: Path, read: set[tuple[int, int]], *, is_ours: boo
     if not os.path.lexists(path):
         return
     if _identity(path) in read:
-        raise InputError(path, "a scan that is to be read, where a prediction would go", "another place for the predictions", "choose another output=")
+        raise InputError(
+            path,
+            "a scan that is to be read, where a prediction would go",
+            "another place for the predictions",
+            "choose another output=",
+        )
     if not is_ours or path.is_dir():
-        raise InputError(path, "something that uniseg did not write, where a prediction would go", "nothing, or a prediction with its JSON", ELSEWHERE)
+        raise InputError(
+            path,
+            "something that uniseg did not write, where a prediction would go",
+            "nothing, or a prediction with its JSON",
+            ELSEWHERE,
+        )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -107,4 +125,6 @@ def require_folder(folder: Path) -> None:
     if not os.path.isdir(place):
         raise InputError(place, "a file", "a folder for the predictions", ELSEWHERE)
     if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(place, "a folder that may not be written to", "one for the predictions", "choose another output=")
+        raise InputError(
+            place, "a folder that may not be written to", "one for the predictions", "choose another output="
+        )

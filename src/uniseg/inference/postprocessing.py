@@ -1,4 +1,4 @@
-"""What is taken away from a segmentation again: all but the largest component, small components; chosen on dev cases."""
+"""Postprocessing: all but the largest component, or small components, are removed; chosen on dev cases."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +26,9 @@ SIZES_ML = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 @dataclass(frozen=True)
 class Cleaning:
-    """Of one class: components (26 neighbours) below ``least_ml`` become background; with ``largest`` all but the largest do."""
+    """Of one class: components (26 neighbours) below ``least_ml`` become background; with ``largest`` all but the
+    largest do.
+    """
 
     largest: bool = False
     least_ml: float = 0.0
@@ -49,7 +51,9 @@ CANDIDATES = (Cleaning(), Cleaning(largest=True), *(Cleaning(least_ml=size) for 
 
 
 def clean(label: np.ndarray, task: Task, cleanings: Mapping[str, Cleaning], voxel_ml: float) -> np.ndarray:
-    """``label [Z,Y,X]`` of label values, cleaned class by class in the task's order; itself where there is nothing to do."""
+    """``label [Z,Y,X]`` of label values, cleaned class by class in the task's order; itself where there is nothing to
+    do.
+    """
     for name, values in zip(task.classes[1:], task.class_values, strict=True):
         if cleanings.get(name, Cleaning()) != Cleaning():
             label = _clean_class(label, values, cleanings[name], voxel_ml)
@@ -99,7 +103,10 @@ class _Pair:
 
     def dice(self, task: Task, chosen: Mapping[str, Cleaning], name: str) -> list[list[float]]:
         """``[candidates][K-1]``: of every candidate for the class ``name``, behind what ``chosen`` cleans."""
-        predicted, reference = (blosc2.unpack_array2(self.predicted), torch.from_numpy(blosc2.unpack_array2(self.reference)))
+        predicted, reference = (
+            blosc2.unpack_array2(self.predicted),
+            torch.from_numpy(blosc2.unpack_array2(self.reference)),
+        )
         label = clean(predicted, task, chosen, self.voxel_ml)
         mask = np.isin(label, dict(zip(task.classes[1:], task.class_values, strict=True))[name])
         plain = _dice(task, label, reference)
@@ -111,9 +118,11 @@ class _Pair:
 
 
 def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray, float]]]) -> list[Choice]:
-    """The cleaning of each class, one after the other, with the highest mean Dice of the task over dev cases; none unless it is strictly better.
+    """The cleaning of each class, one after the other, with the highest mean Dice of the task over dev cases; none
+    unless it is strictly better.
 
-    As nnU-Net chooses its largest components (Isensee et al. 2021); a class that prediction and reference lack counts 1.
+    As nnU-Net chooses its largest components (Isensee et al. 2021); a class that prediction and reference lack counts
+    1.
 
     Args:
         cases: each call, made once, reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with

@@ -64,11 +64,14 @@ def predict_cases(
     if names == [AUTO]:
         names = None if modality is None else predictor.fitting_tasks(modality)
     if names == []:
-        raise InputError("tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks=")
+        raise InputError(
+            "tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks="
+        )
     chosen = None if names is None else [predictor.task(name) for name in names]
     wanted = {task.num_modalities for task in chosen or predictor.model.tasks} if modality is None else {len(modality)}
     cases = find_inputs(given, wanted)
-    pairs = [(case, chosen and {task.name: arranged(task, case, modality) for task in chosen}) for case in cases]  # what does not fit is told ahead of all work
+    # what does not fit is told ahead of all work
+    pairs = [(case, chosen and {task.name: arranged(task, case, modality) for task in chosen}) for case in cases]
     if left := passed_over(given):
         more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
         tell(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
@@ -89,7 +92,13 @@ def require_none_refused(outcomes: Sequence[Outcome]) -> None:
     if not refusals:
         return
     first, count = refusals[0], f"{len(refusals)} of {len(outcomes)} scans refused"
-    told = "" if len(outcomes) == 1 else f" ({count}, the others are finished)" if len(refusals) == 1 else f" (the first of {count}, the others are finished)"
+    told = (
+        ""
+        if len(outcomes) == 1
+        else f" ({count}, the others are finished)"
+        if len(refusals) == 1
+        else f" (the first of {count}, the others are finished)"
+    )
     raise InputError(first.where, f"{first.found}{told}", first.expected, first.fix) from first
 
 
@@ -104,9 +113,19 @@ def arranged(task: Task, case: Case, modality: Sequence[str] | None) -> Files:
         return case.image_paths
     if len(case.image_paths) == 1 < len(modality):
         if tuple(modality) != task.modalities:
-            raise InputError(case.image_paths[0], f"one file of {list(modality)}", f"{list(task.modalities)}, in this order", "give one file per modality")
+            raise InputError(
+                case.image_paths[0],
+                f"one file of {list(modality)}",
+                f"{list(task.modalities)}, in this order",
+                "give one file per modality",
+            )
         return case.image_paths
     if len(modality) != len(case.image_paths):
-        raise InputError(case.image_paths[0], f"{len(case.image_paths)} files", f"one for each of {list(modality)}", "correct modality=[...] or the input")
+        raise InputError(
+            case.image_paths[0],
+            f"{len(case.image_paths)} files",
+            f"one for each of {list(modality)}",
+            "correct modality=[...] or the input",
+        )
     by_name = dict(zip(modality, case.image_paths, strict=True))
     return tuple(by_name.get(name) for name in task.modalities)

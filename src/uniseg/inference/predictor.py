@@ -30,7 +30,8 @@ PER_PROBABILITY = 3  # how much more a probability takes than a label, compresse
 class Predictor:
     """Keeps a model warm over any number of scans.
 
-    Without ``skip_empty`` and ``gate`` every window is computed for every task; what is shared between tasks changes nothing but rounding.
+    Without ``skip_empty`` and ``gate`` every window is computed for every task; what is shared between tasks changes
+    nothing but rounding.
 
     Attributes:
         models: the ensemble; ``model`` is its first, whose tasks and patch size are those of all.
@@ -70,13 +71,22 @@ class Predictor:
         self.overlap, self.window_batch, self.mirror_axes = overlap, window_batch, tuple(mirror_axes)
         self.skip_empty, self.gate, self.max_memory_gb = skip_empty, gate, max_memory_gb
         self.device = usable_device(device)
-        self.models = [model.eval().to(self.device) for model in ([models] if isinstance(models, UniSegModel) else models)]
+        self.models = [
+            model.eval().to(self.device) for model in ([models] if isinstance(models, UniSegModel) else models)
+        ]
         if not self.models:
             raise InputError("models", "none", "one network or more", "load a checkpoint")
         self.model = self.models[0]
         for number, model in enumerate(self.models[1:], 1):
-            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(self.model.patch_size):
-                raise InputError(f"network {number} of the ensemble", "other tasks or another patch size", "those of the first", "train the folds alike")
+            if model.tasks.to_list() != self.model.tasks.to_list() or tuple(model.patch_size) != tuple(
+                self.model.patch_size
+            ):
+                raise InputError(
+                    f"network {number} of the ensemble",
+                    "other tasks or another patch size",
+                    "those of the first",
+                    "train the folds alike",
+                )
         self.stopwatch = Stopwatch()
         self.cleanings, self.fingerprint = cleanings or {}, fingerprint
 
@@ -88,7 +98,9 @@ class Predictor:
             "mirror_axes": list(self.mirror_axes),
             "skip_empty": self.skip_empty,
             "gate": self.gate,
-            "cleanings": {task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()},
+            "cleanings": {
+                task: {name: asdict(own) for name, own in classes.items()} for task, classes in self.cleanings.items()
+            },
         }
 
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
@@ -101,7 +113,8 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(self, volume: Volume, task_names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """Label map ``[Z,Y,X]`` in the volume's grid per task; tasks that see the same input share every window's encoding.
+        """Label map ``[Z,Y,X]`` in the volume's grid per task; tasks that see the same input share every window's
+        encoding.
 
         Args:
             volume: as ``read_volume`` or ``Volume.of_array`` makes it.
@@ -120,11 +133,14 @@ class Predictor:
         return clean(found.label[:], self.task(task_name), self.cleanings.get(task_name, {}), voxel_ml)
 
     @torch.inference_mode()
-    def restored(self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE) -> dict[str, Restored]:
+    def restored(
+        self, held: list[Volume], task_names: Sequence[str], wanted: Wanted = LABELS_ALONE
+    ) -> dict[str, Restored]:
         """Segmentations of one scan, compressed.
 
         Args:
-            held: the scan alone; taken out as soon as it is not needed any more, so that its memory is free if nobody else holds it.
+            held: the scan alone; taken out as soon as it is not needed any more, so that its memory is free if nobody
+                else holds it.
 
         Raises:
             InputError: as of ``predict``.
@@ -135,10 +151,24 @@ class Predictor:
             task = self.task(name)
             if task.num_modalities != len(volume.array):
                 expected = f"{task.num_modalities} ({', '.join(task.modalities)})"
-                raise InputError(f"task '{name}'", f"{len(volume.array)} channels", expected, "give one image per modality, in this order")
-            lacking = [m for m, here in zip(task.modalities, volume.present, strict=True) if not here and m not in task.optional]
+                raise InputError(
+                    f"task '{name}'",
+                    f"{len(volume.array)} channels",
+                    expected,
+                    "give one image per modality, in this order",
+                )
+            lacking = [
+                m
+                for m, here in zip(task.modalities, volume.present, strict=True)
+                if not here and m not in task.optional
+            ]
             if lacking:
-                raise InputError(f"task '{name}'", f"a scan without {', '.join(lacking)}", "every modality that is not optional", "give the file")
+                raise InputError(
+                    f"task '{name}'",
+                    f"a scan without {', '.join(lacking)}",
+                    "every modality that is not optional",
+                    "give the file",
+                )
             position = self.model.tasks.position(name)
             groups.setdefault((task.spacing_mm, task.normalization, self.model.stem_of(position)), []).append(position)
         found: dict[str, Restored] = {}
@@ -147,12 +177,16 @@ class Predictor:
             found |= self._predict_group(held, positions, wanted, is_last=number == len(groups))
         return {name: found[name] for name in task_names}
 
-    def _predict_group(self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool) -> dict[str, Restored]:
+    def _predict_group(
+        self, held: list[Volume], positions: Sequence[int], wanted: Wanted, *, is_last: bool
+    ) -> dict[str, Restored]:
         """Tasks that see one input; what they will hold is counted ahead of making it."""
         first = self.model.tasks[positions[0]]
         volume = held.pop() if is_last else held[0]
         shape, spacing_mm = volume.array.shape[1:], volume.spacing_mm
-        carriers = [make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions]
+        carriers = [
+            make_carrier(self.models, p, features_allowed=not (self.skip_empty or self.gate)) for p in positions
+        ]
         box = nonzero_box((volume.array != 0).any(0))
         inside = [stop - start for start, stop in box]
         size = target_shape(inside, spacing_mm, first.spacing_mm)
@@ -199,7 +233,16 @@ class Predictor:
                         restorer.add(part)
         return {carrier.task.name: restorer.restored for carrier, restorer in zip(carriers, restorers, strict=True)}
 
-    def _need(self, volume: Volume, carriers: Sequence[Carrier], inside: Sequence[int], size: Sequence[int], wanted: Wanted, *, is_last: bool) -> Need:
+    def _need(
+        self,
+        volume: Volume,
+        carriers: Sequence[Carrier],
+        inside: Sequence[int],
+        size: Sequence[int],
+        wanted: Wanted,
+        *,
+        is_last: bool,
+    ) -> Need:
         """
         Args:
             inside: (z, y, x) of the crop in the scan.
@@ -210,7 +253,8 @@ class Predictor:
         beside = wanted.confidence * PER_PROBABILITY
         return Need(
             volume=0 if is_last else volume.array.size,
-            packed=voxels(shape) * sum(1 + beside + wanted.probabilities * PER_PROBABILITY * own.task.num_labels for own in carriers),
+            packed=voxels(shape)
+            * sum(1 + beside + wanted.probabilities * PER_PROBABILITY * own.task.num_labels for own in carriers),
             label=voxels(shape),
             image=image,
             weights=sum(p.numel() for model in self.models for p in model.parameters()),

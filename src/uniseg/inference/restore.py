@@ -15,7 +15,8 @@ from uniseg.preprocessing.resample import Taps, axis_orders, axis_taps
 SLAB_VOXELS = 2**23  # of float maps, held at a time
 SURE = 255
 PLANES = 8  # in a compressed chunk
-PACKING = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE]}  # label values use few of their bits
+# label values use few of their bits
+PACKING = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE]}
 UNSEEN = -10.0  # score of every class but the background where no window looked
 
 
@@ -25,7 +26,8 @@ class Restored:
 
     Attributes:
         label: label values ``[Z,Y,X]`` uint8 or int16.
-        confidence: of labels above 0 their probability (softmax over the label values) times 255, uint8; None where it was not asked.
+        confidence: of labels above 0 their probability (softmax over the label values) times 255, uint8; None where it
+            was not asked.
         probabilities: of all label values ``[V,Z,Y,X]`` uint8, times 255; None where they were not asked.
     """
 
@@ -43,10 +45,11 @@ class Wanted:
 
 
 class Restorer:
-    """Takes the planes of one task from bottom to top, writes every plane of the label map as soon as its neighbours are there.
+    """Takes the planes of one task from bottom to top, writes every plane of the label map as soon as its neighbours
+    are there.
 
-    Linear; nearest along a coarse axis; outside ``box`` all is background. Where no neighbour of a voxel is foreground, linear interpolation
-    cannot make it so: only the rest is computed, unless probabilities are wanted.
+    Linear; nearest along a coarse axis; outside ``box`` all is background. Where no neighbour of a voxel is foreground,
+    linear interpolation cannot make it so: only the rest is computed, unless probabilities are wanted.
 
     Args:
         to_scores: what is held ``[C,...]`` -> scores of label values ``[num_labels,...]``; linear.
@@ -126,9 +129,16 @@ class Restorer:
         part = _taken(part, 1, z.within(low, high), self.start + first)
         part = _taken(part, 3, x.within(*columns), 0)
         step = max(1, SLAB_VOXELS // (self.num_labels * (high - low) * max(1, columns[1] - columns[0])))
-        parts = [self._of_scores(self.to_scores(_taken(part, 2, y.within(row, min(row + step, rows[1])), self.first_row))) for row in range(*rows, step)]
+        parts = [
+            self._of_scores(self.to_scores(_taken(part, 2, y.within(row, min(row + step, rows[1])), self.first_row)))
+            for row in range(*rows, step)
+        ]
         place = tuple(slice(a + c, b + c) for (a, b), c in zip(((low, high), rows, columns), self.corner, strict=True))
-        for packed, values in zip((self.restored.label, self.restored.confidence, self.restored.probabilities), zip(*parts, strict=True), strict=True):
+        for packed, values in zip(
+            (self.restored.label, self.restored.confidence, self.restored.probabilities),
+            zip(*parts, strict=True),
+            strict=True,
+        ):
             if packed is not None:
                 own = (slice(None), *place) if packed.ndim == 4 else place
                 packed[own] = np.concatenate(values, axis=-2).astype(packed.dtype, copy=False)

@@ -11,7 +11,9 @@ from uniseg.errors import InputError
 AXES = (0, 1, 2)
 
 
-def require_settings(overlap: float, window_batch: int, mirror_axes: Sequence[int], max_memory_gb: float | None) -> None:
+def require_settings(
+    overlap: float, window_batch: int, mirror_axes: Sequence[int], max_memory_gb: float | None
+) -> None:
     """
     Raises:
         InputError: one that cannot be.
@@ -21,8 +23,16 @@ def require_settings(overlap: float, window_batch: int, mirror_axes: Sequence[in
     checks = {
         "overlap": (overlap, _is_number(overlap) and 0 <= overlap < 1, "a number from 0 to below 1"),
         "window_batch": (window_batch, is_count and window_batch >= 1, "a whole number of at least 1"),
-        "mirror_axes": (mirror_axes, is_axes and len(set(mirror_axes)) == len(mirror_axes), "some of 0, 1, 2, each once"),
-        "max_memory_gb": (max_memory_gb, max_memory_gb is None or (_is_number(max_memory_gb) and max_memory_gb > 0), "a number above 0, or none for no limit"),
+        "mirror_axes": (
+            mirror_axes,
+            is_axes and len(set(mirror_axes)) == len(mirror_axes),
+            "some of 0, 1, 2, each once",
+        ),
+        "max_memory_gb": (
+            max_memory_gb,
+            max_memory_gb is None or (_is_number(max_memory_gb) and max_memory_gb > 0),
+            "a number above 0, or none for no limit",
+        ),
     }
     for name, (value, holds, expected) in checks.items():
         if not holds:

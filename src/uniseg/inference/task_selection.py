@@ -18,12 +18,19 @@ def fitting_tasks(tasks: TaskSet, modalities: Sequence[str]) -> list[str]:
     given = set(modalities)
     names = [task.name for task in tasks if set(task.modalities) - set(task.optional) <= given <= set(task.modalities)]
     if not names:
-        raise InputError("modality", "+".join(modalities), f"one of {', '.join(_known(tasks))}", "correct modality=[...] or choose another checkpoint")
+        raise InputError(
+            "modality",
+            "+".join(modalities),
+            f"one of {', '.join(_known(tasks))}",
+            "correct modality=[...] or choose another checkpoint",
+        )
     return names
 
 
 def guessed_tasks(tasks: TaskSet, guesses: Sequence[Guess], where: str) -> list[str]:
-    """Names of the tasks with as many modalities of the same kinds in the same order. Kinds are CT, MR, PET: values do not tell sequences of MR apart.
+    """Names of the tasks with as many modalities of the same kinds in the same order.
+
+    Kinds are CT, MR, PET: values do not tell sequences of MR apart.
 
     Raises:
         InputError: there is none, or the scan looks like nothing that is known.

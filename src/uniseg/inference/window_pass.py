@@ -39,7 +39,8 @@ class WindowPass:
         models: an ensemble of one patch size; their scores are averaged.
         image: ``[M,z,y,x]`` float32, at the tasks' spacing.
         skip_empty: leave out windows that hold only air.
-        gate: ask a task only near windows of a first, sparse pass where it found something; not done where that pass is no small part of all.
+        gate: ask a task only near windows of a first, sparse pass where it found something; not done where that pass is
+            no small part of all.
         mirror_axes: scores are averaged over all combinations of flips of these axes.
 
     Raises:
@@ -92,7 +93,11 @@ class WindowPass:
         starts = self.grid.starts(0)
         for index, layer in enumerate(self.grid.layers()):
             start = starts[index]
-            wanted = [window for window in layer if window.start[1] < high and window.start[1] + window.size[1] > low and self.worth(window)]
+            wanted = [
+                window
+                for window in layer
+                if window.start[1] < high and window.start[1] + window.size[1] > low and self.worth(window)
+            ]
             for first in range(0, len(wanted), self.window_batch):
                 self._add(wanted[first : first + self.window_batch], held, count, low, high)
             self._require_finite()
@@ -151,11 +156,15 @@ class WindowPass:
         first = 0
         for t, carrier in enumerate(self.carriers):
             own, counted = held[first : first + carrier.channels], count[t if self.may_miss else 0]
-            yield Planes(start, own / counted.clamp_min(torch.finfo(torch.float32).tiny), counted > 0 if self.may_miss else None)
+            yield Planes(
+                start, own / counted.clamp_min(torch.finfo(torch.float32).tiny), counted > 0 if self.may_miss else None
+            )
             first += carrier.channels
 
     def _sparse_pass(self, first_look: WindowGrid) -> Callable[[Window], list[int]]:
-        """Every task looks once at everything, in windows that hardly overlap; later it is asked where it found something."""
+        """Every task looks once at everything, in windows that hardly overlap; later it is asked where it found
+        something.
+        """
         found: list[tuple[Window, set[int]]] = []
         everyone = set(range(len(self.carriers)))
         for layer in first_look.layers():
@@ -165,7 +174,11 @@ class WindowPass:
                 batch = torch.stack([self.image[(slice(None), *window.slices)] for window in windows]).to(self.device)
                 computed = self._computed(batch, [everyone] * len(windows))
                 for b, window in enumerate(windows):
-                    seen = {t for t, own in enumerate(computed) if bool((self.carriers[t].scores(own[b]).argmax(0) > 0).any())}
+                    seen = {
+                        t
+                        for t, own in enumerate(computed)
+                        if bool((self.carriers[t].scores(own[b]).argmax(0) > 0).any())
+                    }
                     found.append((window, seen))
         self._require_finite()
         return lambda window: sorted(set().union(*(seen for place, seen in found if seen and place.meets(window))))

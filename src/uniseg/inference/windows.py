@@ -27,12 +27,16 @@ class Window:
         return tuple(slice(a, a + n) for a, n in zip(self.start, self.size, strict=True))
 
     def meets(self, other: "Window") -> bool:
-        return all(a < b + m and b < a + n for a, n, b, m in zip(self.start, self.size, other.start, other.size, strict=True))
+        return all(
+            a < b + m and b < a + n for a, n, b, m in zip(self.start, self.size, other.start, other.size, strict=True)
+        )
 
 
 @dataclass(frozen=True)
 class WindowGrid:
-    """Windows over an image of ``shape``, all of one ``size``; neighbours overlap by ``overlap``, the last is flush with the end (MONAI's places)."""
+    """Windows over an image of ``shape``, all of one ``size``; neighbours overlap by ``overlap``, the last is flush
+    with the end (MONAI's places).
+    """
 
     shape: tuple[int, int, int]
     size: tuple[int, int, int]
@@ -65,7 +69,10 @@ class BodyTest:
         self.bounds = [_air(channel) for channel in image]
 
     def __call__(self, window: Window) -> bool:
-        return any(float((channel[window.slices] > bound).float().mean()) >= BODY for channel, bound in zip(self.image, self.bounds, strict=True))
+        return any(
+            float((channel[window.slices] > bound).float().mean()) >= BODY
+            for channel, bound in zip(self.image, self.bounds, strict=True)
+        )
 
 
 def _air(channel: Tensor) -> float:

@@ -9,7 +9,8 @@ from uniseg.task import Task
 
 
 class DeepSupervision(nn.Module):
-    """Weighted sum of one loss over the scales; the label is down-sampled by nearest neighbour (nnU-Net's ``DownsampleSegForDSTransform``).
+    """Weighted sum of one loss over the scales; the label is down-sampled by nearest neighbour (nnU-Net's
+    ``DownsampleSegForDSTransform``).
 
     Weights halve from scale to scale, the coarsest has none, their sum is 1 (nnU-Net's rule: 8/15, 4/15, 2/15, 1/15, 0
     for five scales).
@@ -36,7 +37,9 @@ def scale_weights(num_scales: int) -> list[float]:
 
 
 def shrink(label: Tensor, size: Sequence[int]) -> Tensor:
-    """``[B,Z,Y,X]`` by nearest neighbour, integers kept: the voxel in the middle of those that one coarse voxel covers, not their corner."""
+    """``[B,Z,Y,X]`` by nearest neighbour, integers kept: the voxel in the middle of those that one coarse voxel covers,
+    not their corner.
+    """
     if label.shape[1:] == tuple(size):
         return label
     return F.interpolate(label[:, None].float(), tuple(size), mode="nearest-exact")[:, 0].to(label.dtype)

@@ -29,7 +29,9 @@ class DiceCELoss(nn.Module):
         self.ce_weight = ce_weight
 
     def forward(self, logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> Tensor:
-        """``logits [B,K,Z,Y,X]`` (surplus rows -inf), ``label [B,Z,Y,X]`` label values, B tasks -> one loss per sample ``[B]``."""
+        """``logits [B,K,Z,Y,X]`` (surplus rows -inf), ``label [B,Z,Y,X]`` label values, B tasks -> one loss per sample
+        ``[B]``.
+        """
         regional = [bool(task.regions) for task in tasks]
         if len(set(regional)) == 1:
             return self._loss(logits, label, tasks)
@@ -66,6 +68,8 @@ def _regions(logits: Tensor, target: Tensor, own: Tensor, tasks: Sequence[Task])
     logits = logits[:, 1:].masked_fill(mask == 0, 0)
     truth = torch.zeros_like(logits)
     for sample, task, values in zip(truth, tasks, target, strict=True):
-        sample[: task.num_classes - 1] = torch.tensor(task.membership, device=logits.device).T[:, values].to(logits.dtype)
+        sample[: task.num_classes - 1] = (
+            torch.tensor(task.membership, device=logits.device).T[:, values].to(logits.dtype)
+        )
     ce = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return logits.sigmoid(), truth, (ce * mask).sum(1) / mask.sum(1)

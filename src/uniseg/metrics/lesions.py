@@ -14,8 +14,8 @@ TOUCHING = np.ones((3, 3, 3), bool)  # 26 neighbours
 class LesionCounts:
     """Connected components (26 neighbours).
 
-    A lesion of the reference is found where the prediction has enough of its voxels; a predicted one is false where it has
-    no voxel of any lesion of the reference.
+    A lesion of the reference is found where the prediction has enough of its voxels; a predicted one is false where it
+    has no voxel of any lesion of the reference.
     """
 
     found: int

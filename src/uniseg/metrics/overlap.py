@@ -36,7 +36,9 @@ def count_classes(predicted: Tensor, reference: Tensor, membership: Sequence[Seq
     joint = (reference[valid].long() * num_labels + predicted[valid].long()).bincount(minlength=num_labels**2)
     table = joint[: num_labels**2].view(num_labels, num_labels)
     inside = torch.tensor(membership, device=table.device).T
-    rows = torch.stack([table[own].sum(0) for own in inside])  # [K-1, V]: voxels of the reference's class by predicted value
+    rows = torch.stack(
+        [table[own].sum(0) for own in inside]
+    )  # [K-1, V]: voxels of the reference's class by predicted value
     hit = (rows * inside).sum(1)
     predicted_voxels = (table.sum(0) * inside).sum(1)
     return ClassCounts(torch.stack([hit, predicted_voxels - hit, rows.sum(1) - hit]))

@@ -60,12 +60,20 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> Interval:
 
 
 def compare(own: np.ndarray, other: np.ndarray) -> Comparison:
-    """Scores ``[P]`` of both, one per patient; several runs of one kind are averaged first, since a run is no patient."""
+    """Scores ``[P]`` of both, one per patient; runs of one kind are averaged first, since a run is no patient."""
     difference = own - other
     enough = len(difference) >= FEWEST
     p = None if not enough else float(wilcoxon(difference).pvalue) if difference.any() else 1.0
     wins, losses = int((difference > 0).sum()), int((difference < 0).sum())
-    return Comparison(float(difference.mean()), len(difference), bootstrap(difference), p, wins, len(difference) - wins - losses, losses)
+    return Comparison(
+        float(difference.mean()),
+        len(difference),
+        bootstrap(difference),
+        p,
+        wins,
+        len(difference) - wins - losses,
+        losses,
+    )
 
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:

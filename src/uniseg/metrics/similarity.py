@@ -8,7 +8,8 @@ from torch.nn import functional as F
 
 
 def cosine_matrix(maps: Tensor) -> Tensor:
-    """Cosine between every two of T maps ``[T,...]``, compared place by place: ``[T,T]`` float32, 0 for a map that is the same everywhere.
+    """Cosine between every two of T maps ``[T,...]``, compared place by place: ``[T,T]`` float32, 0 for a map that is
+    the same everywhere.
 
     Each map's mean is taken off first (the cosine is then Pearson's correlation): a leaky ReLU leaves hardly anything
     below zero, and that common offset would make every two prompts look alike.

@@ -25,7 +25,9 @@ class SurfaceDistances:
 
     def nsd(self, tolerance_mm: float) -> float:
         """Normalised surface Dice: the share of both surfaces within the tolerance (Nikolov et al. 2018, by voxels)."""
-        near = np.count_nonzero(self.to_reference <= tolerance_mm) + np.count_nonzero(self.to_prediction <= tolerance_mm)
+        near = np.count_nonzero(self.to_reference <= tolerance_mm) + np.count_nonzero(
+            self.to_prediction <= tolerance_mm
+        )
         return near / (len(self.to_reference) + len(self.to_prediction))
 
     def hd95(self) -> float:

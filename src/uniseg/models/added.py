@@ -11,7 +11,9 @@ from uniseg.task import Task
 
 
 class Adapter(nn.Module):
-    """A narrow residual branch behind a decoder stage; 0 at the start, so that the decoder begins as the old tasks know it."""
+    """A narrow residual branch behind a decoder stage; 0 at the start, so that the decoder begins as the old tasks know
+    it.
+    """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -35,7 +37,16 @@ class AddedTask(nn.Module):
         adapter_channels: width of the adapters.
     """
 
-    def __init__(self, task: Task, *, stem: nn.Conv3d | None, own: nn.Module, channels: Sequence[int], late_channels: int, adapter_channels: int) -> None:
+    def __init__(
+        self,
+        task: Task,
+        *,
+        stem: nn.Conv3d | None,
+        own: nn.Module,
+        channels: Sequence[int],
+        late_channels: int,
+        adapter_channels: int,
+    ) -> None:
         super().__init__()
         self.num_classes = task.num_classes
         self.stem = stem
@@ -52,8 +63,12 @@ class AddedTask(nn.Module):
 
 
 def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
-    """Logits ``[b_i,K_i,Z,Y,X]`` of the samples ``rows[i]`` -> ``[B,K,Z,Y,X]`` in the order of the batch, surplus classes -inf."""
+    """Logits ``[b_i,K_i,Z,Y,X]`` of the samples ``rows[i]`` -> ``[B,K,Z,Y,X]`` in the order of the batch, surplus
+    classes -inf.
+    """
     widest = max(part.shape[1] for part in parts)
-    padded = [nn.functional.pad(part, (0, 0, 0, 0, 0, 0, 0, widest - part.shape[1]), value=float("-inf")) for part in parts]
+    padded = [
+        nn.functional.pad(part, (0, 0, 0, 0, 0, 0, 0, widest - part.shape[1]), value=float("-inf")) for part in parts
+    ]
     order = torch.tensor([row for own in rows for row in own]).argsort()
     return torch.cat(padded)[order.to(padded[0].device)]

@@ -13,9 +13,21 @@ ACTIVATION = ("leakyrelu", {"negative_slope": NEGATIVE_SLOPE, "inplace": True})
 NORM = ("instance", {"affine": True})
 
 
-def conv_block(in_channels: int, out_channels: int, *, kernel: Sequence[int], stride: Sequence[int] = (1, 1, 1)) -> Convolution:
+def conv_block(
+    in_channels: int, out_channels: int, *, kernel: Sequence[int], stride: Sequence[int] = (1, 1, 1)
+) -> Convolution:
     """Convolution, instance norm, leaky ReLU (nnU-Net's unit). No bias: the norm behind it would cancel it."""
-    return Convolution(3, in_channels, out_channels, strides=tuple(stride), kernel_size=tuple(kernel), adn_ordering="NA", act=ACTIVATION, norm=NORM, bias=False)
+    return Convolution(
+        3,
+        in_channels,
+        out_channels,
+        strides=tuple(stride),
+        kernel_size=tuple(kernel),
+        adn_ordering="NA",
+        act=ACTIVATION,
+        norm=NORM,
+        bias=False,
+    )
 
 
 def norm_act(channels: int) -> ADN:

@@ -17,7 +17,16 @@ class DecoderStage(nn.Module):
     so that prediction computes it once for all tasks.
     """
 
-    def __init__(self, in_channels: int, channels: int, stride: Sequence[int], *, kernel: Sequence[int], num_convs: int, upsample_bias: bool) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        stride: Sequence[int],
+        *,
+        kernel: Sequence[int],
+        num_convs: int,
+        upsample_bias: bool,
+    ) -> None:
         super().__init__()
         stride, kernel = tuple(stride), tuple(kernel)
         padding = tuple(k // 2 for k in kernel)
@@ -85,8 +94,12 @@ class Decoder(nn.Module):
         """The task-free half of every stage's first convolution, finest first."""
         return [stage.skip_half(skip) for stage, skip in zip(self.stages, skips, strict=True)]
 
-    def forward(self, bottleneck: Tensor, skip_terms: Sequence[Tensor], adapters: Sequence[nn.Module] | None = None) -> list[Tensor]:
-        """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first; an adapter, where given, follows its stage."""
+    def forward(
+        self, bottleneck: Tensor, skip_terms: Sequence[Tensor], adapters: Sequence[nn.Module] | None = None
+    ) -> list[Tensor]:
+        """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first; an adapter, where given,
+        follows its stage.
+        """
         pyramid: list[Tensor] = []
         x = bottleneck
         for i in reversed(range(len(self.stages))):

@@ -9,7 +9,9 @@ from uniseg.models.blocks import norm_act
 
 
 class Stem(nn.Module):
-    """``[B,M,Z,Y,X]`` with zero-padded modalities -> ``[B,C,Z,Y,X]``; norm and activation are shared by all modality counts, none where ``bare``."""
+    """``[B,M,Z,Y,X]`` with zero-padded modalities -> ``[B,C,Z,Y,X]``; norm and activation are shared by all modality
+    counts, none where ``bare``.
+    """
 
     def __init__(self, modality_counts: Iterable[int], channels: int, kernel: Sequence[int], *, bare: bool) -> None:
         super().__init__()
@@ -18,7 +20,9 @@ class Stem(nn.Module):
         self.adn = nn.Identity() if bare else norm_act(channels)
 
     def make_conv(self, num_modalities: int) -> nn.Conv3d:
-        return nn.Conv3d(num_modalities, self.channels, self.kernel, padding=tuple(k // 2 for k in self.kernel), bias=False)
+        return nn.Conv3d(
+            num_modalities, self.channels, self.kernel, padding=tuple(k // 2 for k in self.kernel), bias=False
+        )
 
     def forward(self, image: Tensor, convs: Sequence[nn.Conv3d]) -> Tensor:
         """``convs``: B convolutions; sample b is read from ``image[b, :convs[b].in_channels]``.
@@ -28,7 +32,9 @@ class Stem(nn.Module):
         """
         wanted = max(conv.in_channels for conv in convs)
         if image.shape[1] < wanted:
-            raise ValueError(f"image has {image.shape[1]} channels; the task wants {wanted}; give one channel per modality")
+            raise ValueError(
+                f"image has {image.shape[1]} channels; the task wants {wanted}; give one channel per modality"
+            )
         kinds = list(dict.fromkeys(convs))
         if len(kinds) == 1:
             return self.adn(kinds[0](image[:, : kinds[0].in_channels]))

@@ -22,7 +22,9 @@ from uniseg.task import Task, TaskSet
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a window gives before any task is asked: bottleneck ``[B,C,z,y,x]``, task-free halves of the decoder, finest first."""
+    """What a window gives before any task is asked: bottleneck ``[B,C,z,y,x]``, task-free halves of the decoder, finest
+    first.
+    """
 
     bottleneck: Tensor
     skip_terms: list[Tensor]
@@ -51,7 +53,8 @@ class UniSegModel(nn.Module):
         origin: plain containers that say how the weights came to be.
 
     Raises:
-        InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning writes.
+        InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning
+            writes.
     """
 
     def __init__(
@@ -71,7 +74,9 @@ class UniSegModel(nn.Module):
         channels, strides = self.encoder.channels, self.encoder.strides
         self.stride = tuple(prod(s) for s in zip(*strides, strict=True))
         self.check_window(self.patch_size)
-        self.stem = Stem((task.num_modalities for task in tasks), channels[0], self.encoder.stem_kernel, bare=self.encoder.bare_stem)
+        self.stem = Stem(
+            (task.num_modalities for task in tasks), channels[0], self.encoder.stem_kernel, bare=self.encoder.bare_stem
+        )
         size = tuple(p // s for p, s in zip(self.patch_size, self.stride, strict=True))
         self.conditioning = conditioning(channels=channels[-1], tasks=tasks, size=size)
         told = self.conditioning
@@ -83,7 +88,11 @@ class UniSegModel(nn.Module):
                 "correct model/head or model/conditioning",
             )
         self.decoder = decoder(channels=channels, strides=strides, bottleneck_channels=told.out_channels)
-        self.head = head(channels=[c + told.late_channels for c in self.decoder.channels], tasks=tasks, control_channels=told.out_channels + told.code_channels)
+        self.head = head(
+            channels=[c + told.late_channels for c in self.decoder.channels],
+            tasks=tasks,
+            control_channels=told.out_channels + told.code_channels,
+        )
         self.added = nn.ModuleList()
         init_weights(self)
         self.decoder.init_halves()
@@ -98,7 +107,8 @@ class UniSegModel(nn.Module):
         self.origin: dict = {}
 
     def extend(self, tasks: Iterable[Task], *, adapter_channels: int) -> None:
-        """Add tasks; what the old ones answer stays bit-identical as long as only the new weights train (``freeze_base``).
+        """Add tasks; what the old ones answer stays bit-identical as long as only the new weights train
+        (``freeze_base``).
 
         A task brings its prompt with its way through FUSE, a head, an adapter behind every decoder stage and, for a
         number of modalities that the network does not know, a first convolution.
@@ -110,7 +120,11 @@ class UniSegModel(nn.Module):
         tasks = list(tasks)
         TaskSet([*self.tasks, *tasks])
         for task in tasks:
-            self.append_added(task, self.make_added(task, adapter_channels=adapter_channels).to(self.device), adapter_channels=adapter_channels)
+            self.append_added(
+                task,
+                self.make_added(task, adapter_channels=adapter_channels).to(self.device),
+                adapter_channels=adapter_channels,
+            )
 
     def make_added(self, task: Task, *, adapter_channels: int) -> AddedTask:
         """What ``extend`` adds for a task, with new weights, not yet added."""
@@ -146,13 +160,22 @@ class UniSegModel(nn.Module):
         Raises:
             InputError: not a multiple of the strides, or a bottleneck of one voxel, which instance norm cannot take.
         """
-        if any(n % s for n, s in zip(size, self.stride, strict=True)) or prod(n // s for n, s in zip(size, self.stride, strict=True)) < 2:
-            raise InputError("window", f"{tuple(size)} voxels", f"multiples of {self.stride} with at least 2 bottleneck voxels", "choose another patch_size")
+        if (
+            any(n % s for n, s in zip(size, self.stride, strict=True))
+            or prod(n // s for n, s in zip(size, self.stride, strict=True)) < 2
+        ):
+            raise InputError(
+                "window",
+                f"{tuple(size)} voxels",
+                f"multiples of {self.stride} with at least 2 bottleneck voxels",
+                "choose another patch_size",
+            )
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
         """``image [B,M,Z,Y,X]``, ``task [B]`` (positions in ``tasks``) -> logits, finest first, each ``[B,K,...]``.
 
-        M is the widest task in the batch; narrower samples are zero-padded. K is the widest task in the batch; surplus rows are -inf.
+        M is the widest task in the batch; narrower samples are zero-padded. K is the widest task in the batch; surplus
+        rows are -inf.
         """
         return self.decode(self.encode(image, task), task)
 
@@ -174,13 +197,18 @@ class UniSegModel(nn.Module):
             return self._decode_base(encoded, task)
         rows = [[b for b, own in enumerate(owner) if own == kind] for kind in sorted(set(owner))]
         parts = [
-            self._decode_added(encoded.rows(own), self.added[owner[own[0]] - 1], len(own)) if owner[own[0]] else self._decode_base(encoded.rows(own), task[own])
+            self._decode_added(encoded.rows(own), self.added[owner[own[0]] - 1], len(own))
+            if owner[own[0]]
+            else self._decode_base(encoded.rows(own), task[own])
             for own in rows
         ]
         return [merge_rows(level, rows) for level in zip(*parts, strict=True)]
 
     def finest(self, encoded: Encoded, position: int) -> Tensor:
-        """``[B,C,Z,Y,X]``: what ``readout`` of the task at ``position`` reads; C as the decoder's finest stage, with late prompts."""
+        """``[B,C,Z,Y,X]``: what ``readout`` of the task at ``position`` reads;
+
+        C as the decoder's finest stage, with late prompts.
+        """
         own = position - self.num_base
         task = torch.full((len(encoded.bottleneck),), position, device=encoded.bottleneck.device)
         pyramid = self._pyramid_added(encoded, self.added[own]) if own >= 0 else self._pyramid_base(encoded, task)[0]
@@ -189,7 +217,11 @@ class UniSegModel(nn.Module):
     def readout(self, position: int) -> Readout | None:
         """The matrix from ``finest`` to the logits of the task at ``position``; None where the head has none."""
         own = position - self.num_base
-        return conv_readout(self.added[own].head[0]) if own >= 0 else self.head.readout(position, self.tasks[position].num_classes)
+        return (
+            conv_readout(self.added[own].head[0])
+            if own >= 0
+            else self.head.readout(position, self.tasks[position].num_classes)
+        )
 
     def _decode_base(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         num_classes = [self.tasks[t].num_classes for t in task.tolist()]
@@ -209,7 +241,10 @@ class UniSegModel(nn.Module):
         return _with_late(self.decoder(conditioned.features, encoded.skip_terms, own.adapters), conditioned.late)
 
     def task_prompts(self, encoded: Encoded) -> Tensor:
-        """The prompts of all tasks ``[B,T,z,y,x]``, T in the order of ``tasks``; ``[B,0,z,y,x]`` where the conditioning has none."""
+        """The prompts of all tasks ``[B,T,z,y,x]``, T in the order of ``tasks``;
+
+        ``[B,0,z,y,x]`` where the conditioning has none.
+        """
         added = [self.conditioning.own_prompt(encoded.bottleneck, own.own) for own in self.added]
         return torch.cat([self.conditioning.task_prompts(encoded.bottleneck), *added], dim=1)
 

@@ -15,8 +15,10 @@ from scipy.spatial.transform import Rotation
 STRUCTURES = (
     "background", "table", "fat", "muscle", "lung", "airway", "heart", "rib", "vertebra", "spinal_canal", "pelvis",
     "liver", "hepatic_vessel", "kidney", "spleen", "pancreas", "stomach", "small_bowel", "colon", "bowel_gas", "aorta",
-    "vena_cava", "bladder", "prostate", "lung_tumour", "liver_tumour", "kidney_tumour", "pancreas_tumour", "colon_tumour",
-    "lesion", "scalp", "skull", "csf", "grey_matter", "white_matter", "ventricle", "oedema", "non_enhancing", "enhancing",
+    "vena_cava", "bladder", "prostate", "lung_tumour", "liver_tumour", "kidney_tumour", "pancreas_tumour",
+    "colon_tumour",
+    "lesion", "scalp", "skull", "csf", "grey_matter", "white_matter", "ventricle", "oedema", "non_enhancing",
+    "enhancing",
 )  # fmt: skip
 """Names of all structures; the position is the value in a structure map."""
 
@@ -93,7 +95,9 @@ def draw_waves(rng: np.random.Generator) -> Waves:
     height = np.array([2.6, 2.6, 2.6, 0.8, 0.8, 0.8])
     directions = rng.normal(size=(2, 6, 3))
     directions /= np.linalg.norm(directions, axis=2, keepdims=True)
-    return Waves(height[:, None] * directions[0], 2 * np.pi / wavelength[:, None] * directions[1], rng.uniform(0, 2 * np.pi, 6))
+    return Waves(
+        height[:, None] * directions[0], 2 * np.pi / wavelength[:, None] * directions[1], rng.uniform(0, 2 * np.pi, 6)
+    )
 
 
 @cache
@@ -113,14 +117,19 @@ def structure_map(blobs: Iterable[Blob], waves: Waves, shape: Sequence[int], to_
         uint8 [Z, Y, X], values are positions in ``STRUCTURES``.
     """
     linear, origin = to_patient[:3, :3], to_patient[:3, 3]
-    points = np.tensordot(linear.astype(np.float32), np.indices(shape, dtype=np.float32), axes=1) + origin.astype(np.float32).reshape(3, 1, 1, 1)
+    points = np.tensordot(linear.astype(np.float32), np.indices(shape, dtype=np.float32), axes=1) + origin.astype(
+        np.float32
+    ).reshape(3, 1, 1, 1)
     points += waves.displacement(points)
     to_index = np.linalg.inv(linear)
     voxels_per_mm, warp_mm = np.linalg.norm(to_index, axis=1), waves.reach
     structures = np.zeros(shape, np.uint8)
     for blob in blobs:
         middle, half = to_index @ (blob.centre - origin), (blob.reach + warp_mm) * voxels_per_mm
-        box = tuple(slice(max(0, int(low)), max(0, int(high) + 1)) for low, high in zip(middle - half, middle + half, strict=True))
+        box = tuple(
+            slice(max(0, int(low)), max(0, int(high) + 1))
+            for low, high in zip(middle - half, middle + half, strict=True)
+        )
         mask = blob.contains(points[(slice(None), *box)])
         if blob.over:
             mask &= _membership(blob.over)[structures[box]]
@@ -132,28 +141,54 @@ def _turn(rng: np.random.Generator, degrees: float) -> np.ndarray:
     return Rotation.from_rotvec(rng.uniform(-degrees, degrees, 3), degrees=True).as_matrix()
 
 
-def _organ(rng: np.random.Generator, structure: str, centre: Sequence[float], radii: Sequence[float], shift_mm: float = 3, tilt: float = 12, **options) -> Blob:
+def _organ(
+    rng: np.random.Generator,
+    structure: str,
+    centre: Sequence[float],
+    radii: Sequence[float],
+    shift_mm: float = 3,
+    tilt: float = 12,
+    **options,
+) -> Blob:
     """An ellipsoid that is a little off, a little smaller or larger than usual (radii +-12 %), a little turned."""
-    return Blob(structure, np.array(centre) + rng.normal(0, shift_mm, 3), np.array(radii) * rng.uniform(0.88, 1.12, 3), axes=_turn(rng, tilt), **options)
+    return Blob(
+        structure,
+        np.array(centre) + rng.normal(0, shift_mm, 3),
+        np.array(radii) * rng.uniform(0.88, 1.12, 3),
+        axes=_turn(rng, tilt),
+        **options,
+    )
 
 
-def _tube(structure: str, knots: Sequence[Sequence[float]], radii: Sequence[float], over: tuple[str, ...] = (), ripple_mm: float = 0) -> list[Blob]:
+def _tube(
+    structure: str,
+    knots: Sequence[Sequence[float]],
+    radii: Sequence[float],
+    over: tuple[str, ...] = (),
+    ripple_mm: float = 0,
+) -> list[Blob]:
     """Balls along the spline through ``knots`` [N, 3] mm; the radius runs along ``radii`` mm, rippled every 16 mm."""
     knots = np.asarray(knots, float)
     at_mm = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(knots, axis=0), axis=1))])
     along_mm = np.linspace(0, at_mm[-1], int(np.ceil(at_mm[-1] / (0.6 * min(radii)))) + 1)
     centres = CubicSpline(at_mm, knots)(along_mm)
-    radius = np.interp(along_mm, np.linspace(0, at_mm[-1], len(radii)), radii) + ripple_mm * np.sin(along_mm * (2 * np.pi / 16))
+    radius = np.interp(along_mm, np.linspace(0, at_mm[-1], len(radii)), radii) + ripple_mm * np.sin(
+        along_mm * (2 * np.pi / 16)
+    )
     return [Blob(structure, centre, np.full(3, r), over) for centre, r in zip(centres, radius, strict=True)]
 
 
 def _inside(rng: np.random.Generator, organ: Blob, depth: float) -> np.ndarray:
     """A point [3] mm of an ellipsoid, at most ``depth`` of the way to its surface."""
     direction = rng.normal(size=3)
-    return organ.centre + organ.axes @ (organ.radii * direction / np.linalg.norm(direction) * depth * rng.uniform() ** (1 / 3))
+    return organ.centre + organ.axes @ (
+        organ.radii * direction / np.linalg.norm(direction) * depth * rng.uniform() ** (1 / 3)
+    )
 
 
-def _tumour(rng: np.random.Generator, structure: str, centre: np.ndarray, radius_mm: tuple[float, float], over: tuple[str, ...]) -> list[Blob]:
+def _tumour(
+    rng: np.random.Generator, structure: str, centre: np.ndarray, radius_mm: tuple[float, float], over: tuple[str, ...]
+) -> list[Blob]:
     """Two overlapping ellipsoids: a lobulated mass."""
     radii = rng.uniform(*radius_mm) * rng.uniform(0.88, 1.12, (2, 3))
     offset = rng.normal(size=3)
@@ -180,7 +215,10 @@ def _spine(rng: np.random.Generator) -> list[Blob]:
             ((z - 3, 40 + y, x), (5, 7, 3.2), 2),
         )
         blobs += [Blob("vertebra", np.array(centre), np.array(radii), power=power) for centre, radii, power in parts]
-    canal = [(z, 33 + bend_mm[0] * np.sin(z / 40 + phase[0]), bend_mm[1] * np.sin(z / 40 + phase[1])) for z in range(-110, 111, 10)]
+    canal = [
+        (z, 33 + bend_mm[0] * np.sin(z / 40 + phase[0]), bend_mm[1] * np.sin(z / 40 + phase[1]))
+        for z in range(-110, 111, 10)
+    ]
     return blobs + _tube("spinal_canal", canal, (4.5, 4.5))
 
 
@@ -189,7 +227,9 @@ def _ribs(rng: np.random.Generator, width: float, depth: float) -> list[Blob]:
     angle = np.linspace(0.3, 2.35, 10)
     for top in np.arange(18, 90, pitch_mm):
         for side in (-1, 1):
-            knots = np.stack([top + 8 - drop_mm * angle / 2, depth * np.cos(angle), side * width * np.sin(angle)], axis=1)
+            knots = np.stack(
+                [top + 8 - drop_mm * angle / 2, depth * np.cos(angle), side * width * np.sin(angle)], axis=1
+            )
             blobs += _tube("rib", knots, (3.2, 3.4, 3.0))
     return blobs
 
@@ -201,7 +241,12 @@ def _chest(rng: np.random.Generator) -> list[Blob]:
     blobs += _tube("airway", [(110, 3, 0), (75, 3, 0), (62, 4, 0)], (5, 4.5))
     for lung, side in zip(lungs, (-1, 1), strict=True):
         for _ in range(3):
-            blobs += _tube("airway", [(62, 4, side * 2), (58, 4, side * 14), _inside(rng, lung, 0.8)], (3.2, 2), over=("lung", "muscle", "fat", "airway"))
+            blobs += _tube(
+                "airway",
+                [(62, 4, side * 2), (58, 4, side * 14), _inside(rng, lung, 0.8)],
+                (3.2, 2),
+                over=("lung", "muscle", "fat", "airway"),
+            )
     for lung in rng.permutation([0, 1])[: rng.integers(1, 3)]:
         centre = lungs[lung].centre + rng.uniform(-1, 1, 3) * (13, 16, 9) - (5, 0, 0)
         blobs += _tumour(rng, "lung_tumour", centre, (10, 15), over=("lung", "airway", "fat"))
@@ -228,10 +273,15 @@ def _kidneys(rng: np.random.Generator) -> list[Blob]:
     tumours = []
     for number, side in enumerate((-1, 1)):
         kidney = _organ(rng, "kidney", (-22 + 3 * side, 17, side * 35), (20, 12, 12))
-        blobs += [kidney, Blob("fat", kidney.centre - np.array([0, 2, side * 11.0]), np.array([7, 5, 6.0]), over=("kidney",))]
+        blobs += [
+            kidney,
+            Blob("fat", kidney.centre - np.array([0, 2, side * 11.0]), np.array([7, 5, 6.0]), over=("kidney",)),
+        ]
         if number == sick:
             outward = np.array([rng.choice([-11.0, 11]), rng.uniform(-5, 0), side * rng.uniform(2, 7)])
-            tumours = _tumour(rng, "kidney_tumour", kidney.centre + outward, (11, 15), over=("kidney", "fat", "small_bowel", "colon"))
+            tumours = _tumour(
+                rng, "kidney_tumour", kidney.centre + outward, (11, 15), over=("kidney", "fat", "small_bowel", "colon")
+            )
     return blobs + tumours
 
 
@@ -263,11 +313,16 @@ def _bowel(rng: np.random.Generator) -> list[Blob]:
     course = np.array(right + left) + rng.normal(0, 3, (len(right + left), 3))
     at = np.linspace(0, 1, len(course))
     path = CubicSpline(at, course)
-    loops = [Blob("small_bowel", np.array(rng.uniform((-54, -24, -24), (-24, 2, 26))), rng.uniform(6, 10, 3), over=("fat",)) for _ in range(14)]
+    loops = [
+        Blob("small_bowel", np.array(rng.uniform((-54, -24, -24), (-24, 2, 26))), rng.uniform(6, 10, 3), over=("fat",))
+        for _ in range(14)
+    ]
     gas = []
     for start in rng.uniform(0, 0.85, 4):
         gas += _tube("bowel_gas", path(np.linspace(start, start + 0.1, 4)) - (0, 2, 0), (3.5, 5, 3.5), over=("colon",))
-    tumour = _tumour(rng, "colon_tumour", path(rng.uniform(0.08, 0.75)), (12, 16), over=("colon", "bowel_gas", "fat", "small_bowel"))
+    tumour = _tumour(
+        rng, "colon_tumour", path(rng.uniform(0.08, 0.75)), (12, 16), over=("colon", "bowel_gas", "fat", "small_bowel")
+    )
     return [*loops, *_tube("colon", course, (10, 9, 8, 8, 8), ripple_mm=1.2), *gas, *tumour]
 
 
@@ -294,7 +349,9 @@ def _muscles(rng: np.random.Generator) -> list[Blob]:
     thick = rng.uniform(6, 9)
     blobs = []
     for side in (-1, 1):
-        blobs += _tube("muscle", [(-90, 2, side * 26), (-50, 16, side * 20), (-5, 22, side * 15)], (thick, thick, 4), over=("fat",))
+        blobs += _tube(
+            "muscle", [(-90, 2, side * 26), (-50, 16, side * 20), (-5, 22, side * 15)], (thick, thick, 4), over=("fat",)
+        )
         blobs += [Blob("muscle", np.array([0, 40.0, side * 15]), np.array([400, 8, 13]), over=("fat",))]
     return blobs
 
@@ -311,9 +368,12 @@ def _lesions(rng: np.random.Generator) -> list[Blob]:
 def draw_trunk(rng: np.random.Generator) -> list[Blob]:
     """A trunk about 150 mm wide, with a tumour at every site; it reaches beyond +-100 mm in z."""
     wall = _wall(rng)
-    table = Blob("table", np.array([0, wall[0].radii[1] + 5, 0]), np.array([400, 3.5, 62]), over=("background",), power=4)
+    table = Blob(
+        "table", np.array([0, wall[0].radii[1] + 5, 0]), np.array([400, 3.5, 62]), over=("background",), power=4
+    )
     return [
-        *wall, *_muscles(rng), *_chest(rng), *_ribs(rng, wall[1].radii[2] - 2, wall[1].radii[1] - 2), *_bowel(rng), *_upper_abdomen(rng),
+        *wall, *_muscles(rng), *_chest(rng), *_ribs(rng, wall[1].radii[2] - 2, wall[1].radii[1] - 2), *_bowel(rng),
+        *_upper_abdomen(rng),
         *_liver(rng), *_kidneys(rng), *_vessels(rng), *_pelvis(rng), *_spine(rng), *_lesions(rng), table,
     ]  # fmt: skip
 
@@ -324,14 +384,33 @@ def draw_head(rng: np.random.Generator) -> list[Blob]:
     shells = [("scalp", 10), ("skull", 5), ("csf", 0), ("grey_matter", -3), ("white_matter", -10)]
     blobs = [Blob(name, np.zeros(3), size + extra) for name, extra in shells]
     for side in (-1, 1):
-        horn = np.array([(2, -24, side * 5), (8, -5, side * 6), (4, 20, side * 13), (-8, 8, side * 18)]) + rng.normal(0, 1.5, (4, 3))
+        horn = np.array([(2, -24, side * 5), (8, -5, side * 6), (4, 20, side * 13), (-8, 8, side * 18)]) + rng.normal(
+            0, 1.5, (4, 3)
+        )
         blobs += _tube("ventricle", horn, (4, 6, 5, 3.5))
         blobs += [_organ(rng, "grey_matter", (0, -2, side * 17), (8, 13, 6), shift_mm=1)]
-        blobs += [Blob("csf", np.array([10.0, y, side * (size[2] - 8)]), np.array([22, 2.2, 9]), over=("grey_matter", "white_matter")) for y in (-18, 14)]
+        blobs += [
+            Blob(
+                "csf",
+                np.array([10.0, y, side * (size[2] - 8)]),
+                np.array([22, 2.2, 9]),
+                over=("grey_matter", "white_matter"),
+            )
+            for y in (-18, 14)
+        ]
     brain = Blob("white_matter", np.zeros(3), size - 22, axes=np.eye(3))
     centre, core_mm = _inside(rng, brain, 1.0), rng.uniform(13, 18)
     within = ("csf", "grey_matter", "white_matter", "ventricle", "oedema")
-    halo = [b for _ in range(2) for b in _tumour(rng, "oedema", centre + rng.normal(0, 5, 3), (core_mm + 6, core_mm + 11), over=within)]
+    halo = [
+        b
+        for _ in range(2)
+        for b in _tumour(rng, "oedema", centre + rng.normal(0, 5, 3), (core_mm + 6, core_mm + 11), over=within)
+    ]
     ring = _tumour(rng, "enhancing", centre, (core_mm, core_mm), over=within)
-    core = Blob("non_enhancing", 0.7 * centre + 0.3 * ring[1].centre, ring[0].radii * rng.uniform(0.68, 0.8), over=("enhancing",))
+    core = Blob(
+        "non_enhancing",
+        0.7 * centre + 0.3 * ring[1].centre,
+        ring[0].radii * rng.uniform(0.68, 0.8),
+        over=("enhancing",),
+    )
     return [*blobs, *halo, *ring, core]

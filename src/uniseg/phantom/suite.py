@@ -1,7 +1,7 @@
 """The embedded phantom suite: eleven partially labelled datasets of made-up patients.
 
-They mirror the eleven datasets of UniSeg (Ye et al., MICCAI 2023) in modality, channel count and class count. Every trunk
-holds all organs and tumours; a dataset labels its own target only. The full truth is kept aside, for analysis.
+They mirror the eleven datasets of UniSeg (Ye et al., MICCAI 2023) in modality, channel count and class count. Every
+trunk holds all organs and tumours; a dataset labels its own target only. The full truth is kept aside, for analysis.
 """
 
 import json
@@ -50,8 +50,12 @@ SITES = ("lung_tumour", "liver_tumour", "kidney_tumour", "pancreas_tumour", "col
 REGIONS = ("oedema", "non_enhancing", "enhancing")
 TRUNK_FIELD = ((120, 160), (160, 200), (160, 200))
 
-TRUNK = Study(draw_trunk, {**{(site,): 0.92 for site in SITES}, ("lesion",): 0.0}, TRUNK_FIELD, ((2.5, 6.0), (1.8, 3.5)))
-TRUNK_FDG = Study(draw_trunk, {**{(site,): 0.2 for site in SITES}, ("lesion",): 0.92}, TRUNK_FIELD, ((3.0, 5.0), (2.5, 4.0)))
+TRUNK = Study(
+    draw_trunk, {**{(site,): 0.92 for site in SITES}, ("lesion",): 0.0}, TRUNK_FIELD, ((2.5, 6.0), (1.8, 3.5))
+)
+TRUNK_FDG = Study(
+    draw_trunk, {**{(site,): 0.2 for site in SITES}, ("lesion",): 0.92}, TRUNK_FIELD, ((3.0, 5.0), (2.5, 4.0))
+)
 HEAD = Study(draw_head, {REGIONS: 0.92}, ((135, 160), (145, 165), (145, 165)), ((2.0, 4.0), (1.8, 3.0)))
 
 
@@ -107,35 +111,52 @@ MR_CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
 
 # Per structure: the signal in each of MR_CHANNELS, in arbitrary units.
 MR = {
-    "fat": (420, 430, 380, 300), "muscle": (160, 180, 90, 110), "lung": (20, 20, 25, 20), "airway": (5, 5, 5, 5), "heart": (150, 250, 120, 120),
-    "rib": (120, 120, 110, 90), "vertebra": (260, 260, 200, 170), "spinal_canal": (90, 90, 480, 90), "pelvis": (260, 260, 230, 170),
-    "liver": (220, 280, 130, 140), "hepatic_vessel": (120, 350, 60, 80), "kidney": (180, 320, 260, 200), "spleen": (160, 260, 230, 200),
-    "pancreas": (220, 280, 170, 150), "stomach": (90, 100, 420, 120), "small_bowel": (140, 200, 280, 150), "colon": (140, 180, 220, 150),
-    "bowel_gas": (5, 5, 5, 5), "aorta": (60, 400, 30, 40), "vena_cava": (80, 380, 40, 50), "bladder": (70, 75, 560, 70), "prostate": (160, 200, 250, 180),
+    "fat": (420, 430, 380, 300), "muscle": (160, 180, 90, 110), "lung": (20, 20, 25, 20), "airway": (5, 5, 5, 5),
+    "heart": (150, 250, 120, 120),
+    "rib": (120, 120, 110, 90), "vertebra": (260, 260, 200, 170), "spinal_canal": (90, 90, 480, 90),
+    "pelvis": (260, 260, 230, 170),
+    "liver": (220, 280, 130, 140), "hepatic_vessel": (120, 350, 60, 80), "kidney": (180, 320, 260, 200),
+    "spleen": (160, 260, 230, 200),
+    "pancreas": (220, 280, 170, 150), "stomach": (90, 100, 420, 120), "small_bowel": (140, 200, 280, 150),
+    "colon": (140, 180, 220, 150),
+    "bowel_gas": (5, 5, 5, 5), "aorta": (60, 400, 30, 40), "vena_cava": (80, 380, 40, 50), "bladder": (70, 75, 560, 70),
+    "prostate": (160, 200, 250, 180),
     "lung_tumour": (150, 250, 260, 220), "liver_tumour": (140, 180, 250, 220), "kidney_tumour": (150, 240, 300, 240),
     "pancreas_tumour": (140, 180, 240, 210), "colon_tumour": (150, 240, 250, 220), "lesion": (150, 250, 260, 230),
-    "scalp": (400, 410, 320, 260), "skull": (50, 50, 40, 40), "csf": (70, 70, 560, 60), "grey_matter": (190, 200, 250, 240),
-    "white_matter": (270, 280, 180, 190), "ventricle": (65, 70, 580, 50), "oedema": (180, 185, 390, 400), "non_enhancing": (110, 110, 460, 210),
+    "scalp": (400, 410, 320, 260), "skull": (50, 50, 40, 40), "csf": (70, 70, 560, 60),
+    "grey_matter": (190, 200, 250, 240),
+    "white_matter": (270, 280, 180, 190), "ventricle": (65, 70, 580, 50), "oedema": (180, 185, 390, 400),
+    "non_enhancing": (110, 110, 460, 210),
     "enhancing": (200, 440, 300, 320),
 }  # fmt: skip
 
 # Per structure: HU without contrast medium, HU added at the full portal phase, sd of the texture in HU.
 CT = {
-    "background": (-1000, 0, 0), "table": (60, 0, 10), "fat": (-95, 0, 8), "muscle": (52, 12, 6), "lung": (-800, 15, 50), "airway": (-960, 0, 0),
-    "heart": (45, 90, 6), "rib": (420, 0, 60), "vertebra": (330, 0, 60), "spinal_canal": (25, 0, 4), "pelvis": (380, 0, 60),
-    "liver": (58, 42, 4), "hepatic_vessel": (42, 140, 4), "kidney": (34, 120, 8), "spleen": (50, 62, 4), "pancreas": (42, 50, 8),
-    "stomach": (18, 5, 12), "small_bowel": (28, 30, 16), "colon": (22, 14, 18), "bowel_gas": (-850, 0, 40), "aorta": (42, 150, 4),
-    "vena_cava": (42, 110, 6), "bladder": (4, 0, 2), "prostate": (40, 25, 5), "lung_tumour": (32, 28, 8), "liver_tumour": (24, 8, 8),
+    "background": (-1000, 0, 0), "table": (60, 0, 10), "fat": (-95, 0, 8), "muscle": (52, 12, 6),
+    "lung": (-800, 15, 50), "airway": (-960, 0, 0),
+    "heart": (45, 90, 6), "rib": (420, 0, 60), "vertebra": (330, 0, 60), "spinal_canal": (25, 0, 4),
+    "pelvis": (380, 0, 60),
+    "liver": (58, 42, 4), "hepatic_vessel": (42, 140, 4), "kidney": (34, 120, 8), "spleen": (50, 62, 4),
+    "pancreas": (42, 50, 8),
+    "stomach": (18, 5, 12), "small_bowel": (28, 30, 16), "colon": (22, 14, 18), "bowel_gas": (-850, 0, 40),
+    "aorta": (42, 150, 4),
+    "vena_cava": (42, 110, 6), "bladder": (4, 0, 2), "prostate": (40, 25, 5), "lung_tumour": (32, 28, 8),
+    "liver_tumour": (24, 8, 8),
     "kidney_tumour": (26, 32, 12), "pancreas_tumour": (8, 12, 7), "colon_tumour": (62, 60, 8), "lesion": (38, 30, 8),
 }  # fmt: skip
 
 # Per structure: SUV, log sd between patients. Hot organs are no tumours.
 PET = {
-    "background": (0.02, 0.3), "table": (0.02, 0.3), "fat": (0.3, 0.2), "muscle": (0.7, 0.2), "lung": (0.5, 0.2), "airway": (0.3, 0.2), "heart": (3.5, 0.6),
-    "rib": (0.9, 0.2), "vertebra": (1.5, 0.2), "spinal_canal": (1.2, 0.2), "pelvis": (1.2, 0.2), "liver": (2.3, 0.15), "hepatic_vessel": (1.8, 0.1),
-    "kidney": (4.5, 0.4), "spleen": (1.9, 0.2), "pancreas": (1.4, 0.2), "stomach": (1.8, 0.4), "small_bowel": (1.6, 0.4), "colon": (1.6, 0.5),
-    "bowel_gas": (0.5, 0.3), "aorta": (1.6, 0.1), "vena_cava": (1.5, 0.1), "bladder": (14, 0.4), "prostate": (1.6, 0.2), "lung_tumour": (8, 0.25),
-    "liver_tumour": (9, 0.25), "kidney_tumour": (9, 0.25), "pancreas_tumour": (8, 0.25), "colon_tumour": (9, 0.25), "lesion": (8, 0.25),
+    "background": (0.02, 0.3), "table": (0.02, 0.3), "fat": (0.3, 0.2), "muscle": (0.7, 0.2), "lung": (0.5, 0.2),
+    "airway": (0.3, 0.2), "heart": (3.5, 0.6),
+    "rib": (0.9, 0.2), "vertebra": (1.5, 0.2), "spinal_canal": (1.2, 0.2), "pelvis": (1.2, 0.2), "liver": (2.3, 0.15),
+    "hepatic_vessel": (1.8, 0.1),
+    "kidney": (4.5, 0.4), "spleen": (1.9, 0.2), "pancreas": (1.4, 0.2), "stomach": (1.8, 0.4),
+    "small_bowel": (1.6, 0.4), "colon": (1.6, 0.5),
+    "bowel_gas": (0.5, 0.3), "aorta": (1.6, 0.1), "vena_cava": (1.5, 0.1), "bladder": (14, 0.4), "prostate": (1.6, 0.2),
+    "lung_tumour": (8, 0.25),
+    "liver_tumour": (9, 0.25), "kidney_tumour": (9, 0.25), "pancreas_tumour": (8, 0.25), "colon_tumour": (9, 0.25),
+    "lesion": (8, 0.25),
 }  # fmt: skip
 
 ORIENTATIONS = ("RAS", "LPS", "LAS", "RPS", "LPI", "PIR", "ASL", "SAR")
@@ -175,7 +196,9 @@ def draw_grid(rng: np.random.Generator, study: Study, style: Style) -> tuple[tup
     """
     in_plane = _between(study.spacing_mm[1], style.spacing_in_plane)
     spacing = np.array([max(in_plane, _between(study.spacing_mm[0], style.spacing_z)), in_plane, in_plane])
-    shape = np.round([_between(limits, style.field) / mm for limits, mm in zip(study.field_mm, spacing, strict=True)]).astype(int)
+    shape = np.round(
+        [_between(limits, style.field) / mm for limits, mm in zip(study.field_mm, spacing, strict=True)]
+    ).astype(int)
     axis = rng.normal(size=3)
     degrees = rng.uniform(3, 10) * (rng.uniform() < 0.4)
     affine = np.eye(4)
@@ -197,7 +220,12 @@ def draw_pose(rng: np.random.Generator, focus_mm: float) -> np.ndarray:
 def draw_patient(rng: np.random.Generator, study: Study, *, all_tumours: bool) -> list[Blob]:
     """The blobs of one patient; each tumour site is empty in its share of patients unless ``all_tumours``."""
     blobs = study.draw(rng)
-    absent = {name for group, share in study.tumours.items() if rng.uniform() >= share and not (all_tumours and share) for name in group}
+    absent = {
+        name
+        for group, share in study.tumours.items()
+        if rng.uniform() >= share and not (all_tumours and share)
+        for name in group
+    }
     return [blob for blob in blobs if blob.structure not in absent]
 
 
@@ -215,7 +243,11 @@ def _noise(rng: np.random.Generator, shape: Sequence[int], sigma: float | np.nda
 def render_ct(rng: np.random.Generator, structures: np.ndarray, spacing_mm: np.ndarray, style: Style) -> np.ndarray:
     """int16 HU [Z, Y, X]."""
     plain, enhancement, texture = _columns(CT)
-    hu = plain + rng.normal(0, 6, len(plain)).astype(np.float32) * (plain > -500) + enhancement * _between((0.65, 1.1), style.contrast)
+    hu = (
+        plain
+        + rng.normal(0, 6, len(plain)).astype(np.float32) * (plain > -500)
+        + enhancement * _between((0.65, 1.1), style.contrast)
+    )
     image = hu[structures] + texture[structures] * _noise(rng, structures.shape, 3.5 / spacing_mm)
     image = gaussian_filter(image, _between((1.6, 0.7), style.sharpness) / spacing_mm)
     image += _between((6, 15), style.noise) * _noise(rng, structures.shape, _between((0.8, 0.4), style.sharpness))
@@ -239,17 +271,23 @@ def _bias_field(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
     return np.exp(sum(a * axis + b * (axis**2 - 0.33) for a, b, axis in zip(slope, bend, axes, strict=True)))
 
 
-def render_mr(channel: int, rng: np.random.Generator, structures: np.ndarray, spacing_mm: np.ndarray, style: Style) -> np.ndarray:
+def render_mr(
+    channel: int, rng: np.random.Generator, structures: np.ndarray, spacing_mm: np.ndarray, style: Style
+) -> np.ndarray:
     """int16 [Z, Y, X] in units of the site; ``channel`` is a column of ``MR``."""
     signal = _columns(MR)[channel] * rng.uniform(0.92, 1.08, len(STRUCTURES)).astype(np.float32)
     signal = 600 * (signal / 600) ** np.float32(_between((0.8, 1.2), style.contrast))
     image = signal[structures] * (1 + 0.05 * _noise(rng, structures.shape, 3 / spacing_mm))
-    image = gaussian_filter(image, _between((1.3, 0.6), style.sharpness) / spacing_mm) * _bias_field(rng, structures.shape)
+    image = gaussian_filter(image, _between((1.3, 0.6), style.sharpness) / spacing_mm) * _bias_field(
+        rng, structures.shape
+    )
     real, imaginary = _between((8, 20), style.noise) * rng.standard_normal((2, *structures.shape), np.float32)
     return np.rint(np.hypot(image + real, imaginary) * _between((0.4, 3.0), style.gain)).astype(np.int16)
 
 
-RENDERERS = {"CT": render_ct, "PET": render_pet} | {name: partial(render_mr, channel) for channel, name in enumerate(MR_CHANNELS)}
+RENDERERS = {"CT": render_ct, "PET": render_pet} | {
+    name: partial(render_mr, channel) for channel, name in enumerate(MR_CHANNELS)
+}
 
 
 @dataclass(frozen=True)
@@ -277,7 +315,11 @@ def make_case(seed: int, task_index: int, case_index: int, *, shared_style: bool
     peers = [peer for peer in TASKS if peer.modalities == task.modalities] if shared_style else [task]
     shape, affine = draw_grid(rng, task.study, style)
     pose = draw_pose(rng, float(np.mean([peer.focus_mm for peer in peers])))
-    blobs = [blob for blob in draw_patient(rng, task.study, all_tumours=case_index == 0) if blob.structure != "table" or style.table < 0.5]
+    blobs = [
+        blob
+        for blob in draw_patient(rng, task.study, all_tumours=case_index == 0)
+        if blob.structure != "table" or style.table < 0.5
+    ]
     structures = structure_map(blobs, draw_waves(rng), shape, pose @ affine)
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     images = tuple(RENDERERS[modality](rng, structures, spacing_mm, style) for modality in task.modalities)
@@ -288,7 +330,9 @@ def _write_nifti(path: Path, array: np.ndarray, case: PhantomCase) -> None:
     """Write [Z, Y, X] as x, y, z in the case's orientation; NIfTI's world is (right, anterior, superior)."""
     to_ras = np.array([[0, 0, -1, 0], [0, -1, 0, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
     image = nib.Nifti1Image(array.T, to_ras @ case.affine[:, [2, 1, 0, 3]])
-    turn = nib.orientations.ornt_transform(nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(case.orientation))
+    turn = nib.orientations.ornt_transform(
+        nib.io_orientation(image.affine), nib.orientations.axcodes2ornt(case.orientation)
+    )
     image = image.as_reoriented(turn)
     image.header.set_xyzt_units("mm")
     nib.save(image, path)
@@ -329,7 +373,8 @@ def _prepare_folders(root: Path, num_cases: int) -> None:
 
 
 def write_suite(root: Path, *, seed: int, num_cases: int, shared_style: bool) -> None:
-    """Write the eleven datasets, one more unlabelled CT, all their truth below ``root``; a suite of the same settings is left as it is.
+    """Write the eleven datasets, one more unlabelled CT, all their truth below ``root``; a suite of the same settings
+    is left as it is.
 
     Args:
         root: its folders ``phantom_*`` of the suite, ``unseen`` and ``truth`` are replaced.
@@ -343,10 +388,18 @@ def write_suite(root: Path, *, seed: int, num_cases: int, shared_style: bool) ->
         raise InputError("phantom suite", f"num_cases {num_cases}", "1 or more", "correct the number of cases")
     settings = {"version": VERSION, "seed": seed, "num_cases": num_cases, "shared_style": shared_style}
     written = root / SETTINGS_FILE
-    if written.exists() and read_json(written, "the settings of a phantom suite", "delete it: the suite is then written anew") == settings:
+    if (
+        written.exists()
+        and read_json(written, "the settings of a phantom suite", "delete it: the suite is then written anew")
+        == settings
+    ):
         return
     _prepare_folders(root, num_cases)
-    jobs = [delayed(write_case)(root, seed, task, case, shared_style) for task in range(len(TASKS)) for case in range(num_cases)]
+    jobs = [
+        delayed(write_case)(root, seed, task, case, shared_style)
+        for task in range(len(TASKS))
+        for case in range(num_cases)
+    ]
     done = Parallel(n_jobs=-1, return_as="generator_unordered", initializer=end_with_parent)(jobs)
     for _ in track(done, "Writing phantoms", total=len(jobs)):
         pass

@@ -41,8 +41,8 @@ class Budget:
 def budget_of(name: str, num_tasks: int, trained_mirror_axes: Sequence[int]) -> Budget:
     """The budget of one of ``NAMES``.
 
-    ``quick``: 1,000 steps, to see it run. ``standard``: a quarter of nnU-Net's 1,000 epochs of 250 steps. ``published``:
-    all of them, or with more than five tasks UniSeg's 50 steps per task and epoch; one task per batch.
+    ``quick``: 1,000 steps, to see it run. ``standard``: a quarter of nnU-Net's 1,000 epochs of 250 steps.
+    ``published``: all of them, or with more than five tasks UniSeg's 50 steps per task and epoch; one task per batch.
 
     Args:
         trained_mirror_axes: that augmentation flips; no other axis is mirrored at prediction.

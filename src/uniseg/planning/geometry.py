@@ -34,7 +34,12 @@ class TaskGeometry:
 
     def at(self, spacing_mm: Sequence[float]) -> np.ndarray:
         """``[N,3]`` shapes after resampling."""
-        return np.array([target_shape(shape, own, spacing_mm) for shape, own in zip(self.shapes.tolist(), self.spacings_mm.tolist(), strict=True)])
+        return np.array(
+            [
+                target_shape(shape, own, spacing_mm)
+                for shape, own in zip(self.shapes.tolist(), self.spacings_mm.tolist(), strict=True)
+            ]
+        )
 
 
 def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskGeometry]:
@@ -44,8 +49,14 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
         InputError: an unreadable header.
     """
     cases = [[d.cases[case_id] for case_id in d.kept] for d in datasets]
-    jobs = [reference_path(case.image_paths, d.task.reference_position) for d, own in zip(datasets, cases, strict=True) for case in own]
-    read = Parallel(n_jobs=num_workers, prefer="threads", return_as="generator")(delayed(_header)(path) for path in jobs)
+    jobs = [
+        reference_path(case.image_paths, d.task.reference_position)
+        for d, own in zip(datasets, cases, strict=True)
+        for case in own
+    ]
+    read = Parallel(n_jobs=num_workers, prefer="threads", return_as="generator")(
+        delayed(_header)(path) for path in jobs
+    )
     headers = iter(list(track(read, "headers", total=len(jobs), console=Console(stderr=True))))
     found = []
     for dataset, own in zip(datasets, cases, strict=True):
@@ -72,8 +83,9 @@ def share_spacings(tasks: Sequence[Task], within: float) -> list[Task]:
 def window_groups(tasks: Sequence[Task], within: float = 1.0) -> list[list[Task]]:
     """Tasks whose spacings differ by no more than the factor ``within`` along any axis and that read the same input.
 
-    The same input is the same modalities with the same normalisation, none of them measured on a task's own foreground. At one spacing a group's
-    windows are computed once at prediction. Coarse tasks open groups, finer ones join the first that takes them.
+    The same input is the same modalities with the same normalisation, none of them measured on a task's own foreground.
+    At one spacing a group's windows are computed once at prediction. Coarse tasks open groups, finer ones join the
+    first that takes them.
     """
     groups: list[list[Task]] = []
     for task in sorted(tasks, key=lambda t: -float(np.prod(t.spacing_mm))):

@@ -28,9 +28,17 @@ def print_plan(plan: Plan) -> None:
 def reasons(plan: Plan) -> list[str]:
     """The joint choices, one per line."""
     patch, topology = plan.patch, plan.patch.topology
-    shrunk = f"shrunk from {_size(patch.start)} until batch {MIN_BATCH} fitted" if patch.start != topology.patch_size else "the whole of it fits"
+    shrunk = (
+        f"shrunk from {_size(patch.start)} until batch {MIN_BATCH} fitted"
+        if patch.start != topology.patch_size
+        else "the whole of it fits"
+    )
     coarse = [axis for axis, name in enumerate("zyx") if topology.strides[0][axis] == 1]
-    halving = f"{'zyx'[coarse[0]]} is coarse, halved later" if len(coarse) == 1 else "axes are halved while maps keep 4 voxels"
+    halving = (
+        f"{'zyx'[coarse[0]]} is coarse, halved later"
+        if len(coarse) == 1
+        else "axes are halved while maps keep 4 voxels"
+    )
     strides = " ".join(_size(stride) for stride in topology.strides)
     least = "nnU-Net's least" if patch.batch_size == MIN_BATCH else "as many as fit"
     batch = "nnU-Net's cap, 5 % of all voxels" if patch.batch_size == patch.batch_cap else least
@@ -39,9 +47,11 @@ def reasons(plan: Plan) -> list[str]:
     lines = [
         f"patch {_size(topology.patch_size)}: median shape of what training draws is {_size(patch.shape)}; {shrunk}",
         f"strides {strides}: joint spacing ratio {_size(patch.ratio)}; {halving}",
-        f"channels {list(topology.channels(*plan.recipe.width))}: doubled from {plan.recipe.width[0]} to at most {plan.recipe.width[1]} (plan_width)",
+        f"channels {list(topology.channels(*plan.recipe.width))}: doubled from {plan.recipe.width[0]} to at most "
+        f"{plan.recipe.width[1]} (plan_width)",
         f"batch {patch.batch_size} on one GPU: {batch}",
-        f"memory {patch.gigabytes:.1f} of {plan.options.gpu_memory_gb:g} GB, {memory_word(plan)}, {plan.recipe.precision}",
+        f"memory {patch.gigabytes:.1f} of {plan.options.gpu_memory_gb:g} GB, {memory_word(plan)}, "
+        f"{plan.recipe.precision}",
         f"time {epoch} per epoch of {budget.steps_per_epoch} training steps, {step} a step, {plan.step.how}",
         f"budget {budget.name}: {budget.max_epochs} epochs, {budget.steps:,} steps, {budget.num_workers} readers, "
         f"{'no mirroring' if not budget.mirror_axes else 'mirroring'} at prediction: {run} for the whole run "
@@ -49,11 +59,17 @@ def reasons(plan: Plan) -> list[str]:
         f"spacing: {SPACING_REASONS[plan.options.spacing]}",
     ]
     lines += [f"shared windows: {_sharing(s)}" for s in plan.shared]
-    lines += [f"plan_share_within={max(OFFER_WITHIN, plan.options.share_within):g} would share: {_sharing(s)}" for s in plan.offered]
+    lines += [
+        f"plan_share_within={max(OFFER_WITHIN, plan.options.share_within):g} would share: {_sharing(s)}"
+        for s in plan.offered
+    ]
     return lines
 
 
-SPACING_REASONS = {"given": "the task files' (plan_spacing=nnunet takes the rule's)", "nnunet": "nnU-Net's rule (plan_spacing=given keeps the task files')"}
+SPACING_REASONS = {
+    "given": "the task files' (plan_spacing=nnunet takes the rule's)",
+    "nnunet": "nnU-Net's rule (plan_spacing=given keeps the task files')",
+}
 
 
 def memory_word(plan: Plan) -> str:
@@ -79,7 +95,9 @@ def write_experiment(plan: Plan, path: Path, command: str, defaults: Sequence[Ma
         InputError: the file exists and is no plan.
     """
     if path.exists() and MARK not in path.read_text(encoding="utf-8", errors="replace"):
-        raise InputError(path, "an experiment that was not planned", "a new file or an earlier plan", "give another plan_output")
+        raise InputError(
+            path, "an experiment that was not planned", "a new file or an earlier plan", "give another plan_output"
+        )
     with write_atomically(path) as part:
         part.write_text(experiment_text(plan, path.stem, command, defaults, values), encoding="utf-8")
 
@@ -109,9 +127,11 @@ def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapp
         "# @package _global_",
         f"{MARK} one network for {len(plan.tasks)} tasks, {cases} training and dev cases.",
         f"# Command: {command}; then python -m uniseg.prepare experiment={name}, the same with uniseg.train",
-        f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {patch.gigabytes:.1f} GB {memory_word(plan)};",
+        f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {patch.gigabytes:.1f} GB "
+        f"{memory_word(plan)};",
         f"#   budget {budget.name}: {budget.steps:,} training steps, {_duration(run_seconds(plan))}, {plan.step.how};",
-        f"#   cache {_total_gb(plan):.3g} GB, preparation {_duration(_total_prepare(plan))}, one case per task measured, scaled by voxels",
+        f"#   cache {_total_gb(plan):.3g} GB, preparation {_duration(_total_prepare(plan))}, one case per task "
+        f"measured, scaled by voxels",
         "# Expected score: not measured",
     ]
     return "\n".join(header) + "\n" + yaml.dump(planned, Dumper=_Dumper, sort_keys=False, width=160)
@@ -133,7 +153,9 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _one_line(dumper: yaml.SafeDumper, values: list) -> yaml.Node:
-    return dumper.represent_sequence("tag:yaml.org,2002:seq", values, flow_style=not any(isinstance(v, dict) for v in values))
+    return dumper.represent_sequence(
+        "tag:yaml.org,2002:seq", values, flow_style=not any(isinstance(v, dict) for v in values)
+    )
 
 
 _Dumper.add_representer(list, _one_line)
@@ -157,14 +179,22 @@ def _voxel_table(plan: Plan) -> Table:
             _size(own.task.spacing_mm),
             _size(shape),
             " ".join(f"{p / n:.0%}" for p, n in zip(plan.patch.topology.patch_size, shape, strict=True)),
-            escape(", ".join(f"{m} {n.mode}" for m, n in zip(own.task.modalities, own.task.normalization, strict=True))),
+            escape(
+                ", ".join(f"{m} {n.mode}" for m, n in zip(own.task.modalities, own.task.normalization, strict=True))
+            ),
         )
     return table
 
 
 def _cost_table(plan: Plan) -> Table:
     workers = plan.options.num_workers
-    table = Table("task", "cache GB", f"preparation, num_workers={workers}", title="one case per task measured, scaled by voxels", title_justify="left")
+    table = Table(
+        "task",
+        "cache GB",
+        f"preparation, num_workers={workers}",
+        title="one case per task measured, scaled by voxels",
+        title_justify="left",
+    )
     for own in plan.tasks:
         table.add_row(escape(own.task.name), f"{own.cache_bytes / 1e9:.3g}", _duration(own.prepare_seconds(workers)))
     table.add_row("all", f"{_total_gb(plan):.3g}", _duration(_total_prepare(plan)))
@@ -186,9 +216,8 @@ def _duration(seconds: float) -> str:
 
 
 def _sharing(sharing: Sharing) -> str:
-    return (
-        f"{', '.join(sharing.names)} at {_size(sharing.spacing_mm)} mm: {sharing.saving:.0%} fewer operations for a scan predicted for all of them (modelled)"
-    )
+    saving = f"{sharing.saving:.0%} fewer operations for a scan predicted for all of them (modelled)"
+    return f"{', '.join(sharing.names)} at {_size(sharing.spacing_mm)} mm: {saving}"
 
 
 def _size(values: Sequence[float]) -> str:

@@ -114,7 +114,10 @@ class PatchPlan:
 
 @dataclass(frozen=True)
 class Sharing:
-    """Tasks whose windows are computed once at prediction; ``saving`` is the share of operations of a scan predicted for all of them."""
+    """Tasks whose windows are computed once at prediction;
+
+    ``saving`` is the share of operations of a scan predicted for all of them.
+    """
 
     names: tuple[str, ...]
     spacing_mm: tuple[float, float, float]
@@ -139,29 +142,51 @@ def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions)
     """Reads every header and one case per task; computes one or two training steps.
 
     Raises:
-        InputError: a bad header or case, too little memory, scans too small to halve, memory to be measured without a GPU.
+        InputError: a bad header or case, too little memory, scans too small to halve, memory to be measured without a
+            GPU.
     """
     geometries = read_geometries(datasets, options.num_workers)
     rules = [target_spacing(g.spacings_mm, g.shapes) for g in geometries]
-    chosen = [replace(g.task, spacing_mm=rule) if options.spacing == "nnunet" else g.task for g, rule in zip(geometries, rules, strict=True)]
+    chosen = [
+        replace(g.task, spacing_mm=rule) if options.spacing == "nnunet" else g.task
+        for g, rule in zip(geometries, rules, strict=True)
+    ]
     planned = share_spacings(chosen, options.share_within)
     trials = [try_case(d, task, g) for d, task, g in zip(datasets, planned, geometries, strict=True)]
     tasks = [TaskPlan(*parts) for parts in zip(planned, geometries, rules, trials, strict=True)]
     recipe = replace(recipe, tasks=TaskSet(planned))
     memory = partial(measure_gigabytes, recipe) if options.measure_memory else partial(_modelled_gigabytes, recipe)
-    patch = plan_patch([t.shapes for t in tasks], [t.spacing_mm for t in planned], options.task_weights, memory, options.gpu_memory_gb)
+    patch = plan_patch(
+        [t.shapes for t in tasks], [t.spacing_mm for t in planned], options.task_weights, memory, options.gpu_memory_gb
+    )
     operations = count_operations(recipe, patch.topology, patch.batch_size)
     step = try_step(recipe, patch.topology, patch.batch_size)
     shared = find_sharing(chosen, planned, operations)
     offer = find_sharing(chosen, share_spacings(chosen, max(OFFER_WITHIN, options.share_within)), operations)
-    return Plan(options, recipe, tuple(tasks), patch, operations, step, tuple(shared), tuple(s for s in offer if s not in shared))
+    return Plan(
+        options,
+        recipe,
+        tuple(tasks),
+        patch,
+        operations,
+        step,
+        tuple(shared),
+        tuple(s for s in offer if s not in shared),
+    )
 
 
-def plan_patch(shapes: Sequence[np.ndarray], spacings_mm: Sequence[Sequence[float]], weights: Sequence[float], memory: Memory, limit_gb: float) -> PatchPlan:
+def plan_patch(
+    shapes: Sequence[np.ndarray],
+    spacings_mm: Sequence[Sequence[float]],
+    weights: Sequence[float],
+    memory: Memory,
+    limit_gb: float,
+) -> PatchPlan:
     """nnU-Net v2's way on the joint median shape: start large, shrink until two samples fit, then let the batch grow.
 
-    The joint shape is the median, per axis, of what training draws: every case weighs its task's weight over the task's number of cases. The
-    joint spacing, likewise over the tasks, counts relative to a task's own finest axis, for the network sees voxels.
+    The joint shape is the median, per axis, of what training draws: every case weighs its task's weight over the task's
+    number of cases. The joint spacing, likewise over the tasks, counts relative to a task's own finest axis, for the
+    network sees voxels.
 
     Args:
         shapes: per task ``[N,3]`` at its spacing.
@@ -177,13 +202,20 @@ def plan_patch(shapes: Sequence[np.ndarray], spacings_mm: Sequence[Sequence[floa
     ratio = tuple(round(weighted_median(relative[:, axis], np.array(weights)), 3) for axis in range(3))
     topology: Topology | None = first_patch(shape, ratio)
     if not topology.strides:
-        raise InputError("plan", f"joint median shape {shape}", f"an axis of {2 * MIN_EDGE} voxels or more", "give a finer spacing_mm")
+        raise InputError(
+            "plan",
+            f"joint median shape {shape}",
+            f"an axis of {2 * MIN_EDGE} voxels or more",
+            "give a finer spacing_mm",
+        )
     start = last = topology.patch_size
     while topology is not None and (used := memory(topology, MIN_BATCH)) > limit_gb:
         topology, last = shrink(topology, ratio, shape), topology.patch_size
     if topology is None:
         found = f"{limit_gb} GB; patch {_times(last)} with batch {MIN_BATCH} takes {used:.2f}"
-        raise InputError("gpu_memory_gb", found, "room for the smallest patch", "give more memory or a narrower plan_width")
+        raise InputError(
+            "gpu_memory_gb", found, "room for the smallest patch", "give more memory or a narrower plan_width"
+        )
     cap = max(MIN_BATCH, round(cases.prod(1).sum() * MAX_COVERED / np.prod(topology.patch_size)))
     batch_size = _largest_batch(partial(memory, topology), cap, limit_gb)
     return PatchPlan(shape, ratio, start, topology, batch_size, cap, memory(topology, batch_size))

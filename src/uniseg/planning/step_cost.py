@@ -18,7 +18,9 @@ from uniseg.task import TaskSet
 
 DTYPES = {"32-true": torch.float32, "16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 CONTEXT_BYTES = 1e9  # CUDA context with its libraries
-ALLOWANCE = 1.5  # cuDNN workspaces, blocks that the allocator keeps: gives 7.6 GB for 128³, batch 2, float16; nnU-Net publishes 7.7 for its default
+# cuDNN workspaces, blocks that the allocator keeps: gives 7.6 GB for 128³, batch 2, float16; nnU-Net publishes 7.7 for
+# its default
+ALLOWANCE = 1.5
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,10 @@ class Recipe:
             raise InputError("model/encoder", found, "one with channels, strides, kernels", "choose unet or resenc")
 
     def encoder_shape(self, topology: Topology) -> dict[str, list]:
-        """Settings of the encoder: per stage channels, strides, kernels; residual blocks too where it has them, the last number repeated for
-        stages that the configuration does not name, which is the rule of nnU-Net's ResEnc presets (1, 3, 4, 6, 6, 6, ...).
+        """Settings of the encoder: per stage channels, strides, kernels; residual blocks too where it has them, the
+        last number repeated for
+        stages that the configuration does not name, which is the rule of nnU-Net's ResEnc presets (1, 3, 4, 6, 6, 6,
+        ...).
         """
         shape = {
             "channels": list(topology.channels(*self.width)),
@@ -77,7 +81,10 @@ class Recipe:
 
     def positions(self, batch_size: int) -> Tensor:
         """Tasks ``[B]`` of the dearest batch: the most classes, the most modalities in turn."""
-        widest = [max(range(len(self.tasks)), key=lambda p: self.tasks[p].num_classes), max(range(len(self.tasks)), key=lambda p: self.tasks[p].num_modalities)]
+        widest = [
+            max(range(len(self.tasks)), key=lambda p: self.tasks[p].num_classes),
+            max(range(len(self.tasks)), key=lambda p: self.tasks[p].num_modalities),
+        ]
         return torch.tensor([widest[b % 2] for b in range(batch_size)])
 
     @property
@@ -115,7 +122,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Operations:
-    """Floating-point operations: of one training step; of one window's encoding, of one task's decoding at prediction."""
+    """Floating-point operations: of one training step; of one window's encoding, one task's decoding at prediction."""
 
     step: int
     encode: int
@@ -160,8 +167,13 @@ def count_operations(recipe: Recipe, topology: Topology, batch_size: int) -> Ope
     return Operations(step.get_total_flops(), encode.get_total_flops(), decode.get_total_flops())
 
 
-def measure_step(recipe: Recipe, topology: Topology, batch_size: int, device: torch.device, num_steps: int = 2) -> Measurement:
-    """The last of ``num_steps`` on random voxels; on a CPU in float32. Raises torch.OutOfMemoryError as the step would."""
+def measure_step(
+    recipe: Recipe, topology: Topology, batch_size: int, device: torch.device, num_steps: int = 2
+) -> Measurement:
+    """The last of ``num_steps`` on random voxels; on a CPU in float32.
+
+    Raises torch.OutOfMemoryError as the step would.
+    """
     on_gpu, dtype = device.type == "cuda", DTYPES[recipe.precision]
     model = recipe.build(topology).to(device)
     optimizer = recipe.optimizer(model.parameters())
@@ -198,7 +210,9 @@ def measure_gigabytes(recipe: Recipe, topology: Topology, batch_size: int) -> fl
         return float("inf")
 
 
-def _on_meta(recipe: Recipe, topology: Topology, batch_size: int, dtype: torch.dtype) -> tuple[UniSegModel, Tensor, Tensor, Tensor]:
+def _on_meta(
+    recipe: Recipe, topology: Topology, batch_size: int, dtype: torch.dtype
+) -> tuple[UniSegModel, Tensor, Tensor, Tensor]:
     with torch.device("meta"):
         model = recipe.build(topology).to(dtype)
         image = torch.empty(batch_size, recipe.num_modalities, *topology.patch_size, dtype=dtype)

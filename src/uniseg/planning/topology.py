@@ -37,10 +37,11 @@ class Topology:
 
 
 def fit_topology(size: Sequence[int], spacing: Sequence[float]) -> Topology:
-    """nnU-Net v2's ``get_pool_and_conv_props``: halve the axes whose spacing is below twice the finest until maps have 4 voxels.
+    """nnU-Net v2's ``get_pool_and_conv_props``: halve the axes whose spacing is below twice the finest until maps have
+    4 voxels.
 
-    ``spacing`` may have any unit. A kernel is 1 along an axis until its spacing is below twice the finest, 3 in the bottleneck. The size
-    is rounded up to a multiple of the strides.
+    ``spacing`` may have any unit. A kernel is 1 along an axis until its spacing is below twice the finest, 3 in the
+    bottleneck. The size is rounded up to a multiple of the strides.
     """
     edges, spacing, kernel = list(size), list(spacing), (1, 1, 1)
     strides, kernels = [], []
@@ -72,7 +73,8 @@ def first_patch(shape: Sequence[int], spacing: Sequence[float]) -> Topology:
 
 
 def shrink(topology: Topology, spacing: Sequence[float], shape: Sequence[int]) -> Topology | None:
-    """One step down, nnU-Net's way: the axis that covers most of ``shape`` loses one multiple of the strides that the smaller size has.
+    """One step down, nnU-Net's way: the axis that covers most of ``shape`` loses one multiple of the strides that the
+    smaller size has.
 
     Returns:
         None where no axis may lose more.

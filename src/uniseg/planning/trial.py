@@ -49,7 +49,8 @@ class StepTrial:
 
 
 def try_case(dataset: Dataset, task: Task, geometry: TaskGeometry) -> CaseTrial:
-    """The case of median size goes into a cache that is deleted at once; one without foreground, of which little can be measured, gives way to the next.
+    """The case of median size goes into a cache that is deleted at once; one without foreground, of which little can be
+    measured, gives way to the next.
 
     Raises:
         InputError: that case cannot be read, or ``NUM_TRIES`` cases leave a normalisation without foreground.
@@ -63,8 +64,14 @@ def try_case(dataset: Dataset, task: Task, geometry: TaskGeometry) -> CaseTrial:
             fingerprint = measure(*load_case(task, dataset.source, dataset.cases[case_id]), task)
             if len(fingerprint.samples):
                 break
-        splits = replace(dataset.splits, test=(), folds=((),), rest=(case_id,), patients={case_id: dataset.splits.patients[case_id]})
-        prepare([replace(dataset, task=task, splits=splits, fingerprints={case_id: fingerprint})], Path(folder), num_workers=1)
+        splits = replace(
+            dataset.splits, test=(), folds=((),), rest=(case_id,), patients={case_id: dataset.splits.patients[case_id]}
+        )
+        prepare(
+            [replace(dataset, task=task, splits=splits, fingerprints={case_id: fingerprint})],
+            Path(folder),
+            num_workers=1,
+        )
         seconds = time.perf_counter() - start
         cache = TaskCache(Path(folder) / task.name)
         shape = np.array(cache.entries[case_id].shape)
@@ -74,7 +81,9 @@ def try_case(dataset: Dataset, task: Task, geometry: TaskGeometry) -> CaseTrial:
 
 
 def try_step(recipe: Recipe, topology: Topology, batch_size: int) -> StepTrial:
-    """On the GPU at the planned patch; on a CPU too where that takes less than a minute, else scaled by operations from half the patch, one sample."""
+    """On the GPU at the planned patch; on a CPU too where that takes less than a minute, else scaled by operations from
+    half the patch, one sample.
+    """
     if torch.cuda.is_available():
         seconds = measure_step(recipe, topology, batch_size, torch.device("cuda")).seconds
         return StepTrial(seconds, f"measured on {torch.cuda.get_device_name()}")
@@ -83,8 +92,14 @@ def try_step(recipe: Recipe, topology: Topology, batch_size: int) -> StepTrial:
     small = replace(topology, patch_size=half)
     share = count_operations(recipe, topology, batch_size).step / count_operations(recipe, small, 1).step
     seconds = measure_step(recipe, small, 1, cpu).seconds * share
-    if seconds <= LONGEST_S and model_bytes(replace(recipe, precision="32-true"), topology, batch_size).saved <= LARGEST_BYTES:
-        return StepTrial(measure_step(recipe, topology, batch_size, cpu, num_steps=1).seconds, f"measured on {cores} CPU cores in float32")
+    if (
+        seconds <= LONGEST_S
+        and model_bytes(replace(recipe, precision="32-true"), topology, batch_size).saved <= LARGEST_BYTES
+    ):
+        return StepTrial(
+            measure_step(recipe, topology, batch_size, cpu, num_steps=1).seconds,
+            f"measured on {cores} CPU cores in float32",
+        )
     size = "x".join(str(n) for n in half)
     return StepTrial(seconds, f"measured at {size}, batch 1, on {cores} CPU cores in float32, scaled by operations")
 

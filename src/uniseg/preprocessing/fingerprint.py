@@ -22,12 +22,13 @@ class CaseFingerprint:
 
     Attributes:
         crop_ratio: voxels left by cropping, of all.
-        samples: ``[n,M]``, intensities of foreground voxels drawn with replacement, so that a small target counts as much as
-            a large one (nnU-Net's rule); empty without foreground, NaN where the case lacks a modality.
+        samples: ``[n,M]``, intensities of foreground voxels drawn with replacement, so that a small target counts as
+            much as a large one (nnU-Net's rule); empty without foreground, NaN where the case lacks a modality.
         image_hash: of the first modality's voxels, whatever file they came in.
         class_ml: volume of each foreground class.
         placed: whether the header places the scan: False for unit spacing at the origin, the sign of a lost geometry.
-        kinds: per modality CT, MR or PET where the values are of that kind for certain, unlike the modality, else empty.
+        kinds: per modality CT, MR or PET where the values are of that kind for certain, unlike the modality, else
+            empty.
         extent_mm: (z, y, x) of the cropped scan; empty where an earlier version measured.
         notes: as of ``Volume``.
     """
@@ -52,7 +53,13 @@ class CaseFingerprint:
         numbers = (own.crop_ratio, *own.class_ml, *own.extent_mm)
         if not np.isfinite(np.array(numbers, float)).all() or own.samples.ndim != 2 or own.samples.dtype != np.float32:
             raise ValueError(f"a fingerprint of {numbers}")
-        return replace(own, class_ml=tuple(own.class_ml), kinds=tuple(own.kinds), extent_mm=tuple(own.extent_mm), notes=tuple(str(note) for note in own.notes))
+        return replace(
+            own,
+            class_ml=tuple(own.class_ml),
+            kinds=tuple(own.kinds),
+            extent_mm=tuple(own.extent_mm),
+            notes=tuple(str(note) for note in own.notes),
+        )
 
 
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
@@ -73,7 +80,9 @@ def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
         placed=_is_placed(volume),
         kinds=tuple(
             foreign_kind(values, stated, modality) if present else ""
-            for values, stated, present, modality in zip(volume.array, volume.stated, volume.present, task.modalities, strict=True)
+            for values, stated, present, modality in zip(
+                volume.array, volume.stated, volume.present, task.modalities, strict=True
+            )
         ),
         extent_mm=tuple(n * float(mm) for n, mm in zip(cropped.shape, volume.spacing_mm, strict=True)),
         notes=volume.notes,
@@ -87,7 +96,9 @@ def _is_placed(volume: Volume) -> bool:
 
 
 def resolve(task: Task, cases: Sequence[CaseFingerprint]) -> Task:
-    """The task with every normalisation complete (nnU-Net's rules: 0.5 and 99.5 percentile, mean and sd of the foreground)."""
+    """The task with every normalisation complete (nnU-Net's rules: 0.5 and 99.5 percentile, mean and sd of the
+    foreground).
+    """
     masked = float(np.median([case.crop_ratio for case in cases])) < MASK_BELOW
     samples = np.concatenate([case.samples for case in cases])
     wheres = [f"task '{task.name}', modality '{modality}'" for modality in task.modalities]
@@ -101,6 +112,11 @@ def _resolve(where: str, how: Normalization, masked: bool, samples: np.ndarray) 
         return replace(how, masked=masked)
     known = samples[np.isfinite(samples)].astype(np.float64)
     if not known.size:
-        raise InputError(where, "no foreground voxel in any training case", "at least one, to take percentiles of", "label one, or use mode: zscore")
+        raise InputError(
+            where,
+            "no foreground voxel in any training case",
+            "at least one, to take percentiles of",
+            "label one, or use mode: zscore",
+        )
     lower, upper = (float(q) for q in np.percentile(known, [0.5, 99.5]))
     return replace(how, lower=lower, upper=upper, mean=float(known.mean()), sd=float(known.std()))

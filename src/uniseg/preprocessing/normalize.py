@@ -11,7 +11,9 @@ SMALLEST_SD = 1e-8
 BLOCK = 2**22  # voxels that are widened to double precision at a time
 
 
-def normalize(array: np.ndarray, normalization: tuple[Normalization, ...], body: np.ndarray, present: Sequence[bool]) -> np.ndarray:
+def normalize(
+    array: np.ndarray, normalization: tuple[Normalization, ...], body: np.ndarray, present: Sequence[bool]
+) -> np.ndarray:
     """``[M,Z,Y,X]`` -> the same in float32; a modality that is not ``present`` is 0.
 
     Args:
@@ -30,7 +32,9 @@ def _normalize(values: np.ndarray, how: Normalization, body: np.ndarray) -> None
     assert how.resolved, "preparation resolves every normalisation"
     if how.mode in ("window", "fingerprint"):
         np.clip(values, how.lower, how.upper, out=values)
-        shift, scale = (how.lower, how.upper - how.lower) if how.mode == "window" else (how.mean, max(how.sd, SMALLEST_SD))
+        shift, scale = (
+            (how.lower, how.upper - how.lower) if how.mode == "window" else (how.mean, max(how.sd, SMALLEST_SD))
+        )
         values -= shift
         values /= scale
         return

@@ -24,7 +24,8 @@ def target_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: S
 
 
 def axis_orders(order: int, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, int, int]:
-    """Spline order per axis: ``order``, but 0 along the coarse axis of a scan (or else of the target) more anisotropic than 3.
+    """Spline order per axis: ``order``, but 0 along the coarse axis of a scan (or else of the target) more anisotropic
+    than 3.
 
     Where two axes are equally coarse none is resampled apart, as in nnU-Net.
     """
@@ -52,7 +53,9 @@ def axis_matrix(size: int, new_size: int, order: int) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Taps:
-    """Linear or nearest interpolation along one axis: new voxel i is ``old[low[i]]`` moved towards ``old[high[i]]`` by ``share[i]``."""
+    """Linear or nearest interpolation along one axis: new voxel i is ``old[low[i]]`` moved towards ``old[high[i]]`` by
+    ``share[i]``.
+    """
 
     low: np.ndarray
     high: np.ndarray
@@ -70,12 +73,18 @@ def axis_taps(size: int, new_size: int, order: int) -> Taps:
     return Taps(low, np.where(share > 0, np.minimum(low + 1, size - 1), low), share.astype(np.float32))
 
 
-def resample(array: Tensor, shape: Sequence[int], orders: Sequence[int], start: int = 0, stop: int | None = None) -> Tensor:
-    """``[...,Z,Y,X]`` -> ``[...,z,y,x]`` float32 of ``shape``; with ``start`` and ``stop`` only those planes along the new z.
+def resample(
+    array: Tensor, shape: Sequence[int], orders: Sequence[int], start: int = 0, stop: int | None = None
+) -> Tensor:
+    """``[...,Z,Y,X]`` -> ``[...,z,y,x]`` float32 of ``shape``; with ``start`` and ``stop`` only those planes along the
+    new z.
 
     Works on the tensor's device.
     """
-    z, y, x = (torch.from_numpy(axis_matrix(n, m, o)).to(array.device) for n, m, o in zip(array.shape[-3:], shape, orders, strict=True))
+    z, y, x = (
+        torch.from_numpy(axis_matrix(n, m, o)).to(array.device)
+        for n, m, o in zip(array.shape[-3:], shape, orders, strict=True)
+    )
     z = z[start:stop]
     used = z.abs().sum(0).nonzero().squeeze(1)
     low, high = int(used[0]), int(used[-1]) + 1
@@ -86,23 +95,30 @@ def resample(array: Tensor, shape: Sequence[int], orders: Sequence[int], start: 
 def resample_image(array: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
     """``[M,Z,Y,X]`` -> the same scan at ``target_mm``, cubic.
 
-    A modality keeps within its own range; where a coarse axis is resampled apart, a plane within its own, as nnU-Net's planes do.
+    A modality keeps within its own range; where a coarse axis is resampled apart, a plane within its own, as nnU-Net's
+    planes do.
     """
     shape = target_shape(array.shape[1:], spacing_mm, target_mm)
     if shape == array.shape[1:]:
         return array
     orders = axis_orders(3, spacing_mm, target_mm)
-    return np.stack([_clamp(resample(channel, shape, orders), channel, orders).numpy() for channel in torch.from_numpy(array)])
+    return np.stack(
+        [_clamp(resample(channel, shape, orders), channel, orders).numpy() for channel in torch.from_numpy(array)]
+    )
 
 
 def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
-    """``resampled [z,y,x]``, in place, within the range of ``channel [Z,Y,X]`` or of its planes across an axis of order 0."""
+    """``resampled [z,y,x]``, in place, within the range of ``channel [Z,Y,X]`` or of its planes across an axis of order
+    0.
+    """
     if 0 not in orders:
         return resampled.clamp_(channel.min(), channel.max())
     coarse = orders.index(0)
     across = tuple(axis for axis in range(3) if axis != coarse)
     planes = torch.from_numpy(axis_matrix(channel.shape[coarse], resampled.shape[coarse], 0)).argmax(1)
-    low, high = (bound.index_select(coarse, planes) for bound in (channel.amin(across, True), channel.amax(across, True)))
+    low, high = (
+        bound.index_select(coarse, planes) for bound in (channel.amin(across, True), channel.amax(across, True))
+    )
     return resampled.clamp_(low, high)
 
 

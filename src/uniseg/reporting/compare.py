@@ -70,7 +70,9 @@ def read_evaluated(folder: Path, metric: str) -> Evaluated:
     """
     if metric not in METRICS:
         raise InputError("metric", f"'{metric}'", f"one of {', '.join(METRICS)}", "correct the name")
-    path = next((p for p in (folder / SCORES, folder / "evaluation" / SCORES) if p.is_file()), folder / "evaluation" / SCORES)
+    path = next(
+        (p for p in (folder / SCORES, folder / "evaluation" / SCORES) if p.is_file()), folder / "evaluation" / SCORES
+    )
     rows = parse(path, score_rows)
     known: dict[tuple[str, str], list[tuple[str, float]]] = {}
     misses: dict[tuple[str, str], int] = {}
@@ -98,11 +100,25 @@ def differences(own: Evaluated, other: Evaluated, *, metric: str, margin: float)
         if patients:
             found.append((key, *([evaluated.values[key][p] for p in patients] for evaluated in (own, other))))
     if not found:
-        raise InputError(own.name, f"no class and patient of {other.name}", "evaluations of the same cases", "compare runs with a common test side")
+        raise InputError(
+            own.name,
+            f"no class and patient of {other.name}",
+            "evaluations of the same cases",
+            "compare runs with a common test side",
+        )
     found.sort(key=lambda entry: entry[0])
     comparisons = [compare(sign * np.array(a), sign * np.array(b)) for _, a, b in found]
     adjusted = holm([comparison.p for comparison in comparisons])
     return [
-        Difference(*key, float(np.mean(a)), float(np.mean(b)), comparison, p, comparison.non_inferior(margin), own.misses[key], other.misses[key])
+        Difference(
+            *key,
+            float(np.mean(a)),
+            float(np.mean(b)),
+            comparison,
+            p,
+            comparison.non_inferior(margin),
+            own.misses[key],
+            other.misses[key],
+        )
         for (key, a, b), comparison, p in zip(found, comparisons, adjusted, strict=True)
     ]

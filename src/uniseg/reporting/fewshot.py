@@ -22,7 +22,10 @@ COLOURS = ("#2563a8", "#d1352b", "#2c8a4b", "#b07d12", "#7a4fa3", "#5b6674")
 
 @dataclass(frozen=True)
 class Shot:
-    """One run: ``start`` is init and strategy, ``num_patients`` None for all; Dice per test patient, mean over the task's classes; image-blind mean."""
+    """One run: ``start`` is init and strategy, ``num_patients`` None for all;
+
+    Dice per test patient, mean over the task's classes; image-blind mean.
+    """
 
     start: str
     num_patients: int | None
@@ -52,20 +55,33 @@ def read_shots(sweep: Path) -> list[Shot]:
     Raises:
         InputError: there is none, or a file is malformed.
     """
-    shots = [_read(path.parent) for path in sorted(sweep.rglob("config.yaml")) if (path.parent / "evaluation" / "scores.csv").exists()]
+    shots = [
+        _read(path.parent)
+        for path in sorted(sweep.rglob("config.yaml"))
+        if (path.parent / "evaluation" / "scores.csv").exists()
+    ]
     if not shots:
-        raise InputError(sweep, "no evaluated run", "runs of a sweep, each trained and evaluated", "run uniseg.evaluate -m with the sweep's overrides")
+        raise InputError(
+            sweep,
+            "no evaluated run",
+            "runs of a sweep, each trained and evaluated",
+            "run uniseg.evaluate -m with the sweep's overrides",
+        )
     return shots
 
 
 def points(shots: Sequence[Shot]) -> list[Point]:
-    """In the order of the starts, then of the numbers of patients; the first start is what the others are compared with."""
+    """In the order of the starts, then of the numbers of patients; the first start is what the others are compared
+    with.
+    """
     grouped: dict[tuple[str, int | None], list[Shot]] = defaultdict(list)
     for shot in shots:
         grouped[shot.start, shot.num_patients].append(shot)
     starts = _starts(shots)
     keys = sorted(grouped, key=lambda key: (starts.index(key[0]), key[1] is None, key[1] or 0))
-    compared = [_against(grouped[key], grouped.get((starts[0], key[1]), [])) if key[0] != starts[0] else None for key in keys]
+    compared = [
+        _against(grouped[key], grouped.get((starts[0], key[1]), [])) if key[0] != starts[0] else None for key in keys
+    ]
     adjusted = holm([comparison.p if comparison else None for comparison in compared])
     return [
         Point(*key, tuple(float(np.mean(list(shot.dice.values()))) for shot in grouped[key]), comparison, p)
@@ -81,7 +97,9 @@ def shot_figure(found: Sequence[Point], blind: float) -> Figure:
     for colour, start in zip(COLOURS, dict.fromkeys(point.start for point in found), strict=False):
         own = [point for point in found if point.start == start]
         places = [numbers.index(point.num_patients) for point in own]
-        axes.plot(places, [np.mean(point.seeds) for point in own], color=colour, marker="_", markersize=12, label=plain(start))
+        axes.plot(
+            places, [np.mean(point.seeds) for point in own], color=colour, marker="_", markersize=12, label=plain(start)
+        )
         for place, point in zip(places, own, strict=True):
             axes.plot([place] * len(point.seeds), point.seeds, ".", color=colour, alpha=0.7)
     axes.axhline(blind, color="#5b6674", linestyle="--", linewidth=1, label="image-blind")

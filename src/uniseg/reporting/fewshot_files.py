@@ -30,14 +30,26 @@ def write_fewshot(sweep: Path, output: Path) -> Path:
 
 
 def table(found: Sequence[Point], blind: float) -> str:
-    """Markdown: mean over test patients, then seeds, with their standard deviation; the difference to the first start with its interval."""
-    lines = ["| start | training patients | seeds | test Dice | difference to the first start | 95 % interval | p (Holm) |", "|---|---|---|---|---|---|---|"]
+    """Markdown: mean over test patients, then seeds, with their standard deviation; the difference to the first start
+    with its interval.
+    """
+    lines = [
+        "| start | training patients | seeds | test Dice | difference to the first start | 95 % interval | p (Holm) |",
+        "|---|---|---|---|---|---|---|",
+    ]
     for point in found:
         spread = f" ± {np.std(point.seeds, ddof=1):.3f}" if len(point.seeds) > 1 else ""
         own = point.against
-        told = ("", "", "") if own is None else (f"{own.difference:+.3f}", f"{own.interval.low:+.3f} to {own.interval.high:+.3f}", _p(point.p_holm))
+        told = (
+            ("", "", "")
+            if own is None
+            else (f"{own.difference:+.3f}", f"{own.interval.low:+.3f} to {own.interval.high:+.3f}", _p(point.p_holm))
+        )
         number = "all" if point.num_patients is None else point.num_patients
-        lines.append(f"| {cell(point.start)} | {number} | {len(point.seeds)} | {np.mean(point.seeds):.3f}{spread} | {' | '.join(told)} |")
+        lines.append(
+            f"| {cell(point.start)} | {number} | {len(point.seeds)} | {np.mean(point.seeds):.3f}{spread} | "
+            f"{' | '.join(told)} |"
+        )
     lines.append(f"| image-blind | | | {blind:.3f} | | | |")
     return "\n".join(lines) + "\n"
 

@@ -40,7 +40,9 @@ def loss_panels(run: Run) -> list[Panel]:
 def dice_panels(run: Run) -> list[Panel]:
     """Pseudo-Dice on the validation patches: the mean, then each task by class; what was not logged is left out."""
     keys = [("all tasks", [("mean", "val/pseudo_dice")])]
-    keys += [(task.name, [(c.name, f"val/pseudo_dice/{task.name}/{c.name}") for c in task.classes]) for task in run.tasks]
+    keys += [
+        (task.name, [(c.name, f"val/pseudo_dice/{task.name}/{c.name}") for c in task.classes]) for task in run.tasks
+    ]
     return _panels(keys, run.curves)
 
 
@@ -70,7 +72,11 @@ def box_figure(tasks: Sequence[TaskResult]) -> Figure:
     counts = [len(task.classes) for task in tasks]
     height = BOX_INCHES * sum(counts) + 0.5 * len(tasks) + 0.6
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
-    for axes, task in zip(figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=[n + 0.6 for n in counts])[:, 0], tasks, strict=True):
+    for axes, task in zip(
+        figure.subplots(len(tasks), 1, sharex=True, squeeze=False, height_ratios=[n + 0.6 for n in counts])[:, 0],
+        tasks,
+        strict=True,
+    ):
         _draw_boxes(axes, task)
     axes.set_xlabel("Dice of a case")
     return figure
@@ -83,7 +89,9 @@ def _panels(keys: Sequence[tuple[str, list[tuple[str, str]]]], curves: Mapping[s
 
 def _draw_curves(axes: Axes, panel: Panel) -> None:
     for name, curve in panel.lines:
-        axes.plot(curve.epochs, curve.values, lw=1.4, marker="." if len(curve.epochs) < MARKED else None, label=plain(name))
+        axes.plot(
+            curve.epochs, curve.values, lw=1.4, marker="." if len(curve.epochs) < MARKED else None, label=plain(name)
+        )
     axes.set_title(plain(panel.title), fontsize=10)
     axes.grid(alpha=0.25)
     axes.tick_params(labelsize=8)

@@ -17,7 +17,17 @@ from uniseg.reporting.figures import DPI, box_figure, curve_figure, dice_panels,
 from uniseg.reporting.old_tasks import old_task_rows
 from uniseg.reporting.prompts import prompt_figures
 from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
-from uniseg.reporting.tables import RULE, case_table, changed_rows, data_rows, number, settings_rows, stage_rows, summary_line, task_table
+from uniseg.reporting.tables import (
+    RULE,
+    case_table,
+    changed_rows,
+    data_rows,
+    number,
+    settings_rows,
+    stage_rows,
+    summary_line,
+    task_table,
+)
 from uniseg.reporting.weights import weight_rows
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
@@ -37,8 +47,11 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
-def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None = None, loggers: Sequence[Any] = ()) -> Path:
-    """Write ``report.html``, its pictures inside, with the same pictures in ``figures/`` beside it; returns the page's path.
+def write_report(
+    run_dir: Path, output: Path, default: Mapping[str, Any] | None = None, loggers: Sequence[Any] = ()
+) -> Path:
+    """Write ``report.html``, its pictures inside, with the same pictures in ``figures/`` beside it; returns the page's
+    path.
 
     Everything is made before anything is written.
 
@@ -51,8 +64,14 @@ def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None 
     """
     run = read_run(run_dir)
     curves = list(curve_pictures(run))
-    overlays = [(task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)]) for task in run.tasks]
-    boxes = picture("dice_per_case", "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.", box_figure(run.tasks))
+    overlays = [
+        (task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)]) for task in run.tasks
+    ]
+    boxes = picture(
+        "dice_per_case",
+        "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.",
+        box_figure(run.tasks),
+    )
     prompts = [picture(*each) for each in prompt_figures(run_dir)]
     page = render(run, default or {}, weight_rows(run_dir), old_task_rows(run_dir), curves, overlays, boxes, prompts)
     pictures = (*curves, *prompts, *(p for _, own in overlays for p in own), boxes)
@@ -61,14 +80,18 @@ def write_report(run_dir: Path, output: Path, default: Mapping[str, Any] | None 
     _write(output / "report.html", page.encode())
     for logger in (logger for logger in loggers if hasattr(logger, "log_image")):
         for each in pictures:
-            logger.log_image(f"report/{each.name}", [str(output / "figures" / f"{each.name}.png")], caption=[each.caption])
+            logger.log_image(
+                f"report/{each.name}", [str(output / "figures" / f"{each.name}.png")], caption=[each.caption]
+            )
     return output / "report.html"
 
 
 def curve_pictures(run: Run) -> Iterator[Picture]:
     """Losses, then pseudo-Dice; each only where training logged it."""
     if losses := loss_panels(run):
-        yield picture("loss", "Loss per epoch: overall, then training loss per task.", curve_figure(losses, "loss", None))
+        yield picture(
+            "loss", "Loss per epoch: overall, then training loss per task.", curve_figure(losses, "loss", None)
+        )
     if dice := dice_panels(run):
         caption = "Pseudo-Dice per epoch on unaugmented validation patches: not the Dice of whole cases."
         yield picture("pseudo_dice", caption, curve_figure(dice, "pseudo-Dice", (0.0, 1.0)))
@@ -90,7 +113,9 @@ def overlay_picture(run: Run, task: TaskResult, rank: str, case: CaseResult) -> 
         dice=[score.dice for score in case.scores],
         title=f"{task.name}, {rank}: {case.case_id}, mean Dice {number(case.dice)}",
     )
-    caption = f"{rank.capitalize()}: {case.case_id}, mean Dice {number(case.dice)}, image-blind {number(case.blind_dice)}."
+    caption = (
+        f"{rank.capitalize()}: {case.case_id}, mean Dice {number(case.dice)}, image-blind {number(case.blind_dice)}."
+    )
     return picture(f"overlay_{task.name}_{rank}", caption, figure)
 
 
@@ -111,7 +136,13 @@ def render(
     prompts: list[Picture],
 ) -> str:
     """The page as text."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATE.parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATE.parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     return environment.get_template(TEMPLATE.name).render(
         run=run,
         summary=summary_line(run),

@@ -2,7 +2,9 @@
 
 
 def plain(name: object) -> str:
-    """For matplotlib, letter by letter: no mathematics between dollar signs, no legend entry lost to a leading underscore."""
+    """For matplotlib, letter by letter: no mathematics between dollar signs, no legend entry lost to a leading
+    underscore.
+    """
     text = printable(name).replace("$", r"\$")
     return f" {text}" if text.startswith("_") else text
 

@@ -20,6 +20,10 @@ def old_task_rows(run_dir: Path) -> list[tuple[str, str, str]]:
 
 def _rows(text: str) -> list[tuple[str, str, str]]:
     return [
-        (name, "none: bit-identical" if own["identical"] else f"{own['largest']:.3g}", f"{own['moved'] / own['voxels']:.2%} of {own['voxels']:,}")
+        (
+            name,
+            "none: bit-identical" if own["identical"] else f"{own['largest']:.3g}",
+            f"{own['moved'] / own['voxels']:.2%} of {own['voxels']:,}",
+        )
         for name, own in json.loads(text).items()
     ]

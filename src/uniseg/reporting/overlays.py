@@ -27,7 +27,9 @@ WINDOW_SAMPLE = 1_000_000  # voxels that percentiles are taken over
 
 @dataclass(frozen=True)
 class Plane:
-    """A cut across ``axis``; the picture's rows and columns are axes of ``[Z,Y,X]``; ``letters`` are left, right, top, bottom.
+    """A cut across ``axis``; the picture's rows and columns are axes of ``[Z,Y,X]``;
+
+    ``letters`` are left, right, top, bottom.
 
     Patient right is at the image's left, since X grows to patient left; ``rows_up``: the row axis grows upwards.
     """
@@ -47,12 +49,22 @@ PLANES = (
 )
 
 
-def overlay_figure(volume: Volume, reference: np.ndarray, prediction: np.ndarray | None, *, task: Task, dice: Sequence[float] | None, title: str) -> Figure:
-    """Three planes through the largest reference cross-sections; reference solid, prediction dashed, a colour per class.
+def overlay_figure(
+    volume: Volume,
+    reference: np.ndarray,
+    prediction: np.ndarray | None,
+    *,
+    task: Task,
+    dice: Sequence[float] | None,
+    title: str,
+) -> Figure:
+    """Three planes through the largest reference cross-sections; reference solid, prediction dashed, a colour per
+    class.
 
     Args:
         volume: ``array [M,Z,Y,X]``; two or three modalities show the first and the last, more the last alone.
-        reference, prediction: label values of ``task``, ``[Z,Y,X]``; negative: not counted. None where nothing was predicted yet.
+        reference, prediction: label values of ``task``, ``[Z,Y,X]``; negative: not counted. None where nothing was
+            predicted yet.
         dice: of each foreground class, printed beside its colour; None with ``prediction``.
         title: one line above the pictures.
     """
@@ -64,7 +76,10 @@ def overlay_figure(volume: Volume, reference: np.ndarray, prediction: np.ndarray
     scale = min((WIDTH_INCHES - GAP_INCHES * (len(PLANES) + 1)) / sum(widths), ROW_INCHES / max(heights))
     row_height = max(heights) * scale + LINE_INCHES
     handles = _legend_handles(task, dice, np.union1d(reference, prediction))
-    columns = min(len(handles), max(1, int(WIDTH_INCHES / (LEGEND_INCHES + LETTER_INCHES * max(len(h.get_label()) for h in handles)))))
+    columns = min(
+        len(handles),
+        max(1, int(WIDTH_INCHES / (LEGEND_INCHES + LETTER_INCHES * max(len(h.get_label()) for h in handles)))),
+    )
     footer = LINE_INCHES * (ceil(len(handles) / columns) + 0.5)
     total = len(shown) * row_height + footer + 1.5 * LINE_INCHES + GAP_INCHES
     figure = Figure(figsize=(WIDTH_INCHES, total), facecolor=DARK)
@@ -75,17 +90,28 @@ def overlay_figure(volume: Volume, reference: np.ndarray, prediction: np.ndarray
         top = total - 1.5 * LINE_INCHES - row * row_height
         for plane, width, height in zip(PLANES, widths, heights, strict=True):
             bottom = top - LINE_INCHES - (max(heights) + height) / 2 * scale
-            axes = figure.add_axes((left / WIDTH_INCHES, bottom / total, width * scale / WIDTH_INCHES, height * scale / total))
+            axes = figure.add_axes(
+                (left / WIDTH_INCHES, bottom / total, width * scale / WIDTH_INCHES, height * scale / total)
+            )
             index = slice_index(reference, prediction, plane.axis)
-            _draw_plane(axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, task)
-            axes.set_title(f"{plain(task.modalities[modality])}, {plane.name} {index + 1}/{reference.shape[plane.axis]}", color=LIGHT, fontsize=9, pad=3)
+            _draw_plane(
+                axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, task
+            )
+            axes.set_title(
+                f"{plain(task.modalities[modality])}, {plane.name} {index + 1}/{reference.shape[plane.axis]}",
+                color=LIGHT,
+                fontsize=9,
+                pad=3,
+            )
             left += width * scale + GAP_INCHES
     figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, labelcolor=LIGHT, fontsize=9)
     return figure
 
 
 def slice_index(reference: np.ndarray, prediction: np.ndarray, axis: int) -> int:
-    """Where the foreground of the reference is widest across ``axis``; of the prediction where the reference is empty; else the middle."""
+    """Where the foreground of the reference is widest across ``axis``; of the prediction where the reference is empty;
+    else the middle.
+    """
     mask = next((m for m in (reference > 0, prediction > 0) if m.any()), np.ones_like(reference, dtype=bool))
     areas = mask.sum(axis=tuple(a for a in range(3) if a != axis))
     widest = np.flatnonzero(areas == areas.max())
@@ -93,7 +119,9 @@ def slice_index(reference: np.ndarray, prediction: np.ndarray, axis: int) -> int
 
 
 def view_box(mask: np.ndarray, spacing_mm: Sequence[float]) -> list[tuple[int, int]]:
-    """First and last voxel per axis (z, y, x) of the structures with a margin around them; everything where there are none."""
+    """First and last voxel per axis (z, y, x) of the structures with a margin around them; everything where there are
+    none.
+    """
     box = []
     for axis, mm in enumerate(spacing_mm):
         inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
@@ -104,7 +132,9 @@ def view_box(mask: np.ndarray, spacing_mm: Sequence[float]) -> list[tuple[int, i
 
 
 def display_window(image: np.ndarray) -> tuple[float, float]:
-    """Black, white for one modality ``[Z,Y,X]``: soft tissue where the values look like HU, else the 1st and 99th percentile."""
+    """Black, white for one modality ``[Z,Y,X]``: soft tissue where the values look like HU, else the 1st and 99th
+    percentile.
+    """
     if image.min() < CT_BELOW_HU:
         return CT_WINDOW_HU
     low, high = np.percentile(image.ravel()[:: max(1, image.size // WINDOW_SAMPLE)], (1, 99))
@@ -137,10 +167,22 @@ def _draw_plane(
 ) -> None:
     """One slice of ``image [Z,Y,X]`` in millimetres, voxel centres at index * spacing."""
     down, across = spacing_mm[plane.rows], spacing_mm[plane.columns]
-    edges = [((low - 0.5) * mm, (high + 0.5) * mm) for (low, high), mm in ((box[plane.columns], across), (box[plane.rows], down))]
+    edges = [
+        ((low - 0.5) * mm, (high + 0.5) * mm)
+        for (low, high), mm in ((box[plane.columns], across), (box[plane.rows], down))
+    ]
     picture = np.take(image, index, plane.axis)
     extent = (-0.5 * across, (picture.shape[1] - 0.5) * across, -0.5 * down, (picture.shape[0] - 0.5) * down)
-    axes.imshow(picture, cmap="gray", vmin=window[0], vmax=window[1], extent=extent, origin="lower", interpolation="nearest", aspect="auto")
+    axes.imshow(
+        picture,
+        cmap="gray",
+        vmin=window[0],
+        vmax=window[1],
+        extent=extent,
+        origin="lower",
+        interpolation="nearest",
+        aspect="auto",
+    )
     for label, style in ((reference, "solid"), (prediction, "dashed")):
         cut = np.take(label, index, plane.axis)
         for values, colour in zip(task.class_values, class_colours(task.num_classes), strict=True):
@@ -149,8 +191,19 @@ def _draw_plane(
     axes.set_ylim(*(edges[1] if plane.rows_up else edges[1][::-1]))
     axes.set_axis_off()
     for letter, place in zip(plane.letters, ((0.015, 0.5), (0.985, 0.5), (0.5, 0.985), (0.5, 0.015)), strict=True):
-        alignment = {"ha": {0.015: "left", 0.985: "right"}.get(place[0], "center"), "va": {0.985: "top", 0.015: "bottom"}.get(place[1], "center")}
-        axes.text(*place, letter, transform=axes.transAxes, color=LIGHT, fontsize=8, path_effects=[withStroke(linewidth=2, foreground=DARK)], **alignment)
+        alignment = {
+            "ha": {0.015: "left", 0.985: "right"}.get(place[0], "center"),
+            "va": {0.985: "top", 0.015: "bottom"}.get(place[1], "center"),
+        }
+        axes.text(
+            *place,
+            letter,
+            transform=axes.transAxes,
+            color=LIGHT,
+            fontsize=8,
+            path_effects=[withStroke(linewidth=2, foreground=DARK)],
+            **alignment,
+        )
 
 
 def _draw_contour(axes: Axes, mask: np.ndarray, down: float, across: float, colour: object, style: str) -> None:
@@ -158,15 +211,29 @@ def _draw_contour(axes: Axes, mask: np.ndarray, down: float, across: float, colo
     if not mask.any():
         return
     ys, xs = ((np.arange(-1, n + 1)) * mm for n, mm in zip(mask.shape, (down, across), strict=True))
-    axes.contour(xs, ys, np.pad(mask, 1).astype(np.float32), levels=[0.5], colors=[colour], linestyles=[style], linewidths=[LINE_POINTS])
+    axes.contour(
+        xs,
+        ys,
+        np.pad(mask, 1).astype(np.float32),
+        levels=[0.5],
+        colors=[colour],
+        linestyles=[style],
+        linewidths=[LINE_POINTS],
+    )
 
 
 def _legend_handles(task: Task, dice: Sequence[float] | None, present: np.ndarray) -> list[Line2D]:
     """The line styles, then every class; of very many classes only those that the case holds."""
-    names = task.classes[1:] if dice is None else [f"{name}  Dice {value:.3f}" for name, value in zip(task.classes[1:], dice, strict=True)]
+    names = (
+        task.classes[1:]
+        if dice is None
+        else [f"{name}  Dice {value:.3f}" for name, value in zip(task.classes[1:], dice, strict=True)]
+    )
     named = zip(names, class_colours(task.num_classes), strict=True)
     few = task.num_classes - 1 <= len(COLOURS)
-    listed = [each for each, values in zip(named, task.class_values, strict=True) if few or np.isin(values, present).any()]
+    listed = [
+        each for each, values in zip(named, task.class_values, strict=True) if few or np.isin(values, present).any()
+    ]
     lines = {"reference": "solid"} if dice is None else {"reference": "solid", "prediction": "dashed"}
     styles = [Line2D([], [], color=LIGHT, ls=style, label=name) for name, style in lines.items()]
     return styles + [Line2D([], [], color=colour, lw=3, label=plain(name)) for name, colour in listed]

@@ -16,7 +16,11 @@ from uniseg.metrics.similarity import cluster, leaf_order
 from uniseg.reporting.markup import plain
 from uniseg.reporting.overlays import PLANES, Plane
 
-CELL_INCHES, LETTER_INCHES, TREE_INCHES = 0.42, 0.085, 0.9  # a cell, a letter of a task's name beside or below it, the dendrogram
+CELL_INCHES, LETTER_INCHES, TREE_INCHES = (
+    0.42,
+    0.085,
+    0.9,
+)  # a cell, a letter of a task's name beside or below it, the dendrogram
 MOST_WRITTEN = 20  # tasks whose cells hold their number
 MOST_PAIRS = 40  # lines of the evolution
 PAIR_INCHES, WIDTH_INCHES, PLANE_INCHES = 0.2, 9.0, 2.6
@@ -35,10 +39,18 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     """
     if similarity := PromptSimilarity.load(run_dir / "evaluation" / SIMILARITY):
         windows = f"over {int(similarity.num_windows)} windows of dev scans"
-        yield "prompt_similarity", f"Task prompts {windows}: cosine of the maps, each less its mean.", similarity_figure(similarity.cosine, similarity.tasks)
+        yield (
+            "prompt_similarity",
+            f"Task prompts {windows}: cosine of the maps, each less its mean.",
+            similarity_figure(similarity.cosine, similarity.tasks),
+        )
         if len(similarity.universal):
             caption = "Rows of the universal prompt, which no scan has touched: cosine, each row less its mean."
-            yield "prompt_universal", caption, similarity_figure(similarity.universal, similarity.tasks[: len(similarity.universal)])
+            yield (
+                "prompt_universal",
+                caption,
+                similarity_figure(similarity.universal, similarity.tasks[: len(similarity.universal)]),
+            )
     evolution = PromptEvolution.load(run_dir / EVOLUTION)
     if evolution and len(evolution.tasks) > 1:
         yield (
@@ -47,7 +59,10 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
             evolution_figure(evolution),
         )
     if seen := PromptMap.load(run_dir / "evaluation" / MAP):
-        caption = f"Task prompts over the dev scan {seen.case_id} of {seen.task}: its own, the most and the least like it. Low, high: 1st, 99th percentile."
+        caption = (
+            f"Task prompts over the dev scan {seen.case_id} of {seen.task}: its own, the most and the least like it. "
+            "Low, high: 1st, 99th percentile."
+        )
         yield "prompt_map", caption, map_figure(seen)
 
 
@@ -69,7 +84,9 @@ def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
         tree.set_ylim(bottom=0)
     tree.set_axis_off()
     figure.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, label="cosine")
-    figure.text((beside + side / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11)
+    figure.text(
+        (beside + side / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11
+    )
     return figure
 
 
@@ -89,12 +106,25 @@ def evolution_figure(evolution: PromptEvolution) -> Figure:
         pairs = np.concatenate([pairs[: MOST_PAIRS // 2], pairs[-MOST_PAIRS // 2 :]])
     figure = Figure(figsize=(WIDTH_INCHES, PAIR_INCHES * len(pairs) + 1.3), layout="constrained")
     axes = figure.subplots()
-    drawn = axes.imshow(evolution.cosine[:, pairs[:, 0], pairs[:, 1]].T, cmap=COLOURS, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
-    axes.set_yticks(range(len(pairs)), [plain(f"{evolution.tasks[a]} · {evolution.tasks[b]}") for a, b in pairs], fontsize=8)
+    drawn = axes.imshow(
+        evolution.cosine[:, pairs[:, 0], pairs[:, 1]].T,
+        cmap=COLOURS,
+        vmin=-1,
+        vmax=1,
+        aspect="auto",
+        interpolation="nearest",
+    )
+    axes.set_yticks(
+        range(len(pairs)), [plain(f"{evolution.tasks[a]} · {evolution.tasks[b]}") for a, b in pairs], fontsize=8
+    )
     ticks = np.unique(np.linspace(0, len(evolution.epochs) - 1, 11).astype(int))
     axes.set_xticks(ticks, [str(evolution.epochs[t]) for t in ticks], fontsize=8)
     axes.set_xlabel("epoch")
-    few = "every pair" if total == len(pairs) else f"the {MOST_PAIRS // 2} most and the {MOST_PAIRS // 2} least alike of {total} pairs"
+    few = (
+        "every pair"
+        if total == len(pairs)
+        else f"the {MOST_PAIRS // 2} most and the {MOST_PAIRS // 2} least alike of {total} pairs"
+    )
     axes.set_title(f"similarity of prompts while training: {few}", fontsize=11)
     figure.colorbar(drawn, ax=axes, label="cosine", fraction=0.04, pad=0.02)
     return figure
@@ -106,7 +136,9 @@ def map_figure(seen: PromptMap) -> Figure:
     widths, tallest = [sizes[p.columns] for p in PLANES], max(sizes[p.rows] for p in PLANES)
     scale = min(WIDTH_INCHES / sum(widths), PLANE_INCHES / tallest)
     rows = len(seen.maps) + 1
-    figure = Figure(figsize=(max(sum(widths) * scale, 5.0) + 2.0, rows * (tallest * scale + 0.3) + 0.6), layout="constrained")
+    figure = Figure(
+        figsize=(max(sum(widths) * scale, 5.0) + 2.0, rows * (tallest * scale + 0.3) + 0.6), layout="constrained"
+    )
     grid = figure.subplots(rows, len(PLANES), width_ratios=widths, squeeze=False)
     for row, own, name in zip(grid, [None, *seen.maps], ["scan", *seen.tasks], strict=True):
         for axes, plane in zip(row, PLANES, strict=True):
@@ -114,7 +146,9 @@ def map_figure(seen: PromptMap) -> Figure:
         row[0].set_ylabel(plain(name), fontsize=9)
     for axes, plane in zip(grid[0], PLANES, strict=True):
         axes.set_title(plane.name, fontsize=9)
-    bar = figure.colorbar(ScalarMappable(Normalize(0, 1), MAP_COLOURS), ax=grid, fraction=0.03, pad=0.02, label="task prompt")
+    bar = figure.colorbar(
+        ScalarMappable(Normalize(0, 1), MAP_COLOURS), ax=grid, fraction=0.03, pad=0.02, label="task prompt"
+    )
     bar.set_ticks([0, 1], labels=["low", "high"])
     figure.suptitle(plain(f"task prompts over {seen.case_id} ({seen.task}, {seen.modality})"), fontsize=11)
     return figure
@@ -127,18 +161,37 @@ def _draw_matrix(axes: Axes, cosine: np.ndarray, names: Sequence[str]) -> None:
     axes.set_yticks(places, names, fontsize=9)
     if len(names) <= MOST_WRITTEN:
         for (row, column), value in np.ndenumerate(cosine):
-            axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="white" if abs(value) > 0.6 else "black")
+            axes.text(
+                column,
+                row,
+                f"{value:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
+                color="white" if abs(value) > 0.6 else "black",
+            )
 
 
-def _draw_plane(axes: Axes, plane: Plane, image: np.ndarray, own: np.ndarray | None, spacing_mm: Sequence[float]) -> None:
+def _draw_plane(
+    axes: Axes, plane: Plane, image: np.ndarray, own: np.ndarray | None, spacing_mm: Sequence[float]
+) -> None:
     index = image.shape[plane.axis] // 2
     origin = "lower" if plane.rows_up else "upper"
     aspect = spacing_mm[plane.rows] / spacing_mm[plane.columns]
     low, high = np.percentile(image, PERCENTILES)
-    axes.imshow(np.take(image, index, plane.axis), cmap="gray", vmin=low, vmax=max(high, low + 1e-6), origin=origin, aspect=aspect)
+    axes.imshow(
+        np.take(image, index, plane.axis),
+        cmap="gray",
+        vmin=low,
+        vmax=max(high, low + 1e-6),
+        origin=origin,
+        aspect=aspect,
+    )
     if own is not None:
         low, high = np.percentile(own.astype(np.float32), PERCENTILES)
         shown = np.take(own, index, plane.axis).astype(np.float32)
-        axes.imshow(shown, cmap=MAP_COLOURS, vmin=low, vmax=max(high, low + 1e-6), alpha=OPAQUE, origin=origin, aspect=aspect)
+        axes.imshow(
+            shown, cmap=MAP_COLOURS, vmin=low, vmax=max(high, low + 1e-6), alpha=OPAQUE, origin=origin, aspect=aspect
+        )
     axes.set_xticks([])
     axes.set_yticks([])

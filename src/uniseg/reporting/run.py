@@ -23,7 +23,17 @@ from uniseg.task import Task
 
 T = TypeVar("T")
 NAN = float("nan")
-MALFORMED = (ArithmeticError, AttributeError, IndexError, OSError, RecursionError, TypeError, ValueError, csv.Error, yaml.YAMLError)
+MALFORMED = (
+    ArithmeticError,
+    AttributeError,
+    IndexError,
+    OSError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    csv.Error,
+    yaml.YAMLError,
+)
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,10 @@ class CaseFiles:
 
 @dataclass(frozen=True)
 class Scan:
-    """A test case in memory: ``volume.array [M,Z,Y,X]``; ``reference`` and ``prediction`` ``[Z,Y,X]`` label values of the task."""
+    """A test case in memory: ``volume.array [M,Z,Y,X]``;
+
+    ``reference`` and ``prediction`` ``[Z,Y,X]`` label values of the task.
+    """
 
     volume: Volume
     reference: np.ndarray
@@ -157,19 +170,28 @@ def read_run(run_dir: Path) -> Run:
     """Read a run folder; images stay on disk (see ``read_scan``).
 
     Raises:
-        InputError: a file is missing or malformed, two files tell of different tasks, cases or classes, or a scan, label
-            or prediction is no longer what was scored.
+        InputError: a file is missing or malformed, two files tell of different tasks, cases or classes, or a scan,
+            label or prediction is no longer what was scored.
     """
     evaluation = run_dir / "evaluation"
     config = parse(run_dir / "config.yaml", lambda text: dict(yaml.safe_load(text) or {}))
     curves = read_curves(run_dir / "logs" / "metrics.csv")
-    metrics_path, scores_path, cases_path = evaluation / "metrics.json", evaluation / "scores.csv", evaluation / "cases.json"
+    metrics_path, scores_path, cases_path = (
+        evaluation / "metrics.json",
+        evaluation / "scores.csv",
+        evaluation / "cases.json",
+    )
     cases = parse(scores_path, _cases)
     files = parse(cases_path, lambda text: _files(text, evaluation))
     run = parse(metrics_path, lambda text: _run(run_dir.resolve().name, config, curves, json.loads(text), cases, files))
     unscored = sorted({case.task for case in cases} ^ {task.name for task in run.tasks})
     if unscored or not run.tasks:
-        raise InputError(scores_path, f"tasks that differ from {metrics_path.name}: {', '.join(unscored) or 'none'}", "the same tasks", "evaluate again")
+        raise InputError(
+            scores_path,
+            f"tasks that differ from {metrics_path.name}: {', '.join(unscored) or 'none'}",
+            "the same tasks",
+            "evaluate again",
+        )
     for task in run.tasks:
         _check(task, files, scores_path, cases_path)
     for own in files.values():
@@ -197,9 +219,13 @@ def read_scan(files: CaseFiles) -> Scan:
 
 
 def extremes(cases: tuple[CaseResult, ...]) -> list[tuple[str, CaseResult]]:
-    """Best, median (the lower of two), worst by mean Dice; each case once, so fewer where there are fewer than three."""
+    """Best, median (the lower of two), worst by mean Dice; each case once, so fewer of fewer than three."""
     ranked = sorted(cases, key=lambda case: (case.dice, case.case_id))
-    places = {len(ranked) - 1: "best", 0: "worst", (len(ranked) - 1) // 2: "median"} if len(ranked) > 2 else {len(ranked) - 1: "best", 0: "worst"}
+    places = (
+        {len(ranked) - 1: "best", 0: "worst", (len(ranked) - 1) // 2: "median"}
+        if len(ranked) > 2
+        else {len(ranked) - 1: "best", 0: "worst"}
+    )
     names = places if len(ranked) > 1 else {0: "only case"}
     return [(names[place], ranked[place]) for place in sorted(names, reverse=True)]
 
@@ -217,7 +243,12 @@ def parse(path: Path, reader: Callable[[str], T]) -> T:
         InputError: missing, or the reader met something malformed.
     """
     if not path.is_file():
-        raise InputError(path, "no such file", "the file that training or evaluation writes", "give a run folder that was trained, then evaluated")
+        raise InputError(
+            path,
+            "no such file",
+            "the file that training or evaluation writes",
+            "give a run folder that was trained, then evaluated",
+        )
     try:
         return reader(path.read_text("utf-8"))
     except KeyError as error:
@@ -235,13 +266,18 @@ def _curves(text: str) -> dict[str, Curve]:
         for key, cell in row.items():
             if cell and key not in ("epoch", "step"):
                 columns[key][int(float(row["epoch"]))] = float(cell)
-    return {key: Curve(tuple(sorted(points)), tuple(points[epoch] for epoch in sorted(points))) for key, points in columns.items()}
+    return {
+        key: Curve(tuple(sorted(points)), tuple(points[epoch] for epoch in sorted(points)))
+        for key, points in columns.items()
+    }
 
 
 def _cases(text: str) -> list[CaseResult]:
     rows: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
     for row in score_rows(text):
-        numbers = {key: _number(row[key]) for key in ("dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml")}
+        numbers = {
+            key: _number(row[key]) for key in ("dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml")
+        }
         key = (row["task"], row["case_id"], row["patient_id"])
         rows[key].append(Score(*key, row["class"], **numbers))
     return [CaseResult(*key, tuple(scores)) for key, scores in rows.items()]
@@ -271,8 +307,18 @@ def _case_files(entry: dict, evaluation: Path) -> CaseFiles:
     )
 
 
-def _run(name: str, config: dict, curves: dict[str, Curve], metrics: dict, cases: list[CaseResult], files: dict[tuple[str, str], CaseFiles]) -> Run:
-    tasks = tuple(_task(task, values, tuple(case for case in cases if case.task == task)) for task, values in metrics["tasks"].items())
+def _run(
+    name: str,
+    config: dict,
+    curves: dict[str, Curve],
+    metrics: dict,
+    cases: list[CaseResult],
+    files: dict[tuple[str, str], CaseFiles],
+) -> Run:
+    tasks = tuple(
+        _task(task, values, tuple(case for case in cases if case.task == task))
+        for task, values in metrics["tasks"].items()
+    )
     means = [_number(metrics[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")]
     stages = {_text(stage): float(seconds) for stage, seconds in metrics.get("stages_s", {}).items()}
     return Run(name, config, curves, _text(metrics["split"]), str(metrics["checkpoint"]), *means, tasks, files, stages)
@@ -306,7 +352,10 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
 
 def _details(values: dict) -> dict[str, Any]:
     low, high = map(_number, values["dice_interval"])
-    own = {name: _number(values[key]) for name, key in (("nsd", "nsd"), ("hd95_mm", "hd95_mm"), ("misses", "complete_misses"))}
+    own = {
+        name: _number(values[key])
+        for name, key in (("nsd", "nsd"), ("hd95_mm", "hd95_mm"), ("misses", "complete_misses"))
+    }
     return {"interval": (low, high), **own}
 
 
@@ -315,12 +364,19 @@ def _check(task: TaskResult, files: Mapping[tuple[str, str], CaseFiles], scores_
     for case in task.cases:
         where = f"case '{case.case_id}' of task '{task.name}'"
         if tuple(score.class_name for score in case.scores) != names:
-            raise InputError(scores_path, f"{where} with classes {[s.class_name for s in case.scores]}", f"{list(names)}, each once", "evaluate again")
+            raise InputError(
+                scores_path,
+                f"{where} with classes {[s.class_name for s in case.scores]}",
+                f"{list(names)}, each once",
+                "evaluate again",
+            )
         if (task.name, case.case_id) not in files:
             raise InputError(cases_path, f"no {where}", "every scored case", "evaluate again")
         classes = files[task.name, case.case_id].task.classes
         if classes[1:] != names:
-            raise InputError(cases_path, f"{where} with classes {list(classes)}", f"background, then {list(names)}", "evaluate again")
+            raise InputError(
+                cases_path, f"{where} with classes {list(classes)}", f"background, then {list(names)}", "evaluate again"
+            )
 
 
 def _text(value: Any) -> str:

@@ -24,17 +24,23 @@ SETTINGS = (
     ("seed", ("seed",)),
 )
 RULE = (
-    "Every mean is taken first over cases, then over classes, then over tasks. A class that is empty in reference and prediction counts 1 here; "
-    "nnU-Net's convention leaves such a case out of the class. Image-blind is the score of the class that training labels show most often at each place, "
-    "stretched to the scan: what can be had without looking at the image. The interval is a 95 % bootstrap over patients. NSD, HD95: surface Dice at the "
-    "tolerance of the evaluation, 95th percentile of the surface distance; a class that only one of the two has gets 0 and the scan's diagonal. "
+    "Every mean is taken first over cases, then over classes, then over tasks. A class that is empty in reference "
+    "and prediction counts 1 here; "
+    "nnU-Net's convention leaves such a case out of the class. Image-blind is the score of the class that training "
+    "labels show most often at each place, "
+    "stretched to the scan: what can be had without looking at the image. The interval is a 95 % bootstrap over "
+    "patients. NSD, HD95: surface Dice at the "
+    "tolerance of the evaluation, 95th percentile of the surface distance; a class that only one of the two has gets "
+    "0 and the scan's diagonal. "
     "Missed: cases of which nothing was found."
 )
 
 
 @dataclass(frozen=True)
 class DiceRow:
-    """Scores of one class, or the Dice of the task's mean: text for the cells, shares of 1 (None where unknown) for the bar."""
+    """Scores of one class, or the Dice of the task's mean: text for the cells, shares of 1 (None where unknown) for the
+    bar.
+    """
 
     name: str
     dice: str
@@ -84,22 +90,43 @@ def summary_line(run: Run) -> str:
 def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value) of the key settings that the configuration holds."""
     leaves = sorted(_leaves(config), key=lambda leaf: leaf[0].count("."))
-    found = [(name, [value for end in ends for key, value in leaves if f".{key}".endswith(f".{end}")]) for name, ends in SETTINGS]
+    found = [
+        (name, [value for end in ends for key, value in leaves if f".{key}".endswith(f".{end}")])
+        for name, ends in SETTINGS
+    ]
     return [(name, _plain(values[0])) for name, values in found if values]
 
 
 def changed_rows(config: Mapping[str, Any], default: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(key, value, what it is without an experiment) of every setting of a run that differs from ``conf/train.yaml``; tasks have their own table."""
-    own, usual = ({key: value for key, value in _every_leaf(values) if key.split(".")[0] not in ELSEWHERE} for values in (config, default))
+    """(key, value, what it is without an experiment) of every setting of a run that differs from ``conf/train.yaml``;
+    tasks have their own table.
+    """
+    own, usual = (
+        {key: value for key, value in _every_leaf(values) if key.split(".")[0] not in ELSEWHERE}
+        for values in (config, default)
+    )
     place = str(config.get("run_dir"))
     names = [key for key in own | usual if own.get(key) != usual.get(key) and place not in str(own.get(key))]
-    return [(key, *(_plain(values[key]) if key in values else NOTHING for values in (own, usual))) for key in sorted(names)] if default else []
+    return (
+        [
+            (key, *(_plain(values[key]) if key in values else NOTHING for values in (own, usual)))
+            for key in sorted(names)
+        ]
+        if default
+        else []
+    )
 
 
 def data_rows(run: Run) -> list[tuple[str, ...]]:
     """Task, modalities, spacing, cases of each side, scored cases and patients, licence."""
     return [
-        (t.name, ", ".join(t.modalities), _plain(t.spacing_mm), *map(str, (t.num_train, t.num_dev, t.num_test, t.num_cases, t.num_patients)), t.licence)
+        (
+            t.name,
+            ", ".join(t.modalities),
+            _plain(t.spacing_mm),
+            *map(str, (t.num_train, t.num_dev, t.num_test, t.num_cases, t.num_patients)),
+            t.licence,
+        )
         for t in run.tasks
     ]
 
@@ -107,7 +134,14 @@ def data_rows(run: Run) -> list[tuple[str, ...]]:
 def stage_rows(run: Run) -> list[tuple[str, str, str]]:
     """Stage of prediction, seconds a case, share of their sum; reading and writing overlap with the rest."""
     total = sum(run.stages_s.values())
-    return [(stage, f"{seconds / max(1, len(run.cases)):.2f}", f"{seconds / total:.0%}") for stage, seconds in run.stages_s.items()] if total else []
+    return (
+        [
+            (stage, f"{seconds / max(1, len(run.cases)):.2f}", f"{seconds / total:.0%}")
+            for stage, seconds in run.stages_s.items()
+        ]
+        if total
+        else []
+    )
 
 
 def task_table(task: TaskResult) -> TaskTable:
@@ -138,7 +172,9 @@ def case_table(task: TaskResult) -> CaseTable:
         )
         for case in ranked
     )
-    return CaseTable(task.name, ("case", "patient", "mean Dice", "image-blind", *(c.name for c in task.classes)), tuple(rows))
+    return CaseTable(
+        task.name, ("case", "patient", "mean Dice", "image-blind", *(c.name for c in task.classes)), tuple(rows)
+    )
 
 
 def number(value: float) -> str:
@@ -152,8 +188,21 @@ def _dice_row(name: str, dice: float, dice_nnunet: float, blind_dice: float) -> 
 
 def _class_row(c: ClassResult) -> DiceRow:
     interval = f"{number(c.interval[0])} to {number(c.interval[1])}" if c.interval[0] < c.interval[1] else NOTHING
-    extra = (interval, number(c.nsd), f"{c.hd95_mm:.1f}" if c.hd95_mm == c.hd95_mm else NOTHING, f"{c.misses:.0f}" if c.misses == c.misses else NOTHING)
-    return DiceRow(c.name, number(c.dice), number(c.dice_nnunet), number(c.blind_dice), _share(c.dice), _share(c.blind_dice), *extra)
+    extra = (
+        interval,
+        number(c.nsd),
+        f"{c.hd95_mm:.1f}" if c.hd95_mm == c.hd95_mm else NOTHING,
+        f"{c.misses:.0f}" if c.misses == c.misses else NOTHING,
+    )
+    return DiceRow(
+        c.name,
+        number(c.dice),
+        number(c.dice_nnunet),
+        number(c.blind_dice),
+        _share(c.dice),
+        _share(c.blind_dice),
+        *extra,
+    )
 
 
 def _share(value: float) -> float | None:

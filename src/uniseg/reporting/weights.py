@@ -29,5 +29,9 @@ def _rows(text: str) -> list[tuple[str, str]]:
         *rows,
         ("weights from", f"{transfer['source']} ({transfer['kind']})"),
         ("licence of their data", transfer["licence"]),
-        ("numbers from there", f"{transfer['coverage']:.1%}: {len(transfer['loaded'])} tensors as they are, {len(transfer['adapted'])} adapted ({adapted})"),
+        (
+            "numbers from there",
+            f"{transfer['coverage']:.1%}: {len(transfer['loaded'])} tensors as they are, {len(transfer['adapted'])} "
+            f"adapted ({adapted})",
+        ),
     ]

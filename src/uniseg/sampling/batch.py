@@ -59,7 +59,11 @@ class Batch:
     step: int
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
-        return replace(self, image=self.image.to(device, non_blocking=non_blocking), label=self.label.to(device, non_blocking=non_blocking))
+        return replace(
+            self,
+            image=self.image.to(device, non_blocking=non_blocking),
+            label=self.label.to(device, non_blocking=non_blocking),
+        )
 
     def pin_memory(self) -> "Batch":
         return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())

@@ -28,7 +28,9 @@ class StepSampler:
         steps: those that are left of the epoch at hand, as the run counts them; called at each beginning.
     """
 
-    def __init__(self, stream: RequestStream, num_steps: int, rank: int, world_size: int, steps: Callable[[], Iterable[int]]) -> None:
+    def __init__(
+        self, stream: RequestStream, num_steps: int, rank: int, world_size: int, steps: Callable[[], Iterable[int]]
+    ) -> None:
         self.stream = stream
         self.num_steps = num_steps
         self.steps = steps
@@ -92,8 +94,9 @@ class MultiDatasetModule(LightningDataModule):
         fold: which part of the training side is dev.
         patch_size: (Z, Y, X) voxels.
         batch_size: of the global batch, over all ranks.
-        steps_per_epoch, val_steps: batches per training epoch, per validation; the latter is raised to what shows every task with dev cases once.
-        tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see ``RequestStream``.
+        steps_per_epoch, val_steps: batches per training epoch, per validation; the latter is raised to what shows every
+            task with dev cases once. tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see
+            ``RequestStream``.
         num_patients: of the training side that every task keeps, drawn by ``seed``; None: all.
         num_workers: reader processes per rank.
 
@@ -130,14 +133,28 @@ class MultiDatasetModule(LightningDataModule):
         self.patients = {name: table.patients for name, table in tables.items()}
         self.splits: dict[str, Split] = {name: table.fold(name, fold) for name, table in tables.items()}
         if num_patients is not None:
-            self.splits = {name: first_patients(name, split, tables[name].patients, num_patients, seed) for name, split in self.splits.items()}
+            self.splits = {
+                name: first_patients(name, split, tables[name].patients, num_patients, seed)
+                for name, split in self.splits.items()
+            }
         self.patch_size = tuple(patch_size)
         with_dev = sum(bool(split.dev) for split in self.splits.values())
         self.steps_per_epoch = steps_per_epoch
         self.val_steps = max(val_steps, ceil(with_dev / min(tasks_per_batch or batch_size, batch_size)))
         self.num_workers, self.pin_memory = num_workers, pin_memory
-        shared = {"batch_size": batch_size, "tasks_per_batch": tasks_per_batch, "foreground_fraction": foreground_fraction}
-        self.train_stream = RequestStream(self._cases("train"), steps_per_epoch=steps_per_epoch, task_weights=task_weights, recipe=recipe, seed=seed, **shared)
+        shared = {
+            "batch_size": batch_size,
+            "tasks_per_batch": tasks_per_batch,
+            "foreground_fraction": foreground_fraction,
+        }
+        self.train_stream = RequestStream(
+            self._cases("train"),
+            steps_per_epoch=steps_per_epoch,
+            task_weights=task_weights,
+            recipe=recipe,
+            seed=seed,
+            **shared,
+        )
         self.val_stream = RequestStream(
             self._cases("dev"),
             steps_per_epoch=self.val_steps,
@@ -149,7 +166,10 @@ class MultiDatasetModule(LightningDataModule):
         self._position = EpochPosition(steps_per_epoch)
 
     def _cases(self, side: str) -> list[TaskCases]:
-        return [TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task), _masked(cache.task)) for cache in self.caches]
+        return [
+            TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task), _masked(cache.task))
+            for cache in self.caches
+        ]
 
     def train_dataloader(self) -> DataLoader:
         return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, self._position.steps_left))
@@ -160,7 +180,12 @@ class MultiDatasetModule(LightningDataModule):
     def _sampler(self, stream: RequestStream, num_steps: int, steps: Callable[[], Iterable[int]]) -> StepSampler:
         world_size = self.trainer.world_size
         if stream.batch_size % world_size:
-            raise InputError("data.batch_size", str(stream.batch_size), f"a multiple of the {world_size} processes", "correct the number")
+            raise InputError(
+                "data.batch_size",
+                str(stream.batch_size),
+                f"a multiple of the {world_size} processes",
+                "correct the number",
+            )
         return StepSampler(stream, num_steps, self.trainer.global_rank, world_size, steps)
 
     def _loader(self, sampler: StepSampler) -> DataLoader:

@@ -36,7 +36,8 @@ class PatchReader(Dataset):
     def read(self, request: PatchRequest) -> tuple[Tensor, Tensor]:
         """The box ``[M,z,y,x]`` with its label ``[z,y,x]``; zero outside the case.
 
-        A patch that is not centred on foreground lies around a voxel that has a label, where a part of the case has none.
+        A patch that is not centred on foreground lies around a voxel that has a label, where a part of the case has
+        none.
         """
         cache = self.caches[request.task]
         entry = cache.entries[request.case_id]
@@ -58,7 +59,9 @@ class PatchReader(Dataset):
         return torch.from_numpy(image), torch.from_numpy(label)
 
 
-def patch_start(shape: Sequence[int], centres: Mapping[int, np.ndarray], seed: int, patch_size: Sequence[int]) -> tuple[int, ...]:
+def patch_start(
+    shape: Sequence[int], centres: Mapping[int, np.ndarray], seed: int, patch_size: Sequence[int]
+) -> tuple[int, ...]:
     """First voxel of the patch; may be negative where the case is smaller than the patch.
 
     With ``centres`` (voxels ``[n,3]`` per class) the patch is centred on a random voxel of a random class, as far as it
@@ -71,7 +74,10 @@ def patch_start(shape: Sequence[int], centres: Mapping[int, np.ndarray], seed: i
     if centres:
         voxels = centres[sorted(centres)[rng.integers(len(centres))]]
         centre = voxels[rng.integers(len(voxels))]
-        return tuple(int(np.clip(c - p // 2, low, high)) for c, p, low, high in zip(centre, patch_size, lowest, highest, strict=True))
+        return tuple(
+            int(np.clip(c - p // 2, low, high))
+            for c, p, low, high in zip(centre, patch_size, lowest, highest, strict=True)
+        )
     return tuple(int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True))
 
 

@@ -82,7 +82,11 @@ class RequestStream:
         recipe: AugmentRecipe | None,
         seed: int,
     ) -> None:
-        for name, number in (("steps_per_epoch", steps_per_epoch), ("batch_size", batch_size), ("tasks_per_batch", tasks_per_batch)):
+        for name, number in (
+            ("steps_per_epoch", steps_per_epoch),
+            ("batch_size", batch_size),
+            ("tasks_per_batch", tasks_per_batch),
+        ):
             if number is not None and not number >= 1:
                 raise InputError(f"data.{name}", f"{number}", "1 or more", "correct the number")
         if not 0 <= foreground_fraction <= 1:
@@ -90,7 +94,9 @@ class RequestStream:
         self.weights = weights_of(task_weights, tasks)
         for task, weight in zip(tasks, self.weights, strict=True):
             if not task.case_ids and weight:
-                raise InputError(f"task '{task.name}'", "no case", "at least one", "prepare the task or take it out of the list")
+                raise InputError(
+                    f"task '{task.name}'", "no case", "at least one", "prepare the task or take it out of the list"
+                )
         self.tasks = tuple(tasks)
         self.batch_size = batch_size
         self.draws_per_batch = min(tasks_per_batch or batch_size, batch_size)
@@ -127,7 +133,9 @@ class RequestStream:
             case_id=cases[rng.integers(len(cases))],
             seed=int(rng.integers(2**62)),
             force_foreground=place >= self._first_forced(step),
-            augmentation=draw(self.recipe, self.tasks[task].optional, rng, self.tasks[task].masked) if self.recipe else None,
+            augmentation=draw(self.recipe, self.tasks[task].optional, rng, self.tasks[task].masked)
+            if self.recipe
+            else None,
             step=step,
             place=place,
         )
@@ -140,13 +148,19 @@ def weights_of(rule: str | float | Mapping[str, float], tasks: Sequence[TaskCase
     temperature: 1 is ``by_cases``, infinity is ``equal``). A mapping: by name, 1 where not named, 0 leaves a task out.
 
     Raises:
-        InputError: an unknown word or name, a number that is not positive, weights that are negative, not finite or all 0.
+        InputError: an unknown word or name, a number that is not positive, weights that are negative, not finite or all
+            0.
     """
     where, fix = "data.task_weights", "correct the value"
     if isinstance(rule, Mapping):
         unknown = set(rule) - {task.name for task in tasks}
         if unknown:
-            raise InputError(where, f"'{sorted(map(str, unknown))[0]}'", f"one of {[task.name for task in tasks]}", "correct the name")
+            raise InputError(
+                where,
+                f"'{sorted(map(str, unknown))[0]}'",
+                f"one of {[task.name for task in tasks]}",
+                "correct the name",
+            )
         values = [rule.get(task.name, 1.0) for task in tasks]
         if not all(isinstance(value, Real) for value in values):
             raise InputError(where, f"{values}", "a number per task", fix)
@@ -158,7 +172,9 @@ def weights_of(rule: str | float | Mapping[str, float], tasks: Sequence[TaskCase
         with np.errstate(over="ignore"):
             weights = np.array([float(len(task.case_ids)) for task in tasks]) ** (1 / temperature)
     if not (np.isfinite(weights).all() and weights.min() >= 0 and 0 < weights.sum() < np.inf):
-        raise InputError(where, f"{weights.tolist()}", "positive numbers, or 0 for tasks to leave out", "correct the weights")
+        raise InputError(
+            where, f"{weights.tolist()}", "positive numbers, or 0 for tasks to leave out", "correct the weights"
+        )
     return weights
 
 

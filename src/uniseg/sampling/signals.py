@@ -29,7 +29,8 @@ def shielded() -> Iterator[None]:
 def leave_signals(worker: int) -> None:
     """A scheduler, or Ctrl-C, signals every process of a run: readers go on until the main one has saved.
 
-    They end by SIGTERM from their own parent alone. PyTorch's readers die of any, which raises in the parent in the middle of a step.
+    They end by SIGTERM from their own parent alone. PyTorch's readers die of any, which raises in the parent in the
+    middle of a step.
     """
     for number in LEFT_TO_MAIN:
         signal.signal(number, signal.SIG_IGN)

@@ -14,10 +14,13 @@ TEMPORARY = ".tmp"  # suffix of a file that is being written
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Temporary name in the same folder, fsync, rename.
 
-    Lightning's own way goes through a file in TMPDIR, which on another disk is copied over the last good checkpoint, without fsync.
+    Lightning's own way goes through a file in TMPDIR, which on another disk is copied over the last good checkpoint,
+    without fsync.
     """
 
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any | None = None) -> None:
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any | None = None
+    ) -> None:
         """
         Raises:
             OSError: with ``filename`` set; what was at ``path`` is still there.

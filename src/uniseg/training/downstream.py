@@ -33,7 +33,9 @@ class DownstreamModule(SegmentationModule):
 
 
 def stages_from_head(model: UniSegModel) -> list[list[nn.Module]]:
-    """The parts of the network by their distance from the head, which is the first with what was added; every part once."""
+    """The parts of the network by their distance from the head, which is the first with what was added; every part
+    once.
+    """
     return [
         [model.head, model.added],
         *([stage] for stage in model.decoder.stages),

@@ -19,7 +19,8 @@ class Strategy:
     """What becomes of the weights of ``init.checkpoint``.
 
     Attributes:
-        extend: its network stays and gets the run's new tasks; otherwise its weights go into the network of the configuration.
+        extend: its network stays and gets the run's new tasks; otherwise its weights go into the network of the
+            configuration.
         adapter_channels: of what is added.
         trained: ``all`` or ``added``.
         freeze_encoder: first convolutions and encoder keep their weights.
@@ -39,7 +40,12 @@ class Strategy:
 
     def __post_init__(self) -> None:
         if self.trained not in (ALL, ADDED) or (self.trained == ADDED and not self.extend):
-            raise InputError("strategy.trained", f"'{self.trained}'", f"{ALL}, or {ADDED} with strategy.extend=true", "choose strategy=full or prompt_only")
+            raise InputError(
+                "strategy.trained",
+                f"'{self.trained}'",
+                f"{ALL}, or {ADDED} with strategy.extend=true",
+                "choose strategy=full or prompt_only",
+            )
         if not 0 < self.layer_decay <= 1:
             raise InputError("strategy.layer_decay", str(self.layer_decay), "above 0, at most 1", "correct the number")
 
@@ -65,7 +71,9 @@ def parameter_counts(model: UniSegModel) -> ParameterCounts:
     return ParameterCounts(sum(n for n, trains in counts if trains), sum(n for n, _ in counts))
 
 
-def start_model(new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: Strategy) -> Beginning:
+def start_model(
+    new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: Strategy
+) -> Beginning:
     """The network of a run, with its weights; those that never train ask for no gradient.
 
     Args:
@@ -74,11 +82,17 @@ def start_model(new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoin
         checkpoint: of a trained network, or None.
 
     Raises:
-        InputError: checkpoint and strategy do not go together, the tasks do not go with the trained network, or weights do not fit.
+        InputError: checkpoint and strategy do not go together, the tasks do not go with the trained network, or weights
+            do not fit.
     """
     if strategy.extend:
         if checkpoint is None:
-            raise InputError("strategy", "one that extends a trained network", "a trained network", "add init=checkpoint init.checkpoint=<file>")
+            raise InputError(
+                "strategy",
+                "one that extends a trained network",
+                "a trained network",
+                "add init=checkpoint init.checkpoint=<file>",
+            )
         return Beginning(_extended(load_model(checkpoint), tasks, strategy, checkpoint), None)
     source = open_source(checkpoint) if checkpoint is not None else None
     model = new(tasks)
@@ -93,11 +107,18 @@ def _extended(model: UniSegModel, tasks: TaskSet, strategy: Strategy, checkpoint
     known = [task for task in tasks if task.name in model.tasks.names]
     for task in known:
         if task != model.tasks[model.tasks.position(task.name)]:
-            raise InputError(f"task '{task.name}'", f"another definition than in {checkpoint}", "the same, or another name", "rename the new task")
+            raise InputError(
+                f"task '{task.name}'",
+                f"another definition than in {checkpoint}",
+                "the same, or another name",
+                "rename the new task",
+            )
     fresh = [task for task in tasks if task not in known]
     if not fresh or (known and strategy.trained == ADDED):
         names = ", ".join(task.name for task in known)
-        raise InputError("tasks", f"{names}, which the network of {checkpoint} has", "new tasks to add", "correct the task list")
+        raise InputError(
+            "tasks", f"{names}, which the network of {checkpoint} has", "new tasks to add", "correct the task list"
+        )
     model.extend(fresh, adapter_channels=strategy.adapter_channels)
     if strategy.trained == ADDED:
         model.freeze_base()

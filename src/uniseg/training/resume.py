@@ -38,7 +38,12 @@ class RunRecord:
     def to_dict(self) -> dict:
         """Plain containers for the checkpoint."""
         splits = {name: {side: list(cases) for side, cases in sides.items()} for name, sides in self.splits.items()}
-        return {"order": list(self.order), "splits": splits, "optimizer": self.optimizer, "settings": dict(self.settings)}
+        return {
+            "order": list(self.order),
+            "splits": splits,
+            "optimizer": self.optimizer,
+            "settings": dict(self.settings),
+        }
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,13 @@ class SavedRun:
         Raises:
             InputError: other tasks.
         """
-        known = self.record.order if self.record else [name for name in self.tasks.names if name in names] if added else self.tasks.names
+        known = (
+            self.record.order
+            if self.record
+            else [name for name in self.tasks.names if name in names]
+            if added
+            else self.tasks.names
+        )
         if set(names) != set(known):
             raise self._differs("the tasks", ", ".join(names), ", ".join(known))
         if added and not self.record:  # which does not tell the order of its data
@@ -86,7 +97,9 @@ class SavedRun:
             rank_zero_info(f"The tasks come in the order of {self.path}: {', '.join(known)}.")
         return list(known)
 
-    def require_same(self, model: UniSegModel, shapes: Mapping[str, tuple[int, ...]], optimizer: Optimizer, record: RunRecord) -> None:
+    def require_same(
+        self, model: UniSegModel, shapes: Mapping[str, tuple[int, ...]], optimizer: Optimizer, record: RunRecord
+    ) -> None:
         """
         Args:
             model: of the run, new.
@@ -102,7 +115,8 @@ class SavedRun:
         for own, saved in zip(model.tasks, self.tasks, strict=True):
             self._require_same_task(own, saved)
         config, saved_config = flatten(model.config), flatten(self.config)
-        self._require_equal("the model's", {key: config.get(key) for key in saved_config}, saved_config)  # older ones lack some keys
+        # older ones lack some keys
+        self._require_equal("the model's", {key: config.get(key) for key in saved_config}, saved_config)
         self._require_equal("the shape of", shapes, self.shapes)
         self._require_same_optimizer(optimizer)
         self._require_same_splits(record)
@@ -117,10 +131,17 @@ class SavedRun:
         name = class_name(optimizer)
         if self.record and self.record.optimizer != name:
             raise self._differs("the optimiser", name, self.record.optimizer)
-        gone = sorted({key for group in self.groups for key in group} - {"initial_lr"} - {key for group in optimizer.param_groups for key in group})
+        gone = sorted(
+            {key for group in self.groups for key in group}
+            - {"initial_lr"}
+            - {key for group in optimizer.param_groups for key in group}
+        )
         if gone:
             raise self._differs("the optimiser", f"{name} without {gone[0]}", f"one with {gone[0]}")
-        sizes, saved = ([len(group["params"]) for group in optimizer.param_groups], [group["params"] for group in self.groups])
+        sizes, saved = (
+            [len(group["params"]) for group in optimizer.param_groups],
+            [group["params"] for group in self.groups],
+        )
         if sizes != saved:
             raise self._differs("the optimiser's parameters by group", sizes, saved)
 
@@ -148,10 +169,20 @@ class SavedRun:
             InputError: more is done than the run's epochs hold.
         """
         if 0 <= max_epochs < self.epoch:
-            raise InputError("trainer.max_epochs", str(max_epochs), f"{self.epoch} or more, which are done in {self.path}", "give more epochs")
+            raise InputError(
+                "trainer.max_epochs",
+                str(max_epochs),
+                f"{self.epoch} or more, which are done in {self.path}",
+                "give more epochs",
+            )
         if self.epoch_steps >= steps_per_epoch:
-            found, expected = (str(steps_per_epoch), f"more than {self.epoch_steps}, which are done of the epoch at hand in {self.path}")
-            raise InputError("data.steps_per_epoch", found, expected, "give more steps, or those that the run began with")
+            found, expected = (
+                str(steps_per_epoch),
+                f"more than {self.epoch_steps}, which are done of the epoch at hand in {self.path}",
+            )
+            raise InputError(
+                "data.steps_per_epoch", found, expected, "give more steps, or those that the run began with"
+            )
 
     def extra_steps(self, steps_per_epoch: int, accumulated: int) -> int:
         """Optimiser's steps that are done beyond those which the done epochs have at ``steps_per_epoch`` batches.
@@ -179,7 +210,12 @@ def read_saved_run(path: str | Path) -> SavedRun:
         return _saved_run(Path(path), content)
     except (KeyError, IndexError, TypeError, AttributeError, ValueError) as error:
         found = " ".join(f"no state of a training ({type(error).__name__}: {error})".split())
-        raise InputError(path, found, "a checkpoint that uniseg.train wrote", "begin with its weights: init=checkpoint init.checkpoint=<file>") from error
+        raise InputError(
+            path,
+            found,
+            "a checkpoint that uniseg.train wrote",
+            "begin with its weights: init=checkpoint init.checkpoint=<file>",
+        ) from error
 
 
 def _saved_run(path: Path, content: Mapping) -> SavedRun:
@@ -194,7 +230,11 @@ def _saved_run(path: Path, content: Mapping) -> SavedRun:
         tasks=TaskSet.from_list(own["tasks"]),
         config=dict(own["model"]),
         data=dict(own.get("data", {})),
-        record=RunRecord(tuple(record["order"]), dict(record["splits"]), str(record["optimizer"]), dict(record["settings"])) if record else None,
+        record=RunRecord(
+            tuple(record["order"]), dict(record["splits"]), str(record["optimizer"]), dict(record["settings"])
+        )
+        if record
+        else None,
         groups=[group | {"params": len(group["params"])} for group in content["optimizer_states"][0]["param_groups"]],
         shapes={name: tuple(tensor.shape) for name, tensor in content["state_dict"].items()},
     )

@@ -24,7 +24,16 @@ HELD = (errno.EACCES, errno.EAGAIN)
 CHECKPOINTS, ALL_CHECKPOINTS = "checkpoints", "checkpoints/*.ckpt"
 SCORES = "evaluation*/metrics.json"
 # What training, evaluation and report write. Checkpoints go last: until then the folder counts as that of a run.
-OF_A_RUN = ("report", "evaluation", "evaluation_dev", "prompts", "tensorboard", "logs", "old_tasks.json", "weights.json")
+OF_A_RUN = (
+    "report",
+    "evaluation",
+    "evaluation_dev",
+    "prompts",
+    "tensorboard",
+    "logs",
+    "old_tasks.json",
+    "weights.json",
+)
 
 
 @contextmanager

@@ -99,7 +99,10 @@ class SegmentationModule(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
-        self, optimizer: torch.optim.Optimizer, gradient_clip_val: float | None = None, gradient_clip_algorithm: str | None = None
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
     ) -> None:
         """As Lightning, but for fused optimisers under mixed precision, which it refuses.
 
@@ -121,7 +124,10 @@ class SegmentationModule(LightningModule):
         return [p for p in self.parameters() if p.requires_grad]
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | {"data": self.data_facts, "commit": self.commit}
+        checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | {
+            "data": self.data_facts,
+            "commit": self.commit,
+        }
         if self.record:
             checkpoint[KEY][RECORD] = self.record.to_dict()
 

@@ -17,9 +17,11 @@ def speed_up(model: UniSegModel, *, compile_trunk: bool, channels_last: bool, ch
     """Change how ``model`` computes, in place; without any choice, its norms only.
 
     Args:
-        compile_trunk: encoder and decoder are compiled on first use, anew for other shapes; stem, conditioning and head stay eager.
+        compile_trunk: encoder and decoder are compiled on first use, anew for other shapes; stem, conditioning and head
+            stay eager.
         channels_last: weights are laid out channels last, which the convolutions hand on to what they compute.
-        checkpoint_activations: in training, every stage keeps its input only and is computed again in the backward pass.
+        checkpoint_activations: in training, every stage keeps its input only and is computed again in the backward
+            pass.
 
     Raises:
         InputError: compilation is asked for, without a C++ compiler.
@@ -39,19 +41,28 @@ def speed_up(model: UniSegModel, *, compile_trunk: bool, channels_last: bool, ch
 
 
 class _ProcessorNorm(nn.InstanceNorm3d):
-    """Instance norm by the faster of torch's kernels on processors: its own copies channels last to channels first, and is the slowest for both."""
+    """Instance norm by the faster of torch's kernels on processors: its own copies channels last to channels first, and
+    is the slowest for both.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu":
             return super().forward(x)
         if x.is_contiguous(memory_format=torch.channels_last_3d):
-            return torch.cat([F.batch_norm(sample, None, None, self.weight, self.bias, training=True, eps=self.eps) for sample in x.split(1)])
+            return torch.cat(
+                [
+                    F.batch_norm(sample, None, None, self.weight, self.bias, training=True, eps=self.eps)
+                    for sample in x.split(1)
+                ]
+            )
         return F.group_norm(x, self.num_features, self.weight, self.bias, self.eps)
 
 
 @cache
 def _recomputed(kind: type[nn.Module]) -> type[nn.Module]:
-    """``kind`` whose activations are computed again in the backward pass; a class, so that copies of a module stay independent."""
+    """``kind`` whose activations are computed again in the backward pass; a class, so that copies of a module stay
+    independent.
+    """
 
     def forward(self, *inputs: Tensor) -> Tensor:
         if self.training and torch.is_grad_enabled():
@@ -64,4 +75,9 @@ def _recomputed(kind: type[nn.Module]) -> type[nn.Module]:
 def _require_compiler() -> None:
     name = os.environ.get("CXX", "g++")
     if not shutil.which(name):
-        raise InputError("speed.compile", f"no C++ compiler {name}", "one on the path, or named by CXX", "install g++, or leave speed.compile false")
+        raise InputError(
+            "speed.compile",
+            f"no C++ compiler {name}",
+            "one on the path, or named by CXX",
+            "install g++, or leave speed.compile false",
+        )

@@ -23,4 +23,6 @@ def tracked(key: str, run_dir: str | Path, default: str | None) -> str | None:
     path = Path(run_dir) / FILE
     if not path.exists():
         return default
-    return read_json(path, "what uniseg.train wrote for loggers", "remove the file: loggers then begin a new run").get(key, default)
+    return read_json(path, "what uniseg.train wrote for loggers", "remove the file: loggers then begin a new run").get(
+        key, default
+    )

@@ -43,5 +43,8 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
             raise InputError(path, found, expected, fix)
         if theirs.is_floating_point() != ours.is_floating_point():
             raise InputError(path, f"'{name}' of {theirs.dtype}", str(ours.dtype), fix)
-    copies = {name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True) for name, ours in own.items()}
+    copies = {
+        name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True)
+        for name, ours in own.items()
+    }
     module.load_state_dict(copies, assign=True)

@@ -25,21 +25,27 @@ def model_card(model: UniSegModel) -> str:
     example = next((name for name in names if re.fullmatch(r"\w+", name)), "<task>")
     parts = [
         f"# A uniseg model of {len(model.tasks)} task{'s' if len(model.tasks) > 1 else ''}",
-        f"**Strictest licence of the training data: {_text(licence)}.** Each dataset's own terms hold for these weights.",
+        f"**Strictest licence of the training data: {_text(licence)}.** Each dataset's own terms hold for these "
+        f"weights.",
         "Research use only: not a medical device.",
         "## Tasks",
         _table(("task", "modalities", "classes", "spacing z, y, x (mm)"), map(_task_row, model.tasks)),
         "## Training data",
-        _table(("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())),
+        _table(
+            ("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())
+        ),
         "Cases per side; `split` is a hash of their ids. The ids themselves are in `model.json`.",
         "## Scores",
         _score_part(scores),
         "## Versions",
-        f"Trained at commit {_text(model.origin.get('commit') or 'not recorded')}; written by uniseg {uniseg_version()}.",
+        f"Trained at commit {_text(model.origin.get('commit') or 'not recorded')}; written by uniseg "
+        f"{uniseg_version()}.",
         "## Use",
-        '```python\nfrom uniseg import Predictor, load_model, read_volume\n\npredictor = Predictor(load_model("<this folder>"))\n'
+        "```python\nfrom uniseg import Predictor, load_model, read_volume\n\n"
+        'predictor = Predictor(load_model("<this folder>"))\n'
         f'labels = predictor.predict(read_volume(["scan.nii.gz"]), ["{example}"])\n```',
-        f"```bash\npython -m uniseg.predict checkpoint=<this folder> input=scan.nii.gz output=out tasks=[{example}]\n```",
+        f"```bash\npython -m uniseg.predict checkpoint=<this folder> input=scan.nii.gz output=out "
+        f"tasks=[{example}]\n```",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -51,7 +57,12 @@ def split_hash(facts: Mapping[str, Sequence[str]]) -> str:
 
 
 def _task_row(task: Task) -> tuple[str, ...]:
-    return (_text(task.name), _text(", ".join(task.modalities)), _text(", ".join(task.classes[1:])), ", ".join(f"{s:g}" for s in task.spacing_mm))
+    return (
+        _text(task.name),
+        _text(", ".join(task.modalities)),
+        _text(", ".join(task.classes[1:])),
+        ", ".join(f"{s:g}" for s in task.spacing_mm),
+    )
 
 
 def _data_row(name: str, facts: Mapping) -> tuple[str, ...]:
@@ -67,7 +78,13 @@ def _score_part(scores: Mapping[str, Mapping]) -> str:
         return "None recorded."
     heads = ("task", "test cases", "Dice", "nnU-Net's convention", "image-blind")
     keys = ("dice", "dice_nnunet", "blind_dice")
-    return _table(heads, ((_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys)) for name, own in scores.items()))
+    return _table(
+        heads,
+        (
+            (_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys))
+            for name, own in scores.items()
+        ),
+    )
 
 
 def _score(value: float | None) -> str:

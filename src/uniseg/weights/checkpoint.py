@@ -33,15 +33,25 @@ EXPECTED, FIX = "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoin
 
 
 def describe_model(model: UniSegModel, state: Mapping[str, Tensor]) -> dict:
-    """Plain containers that, with the tensors, rebuild ``model``; ``state`` are those tensors, as the file holds them."""
-    return {"format": FORMAT, "tasks": model.tasks.to_list(), "model": model.config, "sha256": state_hash(_of_network(state))}
+    """Plain containers that, with the tensors, rebuild ``model``;
+
+    ``state`` are those tensors, as the file holds them.
+    """
+    return {
+        "format": FORMAT,
+        "tasks": model.tasks.to_list(),
+        "model": model.config,
+        "sha256": state_hash(_of_network(state)),
+    }
 
 
 def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in state.items() if str(name).startswith(PREFIX)}
 
 
-def load_model(path: str | Path, task_files: Iterable[str | Path] = (), *, base: str | Path | None = None) -> UniSegModel:
+def load_model(
+    path: str | Path, task_files: Iterable[str | Path] = (), *, base: str | Path | None = None
+) -> UniSegModel:
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 
     Args:
@@ -50,7 +60,8 @@ def load_model(path: str | Path, task_files: Iterable[str | Path] = (), *, base:
         base: checkpoint or folder that the delta was written against.
 
     Raises:
-        InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file or delta does not fit it.
+        InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file or delta does
+            not fit it.
     """
     stored = _read(path) if base is None else read_delta(path, _read(base).state)
     model = _restored(stored, path)
@@ -91,12 +102,18 @@ def read_checkpoint(path: str | Path) -> dict:
             raise InputError(path, "a file of something else", EXPECTED, FIX)
         require_plain(own, path)
         if own["format"] != FORMAT:
-            raise InputError(path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it")
+            raise InputError(
+                path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it"
+            )
         if not isinstance(own.get("tasks"), list) or not isinstance(own.get("model"), Mapping):
-            raise InputError(path, "a description without tasks or model", "one that this version wrote", "give the original file")
+            raise InputError(
+                path, "a description without tasks or model", "one that this version wrote", "give the original file"
+            )
         tensors = require_tensors(_of_network(state), path)
         if "sha256" in own and own["sha256"] != state_hash(tensors):  # older ones have none
-            raise InputError(path, "damaged tensors", "those of the SHA-256 that stands in it", "give the original file")
+            raise InputError(
+                path, "damaged tensors", "those of the SHA-256 that stands in it", "give the original file"
+            )
         if not isinstance(content.get("global_step", 0), int):
             raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)
         return content
@@ -124,12 +141,15 @@ def _factory(description: Mapping, kind: type[nn.Module]) -> partial:
     part = getattr(import_module(module), name, None) if target.startswith(TRUSTED) else None
     if not (isinstance(part, type) and issubclass(part, kind) and part.__module__ == module):
         expected = f"a class of {TRUSTED.rstrip('.')} that is a {kind.__name__}"
-        raise InputError("checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict")
+        raise InputError(
+            "checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict"
+        )
     return partial(part, **keywords)
 
 
 def file_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a prediction.
+    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a
+    prediction.
 
     Those of task files are appended, in the order of their names.
     """

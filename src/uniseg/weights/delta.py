@@ -19,12 +19,22 @@ GIVE = "give a file that uniseg.export delta_of=<base> wrote"
 
 
 def save_delta(model: UniSegModel, base: UniSegModel, path: str | Path) -> Path:
-    """Write the tensors of ``model`` that ``base`` has not, or has with other bits; with ``base`` they give ``model`` exactly."""
+    """Write the tensors of ``model`` that ``base`` has not, or has with other bits; with ``base`` they give ``model``
+    exactly.
+    """
     before = base.state_dict()
     after = model.state_dict()
     kept = [name for name, tensor in after.items() if name in before and _same(tensor, before[name])]
-    description = {"base": state_hash(before), "tasks": model.tasks.to_list(), "config": model.config, "origin": model.origin, "kept": kept}
-    return write_described(path, KIND, description, {name: tensor for name, tensor in after.items() if name not in kept})
+    description = {
+        "base": state_hash(before),
+        "tasks": model.tasks.to_list(),
+        "config": model.config,
+        "origin": model.origin,
+        "kept": kept,
+    }
+    return write_described(
+        path, KIND, description, {name: tensor for name, tensor in after.items() if name not in kept}
+    )
 
 
 def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> Stored:
@@ -40,7 +50,10 @@ def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> Stored:
     found = state_hash(base)
     if description["base"] != found:
         raise InputError(
-            path, f"a delta of the network {description['base'][:16]}", f"one of {found[:16]}, which is loaded", "give the network that it was trained from"
+            path,
+            f"a delta of the network {description['base'][:16]}",
+            f"one of {found[:16]}, which is loaded",
+            "give the network that it was trained from",
         )
     with reading(path, "names of tensors of the network", GIVE):
         state = {name: base[name] for name in description["kept"]} | tensors

@@ -32,7 +32,9 @@ def require_plain(value: object, where: str | os.PathLike) -> None:
                 raise InputError(where, f"a description that holds a {type(value).__name__}", "plain values", FIX)
         texts = [text for text in (*keys, value) if isinstance(text, str)]
         if not all(isinstance(key, str) for key in keys) or any(len(text) > LONGEST_TEXT for text in texts):
-            raise InputError(where, "a description with keys that are no text, or with a text that is too long", "plain values", FIX)
+            raise InputError(
+                where, "a description with keys that are no text, or with a text that is too long", "plain values", FIX
+            )
         if number > MOST_VALUES or depth > DEEPEST:
             raise InputError(where, "a description of too many values", f"{MOST_VALUES} at most, {DEEPEST} deep", FIX)
         left += [(each, depth + 1) for each in below]
@@ -73,7 +75,9 @@ def require_added(added: object, where: str | os.PathLike) -> dict:
     """``added``, if it says what ``UniSegModel.make_added`` wants to know."""
     own = _mapping(added, "an added task", where)
     if own.keys() != {"adapter_channels"} or not _whole(own["adapter_channels"], 1, MOST_ADAPTER_CHANNELS):
-        raise InputError(where, f"an added task of {own!r:.60}", f"adapter_channels from 1 to {MOST_ADAPTER_CHANNELS}", FIX)
+        raise InputError(
+            where, f"an added task of {own!r:.60}", f"adapter_channels from 1 to {MOST_ADAPTER_CHANNELS}", FIX
+        )
     return own
 
 
@@ -124,8 +128,17 @@ def _require_numbers(values: list, part: str, where: str | os.PathLike) -> None:
     for value in values:
         if isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST:
             _require_numbers(list(value), part, where)
-        elif not (value is None or isinstance(value, str) or (isinstance(value, (int, float)) and 0 <= value <= LARGEST_NUMBER)):
-            raise InputError(where, f"{part} with {value!r:.60}", f"numbers up to {LARGEST_NUMBER}, lists of at most {LONGEST_LIST}", FIX)
+        elif not (
+            value is None
+            or isinstance(value, str)
+            or (isinstance(value, (int, float)) and 0 <= value <= LARGEST_NUMBER)
+        ):
+            raise InputError(
+                where,
+                f"{part} with {value!r:.60}",
+                f"numbers up to {LARGEST_NUMBER}, lists of at most {LONGEST_LIST}",
+                FIX,
+            )
 
 
 def _whole(value: object, low: int, high: int) -> bool:

@@ -1,4 +1,6 @@
-"""Networks that answer together, such as the folds of a cross-validation: several checkpoints, or one folder that holds them."""
+"""Networks that answer together, such as the folds of a cross-validation: several checkpoints, or one folder that holds
+them.
+"""
 
 import os
 from collections.abc import Iterable, Sequence

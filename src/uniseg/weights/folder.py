@@ -32,7 +32,8 @@ class Stored:
 
 
 def save_model(model: UniSegModel, folder: str | Path) -> Path:
-    """Write a folder that ``load_model`` takes; it appears complete or not at all, in place of a model folder that was there.
+    """Write a folder that ``load_model`` takes; it appears complete or not at all, in place of a model folder that was
+    there.
 
     Raises:
         InputError: there is something else at ``folder``.
@@ -81,7 +82,9 @@ def _read_description(path: Path) -> dict:
     if content.get("kind") != KIND:
         raise InputError(path, "a file of something else", "the description of a model", GIVE)
     if content.get("format") != FORMAT:
-        raise InputError(path, f"format {content.get('format')!r:.60}", f"format {FORMAT}", "use the version of uniseg that wrote it")
+        raise InputError(
+            path, f"format {content.get('format')!r:.60}", f"format {FORMAT}", "use the version of uniseg that wrote it"
+        )
     wrong = [key for key, kind in KEYS.items() if not isinstance(content.get(key), kind)]
     if wrong:
         raise InputError(path, f"no usable {', '.join(wrong)}", f"keys {', '.join(KEYS)}", GIVE)
@@ -95,6 +98,13 @@ def _refuse_other(folder: Path) -> None:
     try:
         _read_description(folder / DESCRIPTION)
     except InputError as error:
-        raise InputError(folder, "something that is no model folder", "a new folder, or an earlier export", "choose another output") from error
+        raise InputError(
+            folder, "something that is no model folder", "a new folder, or an earlier export", "choose another output"
+        ) from error
     if any(path.name not in (TENSORS, DESCRIPTION, CARD) for path in folder.iterdir()):
-        raise InputError(folder, "a model folder with other files", "a new folder, or an earlier export", "move the other files or choose another output")
+        raise InputError(
+            folder,
+            "a model folder with other files",
+            "a new folder, or an earlier export",
+            "move the other files or choose another output",
+        )

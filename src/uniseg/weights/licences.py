@@ -25,7 +25,9 @@ def strictness(licence: str) -> int:
 
 
 def strictest(licences: Iterable[str]) -> str:
-    """The strictest of some licences, as written; one that is not known counts as stricter than all others and is called so."""
+    """The strictest of some licences, as written; one that is not known counts as stricter than all others and is
+    called so.
+    """
     worst = max(licences, key=strictness, default="")
     if strictness(worst) < UNKNOWN:
         return worst

@@ -91,9 +91,17 @@ def require_tensors(tensors: object, path: str | os.PathLike) -> dict[str, Tenso
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise InputError(path, f"{name!r:.100} of type {type(tensor).__name__}", "a name with a tensor", fix)
         dense = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-        if not dense or tensor.is_complex() or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        if (
+            not dense
+            or tensor.is_complex()
+            or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+        ):
             expected = "a dense tensor of real numbers, each in the file"
-            raise InputError(path, f"'{name}' of shape {tuple(tensor.shape)}, {tensor.dtype}, {tensor.layout}", expected, fix)
+            raise InputError(
+                path, f"'{name}' of shape {tuple(tensor.shape)}, {tensor.dtype}, {tensor.layout}", expected, fix
+            )
         if not torch.isfinite(tensor).all():
-            raise InputError(path, f"NaN or inf in '{name}'", "finite numbers", "give weights of a training that did not diverge")
+            raise InputError(
+                path, f"NaN or inf in '{name}'", "finite numbers", "give weights of a training that did not diverge"
+            )
     return dict(tensors)

@@ -28,7 +28,8 @@ def write_described(path: str | Path, kind: str, description: Mapping, tensors: 
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     told = {"kind": kind, "format": FORMAT, "sha256": state_hash(plain), **description}
     with write_atomically(path) as part:
-        part.write_bytes(save(plain, {KEY: json.dumps(told)}))  # save_file straight to a full disk is an error without errno
+        # save_file straight to a full disk is an error without errno
+        part.write_bytes(save(plain, {KEY: json.dumps(told)}))
     return path
 
 

@@ -40,7 +40,9 @@ def _merge_facts(before: Mapping, after: Mapping) -> dict:
             merged[side] = list(dict.fromkeys([*after.get(side, ()), *before.get(side, ())]))
     patients = [facts["patients"] for facts in (before, after) if "patients" in facts]
     if patients:
-        merged["patients"] = {side: sorted({patient for own in patients for patient in own.get(side, ())}) for side in LEARNT_FROM}
+        merged["patients"] = {
+            side: sorted({patient for own in patients for patient in own.get(side, ())}) for side in LEARNT_FROM
+        }
     licences = [facts["licence"] for facts in (before, after) if facts.get("licence")]
     if licences:
         merged["licence"] = max(reversed(licences), key=strictness)
@@ -57,7 +59,9 @@ class Seen:
     patient: str = ""
 
 
-def find_seen(data: Mapping[str, Mapping], task: str, patients: Mapping[str, str], sides: Iterable[str]) -> Iterator[Seen]:
+def find_seen(
+    data: Mapping[str, Mapping], task: str, patients: Mapping[str, str], sides: Iterable[str]
+) -> Iterator[Seen]:
     """The cases that the record ``data`` holds on ``sides``: by their ids in ``task``, by their patients in every task.
 
     Args:

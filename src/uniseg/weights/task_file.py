@@ -64,7 +64,8 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
     """Add the tasks of the files; what ``model`` could do before, it does bit for bit as before.
 
     Raises:
-        InputError: no task file, one of another base, a task that the network has, tensors that do not fit; ``model`` is as it was.
+        InputError: no task file, one of another base, a task that the network has, tensors that do not fit; ``model``
+            is as it was.
     """
     files = {Path(path): read_described(path, KIND, FIELDS, GIVE) for path in paths}
     if not files:

@@ -85,7 +85,8 @@ class _Taken:
 
 
 def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> TransferReport:
-    """Put the weights of ``source`` into ``model``; tasks of the same names and classes keep prompts and head, others begin anew. What is known of
+    """Put the weights of ``source`` into ``model``; tasks of the same names and classes keep prompts and head, others
+    begin anew. What is known of
     the source's training data goes along, so that a licence is not lost.
 
     Args:
@@ -95,7 +96,9 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
         InputError: a tensor of the trunk has no source, or one that no rule makes fit; ``model`` is as it was.
     """
     own = model.state_dict()
-    same_tasks = source.tasks is not None and [(t.name, t.classes) for t in source.tasks] == [(t.name, t.classes) for t in model.tasks]
+    same_tasks = source.tasks is not None and [(t.name, t.classes) for t in source.tasks] == [
+        (t.name, t.classes) for t in model.tasks
+    ]
     taken: dict[str, _Taken] = {}
     missing: dict[str, str] = {}
     for name, tensor in own.items():
@@ -110,7 +113,8 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
         elif found is None:
             here = source.tensors.get(name)
             told = f"of shape {tuple(here.shape)}" if here is not None else "missing"
-            fix = "choose the source's encoder and decoder with model/encoder=..., model/decoder=..., their channels, strides, kernels"
+            options = "model/encoder=..., model/decoder=..., their channels, strides, kernels"
+            fix = f"choose the source's encoder and decoder with {options}"
             raise InputError(source.name, f"'{name}' {told}", f"shape {tuple(tensor.shape)}", fix)
         taken[name] = found
     used = {each.origin for each in taken.values()}
@@ -157,9 +161,16 @@ def inflate_channels(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -
 
 
 def drop_prompt_channel(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[str, Tensor] | None:
-    """The first upsampling reads the task prompt as its last channel; a network without prompts has no such row (the published downstream recipe)."""
+    """The first upsampling reads the task prompt as its last channel; a network without prompts has no such row (the
+    published downstream recipe).
+    """
     weight = tensors.get(name)
-    if weight is None or not name.endswith(LAST_UPSAMPLE) or weight.shape[0] != tensor.shape[0] + 1 or weight.shape[1:] != tensor.shape[1:]:
+    if (
+        weight is None
+        or not name.endswith(LAST_UPSAMPLE)
+        or weight.shape[0] != tensor.shape[0] + 1
+        or weight.shape[1:] != tensor.shape[1:]
+    ):
         return None
     return name, weight[:-1]
 
@@ -167,7 +178,12 @@ def drop_prompt_channel(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]
 def new_prompt_channel(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[str, Tensor] | None:
     """The reverse: the prompt's row is 0 at first, so that the trunk begins as the source left it."""
     weight = tensors.get(name)
-    if weight is None or not name.endswith(LAST_UPSAMPLE) or weight.shape[0] + 1 != tensor.shape[0] or weight.shape[1:] != tensor.shape[1:]:
+    if (
+        weight is None
+        or not name.endswith(LAST_UPSAMPLE)
+        or weight.shape[0] + 1 != tensor.shape[0]
+        or weight.shape[1:] != tensor.shape[1:]
+    ):
         return None
     return name, torch.cat([weight, torch.zeros_like(tensor[:1])])
 

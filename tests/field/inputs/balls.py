@@ -13,7 +13,9 @@ ORIGIN_MM = (-30.0, -20.0, 10.0)
 TISSUE_HU, AIR_HU = 40, -1000
 
 
-def ball(seed: int = 0, shape: Sequence[int] = SHAPE, *, ct: bool = True, values: Sequence[int] = (1,)) -> tuple[np.ndarray, np.ndarray]:
+def ball(
+    seed: int = 0, shape: Sequence[int] = SHAPE, *, ct: bool = True, values: Sequence[int] = (1,)
+) -> tuple[np.ndarray, np.ndarray]:
     """Image int16 and label uint8, indices (i, j, k); one ball per label value, each brighter. CT lies beside air."""
     rng = np.random.default_rng(seed)
     image = rng.normal(TISSUE_HU, 12, shape) if ct else rng.normal(300, 40, shape)

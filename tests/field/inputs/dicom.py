@@ -44,7 +44,11 @@ def write_slice(
 ) -> Path:
     plane = planes()[k] if plane is None else plane
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = (sop_class, generate_uid(), ExplicitVRLittleEndian)
+    meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID, meta.TransferSyntaxUID = (
+        sop_class,
+        generate_uid(),
+        ExplicitVRLittleEndian,
+    )
     one = FileDataset(None, {}, file_meta=meta, preamble=bytes(128))
     one.SOPClassUID, one.SOPInstanceUID = sop_class, meta.MediaStorageSOPInstanceUID
     one.SeriesInstanceUID, one.StudyInstanceUID = "1.2.3", "1.2"
@@ -118,7 +122,9 @@ def _duplicate(folder: Path) -> None:
 
 
 def _scout(folder: Path, **tags: object) -> None:
-    write_slice(write_series(folder), 11, planes()[5], name="A_scout", position=(*ORIGIN_MM[:2], 0), orientation=CORONAL, **tags)
+    write_slice(
+        write_series(folder), 11, planes()[5], name="A_scout", position=(*ORIGIN_MM[:2], 0), orientation=CORONAL, **tags
+    )
 
 
 def _other_series(folder: Path) -> None:
@@ -128,7 +134,15 @@ def _other_series(folder: Path) -> None:
 def _dose_report(folder: Path) -> None:
     page = np.zeros((40, 60), np.int16)
     tags = {"SeriesInstanceUID": "8.8", "Modality": "OT"}
-    write_slice(write_series(folder), 11, page, name="Z_report", sop_class=SecondaryCaptureImageStorage, without=GEOMETRY, **tags)
+    write_slice(
+        write_series(folder),
+        11,
+        page,
+        name="Z_report",
+        sop_class=SecondaryCaptureImageStorage,
+        without=GEOMETRY,
+        **tags,
+    )
 
 
 def _echoes(folder: Path) -> None:
@@ -168,7 +182,10 @@ FAULTY: dict[str, tuple[Callable[[Path], None], tuple[tuple[str, ...], ...]]] = 
     "tilt": (_tilt, (("tilt", "sheared", "orthogonal"),)),
     "uneven": (_uneven, (("3",), ("5",), ("spac", "distance", "apart"))),
     "multiframe": (_multiframe, (("frames", "multi"),)),
-    "pet_without_tags": (_pet, (("SUV", "PatientWeight", "RadiopharmaceuticalInformationSequence", "DecayCorrection", "BQML"),)),
+    "pet_without_tags": (
+        _pet,
+        (("SUV", "PatientWeight", "RadiopharmaceuticalInformationSequence", "DecayCorrection", "BQML"),),
+    ),
 }
 
 

@@ -33,7 +33,9 @@ def micrometres() -> np.ndarray:
     return np.diag([1000, 1000, 1000, 1.0]) @ affine()
 
 
-def _image(sform: np.ndarray | None, sform_code: int, qform: np.ndarray | None, qform_code: int, unit: str = "mm") -> nib.Nifti1Image:
+def _image(
+    sform: np.ndarray | None, sform_code: int, qform: np.ndarray | None, qform_code: int, unit: str = "mm"
+) -> nib.Nifti1Image:
     image = nib.Nifti1Image(ball()[0], None)
     image.header["pixdim"][1:4] = SPACING_MM
     image.header.set_xyzt_units(unit, "sec")

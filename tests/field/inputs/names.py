@@ -7,7 +7,13 @@ from field.inputs.balls import ball, save
 
 ODD = ("a b", "a=1", "a(1)", "a,b", "a%b", "a#b", "Ärzte_ß", "1.2.840.113", "a'b", "a[1]", "a&b", "a+b", "a@b", "a|b")
 FOUR_DIGITS = (1, 4, 5)  # of AMOS22
-JUNK = {".DS_Store": b"\0\0\0\1Bud1", "._scan.nii.gz": b"\0\5\26\7", "dataset.json": b"{}", "Thumbs.db": b"\xd0\xcf", "notes.txt": b"x"}
+JUNK = {
+    ".DS_Store": b"\0\0\0\1Bud1",
+    "._scan.nii.gz": b"\0\5\26\7",
+    "dataset.json": b"{}",
+    "Thumbs.db": b"\xd0\xcf",
+    "notes.txt": b"x",
+}
 
 
 def write_odd(folder: Path) -> Path:

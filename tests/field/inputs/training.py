@@ -25,7 +25,9 @@ SEEDS_APART = 1000
 
 def write_gaps(root: Path, seed: int = 0) -> Path:
     """BraTS's label values."""
-    return write_dataset(root, values=(1, 2, 4), first_seed=seed, labels={"background": 0, "core": 1, "oedema": 2, "enhancing": 4})
+    return write_dataset(
+        root, values=(1, 2, 4), first_seed=seed, labels={"background": 0, "core": 1, "oedema": 2, "enhancing": 4}
+    )
 
 
 def write_amos(root: Path, seed: int = 0) -> Path:
@@ -86,7 +88,9 @@ def write_small(root: Path, seed: int = 0) -> Path:
 
 def write_regions(root: Path, seed: int = 0) -> Path:
     labels = {"background": 0, "whole": [1, 2, 3], "core": [2, 3], "enhancing": [3], "ignore": 4}
-    return write_dataset(root, values=(1, 2, 3), channels=("T1", "FLAIR"), labels=labels, regions_class_order=[1, 2, 3], first_seed=seed)
+    return write_dataset(
+        root, values=(1, 2, 3), channels=("T1", "FLAIR"), labels=labels, regions_class_order=[1, 2, 3], first_seed=seed
+    )
 
 
 def write_singletons(root: Path, seed: int = 0) -> Path:

@@ -36,7 +36,12 @@ def write_readable(folder: Path) -> Path:
 
 def write_unlike_their_ending(folder: Path) -> dict[str, Path]:
     plain = save(folder / "plain/scan.nii", ball()[0]).read_bytes()
-    content = {"renamed.nii.gz": plain, "packed.nii": gzip.compress(plain), "UPPER.NII": plain, "pointer.nii.gz": POINTER.encode()}
+    content = {
+        "renamed.nii.gz": plain,
+        "packed.nii": gzip.compress(plain),
+        "UPPER.NII": plain,
+        "pointer.nii.gz": POINTER.encode(),
+    }
     for name, data in content.items():
         (folder / name).write_bytes(data)
     return {name: folder / name for name in content}

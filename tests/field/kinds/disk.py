@@ -34,7 +34,11 @@ def _full(world: World, scratch: Path, rng: Random) -> Trial:
     out.mkdir()
     if not _mounted("-t", "tmpfs", "-o", f"size={size}k", "none", str(out)):
         return _large_files(world, scratch, rng)
-    return Trial(f"{name}: a disk of {size} KiB", (commands(world)[name][0],), cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=True))
+    return Trial(
+        f"{name}: a disk of {size} KiB",
+        (commands(world)[name][0],),
+        cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=True),
+    )
 
 
 def _read_only(world: World, scratch: Path, rng: Random) -> Trial:
@@ -45,7 +49,9 @@ def _read_only(world: World, scratch: Path, rng: Random) -> Trial:
         out.rmdir()
         out.write_text("a file")
     return Trial(
-        f"{name}: output read-only", (commands(world)[name][0],), cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=False, capture_output=True)
+        f"{name}: output read-only",
+        (commands(world)[name][0],),
+        cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=False, capture_output=True),
     )
 
 
@@ -56,7 +62,9 @@ def _in_the_way(world: World, scratch: Path, rng: Random) -> Trial:
     path = scratch / rng.choice(("out", place, f"{place}/{TASK}"))
     path.parent.mkdir(parents=True, exist_ok=True)
     kind = rng.choice(("file", "file", "link to nothing", "link to itself"))
-    path.write_text("mine") if kind == "file" else os.symlink("nothing/at/all" if kind == "link to nothing" else path.name, path)
+    path.write_text("mine") if kind == "file" else os.symlink(
+        "nothing/at/all" if kind == "link to nothing" else path.name, path
+    )
     return Trial(f"{name}: a {kind} at {path.relative_to(scratch)}", (command,), outputs=(), adds_anywhere=True)
 
 
@@ -77,7 +85,14 @@ def _damaged_folder(world: World, scratch: Path, rng: Random) -> Trial:
     shutil.copytree(world.weights[rng.choice(("folder", "ensemble"))], folder)
     path = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
     told = _damage(path, rng)
-    predict = ("predict", "checkpoint=model", f"input={world.scan}", "output=out", "modality=[CT]", "inference.device=cpu")
+    predict = (
+        "predict",
+        "checkpoint=model",
+        f"input={world.scan}",
+        "output=out",
+        "modality=[CT]",
+        "inference.device=cpu",
+    )
     return Trial(f"exported folder: {path.relative_to(folder)} {told}", (predict,))
 
 
@@ -102,13 +117,21 @@ def _damage(path: Path, rng: Random) -> str:
     damaged = bytearray(content)
     if kind == "a bit flipped" and damaged:
         damaged[rng.randrange(len(damaged))] ^= 1 << rng.randrange(8)
-    contents = {"cut": content[: len(content) // 2], "emptied": b"", "a bit flipped": bytes(damaged), "longer": content + b"\0" * 100}
+    contents = {
+        "cut": content[: len(content) // 2],
+        "emptied": b"",
+        "a bit flipped": bytes(damaged),
+        "longer": content + b"\0" * 100,
+    }
     path.write_bytes(contents[kind])
     return kind
 
 
 def _mounted(*arguments: str) -> bool:
-    return shutil.which("mount") is not None and subprocess.run(["mount", *arguments], check=False, capture_output=True).returncode == 0
+    return (
+        shutil.which("mount") is not None
+        and subprocess.run(["mount", *arguments], check=False, capture_output=True).returncode == 0
+    )
 
 
 FAULTS: tuple[Callable[[World, Path, Random], Trial], ...] = (

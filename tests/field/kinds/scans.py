@@ -28,7 +28,28 @@ FIELDS = {  # of a NIfTI-1 header: offset, format
     "srow_z": (320, "<f"), "srow_z3": (324, "<f"), "magic": (344, "<i"), "extension": (348, "<i"),
     "extension_size": (352, "<i"),
 }  # fmt: skip
-NUMBERS = (0, 1, -1, 2, 3, 16, 255, 512, 1000, 32767, -32768, 2**31 - 1, 1e-30, 1e-3, 1e5, 1e9, 3e38, float("nan"), float("inf"), -2.0)
+NUMBERS = (
+    0,
+    1,
+    -1,
+    2,
+    3,
+    16,
+    255,
+    512,
+    1000,
+    32767,
+    -32768,
+    2**31 - 1,
+    1e-30,
+    1e-3,
+    1e5,
+    1e9,
+    3e38,
+    float("nan"),
+    float("inf"),
+    -2.0,
+)
 WORDS = (
     "", "0", "-1", "1", "2", "3 3", "1 2 3 4", "99999 99999 99999", "1e9 1e9 1e9", "nan nan nan", "0 0 0",
     "(0,0,0) (0,0,0) (0,0,0)", "none", "../scan.nii", "/etc/passwd", "LOCAL", "LIST", "scan%03d.raw 1 9 1", "gzip",
@@ -49,9 +70,21 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     told, path = damage(path, rng)
     given = path if rng.random() < 0.7 else path.parent
     who = ("modality=[CT]", f"tasks=[{TASK}]") if rng.random() < 0.7 else ()
-    predict = ("predict", f"checkpoint={world.base.checkpoint}", f"input='{given}'", "output=out", *who, "inference.device=cpu")
+    predict = (
+        "predict",
+        f"checkpoint={world.base.checkpoint}",
+        f"input='{given}'",
+        "output=out",
+        *who,
+        "inference.device=cpu",
+    )
     if rng.random() < 0.15:
-        predict = (*predict, rng.choice(("merge=true", "probabilities=true", "inference.max_memory_gb=0.1", "inference.skip_empty=true")))
+        predict = (
+            *predict,
+            rng.choice(
+                ("merge=true", "probabilities=true", "inference.max_memory_gb=0.1", "inference.skip_empty=true")
+            ),
+        )
     return Trial(f"{ending}: {told}", (predict,))
 
 
@@ -146,7 +179,23 @@ def _voxels(path: Path, rng: Random) -> tuple[str, Path]:
 
 def _ending(path: Path, rng: Random) -> tuple[str, Path]:
     """Under another ending."""
-    ending = rng.choice((".nii", ".nii.gz", ".nrrd", ".mha", ".NII.GZ", ".NII", ".dcm", ".img", ".txt", "", ".nii.gz.part", ".json", ".png"))
+    ending = rng.choice(
+        (
+            ".nii",
+            ".nii.gz",
+            ".nrrd",
+            ".mha",
+            ".NII.GZ",
+            ".NII",
+            ".dcm",
+            ".img",
+            ".txt",
+            "",
+            ".nii.gz.part",
+            ".json",
+            ".png",
+        )
+    )
     other = path.with_name(f"other{ending}")
     shutil.move(path, other)
     return f"as {other.name}", other
@@ -179,7 +228,23 @@ def _tags(folder: Path, rng: Random) -> tuple[str, Path]:
     paths = sorted(folder.iterdir())
     some = paths if rng.random() < 0.5 else [rng.choice(paths)]
     value = rng.choice(
-        (None, 0, 1, 65535, -1, 1e9, float("nan"), "", "text", [0, 0], [1, 0, 0, 1, 0, 0], [0, 0, 0], [1e9] * 3, b"", "1.2.840.10008.5.1.4.1.1.66.4")
+        (
+            None,
+            0,
+            1,
+            65535,
+            -1,
+            1e9,
+            float("nan"),
+            "",
+            "text",
+            [0, 0],
+            [1, 0, 0, 1, 0, 0],
+            [0, 0, 0],
+            [1e9] * 3,
+            b"",
+            "1.2.840.10008.5.1.4.1.1.66.4",
+        )
     )
     told = f"{keyword} {value!r:.30} in {len(some)}"
     for path in some:

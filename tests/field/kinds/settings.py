@@ -29,9 +29,48 @@ WORDS = (
     "16-mixed", "bf16-true", "transformer-engine",
 )  # fmt: skip
 LARGE = ("1e9", "100000000000000000000", "inf", "[1000,1000,1000]")
-COUNTS = ("num_workers", "devices", "max_epochs", "steps_per_epoch", "val_steps", "num_cases", "num_nodes", "heads_first_steps")  # large ones are meant
-PLACES = ("paths", "run_dir", "output", "dirpath", "save_dir", "root", "checkpoint", "task_files", "input", "predictions", "labels", "run", "runs", "sweep")
-GROUPS = ("model", "optimizer", "augment", "task", "experiment", "trainer", "logger", "init", "strategy", "speed", "data", "phantom", "hydra/launcher")
+# large ones are meant
+COUNTS = (
+    "num_workers",
+    "devices",
+    "max_epochs",
+    "steps_per_epoch",
+    "val_steps",
+    "num_cases",
+    "num_nodes",
+    "heads_first_steps",
+)
+PLACES = (
+    "paths",
+    "run_dir",
+    "output",
+    "dirpath",
+    "save_dir",
+    "root",
+    "checkpoint",
+    "task_files",
+    "input",
+    "predictions",
+    "labels",
+    "run",
+    "runs",
+    "sweep",
+)
+GROUPS = (
+    "model",
+    "optimizer",
+    "augment",
+    "task",
+    "experiment",
+    "trainer",
+    "logger",
+    "init",
+    "strategy",
+    "speed",
+    "data",
+    "phantom",
+    "hydra/launcher",
+)
 UNKNOWN = (
     "nothing=1", "+nothing=1", "++a.b.c=1", "data.patchsize=[8,8,8]", "~data", "~trainer.max_epochs", "=1", "data=",
     "tasks=1", "x", "--nothing", "-", "a=b=c", "+a={", "data.fold=", "'a b'=1", "ä=1", "inference=[1]",
@@ -92,7 +131,9 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     elif way < 0.93:
         chosen = [rng.choice(UNKNOWN)]
     else:
-        chosen = [f"{rng.choice(GROUPS)}={rng.choice(('nothing', '../x', '[]', 'null', '1', '[a,b]', 'default', 'a b', ''))}"]
+        chosen = [
+            f"{rng.choice(GROUPS)}={rng.choice(('nothing', '../x', '[]', 'null', '1', '[a,b]', 'default', 'a b', ''))}"
+        ]
     outputs = ("out", "outputs", "conf")
     return Trial(f"{kind}: {' '.join(chosen)}", ((*command, *chosen),), outputs=outputs, adds_anywhere=True)
 
@@ -104,7 +145,22 @@ def _setting(root: str, rng: Random) -> str:
     values = fitting if rng.random() < 0.9 else (*NUMBERS, *LISTS, *WORDS)
     values = [value for value in values if not (value in LARGE and key.endswith(COUNTS))]
     if any(part in PLACES for part in key.split(".")):
-        values = ["nothing", "null", "''", "[]", "[a,b]", "-1", "1e3", "conf", "out/a/b/c", "'a b'", "'${x}'", "ä", "???", "conf/task/plain.yaml"]
+        values = [
+            "nothing",
+            "null",
+            "''",
+            "[]",
+            "[a,b]",
+            "-1",
+            "1e3",
+            "conf",
+            "out/a/b/c",
+            "'a b'",
+            "'${x}'",
+            "ä",
+            "???",
+            "conf/task/plain.yaml",
+        ]
     return f"{key}={rng.choice(values)}"
 
 
@@ -114,9 +170,15 @@ def keys(root: str) -> tuple[tuple[str, object], ...]:
     schema.register()
     stack = root in ("prepare", "train", "evaluate")
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = OmegaConf.to_container(compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False)
+        config = OmegaConf.to_container(
+            compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False
+        )
     found = [(name.replace("phantom_liver", TASK), value) for name, value in _leaves(config)]
-    return tuple((name, value) for name, value in found if not name.endswith(("_target_", "_partial_")) and not name.startswith("phantom"))
+    return tuple(
+        (name, value)
+        for name, value in found
+        if not name.endswith(("_target_", "_partial_")) and not name.startswith("phantom")
+    )
 
 
 def _leaves(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -129,19 +191,42 @@ def _leaves(values: Mapping, prefix: str = "") -> Iterator[tuple[str, object]]:
 
 def _commands(world: World) -> dict[str, tuple[Command, str]]:
     base = world.base.folder
-    stack = (f"task=[{TASK}]", *SETTINGS, f"paths.cache={base}/outputs/cache", "paths.outputs=out", "data.steps_per_epoch=2", "data.val_steps=1")
+    stack = (
+        f"task=[{TASK}]",
+        *SETTINGS,
+        f"paths.cache={base}/outputs/cache",
+        "paths.outputs=out",
+        "data.steps_per_epoch=2",
+        "data.val_steps=1",
+    )
     labels = f"{world.base.dataset}/labelsTr"
     return {
         "train": (("train", *stack), "train"),
-        "train again": (("train", *stack, "init=checkpoint", f"init.checkpoint={world.base.checkpoint}", "strategy=layer_decay"), "train"),
+        "train again": (
+            ("train", *stack, "init=checkpoint", f"init.checkpoint={world.base.checkpoint}", "strategy=layer_decay"),
+            "train",
+        ),
         "prepare": (("prepare", *stack, "paths.cache=out/cache", "num_workers=1"), "prepare"),
         "audit": (("prepare", *stack, "audit.only=true", "num_workers=1"), "prepare"),
-        "plan": (("prepare", *stack, "plan=true", "plan_output=out/planned.yaml", "gpu_memory_gb=8", "num_workers=1"), "prepare"),
+        "plan": (
+            ("prepare", *stack, "plan=true", "plan_output=out/planned.yaml", "gpu_memory_gb=8", "num_workers=1"),
+            "prepare",
+        ),
         "evaluate": (("evaluate", *stack, f"checkpoint={world.base.checkpoint}"), "evaluate"),
-        "evaluate dev": (("evaluate", *stack, f"checkpoint={world.base.checkpoint}", "side=dev", "postprocessing=choose"), "evaluate"),
+        "evaluate dev": (
+            ("evaluate", *stack, f"checkpoint={world.base.checkpoint}", "side=dev", "postprocessing=choose"),
+            "evaluate",
+        ),
         "score": (("evaluate", *stack, f"predictions={labels}", f"labels={labels}", "output=out"), "evaluate"),
         "predict": (
-            ("predict", f"checkpoint={world.base.checkpoint}", f"input={world.scan}", "output=out", "modality=[CT]", "inference.device=cpu"),
+            (
+                "predict",
+                f"checkpoint={world.base.checkpoint}",
+                f"input={world.scan}",
+                "output=out",
+                "modality=[CT]",
+                "inference.device=cpu",
+            ),
             "predict",
         ),
         "export": (("export", f"checkpoint={world.base.checkpoint}", "output=out"), "export"),

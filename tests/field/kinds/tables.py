@@ -48,7 +48,9 @@ def _description(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[C
     values = json.loads(path.read_text()) | {"licence": "CC BY 4.0", "reference": "nowhere", "name": "plain"}
     if rng.random() < 0.3:
         cases = [f"case_{k:03d}" for k in range(NUMBER)]
-        values["dataset"] = {case: {"images": [f"imagesTr/{case}_0000.nii.gz"], "label": f"labelsTr/{case}.nii.gz"} for case in cases}
+        values["dataset"] = {
+            case: {"images": [f"imagesTr/{case}_0000.nii.gz"], "label": f"labelsTr/{case}.nii.gz"} for case in cases
+        }
     told, changed = damage_values(values, rng)
     path.write_text(json.dumps(changed))
     return f"dataset.json: {told}", (IMPORT, _prepare())
@@ -58,14 +60,30 @@ def _description_bytes(world: World, scratch: Path, rng: Random) -> tuple[str, t
     path = scratch / ROOT / "dataset.json"
     told, content = damage_bytes(path.read_bytes(), rng)
     if rng.random() < 0.3:
-        told, content = rng.choice((("nested", b"[" * 100_000), ("a list", b"[]"), ("null", b"null"), ("utf-16", path.read_text().encode("utf-16"))))
+        told, content = rng.choice(
+            (
+                ("nested", b"[" * 100_000),
+                ("a list", b"[]"),
+                ("null", b"null"),
+                ("utf-16", path.read_text().encode("utf-16")),
+            )
+        )
     path.write_bytes(content)
     return f"dataset.json: {told}", (IMPORT, _prepare())
 
 
 def _folder_name(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
     name = rng.choice(
-        ("Dataset001_", "Dataset002_ä ö", "Dataset003_${oc.env:SECRET}", "Dataset004_task.json", "Dataset005_[x]", "Dataset006_merged", "123", "Dataset7_con")
+        (
+            "Dataset001_",
+            "Dataset002_ä ö",
+            "Dataset003_${oc.env:SECRET}",
+            "Dataset004_task.json",
+            "Dataset005_[x]",
+            "Dataset006_merged",
+            "123",
+            "Dataset7_con",
+        )
     )
     (scratch / ROOT).rename(scratch / "raw" / name)
     return f"folder {name}", (IMPORT,)
@@ -76,11 +94,27 @@ def _files(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command
     _own_task(world, scratch)
     folder = scratch / ROOT / rng.choice(("imagesTr", "labelsTr"))
     path = rng.choice(sorted(folder.iterdir()))
-    kind = rng.choice(("removed", "doubled", "renamed", "emptied", "a folder", "all gone", "a link to nothing", "capital", "moved out"))
+    kind = rng.choice(
+        (
+            "removed",
+            "doubled",
+            "renamed",
+            "emptied",
+            "a folder",
+            "all gone",
+            "a link to nothing",
+            "capital",
+            "moved out",
+        )
+    )
     if kind == "doubled":
         shutil.copy(path, path.with_name(path.name.replace(".nii.gz", ".nii")))
     elif kind == "renamed":
-        path.rename(path.with_name(rng.choice(("x.nii.gz", "case_001_0001.nii.gz", "a b.nii.gz", "ä.nii.gz", "${x}.nii.gz", "-.nii.gz"))))
+        path.rename(
+            path.with_name(
+                rng.choice(("x.nii.gz", "case_001_0001.nii.gz", "a b.nii.gz", "ä.nii.gz", "${x}.nii.gz", "-.nii.gz"))
+            )
+        )
     elif kind == "emptied":
         path.write_bytes(b"")
     elif kind == "capital":
@@ -118,7 +152,11 @@ def _labels(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comman
     if rng.random() < 0.5:
         return f"label {name}", (_prepare(),)
     given = (f"predictions={scratch / ROOT}/labelsTr", f"labels={world.base.dataset}/labelsTr")
-    given = given if rng.random() < 0.5 else (given[0].replace("predictions", "labels"), given[1].replace("labels=", "predictions="))
+    given = (
+        given
+        if rng.random() < 0.5
+        else (given[0].replace("predictions", "labels"), given[1].replace("labels=", "predictions="))
+    )
     return f"label {name}, scored", (("evaluate", *given, f"task=[{TASK}]", "output=out"),)
 
 
@@ -127,7 +165,9 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     rows = [["case", "CT", "label", "patient", "split"]]
     for k in range(NUMBER):
         side = ("train", "train", "train", "train", "dev", "dev", "test", "test")[k]
-        rows.append([f"case_{k:03d}", f"imagesTr/case_{k:03d}_0000.nii.gz", f"labelsTr/case_{k:03d}.nii.gz", f"p{k}", side])
+        rows.append(
+            [f"case_{k:03d}", f"imagesTr/case_{k:03d}_0000.nii.gz", f"labelsTr/case_{k:03d}.nii.gz", f"p{k}", side]
+        )
     given = [f"tasks.{TASK}.source.layout=manifest", f"tasks.{TASK}.source.root={ROOT}"]
     _own_task(world, scratch)
     if rng.random() < 0.3:
@@ -143,7 +183,9 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     told, changed = damage_values(rows, rng)
     buffer = io.StringIO()
     changed = [row if isinstance(row, list) else [row] for row in changed] if isinstance(changed, list) else [[changed]]
-    csv.writer(buffer, delimiter=rng.choice(",,,,,,,;\t"), lineterminator=rng.choice(("\n", "\r\n", "\r"))).writerows(changed)
+    csv.writer(buffer, delimiter=rng.choice(",,,,,,,;\t"), lineterminator=rng.choice(("\n", "\r\n", "\r"))).writerows(
+        changed
+    )
     content = buffer.getvalue().encode(errors="replace")
     if rng.random() < 0.2:
         encoding = rng.choice(ENCODINGS)
@@ -163,7 +205,11 @@ def _splits(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comman
         {"a": {"train": cases[:6], "test": cases[6:]}},
     )
     form = rng.choice(forms)
-    told, changed = damage_values(form, rng, (*HOSTILE, "0-99999999999", "5-1", "{:999999999d}", "{0.__class__}", "0-3 x", "case_000", cases, cases[:1]))
+    told, changed = damage_values(
+        form,
+        rng,
+        (*HOSTILE, "0-99999999999", "5-1", "{:999999999d}", "{0.__class__}", "0-3 x", "case_000", cases, cases[:1]),
+    )
     path = scratch / "splits.json"
     path.write_text(json.dumps(changed))
     if rng.random() < 0.2:
@@ -181,14 +227,34 @@ def _task_file(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Com
     if kind == "values":
         values = yaml.safe_load(text)
         more = {"regions": {}, "optional": [], "reference": None}
-        values["source"] |= {"label_map": {}, "ignore": None, "absent": [], "patient_pattern": None, "cases_per_patient": 1, "licence": "none"}
+        values["source"] |= {
+            "label_map": {},
+            "ignore": None,
+            "absent": [],
+            "patient_pattern": None,
+            "cases_per_patient": 1,
+            "licence": "none",
+        }
         told, changed = damage_values(values | more, rng)
         path.write_text(f"# @package tasks.{TASK}\n{yaml.safe_dump(changed)}")
     elif kind == "bytes":
         told, content = damage_bytes(text.encode(), rng)
         path.write_bytes(content)
     elif kind == "syntax":
-        told = rng.choice(("\tx: 1", "a: [", "a: b: c", "*x", "!!python/object:os.system {}", "classes: [a]", "? [", "%YAML 9", "{", "'"))
+        told = rng.choice(
+            (
+                "\tx: 1",
+                "a: [",
+                "a: b: c",
+                "*x",
+                "!!python/object:os.system {}",
+                "classes: [a]",
+                "? [",
+                "%YAML 9",
+                "{",
+                "'",
+            )
+        )
         path.write_text(f"{text}\n{told}\n")
     else:
         told = rng.choice(("_global_", "hydra", "tasks", "tasks.other", "", "x y", "${x}"))
@@ -215,7 +281,9 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
     """Our own JSON and CSV, mutated by somebody."""
     run = scratch / "outputs/base"
     shutil.copytree(world.base.folder / "outputs/base", run)
-    path = rng.choice(sorted(path for path in run.rglob("*") if path.suffix in (".json", ".csv", ".npz", ".yaml") and path.is_file()))
+    path = rng.choice(
+        sorted(path for path in run.rglob("*") if path.suffix in (".json", ".csv", ".npz", ".yaml") and path.is_file())
+    )
     told, content = damage_bytes(path.read_bytes(), rng)
     if path.suffix == ".json" and rng.random() < 0.7:
         told, changed = damage_values(json.loads(path.read_bytes()), rng)
@@ -227,7 +295,12 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
         uses = [
             *uses[1:],
             ("evaluate", "pool=[outputs/base]", "output=out"),
-            ("export", f"checkpoint={world.base.checkpoint}", "output=out/e", "scores=outputs/base/evaluation_dev/metrics.json"),
+            (
+                "export",
+                f"checkpoint={world.base.checkpoint}",
+                "output=out/e",
+                "scores=outputs/base/evaluation_dev/metrics.json",
+            ),
         ]
     return f"{path.relative_to(run)}: {told}", (rng.choice(uses),)
 

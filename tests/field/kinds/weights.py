@@ -11,7 +11,19 @@ from field.mutate import damage_bytes, damage_checkpoint, damage_safetensors, da
 from field.trial import Command, Trial
 from field.world import World
 
-KINDS = ("checkpoint", "checkpoint", "checkpoint", "folder", "folder", "task", "delta", "ensemble", "nnunet", "published", "segresnet")
+KINDS = (
+    "checkpoint",
+    "checkpoint",
+    "checkpoint",
+    "folder",
+    "folder",
+    "task",
+    "delta",
+    "ensemble",
+    "nnunet",
+    "published",
+    "segresnet",
+)
 STATE_KEYS = {"checkpoint": "state_dict", "nnunet": "network_weights", "published": "state_dict", "segresnet": None}
 FOREIGN = ("nnunet", "published", "segresnet")
 
@@ -49,7 +61,9 @@ def _damage_file(path: Path, kind: str, rng: Random, trap: Path) -> str:
 
 def _damage_folder(folder: Path, rng: Random) -> str:
     """Of one model, or of several."""
-    path = rng.choice(sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors") or rng.random() < 0.1))
+    path = rng.choice(
+        sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors") or rng.random() < 0.1)
+    )
     way = rng.random()
     if path.is_dir() or way < 0.08:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -108,4 +122,10 @@ def _command(world: World, kind: str, path: Path, rng: Random) -> Command:
             (*predict, f"checkpoint=['{path}',{world.base.checkpoint}]"),
         )
         return rng.choice(uses)
-    return rng.choice(((*predict, f"checkpoint='{path}'"), (*predict, f"checkpoint='{path}'"), (*train, "init=checkpoint", f"init.checkpoint='{path}'")))
+    return rng.choice(
+        (
+            (*predict, f"checkpoint='{path}'"),
+            (*predict, f"checkpoint='{path}'"),
+            (*train, "init=checkpoint", f"init.checkpoint='{path}'"),
+        )
+    )

@@ -18,7 +18,14 @@ FOLDER = Path(__file__).parent
 WINDOW, ZSCORE = Normalization("window", lower=-325, upper=325), Normalization("zscore", masked=False)
 LIVER = Task("liver", ("CT",), ("background", "liver", "tumour"), (2, 1, 1), (WINDOW,))
 TUMOUR = Task(
-    "tumour", ("T1", "FLAIR"), ("background", "whole", "core"), (2, 1, 1), (ZSCORE, ZSCORE), regions=((1, 2, 4), (2,)), optional=("FLAIR",), reference="T1"
+    "tumour",
+    ("T1", "FLAIR"),
+    ("background", "whole", "core"),
+    (2, 1, 1),
+    (ZSCORE, ZSCORE),
+    regions=((1, 2, 4), (2,)),
+    optional=("FLAIR",),
+    reference="T1",
 )
 KIDNEY = Task("kidney", ("CT",), ("background", "kidney"), (2, 1, 1), (WINDOW,))
 FACTS = {"licence": "CC BY 4.0", "homepage": "https://a.example", "train": ["a", "b"], "dev": ["c"], "test": ["d"]}
@@ -26,15 +33,29 @@ FACTS = {"licence": "CC BY 4.0", "homepage": "https://a.example", "train": ["a",
 
 def main() -> None:
     torch.manual_seed(0)
-    encoder = partial(UNetEncoder, channels=[4, 4, 6], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [1, 3, 3], [3, 3, 3]])
+    encoder = partial(
+        UNetEncoder, channels=[4, 4, 6], strides=[[1, 2, 2], [2, 2, 2]], kernels=[[1, 3, 3], [1, 3, 3], [3, 3, 3]]
+    )
     conditioning = partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True)
-    model = UniSegModel(TaskSet([LIVER, TUMOUR]), patch_size=(4, 8, 8), encoder=encoder, conditioning=conditioning, head=StaticHead)
+    model = UniSegModel(
+        TaskSet([LIVER, TUMOUR]), patch_size=(4, 8, 8), encoder=encoder, conditioning=conditioning, head=StaticHead
+    )
     shake(model, 0.05)
     image = torch.randn(1, 2, 4, 8, 8)
     model.origin = {"data": dict.fromkeys(model.tasks.names, FACTS), "commit": "e5d578d"}
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    lightning = {"epoch": 1, "global_step": 4, "pytorch-lightning_version": "2.6.4", "loops": {}, "callbacks": {}, "optimizer_states": [], "lr_schedulers": []}
-    torch.save(lightning | {"state_dict": state, "uniseg": describe_model(model, state) | model.origin}, FOLDER / "last.ckpt")
+    lightning = {
+        "epoch": 1,
+        "global_step": 4,
+        "pytorch-lightning_version": "2.6.4",
+        "loops": {},
+        "callbacks": {},
+        "optimizer_states": [],
+        "lr_schedulers": [],
+    }
+    torch.save(
+        lightning | {"state_dict": state, "uniseg": describe_model(model, state) | model.origin}, FOLDER / "last.ckpt"
+    )
     save_model(model, FOLDER / "shared")
     grown = load_model(FOLDER / "shared")
     grown.extend([KIDNEY], adapter_channels=1)

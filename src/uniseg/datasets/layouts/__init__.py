@@ -1,7 +1,8 @@
 """One module per dataset layout.
 
-Each has one function, ``find_files(root, modalities)``, that yields ``Files`` for every case that it finds. One that has more
-to say of a dataset's own description may have ``remarks(root, cases)``, which yields (where, found, expected) of what is odd but harmless.
+Each has one function, ``find_files(root, modalities)``, that yields ``Files`` for every case that it finds. One that
+has more to say of a dataset's own description may have ``remarks(root, cases)``, which yields (where, found, expected)
+of what is odd but harmless.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ class Files:
 
     Attributes:
         case_id: unique within the dataset.
-        image_paths: where the image of each modality should be, in the task's order; None where the layout states that there
-            is none. A single 4-D file may hold all modalities.
+        image_paths: where the image of each modality should be, in the task's order; None where the layout states that
+            there is none. A single 4-D file may hold all modalities.
         label_path: None where the case has no label.
         patient: None: ``source.patient_pattern`` tells it from the case id.
         absent: there is no label because the target is known to be absent.
@@ -40,5 +41,7 @@ class Files:
     def __post_init__(self) -> None:
         where = self.where or self.label_path or next((path for path in self.image_paths if path), "dataset")
         require_file_name(where, "case", self.case_id)
-        if self.patient is not None and not (isinstance(self.patient, str) and self.patient and self.patient.isprintable()):
+        if self.patient is not None and not (
+            isinstance(self.patient, str) and self.patient and self.patient.isprintable()
+        ):
             raise InputError(where, f"patient {self.patient!r:.60}", "printable text", "correct the patient")

@@ -1,13 +1,13 @@
 """The layout of BraTS 2021 or 2023, gliomas in four MR modalities.
 
-Get it: https://www.synapse.org/brats2021, https://www.synapse.org/brats2023 (registration). Licence: the terms of the challenge, see there.
-Cite: Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark on brain tumor segmentation and radiogenomic
-classification, arXiv 2107.02314, 2021; Menze et al., The multimodal brain tumor image segmentation benchmark (BRATS),
-IEEE Transactions on Medical Imaging 34, 2015.
+Get it: https://www.synapse.org/brats2021, https://www.synapse.org/brats2023 (registration). Licence: the terms of the
+challenge, see there. Cite: Baid et al., The RSNA-ASNR-MICCAI BraTS 2021 benchmark on brain tumor segmentation and
+radiogenomic classification, arXiv 2107.02314, 2021; Menze et al., The multimodal brain tumor image segmentation
+benchmark (BRATS), IEEE Transactions on Medical Imaging 34, 2015.
 
-The case id is the folder's name, ``BraTS2021_00000``; the published split uses the same names. That of 2023 ends with the
-number of the time point, ``BraTS-GLI-00000-000``: its patient_pattern is ``^(BraTS-GLI-\\d+)-``. The enhancing tumour has
-label 4 in the files of 2021, 3 in those of 2023.
+The case id is the folder's name, ``BraTS2021_00000``; the published split uses the same names. That of 2023 ends with
+the number of the time point, ``BraTS-GLI-00000-000``: its patient_pattern is ``^(BraTS-GLI-\\d+)-``. The enhancing
+tumour has label 4 in the files of 2021, 3 in those of 2023.
 """
 
 from collections.abc import Iterator
@@ -30,9 +30,15 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """
     unknown = [modality for modality in modalities if modality not in ENDINGS_2021]
     if unknown:
-        raise InputError(root, f"modality '{unknown[0]}'", f"one of {', '.join(ENDINGS_2021)}", "correct the task's modalities")
+        raise InputError(
+            root, f"modality '{unknown[0]}'", f"one of {', '.join(ENDINGS_2021)}", "correct the task's modalities"
+        )
     for folder in sorted(root.iterdir()):
         for label_ending, endings in (("_seg", ENDINGS_2021), ("-seg", ENDINGS_2023)):
             label = folder / f"{folder.name}{label_ending}.nii.gz"
             if label.exists():
-                yield Files(folder.name, tuple(folder / f"{folder.name}{endings[modality]}.nii.gz" for modality in modalities), label)
+                yield Files(
+                    folder.name,
+                    tuple(folder / f"{folder.name}{endings[modality]}.nii.gz" for modality in modalities),
+                    label,
+                )

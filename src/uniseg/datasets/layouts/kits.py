@@ -1,10 +1,11 @@
 """The layout of KiTS19, kidneys with tumours in CT.
 
-Get it: https://github.com/neheller/kits19 (clone, then ``python -m starter_code.get_imaging``). Licence: CC BY-NC-SA 4.0.
-Cite: Heller et al., The state of the art in kidney and kidney tumor segmentation in contrast-enhanced CT imaging:
+Get it: https://github.com/neheller/kits19 (clone, then ``python -m starter_code.get_imaging``). Licence: CC BY-NC-SA
+4.0. Cite: Heller et al., The state of the art in kidney and kidney tumor segmentation in contrast-enhanced CT imaging:
 results of the KiTS19 challenge, Medical Image Analysis 67, 2021.
 
-The case id is the folder's name. The published split calls ``case_00007`` ``kidney_7``: the same number without the zeros.
+The case id is the folder's name. The published split calls ``case_00007`` ``kidney_7``: the same number without the
+zeros.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,8 @@ from uniseg.errors import InputError
 
 
 def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
-    """``case_00000/imaging.nii.gz`` with ``segmentation.nii.gz``; cases 210 to 299 come without a label and are left out.
+    """``case_00000/imaging.nii.gz`` with ``segmentation.nii.gz``; cases 210 to 299 come without a label and are left
+    out.
 
     Raises:
         InputError: the task has another number of modalities than one.

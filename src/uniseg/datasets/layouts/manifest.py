@@ -6,10 +6,10 @@
     a1,smith,a1/ct.nii.gz,/data/pet/a1,a1/label.nii.gz,train
     b7,jones,b7/dicom,,absent,test
 
-Columns are ``case``, one per modality of the task under its name, ``label``, and if wanted ``patient`` and ``split``. Paths
-are absolute or begin at the manifest; an image may be a DICOM folder. An empty modality: the case lacks it. The label
-``absent``: the target is known not to be there. An empty ``patient``: ``source.patient_pattern`` tells it. An empty
-``split`` among others: train. In YAML the rows are a list of mappings with the same keys.
+Columns are ``case``, one per modality of the task under its name, ``label``, and if wanted ``patient`` and ``split``.
+Paths are absolute or begin at the manifest; an image may be a DICOM folder. An empty modality: the case lacks it. The
+label ``absent``: the target is known not to be there. An empty ``patient``: ``source.patient_pattern`` tells it. An
+empty ``split`` among others: train. In YAML the rows are a list of mappings with the same keys.
 """
 
 import codecs
@@ -48,11 +48,17 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     """The files of every row.
 
     Raises:
-        InputError: no manifest or two, an unreadable one, a column too few or too many, a cell that is wrong, or a missing file.
+        InputError: no manifest or two, an unreadable one, a column too few or too many, a cell that is wrong, or a
+            missing file.
     """
     paths = [root / name for name in NAMES if (root / name).is_file()]
     if len(paths) != 1:
-        raise InputError(root, " and ".join(path.name for path in paths) or "no manifest", f"one of {' or '.join(NAMES)}", "put one there")
+        raise InputError(
+            root,
+            " and ".join(path.name for path in paths) or "no manifest",
+            f"one of {' or '.join(NAMES)}",
+            "put one there",
+        )
     rows = (_csv_rows if paths[0].suffix == ".csv" else _yaml_rows)(paths[0], ("case", *modalities, "label"))
     for row in rows:
         yield _files(root, row, modalities)
@@ -62,15 +68,30 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
     empty = next((name for name, cell in row.cells.items() if cell.casefold() in NOTHING), None)
     if empty is not None:
         found = f"{empty}: '{row.cells[empty]}'"
-        raise InputError(row.where, found, "an empty cell where there is nothing", "empty it (pandas: to_csv(na_rep=''))")
+        raise InputError(
+            row.where, found, "an empty cell where there is nothing", "empty it (pandas: to_csv(na_rep=''))"
+        )
     case_id, label, side = row.cells["case"], row.cells["label"], row.cells.get("split") or None
     if not label:
-        raise InputError(row.where, f"case '{case_id}' without a label", f"a path, or {ABSENT} where the target is known not to be there", "correct the row")
+        raise InputError(
+            row.where,
+            f"case '{case_id}' without a label",
+            f"a path, or {ABSENT} where the target is known not to be there",
+            "correct the row",
+        )
     if side not in (None, *SIDES):
         raise InputError(row.where, f"split '{side}'", f"one of {', '.join(SIDES)}", "correct the row")
     images = tuple(_path(root, row, modality) for modality in modalities)
     absent = label == ABSENT
-    return Files(case_id, images, None if absent else _path(root, row, "label"), row.cells.get("patient") or None, absent, side, row.where)
+    return Files(
+        case_id,
+        images,
+        None if absent else _path(root, row, "label"),
+        row.cells.get("patient") or None,
+        absent,
+        side,
+        row.where,
+    )
 
 
 def _path(root: Path, row: Row, column: str) -> Path | None:
@@ -79,7 +100,9 @@ def _path(root: Path, row: Row, column: str) -> Path | None:
     path = root / row.cells[column]
     if not os.path.exists(path):
         fix = "write / instead of \\" if "\\" in row.cells[column] else "correct the row"
-        raise InputError(row.where, f"{column}: no such file {path}", "a path from the manifest's folder, or an absolute one", fix)
+        raise InputError(
+            row.where, f"{column}: no such file {path}", "a path from the manifest's folder, or an absolute one", fix
+        )
     return path
 
 
@@ -88,7 +111,9 @@ def _csv_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
         reader = csv.reader(io.StringIO(_csv_text(path), newline=""), skipinitialspace=True, strict=True)
         table = [[cell.strip() for cell in cells] for cells in reader]
     except csv.Error as error:
-        raise InputError(path, f"{type(error).__name__} ({error})", "a readable CSV file", "restore the file") from error
+        raise InputError(
+            path, f"{type(error).__name__} ({error})", "a readable CSV file", "restore the file"
+        ) from error
     table = _without_empty_columns(table)
     header = table[0] if table else []
     for separator, name in SEPARATORS.items():
@@ -114,7 +139,9 @@ def _csv_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         row = content.count(b"\n", 0, error.start) + 1
-        raise InputError(f"{path}, row {row}", f"a byte 0x{content[error.start]:02x} that is no UTF-8", "UTF-8", SAVE_AS_UTF8) from error
+        raise InputError(
+            f"{path}, row {row}", f"a byte 0x{content[error.start]:02x} that is no UTF-8", "UTF-8", SAVE_AS_UTF8
+        ) from error
 
 
 def _without_empty_columns(table: Sequence[Sequence[str]]) -> list[list[str]]:
@@ -129,7 +156,9 @@ def _yaml_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
     try:
         table = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(path, f"{type(error).__name__} ({' '.join(str(error).split())})", "a readable YAML file", "restore the file") from error
+        raise InputError(
+            path, f"{type(error).__name__} ({' '.join(str(error).split())})", "a readable YAML file", "restore the file"
+        ) from error
     if not isinstance(table, list) or not all(isinstance(row, Mapping) for row in table):
         raise InputError(path, f"a {type(table).__name__}", "a list of mappings, one per case", "correct the file")
     for number, cells in enumerate(table, start=1):
@@ -154,7 +183,9 @@ def _check_columns(where: str, found: Sequence[str], required: Sequence[str]) ->
         raise InputError(where, found, expected, "delete it (pandas: to_csv(index=False)), or name it")
     if unknown:
         near = _nearest(unknown[0], missing or known)
-        raise InputError(where, f"an unknown column '{unknown[0]}'", expected, f"rename it to '{near}'" if near else "delete it")
+        raise InputError(
+            where, f"an unknown column '{unknown[0]}'", expected, f"rename it to '{near}'" if near else "delete it"
+        )
     if missing:
         raise InputError(where, f"no column '{missing[0]}'", expected, "add it")
 

@@ -18,27 +18,36 @@ CHANNEL_KEY = re.compile("[0-9]{1,4}")
 
 
 def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
-    """``imagesTr/<case>_0000.nii.gz`` or, for the Decathlon, one ``imagesTr/<case>.nii.gz`` (4-D for several modalities).
+    """``imagesTr/<case>_0000.nii.gz`` or, for the Decathlon, one ``imagesTr/<case>.nii.gz`` (4-D for several
+    modalities).
 
-    Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where ``dataset.json``
-    lists the files under ``dataset``, the list holds instead. Any format of ``scans.io`` will do: the one that ``file_ending``
-    in ``dataset.json`` names, or else whatever lies there. An image without a label may be asked for under its full name
-    or, where it is a channel, under its case's.
+    Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where
+    ``dataset.json`` lists the files under ``dataset``, the list holds instead. Any format of ``scans.io`` will do: the
+    one that ``file_ending`` in ``dataset.json`` names, or else whatever lies there. An image without a label may be
+    asked for under its full name or, where it is a channel, under its case's.
 
     Raises:
-        InputError: ``dataset.json`` is missing, unreadable, names another number of channels or an unknown ``file_ending``, or a case has two labels.
+        InputError: ``dataset.json`` is missing, unreadable, names another number of channels or an unknown
+            ``file_ending``, or a case has two labels.
     """
     values = read_description(root)
     channels = channel_names(root, values)
     if len(channels) != len(modalities):
         expected = f"{len(modalities)} for {list(modalities)}"
-        raise InputError(root / "dataset.json", f"{len(channels)} channels {channels}", expected, "correct the task's modalities")
+        raise InputError(
+            root / "dataset.json", f"{len(channels)} channels {channels}", expected, "correct the task's modalities"
+        )
     if "dataset" in values:
         yield from _listed(root, values["dataset"])
         return
     ending = values.get("file_ending")
     if ending not in (None, *ENDINGS):
-        raise InputError(root / "dataset.json", f"file_ending {reprlib.repr(ending)}", f"one of {', '.join(ENDINGS)}", "convert the files")
+        raise InputError(
+            root / "dataset.json",
+            f"file_ending {reprlib.repr(ending)}",
+            f"one of {', '.join(ENDINGS)}",
+            "convert the files",
+        )
     endings = ENDINGS if ending is None else (ending,)
     yield from _folder(root / "imagesTr", root / "labelsTr", len(modalities), endings, None)
     yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
@@ -46,7 +55,10 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
 
 def remarks(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]]:
     """A ``numTraining`` that is not the number of training cases."""
-    stated, counted = (read_description(root).get("numTraining"), sum(case.side != "test" and case.label_path is not None for case in cases))
+    stated, counted = (
+        read_description(root).get("numTraining"),
+        sum(case.side != "test" and case.label_path is not None for case in cases),
+    )
     if stated is not None and stated != counted:
         yield root / "dataset.json", f"numTraining {stated}", f"{counted}, the labelled cases that lie there"
 
@@ -75,7 +87,9 @@ def channel_names(root: Path, description: Mapping) -> list[str]:
     return [str(channels[key]) for key in sorted(channels, key=int)]
 
 
-def _folder(images: Path, labels: Path, num_modalities: int, endings: Sequence[str], side: str | None) -> Iterator[Files]:
+def _folder(
+    images: Path, labels: Path, num_modalities: int, endings: Sequence[str], side: str | None
+) -> Iterator[Files]:
     label_paths = _labels(labels, endings)
     for case_id, label in label_paths.items():
         yield Files(case_id, _images(images, case_id, num_modalities, endings), label, side=side)
@@ -92,7 +106,9 @@ def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
     for path in sorted(folder.glob("*")):
         case_id = case_id_of(path) if path.is_file() and path.name.lower().endswith(tuple(endings)) else None
         if case_id in labels:
-            raise InputError(path, f"a second label of case '{case_id}' beside {labels[case_id].name}", "one", "move one away")
+            raise InputError(
+                path, f"a second label of case '{case_id}' beside {labels[case_id].name}", "one", "move one away"
+            )
         if case_id is not None:
             labels[case_id] = path
     return labels
@@ -100,7 +116,11 @@ def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
 
 def _images(folder: Path, case_id: str, num_modalities: int, endings: Sequence[str]) -> tuple[Path, ...]:
     whole = _existing(folder, case_id, endings)
-    return (whole,) if whole.exists() else tuple(_existing(folder, f"{case_id}_{channel:04d}", endings) for channel in range(num_modalities))
+    return (
+        (whole,)
+        if whole.exists()
+        else tuple(_existing(folder, f"{case_id}_{channel:04d}", endings) for channel in range(num_modalities))
+    )
 
 
 def _existing(folder: Path, stem: str, endings: Sequence[str]) -> Path:

@@ -26,15 +26,25 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     A site whose folder is absent is left out.
 
     Raises:
-        InputError: the task has another number of modalities than one, or a site another number of labels than published.
+        InputError: the task has another number of modalities than one, or a site another number of labels than
+            published.
     """
     if len(modalities) != 1:
         raise InputError(root, f"modalities {list(modalities)}", "one, the T2", "correct the task's modalities")
     for site, size in SITE_SIZES.items():
         if not (root / site).is_dir():
             continue
-        labels = {path.name.removesuffix(ending): path for ending in LABEL_ENDINGS for path in (root / site).glob(f"Case*{ending}")}
+        labels = {
+            path.name.removesuffix(ending): path
+            for ending in LABEL_ENDINGS
+            for path in (root / site).glob(f"Case*{ending}")
+        }
         if len(labels) != size:
-            raise InputError(root / site, f"{len(labels)} labels", f"{size}, since cases are numbered by rank", "restore the files or move the folder away")
+            raise InputError(
+                root / site,
+                f"{len(labels)} labels",
+                f"{size}, since cases are numbered by rank",
+                "restore the files or move the folder away",
+            )
         for rank, (stem, label) in enumerate(sorted(labels.items())):
             yield Files(f"{site}_{rank:02d}", (root / site / f"{stem}.nii.gz",), label)

@@ -48,7 +48,10 @@ class Conditioning(nn.Module):
         return bottleneck[:, :0]
 
     def universal_rows(self) -> Tensor:
-        """What the task prompts are fused from, a row per task that the network was made for ``[T,z,y,x]``; T is 0 where there is none."""
+        """What the task prompts are fused from, a row per task that the network was made for ``[T,z,y,x]``;
+
+        T is 0 where there is none.
+        """
         return torch.zeros(0, 1, 1, 1)
 
     def make_own(self) -> nn.Module:

@@ -33,7 +33,17 @@ class FusePrompt(Conditioning):
 
     universal_prompt: Tensor
 
-    def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int], hidden_channels: int | None, learned: bool, place: str, fuse: bool) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        tasks: TaskSet,
+        size: Sequence[int],
+        hidden_channels: int | None,
+        learned: bool,
+        place: str,
+        fuse: bool,
+    ) -> None:
         super().__init__()
         if place not in PLACES:
             raise InputError("conditioning.place", f"'{place}'", f"one of {', '.join(PLACES)}", "correct the name")
@@ -74,7 +84,9 @@ class FusePrompt(Conditioning):
         if self.fuse is None:
             return prompt
         first, second, _ = self.fuse
-        seen = first.conv(torch.cat([bottleneck, _fitted(self.universal_prompt, bottleneck)], dim=1)) + own.enter(prompt)
+        seen = first.conv(torch.cat([bottleneck, _fitted(self.universal_prompt, bottleneck)], dim=1)) + own.enter(
+            prompt
+        )
         return own.leave(second(first.adn(seen)))
 
     def forward_own(self, bottleneck: Tensor, own: nn.Module) -> Conditioned:

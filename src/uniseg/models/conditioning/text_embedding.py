@@ -16,7 +16,8 @@ class TextEmbedding(Conditioning):
     """Leaves the features alone; a dynamic head reads the code ``[B,D]``, a fixed vector per task.
 
     Args:
-        vectors: task name -> D numbers, from a text model; scaled to a mean square of 1. None: zeros, for weights to be loaded.
+        vectors: task name -> D numbers, from a text model; scaled to a mean square of 1. None: zeros, for weights to be
+            loaded.
         num_channels: D; None: as long as the vectors. A saved model carries the number.
 
     Raises:
@@ -25,7 +26,15 @@ class TextEmbedding(Conditioning):
 
     embeddings: Tensor
 
-    def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int], vectors: Mapping[str, Sequence[float]] | None, num_channels: int | None) -> None:
+    def __init__(
+        self,
+        *,
+        channels: int,
+        tasks: TaskSet,
+        size: Sequence[int],
+        vectors: Mapping[str, Sequence[float]] | None,
+        num_channels: int | None,
+    ) -> None:
         super().__init__()
         self.out_channels = channels
         if vectors is None:
@@ -34,7 +43,12 @@ class TextEmbedding(Conditioning):
             rows = [_vector(vectors, name) for name in tasks.names]
             for name, row in zip(tasks.names, rows, strict=True):
                 if len(row) != len(rows[0]):
-                    raise InputError(f"task '{name}'", f"a text vector of {len(row)} numbers", f"{len(rows[0])}, as '{tasks.names[0]}' has", MAKE)
+                    raise InputError(
+                        f"task '{name}'",
+                        f"a text vector of {len(row)} numbers",
+                        f"{len(rows[0])}, as '{tasks.names[0]}' has",
+                        MAKE,
+                    )
             embeddings = torch.tensor(rows, dtype=torch.float32)
             embeddings = embeddings / embeddings.square().mean(1, keepdim=True).sqrt()
         self.code_channels = embeddings.shape[1]

@@ -10,9 +10,11 @@ from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
 
 
 class SegResNetEncoder(Encoder):
-    """The encoder of SegResNet (Myronenko 2018, MONAI's ``SegResNetDS``): pre-activated residual blocks, channels double from stage to stage.
+    """The encoder of SegResNet (Myronenko 2018, MONAI's ``SegResNetDS``): pre-activated residual blocks, channels
+    double from stage to stage.
 
-    A stage's kernel is 3 along the axes that the next stride halves, 1 along the others, as MONAI has it; the last stage's is 3x3x3.
+    A stage's kernel is 3 along the axes that the next stride halves, 1 along the others, as MONAI has it; the last
+    stage's is 3x3x3.
 
     Args:
         width: channels of the finest stage.
@@ -26,7 +28,15 @@ class SegResNetEncoder(Encoder):
             ``MOST_BLOCKS``.
     """
 
-    def __init__(self, *, width: int, strides: Sequence[Sequence[int]], blocks: Sequence[int], num_groups: int | None = None, bare_stem: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        width: int,
+        strides: Sequence[Sequence[int]],
+        blocks: Sequence[int],
+        num_groups: int | None = None,
+        bare_stem: bool = False,
+    ) -> None:
         super().__init__()
         self.bare_stem = bare_stem
         if len(strides) + 1 != len(blocks):
@@ -38,6 +48,10 @@ class SegResNetEncoder(Encoder):
         self.strides = ((1, 1, 1), *scales[:-1])
         self.stem_kernel = tuple(aniso_kernel(scales[0])[0])
         norm = NORM if num_groups is None else ("group", {"num_groups": num_groups})
-        levels = SegResEncoder(3, init_filters=width, norm=norm, blocks_down=tuple(blocks), anisotropic_scales=scales).layers
+        levels = SegResEncoder(
+            3, init_filters=width, norm=norm, blocks_down=tuple(blocks), anisotropic_scales=scales
+        ).layers
         ways_down = (nn.Identity(), *(level["downsample"] for level in levels[:-1]))
-        self.stages = nn.ModuleList(nn.Sequential(down, level["blocks"]) for down, level in zip(ways_down, levels, strict=True))
+        self.stages = nn.ModuleList(
+            nn.Sequential(down, level["blocks"]) for down, level in zip(ways_down, levels, strict=True)
+        )

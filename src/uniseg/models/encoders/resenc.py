@@ -11,7 +11,8 @@ from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with norms beside a skip, the last activation behind their sum (ResNet-D, as nnU-Net's ``BasicBlockD``).
+    """Two convolutions with norms beside a skip, the last activation behind their sum (ResNet-D, as nnU-Net's
+    ``BasicBlockD``).
 
     The skip averages over the stride, then has a 1x1x1 convolution with norm where the channels change.
     """
@@ -47,22 +48,36 @@ class ResidualEncoder(Encoder):
             ``MOST_BLOCKS``.
     """
 
-    def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]], blocks: Sequence[int]) -> None:
+    def __init__(
+        self,
+        *,
+        channels: Sequence[int],
+        strides: Sequence[Sequence[int]],
+        kernels: Sequence[Sequence[int]],
+        blocks: Sequence[int],
+    ) -> None:
         super().__init__()
         if not len(channels) == len(strides) + 1 == len(kernels) == len(blocks):
-            raise ValueError(f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels, {len(blocks)} blocks: expected n, n - 1, n, n")
+            raise ValueError(
+                f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels, {len(blocks)} blocks: "
+                f"expected n, n - 1, n, n"
+            )
         if not 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS:
             raise ValueError(f"blocks {list(blocks)}: expected 1 to {MOST_BLOCKS} in a stage")
         self.channels = tuple(channels)
         self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
         self.stem_kernel = tuple(kernels[0])
         below = (channels[0], *channels[:-1])
-        self.stages = nn.ModuleList(_stage(*numbers) for numbers in zip(below, channels, kernels, self.strides, blocks, strict=True))
+        self.stages = nn.ModuleList(
+            _stage(*numbers) for numbers in zip(below, channels, kernels, self.strides, blocks, strict=True)
+        )
 
 
 def conv_norm(in_channels: int, out_channels: int, *, kernel: Sequence[int]) -> Convolution:
     """Convolution, instance norm."""
-    return Convolution(3, in_channels, out_channels, kernel_size=tuple(kernel), adn_ordering="N", act=None, norm=NORM, bias=False)
+    return Convolution(
+        3, in_channels, out_channels, kernel_size=tuple(kernel), adn_ordering="N", act=None, norm=NORM, bias=False
+    )
 
 
 def _stage(below: int, here: int, kernel: Sequence[int], stride: Sequence[int], blocks: int) -> nn.Sequential:

@@ -20,14 +20,22 @@ class UNetEncoder(Encoder):
         ValueError: the three lists do not describe the same number of stages.
     """
 
-    def __init__(self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]) -> None:
+    def __init__(
+        self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]
+    ) -> None:
         super().__init__()
         if not len(channels) == len(strides) + 1 == len(kernels):
-            raise ValueError(f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels: expected n, n - 1, n")
+            raise ValueError(
+                f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels: expected n, n - 1, n"
+            )
         self.channels = tuple(channels)
         self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
         self.stem_kernel = tuple(kernels[0])
         stages = [nn.Sequential(conv_block(channels[0], channels[0], kernel=kernels[0]))]
         for below, here, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
-            stages.append(nn.Sequential(conv_block(below, here, kernel=kernel, stride=stride), conv_block(here, here, kernel=kernel)))
+            stages.append(
+                nn.Sequential(
+                    conv_block(below, here, kernel=kernel, stride=stride), conv_block(here, here, kernel=kernel)
+                )
+            )
         self.stages = nn.ModuleList(stages)

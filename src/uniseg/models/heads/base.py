@@ -22,21 +22,29 @@ class Head(nn.Module):
 
     reads_code = False
 
-    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
-        """Pyramid, what the conditioning says, ``task [B]``, the B class counts -> logits, finest first, each ``[B,K,Z,Y,X]`` float32.
+    def forward(
+        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+    ) -> list[Tensor]:
+        """Pyramid, what the conditioning says, ``task [B]``, the B class counts -> logits, finest first, each
+        ``[B,K,Z,Y,X]`` float32.
 
         K is the widest task in the batch; rows beyond a sample's own classes are -inf.
         """
         raise NotImplementedError
 
     def readout(self, position: int, num_classes: int) -> "Readout | None":
-        """How the finest features become the logits of a task where that is one matrix for every image; None where it is not."""
+        """How the finest features become the logits of a task where that is one matrix for every image;
+
+        None where it is not.
+        """
         return None
 
 
 @dataclass(frozen=True)
 class Readout:
-    """Logits are ``weight [K,C]`` times features, plus ``bias [K]``: linear, so that features may be averaged or resampled ahead of it."""
+    """Logits are ``weight [K,C]`` times features, plus ``bias [K]``: linear, so that features may be averaged or
+    resampled ahead of it.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -68,9 +76,9 @@ def mask_surplus(logits: Tensor, num_classes: Sequence[int]) -> Tensor:
 def label_scores(logits: Tensor, task: Task) -> Tensor:
     """``[...,K,Z,Y,X]`` of one task -> ``[...,V,Z,Y,X]``: the label value with the largest score is the segmentation.
 
-    Classes that exclude each other are their own label values. For regions, the score of a value is the sum of the logits
-    of the regions that it belongs to, 0 for the background: up to a constant the log-likelihood under independent
-    sigmoids, so the largest is the likeliest value that the labels know.
+    Classes that exclude each other are their own label values. For regions, the score of a value is the sum of the
+    logits of the regions that it belongs to, 0 for the background: up to a constant the log-likelihood under
+    independent sigmoids, so the largest is the likeliest value that the labels know.
     """
     if not task.regions:
         return logits[..., : task.num_classes, :, :, :]

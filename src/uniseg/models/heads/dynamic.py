@@ -29,7 +29,9 @@ class DynamicHead(Head):
         self.controller = nn.Linear(control_channels, sum(self.sizes))
         self.narrow = nn.ModuleList(nn.Conv3d(c, width, 1) for c in channels)
 
-    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
+    def forward(
+        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+    ) -> list[Tensor]:
         kernels = self._kernels(conditioned, max(num_classes))
         logits = []
         for x, narrow in zip(pyramid, self.narrow, strict=True):
@@ -40,8 +42,12 @@ class DynamicHead(Head):
         return logits
 
     def _kernels(self, conditioned: Conditioned, num_rows: int) -> list[tuple[Tensor, Tensor]]:
-        """Weight ``[B,out,width]``, bias ``[B,out,1]`` of the three convolutions; of the last only the rows that the batch needs."""
+        """Weight ``[B,out,width]``, bias ``[B,out,1]`` of the three convolutions; of the last only the rows that the
+        batch needs.
+        """
         written = self.controller(torch.cat([conditioned.features.mean((2, 3, 4)), conditioned.code], dim=1))
         parts = written.split(self.sizes, dim=1)
-        pairs = [(w.unflatten(1, (-1, self.width)), b.unsqueeze(2)) for w, b in zip(parts[::2], parts[1::2], strict=True)]
+        pairs = [
+            (w.unflatten(1, (-1, self.width)), b.unsqueeze(2)) for w, b in zip(parts[::2], parts[1::2], strict=True)
+        ]
         return [*pairs[:-1], (pairs[-1][0][:, :num_rows], pairs[-1][1][:, :num_rows])]

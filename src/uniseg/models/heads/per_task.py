@@ -22,8 +22,11 @@ class PerTaskHead(Head):
         self.register_buffer("first_row", counts.cumsum(0) - counts, persistent=False)
         self.convs = nn.ModuleList(nn.Conv3d(c, int(counts.sum()), 1, bias=False) for c in channels)
 
-    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
-        rows = self.first_row[task][:, None] + torch.arange(max(num_classes), device=task.device)  # [B,K]; surplus ones are masked
+    def forward(
+        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+    ) -> list[Tensor]:
+        # [B,K]; surplus ones are masked
+        rows = self.first_row[task][:, None] + torch.arange(max(num_classes), device=task.device)
         logits = []
         for x, conv in zip(pyramid, self.convs, strict=True):
             weight = conv.weight.flatten(1)[rows.clamp_max(len(conv.weight) - 1)]  # [B,K,C]

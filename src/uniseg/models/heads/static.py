@@ -22,7 +22,9 @@ class StaticHead(Head):
         widest = max(task.num_classes for task in tasks)
         self.convs = nn.ModuleList(nn.Conv3d(c, widest, 1, bias=bias) for c in channels)
 
-    def forward(self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]) -> list[Tensor]:
+    def forward(
+        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+    ) -> list[Tensor]:
         widest = max(num_classes)
         rows = [(conv.weight[:widest], None if conv.bias is None else conv.bias[:widest]) for conv in self.convs]
         return [mask_surplus(F.conv3d(x, *row), num_classes) for x, row in zip(pyramid, rows, strict=True)]

@@ -10,7 +10,8 @@ import numpy as np
 from uniseg.errors import InputError
 
 Range = Sequence[float]
-LOWEST = {"rotation_deg": -180.0, "scale": 0.1, "low_resolution_zoom": 0.01, "gamma": 0.01}  # of a range; 0 for the others
+# of a range; 0 for the others
+LOWEST = {"rotation_deg": -180.0, "scale": 0.1, "low_resolution_zoom": 0.01, "gamma": 0.01}
 HIGHEST = {"rotation_deg": 180.0, "scale": 4.0}  # a scale of 4 reads 64 patches for one
 
 
@@ -22,8 +23,8 @@ class AugmentRecipe:
     Rotation is in degrees about each axis.
 
     Raises:
-        InputError: a probability outside 0 to 1, a range that is reversed, not finite or beyond what a transform can do,
-            an axis other than 0, 1, 2.
+        InputError: a probability outside 0 to 1, a range that is reversed, not finite or beyond what a transform can
+            do, an axis other than 0, 1, 2.
     """
 
     p_rotation: float
@@ -51,7 +52,10 @@ class AugmentRecipe:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if name == "mirror_axes":
-                sound, expected = isinstance(value, Sequence) and all(axis in (0, 1, 2) for axis in value), "a list of axes out of 0, 1, 2"
+                sound, expected = (
+                    isinstance(value, Sequence) and all(axis in (0, 1, 2) for axis in value),
+                    "a list of axes out of 0, 1, 2",
+                )
             elif name.startswith("p_"):
                 sound, expected = isinstance(value, Real) and 0 <= value <= 1, "a probability from 0 to 1"
             else:
@@ -96,12 +100,18 @@ class AugmentDraw:
 
 
 def _is_range(value: object, low: float, high: float) -> bool:
-    if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(v, Real) and isfinite(v) for v in value):
+    if (
+        not isinstance(value, Sequence)
+        or len(value) != 2
+        or not all(isinstance(v, Real) and isfinite(v) for v in value)
+    ):
         return False
     return low <= value[0] <= value[1] <= high
 
 
-def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator, masked: Sequence[bool] = ()) -> AugmentDraw:
+def draw(
+    recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generator, masked: Sequence[bool] = ()
+) -> AugmentDraw:
     """All of a sample's random numbers, always in the same order.
 
     Args:
@@ -131,7 +141,9 @@ def draw(recipe: AugmentRecipe, optional: Sequence[bool], rng: np.random.Generat
         blur_sigma=per_modality(recipe.p_blur, recipe.p_blur_channel, uniform(recipe.blur_sigma)),
         brightness=per_modality(recipe.p_brightness, 1, uniform(recipe.brightness)),
         contrast=per_modality(recipe.p_contrast, 1, factor(recipe.contrast)),
-        zoom=per_modality(recipe.p_low_resolution, recipe.p_low_resolution_channel, uniform(recipe.low_resolution_zoom)),
+        zoom=per_modality(
+            recipe.p_low_resolution, recipe.p_low_resolution_channel, uniform(recipe.low_resolution_zoom)
+        ),
         gamma_inverted=per_modality(recipe.p_gamma_inverted, 1, factor(recipe.gamma)),
         gamma=per_modality(recipe.p_gamma, 1, factor(recipe.gamma)),
         dropped=tuple(may and chosen(recipe.p_channel_dropout) for may in optional),

@@ -50,7 +50,7 @@ def augment_intensity(image: Tensor, draws: Sequence[AugmentDraw], noise_seeds: 
 
 
 def _parts(chosen: np.ndarray, device: torch.device) -> Sequence[np.ndarray]:
-    """All rows at once; on a CPU one by one, because fresh memory of several rows costs more there than the arithmetic."""
+    """All rows at once; on a CPU one by one, where fresh memory of several rows costs more than the arithmetic."""
     return chosen.reshape(-1, 1) if device.type == "cpu" else [chosen] if len(chosen) else []
 
 
@@ -62,7 +62,9 @@ def brighten(rows: Tensor, factor: Tensor) -> Tensor:
 def change_contrast(rows: Tensor, factor: Tensor) -> Tensor:
     """Stretch about the row's mean, kept within its range."""
     factor, mean = _per_row(factor, rows), _mean(rows)
-    return torch.addcmul(mean * (1 - factor), rows, factor).clamp_(rows.amin((1, 2, 3), True), rows.amax((1, 2, 3), True))
+    return torch.addcmul(mean * (1 - factor), rows, factor).clamp_(
+        rows.amin((1, 2, 3), True), rows.amax((1, 2, 3), True)
+    )
 
 
 def gamma(rows: Tensor, exponent: Tensor) -> Tensor:

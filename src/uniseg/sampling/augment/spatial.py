@@ -29,7 +29,8 @@ def box_margin(draw: AugmentDraw, patch_size: Sequence[int]) -> tuple[int, int, 
 
 
 def sample_patch(image: Tensor, label: Tensor, draw: AugmentDraw, patch_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Box ``image [M,z,y,x]``, ``label [z,y,x]``, of the size that ``box_margin`` says, centred on the patch -> patch ``[M,Z,Y,X]``, ``[Z,Y,X]``.
+    """Box ``image [M,z,y,x]``, ``label [z,y,x]``, of the size that ``box_margin`` says, centred on the patch -> patch
+    ``[M,Z,Y,X]``, ``[Z,Y,X]``.
 
     Image trilinear, label nearest; both see the same grid.
     """
@@ -55,7 +56,10 @@ def _sample_axes(image: Tensor, label: Tensor, matrix: np.ndarray, patch_size: S
 
 
 def _sample_grid(image: Tensor, label: Tensor, matrix: np.ndarray, patch_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Any ``matrix``. Places are first in grid_sample's convention (-1..1 from edge to edge of the box), then in voxels of the box."""
+    """Any ``matrix``.
+
+    Places are first in grid_sample's convention (-1..1 from edge to edge of the box), then in voxels of the box.
+    """
     size = label.shape
     steps = [torch.from_numpy(steps.astype(np.float32)).to(image.device) for steps in _steps(patch_size)]
     scaled = torch.from_numpy((matrix * 2 / np.array(size)[:, None]).astype(np.float32)).to(image.device)

@@ -13,8 +13,8 @@ MOST_IN_A_ROW = 20  # steps without a finite loss
 class FiniteLoss(Callback):
     """Ends a run whose loss or gradients are not finite for ``MOST_IN_A_ROW`` steps.
 
-    Fewer come of overflow in float16, and pass. Where there is a gradient scaler, ``train/skipped_steps`` tells how many
-    steps of the epoch it skipped.
+    Fewer come of overflow in float16, and pass. Where there is a gradient scaler, ``train/skipped_steps`` tells how
+    many steps of the epoch it skipped.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,9 @@ class FiniteLoss(Callback):
         if scaler := gradient_scaler(trainer):
             self._scale = scaler.get_scale()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int
+    ) -> None:
         scaler = gradient_scaler(trainer)
         skipped = scaler is not None and scaler.get_scale() < self._scale
         self._skipped += skipped

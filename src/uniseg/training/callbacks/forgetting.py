@@ -32,10 +32,11 @@ class Change:
 
 
 class OldTasks(Callback):
-    """Writes ``old_tasks.json`` when the training is over: how far the answers of the tasks of the network ``before`` moved.
+    """Writes ``old_tasks.json`` when the training is over: how far the answers of the tasks of the network ``before``
+    moved.
 
-    Both networks are asked every old task on the dev windows of the run, at hand wherever the new task is trained; a task
-    of another number of modalities gets the window's repeated or cut to its own.
+    Both networks are asked every old task on the dev windows of the run, at hand wherever the new task is trained; a
+    task of another number of modalities gets the window's repeated or cut to its own.
     """
 
     def __init__(self, before: Callable[[], UniSegModel], run_dir: Path) -> None:
@@ -54,14 +55,18 @@ class OldTasks(Callback):
 
 @torch.inference_mode()
 def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Tensor]) -> dict[str, Change]:
-    """Name of each task of ``before`` -> how the logits of ``after`` on ``images``, each ``[B,M,Z,Y,X]``, differ from its own."""
+    """Name of each task of ``before`` -> how the logits of ``after`` on ``images``, each ``[B,M,Z,Y,X]``, differ from
+    its own.
+    """
     training = after.training
     after.eval()
     changes = {task.name: Change() for task in before.tasks}
     for image in images:
         for task in before.tasks:
             own = image[:, torch.arange(task.num_modalities) % image.shape[1]]
-            old, new = (model(own, torch.full((len(own),), model.tasks.position(task.name)))[0] for model in (before, after))
+            old, new = (
+                model(own, torch.full((len(own),), model.tasks.position(task.name)))[0] for model in (before, after)
+            )
             labels = [label_scores(logits, task).argmax(1) for logits in (old, new)]
             change = changes[task.name]
             change.largest = max(change.largest, (old - new).abs().max().item())

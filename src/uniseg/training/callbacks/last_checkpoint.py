@@ -17,7 +17,8 @@ SECONDS_PER_MINUTE = 60
 class LastCheckpoint(Checkpoint):
     """Replaces ``last.ckpt`` after every epoch; by option also inside the epoch.
 
-    A run that goes on from any of these files does what was left: the rest of the steps, all of the validation, the end of the epoch.
+    A run that goes on from any of these files does what was left: the rest of the steps, all of the validation, the end
+    of the epoch.
 
     Args:
         dirpath: folder of the file.
@@ -47,7 +48,9 @@ class LastCheckpoint(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._saved_at = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
         if not trainer.is_last_batch and self._due(trainer):
             self.save(trainer)
 
@@ -60,10 +63,16 @@ class LastCheckpoint(Checkpoint):
         self.save(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
-        """A file written during validation tells Lightning that the first batch has begun, so that all of it is done again."""
+        """A file written during validation tells Lightning that the first batch has begun, so that all of it is done
+        again.
+        """
         if trainer.validating:
             counts = {"ready": 1, "started": 1, "processed": 0, "completed": 0}
-            checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = {"total": counts, "current": dict(counts), "is_last_batch": False}
+            checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"] = {
+                "total": counts,
+                "current": dict(counts),
+                "is_last_batch": False,
+            }
 
     def _due(self, trainer: Trainer) -> bool:
         if self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0:

@@ -16,7 +16,8 @@ KEY = "prompts/similarity"
 
 
 class PromptTracker(Callback):
-    """Sees the first dev batch of every validation, the same patches every time, and keeps the cosine matrix of its task prompts.
+    """Sees the first dev batch of every validation, the same patches every time, and keeps the cosine matrix of its
+    task prompts.
 
     Where several ranks train, the first one's share of the batch is seen. A network without prompts leaves no trace.
 
@@ -30,7 +31,13 @@ class PromptTracker(Callback):
         self.draw = draw
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         if batch_idx > 0 or trainer.sanity_checking or not trainer.is_global_zero:
             return

@@ -12,7 +12,9 @@ class StreamPosition(Callback):
     An epoch that waits for its validation counts as whole, also where the run's epochs have another length by now.
     """
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
         trainer.datamodule.step_done(batch.step)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
@@ -22,7 +24,10 @@ class StreamPosition(Callback):
 
 
 class EpochMeans(Callback):
-    """Carries the sums behind the logged means of an epoch into a checkpoint written inside it; Lightning begins them anew."""
+    """Carries the sums behind the logged means of an epoch into a checkpoint written inside it;
+
+    Lightning begins them anew.
+    """
 
     def __init__(self) -> None:
         self._carried: dict[str, tuple[Tensor, Tensor]] = {}
@@ -31,7 +36,9 @@ class EpochMeans(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._epoch_over = False
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
         for metric in self._means(trainer):
             if metric.meta.name in self._carried:
                 total, weight = self._carried.pop(metric.meta.name)

@@ -17,10 +17,12 @@ class Stopped(SystemExit):
 
 
 class StopOnSignal(Callback):
-    """Saves, then ends the run: after the training step or the validation step in which a signal comes, in whichever rank.
+    """Saves, then ends the run: after the training step or the validation step in which a signal comes, in whichever
+    rank.
 
-    Later signals change nothing. Ranks above 0 end with exit code 0, since a launcher takes any other for a crash of the whole.
-    Stands in for Lightning's handler of SIGTERM, which in a run of many ranks broadcasts from inside the handler.
+    Later signals change nothing. Ranks above 0 end with exit code 0, since a launcher takes any other for a crash of
+    the whole. Stands in for Lightning's handler of SIGTERM, which in a run of many ranks broadcasts from inside the
+    handler.
     """
 
     def __init__(self) -> None:
@@ -38,7 +40,9 @@ class StopOnSignal(Callback):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._stop_if_told(trainer, save=False)
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
+    ) -> None:
         if not trainer.is_last_batch:
             self._stop_if_told(trainer, save=True)
 
@@ -46,7 +50,13 @@ class StopOnSignal(Callback):
         self._stop_if_told(trainer, save=True)
 
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: object,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         self._stop_if_told(trainer, save=True)
 

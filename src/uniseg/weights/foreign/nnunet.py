@@ -35,9 +35,18 @@ ENCODER = (
     (r"encoder\.stages\.0\.0\.convs\.0\.(conv|norm)\.(weight|bias)", "stem.{0}.{1}"),
     (r"encoder\.stages\.0\.0\.convs\.1\.(conv|norm)\.(weight|bias)", "encoder.stages.0.0.{0}.{1}"),
     (r"encoder\.stages\.([1-9]\d*)\.0\.convs\.([01])\.(conv|norm)\.(weight|bias)", "encoder.stages.{0}.{1}.{2}.{3}"),
-    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.(conv|norm)\.(weight|bias)", "encoder.stages.{0}.{1}.first.{2}.{3}"),
-    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.(conv|norm)\.(weight|bias)", "encoder.stages.{0}.{1}.second.{2}.{3}"),
-    (r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.([01])\.(conv|norm)\.(weight|bias)", "encoder.stages.{0}.{1}.skip.{2}.{3}.{4}"),
+    (
+        r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.(conv|norm)\.(weight|bias)",
+        "encoder.stages.{0}.{1}.first.{2}.{3}",
+    ),
+    (
+        r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.(conv|norm)\.(weight|bias)",
+        "encoder.stages.{0}.{1}.second.{2}.{3}",
+    ),
+    (
+        r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.([01])\.(conv|norm)\.(weight|bias)",
+        "encoder.stages.{0}.{1}.skip.{2}.{3}.{4}",
+    ),
 )
 
 
@@ -62,20 +71,27 @@ class Architecture:
 
     def encoder(self) -> partial[Encoder]:
         numbers = {"channels": self.channels, "strides": self.strides, "kernels": self.kernels}
-        return partial(UNetEncoder, **numbers) if self.blocks is None else partial(ResidualEncoder, **numbers, blocks=self.blocks)
+        return (
+            partial(UNetEncoder, **numbers)
+            if self.blocks is None
+            else partial(ResidualEncoder, **numbers, blocks=self.blocks)
+        )
 
 
 def import_nnunet(path: str | Path) -> UniSegModel:
-    """A trained ``PlainConvUNet`` or ``ResidualEncoderUNet`` as a network of one task, which answers as it did in nnU-Net.
+    """A trained ``PlainConvUNet`` or ``ResidualEncoderUNet`` as a network of one task, which answers as it did in
+    nnU-Net.
 
-    Its widths, kernels, strides come from the tensors; patch, spacing, normalisation, classes from the plans in the checkpoint.
-    nnU-Net decides between regions by a threshold in a stated order, ``label_scores`` by likelihood; the logits are the same.
+    Its widths, kernels, strides come from the tensors; patch, spacing, normalisation, classes from the plans in the
+    checkpoint. nnU-Net decides between regions by a threshold in a stated order, ``label_scores`` by likelihood; the
+    logits are the same.
 
     Args:
         path: ``fold_<k>/checkpoint_final.pth``.
 
     Raises:
-        InputError: not such a file; two dimensions, a cascade, another architecture or normalisation; a key is missing or unknown.
+        InputError: not such a file; two dimensions, a cascade, another architecture or normalisation; a key is missing
+            or unknown.
     """
     path = Path(path)
     return network_of(read_foreign(path, EXPECTED), path)
@@ -100,7 +116,9 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
                 encoder=shape.encoder(),
                 conditioning=NoConditioning,
                 head=partial(StaticHead, bias=True),
-                decoder=partial(Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias),
+                decoder=partial(
+                    Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias
+                ),
             )
         translated = translate_all(state, task, path)
         tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
@@ -118,8 +136,12 @@ def weights_of(content: Mapping, path: str | Path) -> dict[str, Tensor]:
     """
     weights = content.get(WEIGHTS)
     if not isinstance(weights, Mapping) or not weights:
-        raise InputError(path, f"keys {sorted(map(str, content))[:8]}", f"a checkpoint with '{WEIGHTS}'", "give the original file")
-    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()}
+        raise InputError(
+            path, f"keys {sorted(map(str, content))[:8]}", f"a checkpoint with '{WEIGHTS}'", "give the original file"
+        )
+    return {
+        re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()
+    }
 
 
 def translate_encoder(state: Mapping[str, Tensor], path: str | Path) -> Translated:
@@ -140,7 +162,12 @@ def translate_encoder(state: Mapping[str, Tensor], path: str | Path) -> Translat
         elif name.endswith(".conv.bias"):
             unread[name] = CANCELLED
         else:
-            raise InputError(path, f"'{name}'", "a PlainConvUNet with two convolutions per stage, or a ResidualEncoderUNet", "give such a checkpoint")
+            raise InputError(
+                path,
+                f"'{name}'",
+                "a PlainConvUNet with two convolutions per stage, or a ResidualEncoderUNet",
+                "give such a checkpoint",
+            )
     return Translated(tensors, unread)
 
 
@@ -175,7 +202,9 @@ def translate_all(state: Mapping[str, Tensor], task: Task, path: str | Path) -> 
         elif rest in ("convs.0.conv.bias", "convs.1.conv.bias"):
             unread[name] = CANCELLED
         else:
-            raise InputError(path, f"'{name}'", "one or two convolutions per stage of the decoder", "give such a checkpoint")
+            raise InputError(
+                path, f"'{name}'", "one or two convolutions per stage of the decoder", "give such a checkpoint"
+            )
     return Translated(tensors, unread)
 
 
@@ -185,7 +214,9 @@ def _ours(name: str, tensor: Tensor) -> str | None:
     for pattern, ours in ENCODER:
         if match := re.fullmatch(pattern, name):
             translated = ours.format(*match.groups()).replace(".norm.", ".adn.N.")
-            return translated.replace("stem.conv.", f"stem.convs.{tensor.shape[1]}.") if tensor.ndim == 5 else translated
+            return (
+                translated.replace("stem.conv.", f"stem.convs.{tensor.shape[1]}.") if tensor.ndim == 5 else translated
+            )
     return None
 
 
@@ -197,17 +228,26 @@ def _architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
     try:
         stages = [state[first.format(i)] for i in range(ways_up + 1)]
         if not ways_up or stages[0].ndim != 5:
-            raise InputError(path, f"{stages[0].ndim - 2} dimensions, {ways_up} ways up", "a 3D U-Net", "give a checkpoint of 3d_fullres or 3d_lowres")
+            raise InputError(
+                path,
+                f"{stages[0].ndim - 2} dimensions, {ways_up} ways up",
+                "a 3D U-Net",
+                "give a checkpoint of 3d_fullres or 3d_lowres",
+            )
         return Architecture(
             channels=[len(weight) for weight in stages],
             kernels=[list(weight.shape[2:]) for weight in stages],
             strides=[list(state[f"decoder.transpconvs.{u}.weight"].shape[2:]) for u in reversed(range(ways_up))],
-            blocks=[_count(state, f"encoder.stages.{i}.blocks.{{}}.conv1.conv.weight") for i in range(ways_up + 1)] if residual else None,
+            blocks=[_count(state, f"encoder.stages.{i}.blocks.{{}}.conv1.conv.weight") for i in range(ways_up + 1)]
+            if residual
+            else None,
             decoder_convs=_count(state, "decoder.stages.0.convs.{}.conv.weight"),
             upsample_bias="decoder.transpconvs.0.bias" in state,
         )
     except KeyError as error:
-        raise InputError(path, f"no {error}", "a PlainConvUNet or ResidualEncoderUNet", "give such a checkpoint") from error
+        raise InputError(
+            path, f"no {error}", "a PlainConvUNet or ResidualEncoderUNet", "give such a checkpoint"
+        ) from error
 
 
 def _turned(shape: Architecture, back: Sequence[int]) -> Architecture:
@@ -216,7 +256,9 @@ def _turned(shape: Architecture, back: Sequence[int]) -> Architecture:
     def turn(sizes: list[list[int]]) -> list[list[int]]:
         return [[size[axis] for axis in back] for size in sizes]
 
-    return Architecture(shape.channels, turn(shape.kernels), turn(shape.strides), shape.blocks, shape.decoder_convs, shape.upsample_bias)
+    return Architecture(
+        shape.channels, turn(shape.kernels), turn(shape.strides), shape.blocks, shape.decoder_convs, shape.upsample_bias
+    )
 
 
 def _permuted(tensor: Tensor, back: Sequence[int]) -> Tensor:
@@ -228,7 +270,12 @@ def _configuration(plans: Mapping, name: str, path: Path) -> dict:
     if "inherits_from" in values:
         values = {**_configuration(plans, values["inherits_from"], path), **values}
     if values.get("previous_stage"):
-        raise InputError(path, f"configuration '{name}', the second of a cascade", "one that reads images alone", "give 3d_fullres or 3d_lowres")
+        raise InputError(
+            path,
+            f"configuration '{name}', the second of a cascade",
+            "one that reads images alone",
+            "give 3d_fullres or 3d_lowres",
+        )
     return values
 
 
@@ -238,10 +285,19 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
     names = channels if len(set(channels)) == len(channels) else [f"{name}_{k}" for k, name in enumerate(channels)]
     labels = {name: value for name, value in dataset["labels"].items() if name != "ignore"}
     foreground = {name: value for name, value in labels.items() if value not in (0, [0])}
-    regions = tuple(tuple(v) if isinstance(v, list) else (v,) for v in foreground.values()) if any(isinstance(v, list) for v in labels.values()) else ()
+    regions = (
+        tuple(tuple(v) if isinstance(v, list) else (v,) for v in foreground.values())
+        if any(isinstance(v, list) for v in labels.values())
+        else ()
+    )
     ordered = list(foreground) if regions else sorted(foreground, key=foreground.get)
     if not regions and [foreground[name] for name in ordered] != list(range(1, 1 + len(ordered))):
-        raise InputError(path, f"label values {list(foreground.values())}", f"1 to {len(ordered)}, one for each class", "give the original file")
+        raise InputError(
+            path,
+            f"label values {list(foreground.values())}",
+            f"1 to {len(ordered)}, one for each class",
+            "give the original file",
+        )
     spacing = [configuration["spacing"][plans.get("transpose_forward", [0, 1, 2]).index(axis)] for axis in range(3)]
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
     facts = plans["foreground_intensity_properties_per_channel"]
@@ -250,7 +306,9 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
         modalities=tuple(names),
         classes=("background", *ordered),
         spacing_mm=tuple(spacing),
-        normalization=tuple(_normalization(s, m, facts[str(k)], path) for k, (s, m) in enumerate(zip(schemes, masks, strict=True))),
+        normalization=tuple(
+            _normalization(s, m, facts[str(k)], path) for k, (s, m) in enumerate(zip(schemes, masks, strict=True))
+        ),
         regions=regions,
     )
 
@@ -258,9 +316,18 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
 def _normalization(scheme: str, masked: bool, facts: Mapping, path: Path) -> Normalization:
     if scheme == "ZScoreNormalization":
         return Normalization("zscore", masked=bool(masked))
-    numbers = [float(facts[key]) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")] if scheme == "CTNormalization" else []
+    numbers = (
+        [float(facts[key]) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")]
+        if scheme == "CTNormalization"
+        else []
+    )
     if not numbers or not all(map(isfinite, numbers)):
-        raise InputError(path, f"normalisation {scheme} {numbers}", "CTNormalization or ZScoreNormalization", "take its weights with init=checkpoint instead")
+        raise InputError(
+            path,
+            f"normalisation {scheme} {numbers}",
+            "CTNormalization or ZScoreNormalization",
+            "take its weights with init=checkpoint instead",
+        )
     return Normalization("fingerprint", *numbers)
 
 

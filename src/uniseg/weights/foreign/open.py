@@ -16,7 +16,10 @@ from uniseg.weights.transfer import Source
 PUBLISHED_LICENCE = "UniSeg's own, non-commercial; with the terms of its eleven datasets"
 ENCODER_STAGES = "encoder.stages"
 ENCODER_PARTS = ("stem.", "encoder.")
-EXPECTED = "a checkpoint or an exported folder of uniseg, a published UniSeg file, a checkpoint of nnU-Net v2 or nnssl, or a state dict of MONAI's SegResNet"
+EXPECTED = (
+    "a checkpoint or an exported folder of uniseg, a published UniSeg file, a checkpoint of nnU-Net v2 or nnssl, "
+    "or a state dict of MONAI's SegResNet"
+)
 
 
 def open_source(path: str | Path) -> Source:
@@ -72,12 +75,20 @@ def _nnunet(path: Path, content: Mapping) -> Source:
 
 
 def _nnssl(path: Path, content: Mapping) -> Source:
-    """The encoder, which the adaptation plan says where to find; its decoder has learnt something else than to segment."""
+    """The encoder, which the adaptation plan locates; its decoder has learnt another thing than to segment."""
     where = str(content[PLAN].get("key_to_encoder", ENCODER_STAGES))
     if not where.endswith("stages"):
-        raise InputError(path, f"key_to_encoder '{where}'", "a convolutional encoder, '...stages'", "give a checkpoint of ResEncL or PlainConvUNet")
+        raise InputError(
+            path,
+            f"key_to_encoder '{where}'",
+            "a convolutional encoder, '...stages'",
+            "give a checkpoint of ResEncL or PlainConvUNet",
+        )
     prefix = where.removesuffix("stages")
-    state = {f"encoder.{n.removeprefix(prefix)}" if n.startswith(prefix) else f"decoder.{n}": t for n, t in weights_of(content, path).items()}
+    state = {
+        f"encoder.{n.removeprefix(prefix)}" if n.startswith(prefix) else f"decoder.{n}": t
+        for n, t in weights_of(content, path).items()
+    }
     found = translate_encoder(state, path)
     return Source(str(path), "nnssl", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS)
 

@@ -44,7 +44,9 @@ def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None
     with reading(path, EXPECTED, FIX):
         state = require_tensors(state, path)
         prompt = _take(state, "intermedia_prompt", path)
-        strides = [list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))]
+        strides = [
+            list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))
+        ]
         num_stages = len(strides) + 1
         weights = [_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path) for i in range(num_stages)]
         hidden_channels = len(_take(state, "fusion_layer.blocks.0.conv.weight", path))
@@ -57,7 +59,9 @@ def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None
                 tasks,
                 patch_size=patch_size,
                 encoder=partial(UNetEncoder, channels=channels, strides=strides, kernels=kernels),
-                conditioning=partial(FusePrompt, hidden_channels=hidden_channels, learned=True, place="bottleneck", fuse=True),
+                conditioning=partial(
+                    FusePrompt, hidden_channels=hidden_channels, learned=True, place="bottleneck", fuse=True
+                ),
                 head=StaticHead,
             )
         _check(prompt.shape[1] == len(tasks), path, f"{prompt.shape[1]} prompts", f"one for each of {len(tasks)} tasks")
@@ -95,7 +99,12 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
         _check(tensor is not None, path, f"no key '{theirs}'", EXPECTED)
         parts = tensor.chunk(2, dim=1) if len(ours) == 2 else (tensor,)
         for name, part in zip(ours, parts, strict=True):
-            _check(part.shape == own[name].shape, path, f"'{theirs}' of shape {tuple(tensor.shape)}", f"parts of shape {tuple(own[name].shape)}")
+            _check(
+                part.shape == own[name].shape,
+                path,
+                f"'{theirs}' of shape {tuple(tensor.shape)}",
+                f"parts of shape {tuple(own[name].shape)}",
+            )
             translated[name] = part
     biases = {name.removesuffix("weight") + "bias" for name in names if needs_bias(name)}
     unknown = sorted(set(state) - biases)

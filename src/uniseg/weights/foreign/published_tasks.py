@@ -31,6 +31,12 @@ def published_tasks() -> TaskSet:
     )
 
 
-def _task(name: str, modalities: tuple[str, ...], foreground: tuple[str, ...], spacing_mm: tuple[float, float, float], zscore: Normalization = SCAN) -> Task:
+def _task(
+    name: str,
+    modalities: tuple[str, ...],
+    foreground: tuple[str, ...],
+    spacing_mm: tuple[float, float, float],
+    zscore: Normalization = SCAN,
+) -> Task:
     normalization = tuple(PER_MODALITY.get(modality, zscore) for modality in modalities)
     return Task(name, modalities, ("background", *foreground), spacing_mm, normalization)

@@ -19,7 +19,10 @@ NAMES = (
     (r"encoder\.layers\.(\d+)\.downsample\.weight", "encoder.stages.{next}.0.weight"),
     (r"convInit\.conv\.weight", "stem.convs.{channels}.weight"),
     (r"down_layers\.(\d+)\.0\.conv\.weight", "encoder.stages.{0}.0.weight"),
-    (r"down_layers\.(\d+)\.([1-9]\d*)\.((?:norm|conv)[12])(?:\.conv)?\.(weight|bias)", "encoder.stages.{0}.1.{before}.{2}.{3}"),
+    (
+        r"down_layers\.(\d+)\.([1-9]\d*)\.((?:norm|conv)[12])(?:\.conv)?\.(weight|bias)",
+        "encoder.stages.{0}.1.{before}.{2}.{3}",
+    ),
 )
 
 
@@ -49,7 +52,9 @@ def translate_segresnet(state: Mapping[str, Tensor], path: Path) -> Translated:
     unread: dict[str, str] = {}
     for name, tensor in state.items():
         if name.endswith("running_mean"):
-            raise InputError(path, f"'{name}': batch norm", "instance or group norm", "give a network without batch norm")
+            raise InputError(
+                path, f"'{name}': batch norm", "instance or group norm", "give a network without batch norm"
+            )
         if ours := _ours(name, tensor):
             tensors[ours] = tensor
         else:

@@ -7,8 +7,16 @@ import numpy as np
 from uniseg.weights.pickled import read_pickled
 
 SCALAR = np._core.multiarray.scalar
-# What nnU-Net's logs and scores hold beside tensors and plain containers; NumPy 1 called the module of the first otherwise.
-ALLOWED = [SCALAR, (SCALAR, "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Float64DType, np.dtypes.Float32DType, np.dtypes.Int64DType]
+# What nnU-Net's logs and scores hold beside tensors and plain containers; NumPy 1 called the module of the first
+# otherwise.
+ALLOWED = [
+    SCALAR,
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+]
 
 
 def read_foreign(path: Path, expected: str) -> dict:

@@ -16,7 +16,8 @@ from uniseg.weights.foreign.published import needs_bias, published_names
 
 
 def write_published(model: UniSegModel, path: str | Path) -> Path:
-    """Write a file that ``import_published`` and the published network take: its ``state_dict``, with the biases that a norm cancels as 0.
+    """Write a file that ``import_published`` and the published network take: its ``state_dict``, with the biases that a
+    norm cancels as 0.
 
     Raises:
         InputError: another network than the published one, of whatever width, or one with added tasks.
@@ -26,7 +27,10 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
     same = isinstance(model.encoder, UNetEncoder) and isinstance(model.head, StaticHead) and isinstance(own, FusePrompt)
     if not same or own.fuse is None or own.late_channels or model.added:
         raise InputError(
-            path, "a network of another kind, or with added tasks", "the published network: model=uniseg_published", "export a folder: uniseg.export"
+            path,
+            "a network of another kind, or with added tasks",
+            "the published network: model=uniseg_published",
+            "export a folder: uniseg.export",
         )
     content = BytesIO()  # torch.save straight to a full disk is a RuntimeError without errno
     torch.save({"epoch": 0, "state_dict": published_state(model)}, content)
