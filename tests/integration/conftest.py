@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from commands import TINY, succeed
+from started import TINY, succeed
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from commands import TINY, run
 from samples import save_nifti
+from started import TINY, run
 
 DATASET = "phantom_spleen"
 PREPARE = [f"task=[{DATASET}]", "num_workers=1"]

@@ -6,7 +6,7 @@ import nibabel as nib
 import numpy as np
 import torch
 
-from commands import TINY, run, succeed
+from started import TINY, run, succeed
 from uniseg import load_model
 
 NAME = "phantom_spleen"

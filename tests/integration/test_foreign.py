@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from commands import TASKS, run, succeed
+from started import TASKS, run, succeed
 
 FOLDER = Path(__file__).parents[1] / "weights" / "nnunet"
 LIKE_THEIRS = [

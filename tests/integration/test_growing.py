@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from commands import TINY, run, succeed
+from started import TINY, run, succeed
 from uniseg import load_model
 
 NEW = "phantom_kidney"

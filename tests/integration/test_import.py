@@ -5,8 +5,8 @@ import json
 import numpy as np
 import yaml
 
-from commands import run, succeed
 from samples import save_nifti
+from started import run, succeed
 from uniseg.environment import CONF_DIR
 
 CASES = [f"hippocampus_{k:03d}" for k in range(10)]

@@ -13,7 +13,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from commands import PYTHON, succeed
+from started import PYTHON, succeed
 
 NUM_SCANS, NUM_KILLS = 20, 4
 

@@ -9,7 +9,7 @@ import time
 import pytest
 import torch
 
-from commands import PYTHON, TINY, signal_at, succeed, train
+from started import PYTHON, TINY, signal_at, succeed, train
 
 pytestmark = pytest.mark.slow
 

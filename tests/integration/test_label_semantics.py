@@ -9,8 +9,8 @@ import nibabel as nib
 import numpy as np
 import yaml
 
-from commands import TINY, run, succeed
 from samples import save_nifti
+from started import TINY, run, succeed
 
 SHAPE = (20, 36, 36)
 ON_CPU = [entry for entry in TINY if not entry.startswith(("task=", "phantom", "data.steps"))] + [

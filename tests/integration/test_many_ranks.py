@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 
-from commands import TINY, signal_at, train
+from started import TINY, signal_at, train
 
 pytestmark = pytest.mark.slow
 

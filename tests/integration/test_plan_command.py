@@ -5,7 +5,7 @@ import shutil
 import pytest
 import yaml
 
-from commands import run, succeed
+from started import run, succeed
 
 TASKS = "task=[phantom_liver,phantom_whole_body_tumour]"
 PLAN = [TASKS, "plan=true", "plan_width=[4,8]", "plan_precision=32-true", "num_workers=1"]

@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import torch
 
-from commands import PYTHON, TINY, signal_at, succeed, train
+from started import PYTHON, TINY, signal_at, succeed, train
 
 SETTINGS = [
     "experiment=demo", *TINY, "trainer.max_epochs=3", "trainer.deterministic=true",

@@ -10,7 +10,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-from commands import TINY, run, succeed
+from started import TINY, run, succeed
 from uniseg import InputError, load_model
 from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.datasets.dataset import find_datasets

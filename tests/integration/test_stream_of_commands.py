@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from commands import TINY, run, succeed
+from started import TINY, run, succeed
 from uniseg import Predictor, load_model
 from uniseg.images.files import read_volume
 from uniseg.inference.case_runner import CaseRunner

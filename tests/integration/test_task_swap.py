@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from nibabel import orientations as ornt
 
-from commands import succeed
+from started import succeed
 from uniseg import Predictor, load_model
 from uniseg.images.files import read_label, read_volume
 

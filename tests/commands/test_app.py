@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from commands import PYTHON
+from started import PYTHON
 from uniseg.commands.app import entry_point
 from uniseg.errors import InputError
 
