@@ -6,46 +6,34 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from uniseg.commands.bounds import (
+from uniseg.commands.bounds import Rule, as_text, check, settings_of, values_at
+from uniseg.environment import CONF_DIR
+from uniseg.planning.budget import NAMES as BUDGETS
+from uniseg.settings import (
+    AXES,
+    CHANNELS,
+    COUNT,
     GROUPED_PATTERN,
+    NO_LIMIT,
     NOT_EMPTY,
+    NOT_NEGATIVE,
     NULL,
+    POSITIVE,
+    PRECISIONS,
+    SEED,
+    SHARE,
+    STEPS,
+    TEXT,
+    WORKERS,
     Bound,
-    Rule,
-    as_text,
-    check,
+    bounded,
     mapping,
     matching,
     number,
     sequence,
-    settings_of,
-    values_at,
     word,
 )
-from uniseg.environment import CONF_DIR
-from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.training.tracking import tracked
-
-COUNT = number(least=1, most=2**31 - 1, whole=True)
-STEPS = number(least=0, most=2**31 - 1, whole=True)
-CHANNELS = number(least=1, most=4096, whole=True)
-SHARE = number(least=0, most=1)
-POSITIVE = number(above=0)
-NOT_NEGATIVE = number(least=0)
-SEED = number(least=0, most=2**32 - 1, whole=True)
-WORKERS = number(least=0, most=1024, whole=True)
-NO_LIMIT = number(least=-1, most=-1, whole=True)  # Lightning's, joblib's -1
-AXES = sequence(number(least=0, most=2, whole=True), least=0, distinct=True)
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-
-
-def bounded(bound: Bound) -> dict[str, Any]:
-    """Metadata of a field whose value is checked."""
-    return {"bound": bound}
-
-
-# Metadata of a field of any shape whose leaves are text, however much they look like numbers.
-TEXT = {"text": True, "bound": NOT_EMPTY}
 
 
 @dataclass

@@ -1,0 +1,107 @@
+"""What a setting may be: bounds that its dataclass states beside its type, for YAML, command line and Python."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bound:
+    """``expected`` in words, ``holds`` of a plain value."""
+
+    expected: str
+    holds: Callable[[Any], bool]
+
+    def __or__(self, other: "Bound") -> "Bound":
+        return Bound(f"{self.expected}, or {other.expected}", lambda value: self.holds(value) or other.holds(value))
+
+
+def number(
+    *,
+    least: float | None = None,
+    most: float | None = None,
+    above: float | None = None,
+    below: float | None = None,
+    whole: bool = False,
+) -> Bound:
+    """A finite number; ``least`` and ``most`` are allowed themselves, ``above`` and ``below`` are not."""
+    limits = {"of at least": least, "above": above, "of at most": most, "below": below}
+    words = " and ".join(f"{word} {limit:g}" for word, limit in limits.items() if limit is not None)
+
+    def holds(value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)) or not isfinite(value):
+            return False
+        return (
+            (least is None or value >= least)
+            and (most is None or value <= most)
+            and (above is None or value > above)
+            and (below is None or value < below)
+        )
+
+    return Bound(f"a {'whole ' if whole else ''}number {words}".strip(), holds)
+
+
+def word(*words: str) -> Bound:
+    return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+
+
+def sequence(
+    item: Bound, *, length: int | None = None, least: int = 1, ascending: bool = False, distinct: bool = False
+) -> Bound:
+    """A list with a number of entries, each of which is an ``item``."""
+    count = f"{length} entries" if length is not None else f"{least} or more entries"
+    order = ", ascending" if ascending else ", each once" if distinct else ""
+
+    def holds(value: Any) -> bool:
+        if (
+            not isinstance(value, list)
+            or (len(value) != length if length is not None else len(value) < least)
+            or not all(map(item.holds, value))
+        ):
+            return False
+        return (not ascending or value == sorted(value)) and (not distinct or len(set(value)) == len(value))
+
+    return Bound(f"a list of {count}{order}, each {item.expected}", holds)
+
+
+def mapping(item: Bound) -> Bound:
+    return Bound(
+        f"names with {item.expected} each",
+        lambda value: isinstance(value, dict) and all(map(item.holds, value.values())),
+    )
+
+
+def matching(pattern: str, expected: str) -> Bound:
+    return Bound(expected, lambda value: isinstance(value, str) and re.fullmatch(pattern, value) is not None)
+
+
+def _has_group(value: Any) -> bool:
+    try:
+        return re.compile(value).groups > 0
+    except (re.error, TypeError):
+        return False
+
+
+def bounded(bound: Bound) -> dict[str, Any]:
+    """Metadata of a field whose value is checked."""
+    return {"bound": bound}
+
+
+NULL = Bound("null", lambda value: value is None)
+NOT_EMPTY = Bound("at least one entry", lambda value: not isinstance(value, (list, str)) or len(value) > 0)
+GROUPED_PATTERN = Bound("a regular expression with a group in parentheses", _has_group)
+COUNT = number(least=1, most=2**31 - 1, whole=True)
+STEPS = number(least=0, most=2**31 - 1, whole=True)
+CHANNELS = number(least=1, most=4096, whole=True)
+SHARE = number(least=0, most=1)
+POSITIVE = number(above=0)
+NOT_NEGATIVE = number(least=0)
+SEED = number(least=0, most=2**32 - 1, whole=True)
+WORKERS = number(least=0, most=1024, whole=True)
+NO_LIMIT = number(least=-1, most=-1, whole=True)  # Lightning's, joblib's -1
+AXES = sequence(number(least=0, most=2, whole=True), least=0, distinct=True)
+PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
+# Metadata of a field of any shape whose leaves are text, however much they look like numbers.
+TEXT = {"text": True, "bound": NOT_EMPTY}
