@@ -1,10 +1,14 @@
 """What a setting may be: bounds that its dataclass states beside its type, for YAML, command line and Python."""
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from math import isfinite
-from typing import Any
+from pathlib import Path
+from types import NoneType
+from typing import Any, get_args, get_type_hints
+
+from uniseg.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,33 @@ def _has_group(value: Any) -> bool:
 def bounded(bound: Bound) -> dict[str, Any]:
     """Metadata of a field whose value is checked."""
     return {"bound": bound}
+
+
+def check_fields(settings: Any) -> None:
+    """Every field of a dataclass within the bound that its metadata states; for ``__post_init__``.
+
+    Raises:
+        InputError: names the field below ``settings.group``, its value, the bound.
+    """
+    hints = get_type_hints(type(settings))
+    for each in fields(settings):
+        bound, value = each.metadata.get("bound"), as_plain(getattr(settings, each.name))
+        if bound is None or (value is None and NoneType in get_args(hints[each.name])):
+            continue
+        if not bound.holds(value):
+            key = ".".join(filter(None, (getattr(settings, "group", ""), each.name)))
+            raise InputError(key, f"{value!r:.100}", bound.expected, "correct the value")
+
+
+def as_plain(value: Any) -> Any:
+    """Tuples as lists, paths as text, dataclasses as dictionaries, at every depth."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {key: as_plain(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [as_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 NULL = Bound("null", lambda value: value is None)

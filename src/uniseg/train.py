@@ -26,6 +26,7 @@ from uniseg.commands.builders import (
     sources_of,
     tasks_of,
 )
+from uniseg.commands.structured import settings_from
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SIDES
 from uniseg.environment import PACKAGE_DIR, git_commit
@@ -40,12 +41,13 @@ from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
 from uniseg.training.callbacks.stop import BASE, StopOnSignal
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.downstream import DownstreamModule, HeadsFirst
-from uniseg.training.initialize import Beginning, Strategy, parameter_counts, start_model
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.initialize import Beginning, parameter_counts, start_model
 from uniseg.training.logs import keep_log, log_run
 from uniseg.training.resume import RunRecord, SavedRun, class_name, find_saved_run, flatten
 from uniseg.training.run_folder import clear, locked, require_unused
 from uniseg.training.segmentation import SegmentationModule
-from uniseg.training.speed import speed_up
+from uniseg.training.speed import SpeedSettings, apply_speed_settings
 from uniseg.training.tracking import begin_tracking
 from uniseg.training.upstream import UpstreamModule
 from uniseg.weights.checkpoint import load_model
@@ -203,7 +205,7 @@ def build_module(
     settings = OmegaConf.to_container(OmegaConf.masked_copy(config, SETTINGS), resolve=True)
     splits = {name: {side: split[side] for side in SIDES} for name, split in data.splits.items()}
     module.record = RunRecord(data.tasks.names, splits, class_name(module.new_optimizer()), flatten(settings))
-    _speed_up(model, config)
+    apply_speed_settings(model, settings_from(SpeedSettings, config.speed))
     return module
 
 
@@ -214,8 +216,7 @@ def begin(config: DictConfig, tasks: TaskSet) -> Beginning:
         InputError: checkpoint, strategy, tasks, network do not go together.
     """
     new = partial(instantiate(config.model, _convert_="all"), patch_size=tuple(config.data.patch_size))
-    strategy = Strategy(**{key: value for key, value in config.strategy.items() if key != "name"})
-    return start_model(new, tasks, initial_weights(config), strategy)
+    return start_model(new, tasks, initial_weights(config), settings_from(FineTuning, config.strategy))
 
 
 def initial_weights(config: DictConfig) -> Path | None:
@@ -241,18 +242,8 @@ def _tell_weights(beginning: Beginning) -> None:
 def old_network(config: DictConfig) -> UniSegModel:
     """The network of ``init.checkpoint``, computing as that of the run does."""
     model = load_model(config.init.checkpoint)
-    _speed_up(model, config)
+    apply_speed_settings(model, settings_from(SpeedSettings, config.speed))
     return model
-
-
-def _speed_up(model: UniSegModel, config: DictConfig) -> None:
-    speed = config.speed
-    speed_up(
-        model,
-        compile_trunk=speed.compile,
-        channels_last=speed.channels_last,
-        checkpoint_activations=speed.checkpoint_activations,
-    )
 
 
 def _go_on(trainer: Trainer, saved: SavedRun, settings: Mapping[str, object]) -> None:

@@ -1,6 +1,8 @@
 """Every YAML on disk composes; everything with a ``_target_`` can be built."""
 
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 import yaml
@@ -10,9 +12,11 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import OmegaConf
 
+from uniseg.commands import schema
 from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.environment import CONF_DIR
 from uniseg.models.uniseg import UniSegModel
+from uniseg.settings import as_plain
 
 ROOTS = sorted(path.stem for path in CONF_DIR.glob("*.yaml") if path.stem != "stack")
 GROUPS = sorted(
@@ -163,3 +167,27 @@ def test_the_published_recipe():
 def test_a_misspelt_key_is_an_error(override):
     with pytest.raises(HydraException):
         composed("train", ["task=[liver]", *override.split()])
+
+
+def settings_classes():
+    """(root, key, dataclass) of every group whose schema is derived from a dataclass, once each."""
+    found = {}
+    for root, config in schema.ROOTS.items():
+        for key, kind in get_type_hints(config).items():
+            if derived := getattr(kind, "run_time_class", None):
+                found.setdefault(derived, (root, key, derived))
+    assert len(found) >= 3
+    return list(found.values())
+
+
+@pytest.mark.parametrize(
+    ("root", "key", "settings"), settings_classes(), ids=lambda each: getattr(each, "__name__", each)
+)
+def test_python_and_yaml_have_the_same_defaults(root, key, settings):
+    """A setting is declared once: what a notebook gets is what the command line gets."""
+    assert settings.group == key
+    group = OmegaConf.to_container(composed(root)[key], resolve=True)
+    for each in fields(settings):
+        default = each.default if each.default_factory is MISSING else each.default_factory()
+        assert default is not MISSING, f"{each.name} has no default in Python"
+        assert group[each.name] == as_plain(default), each.name

@@ -13,12 +13,11 @@ from uniseg import InputError, UniSegModel, load_model, save_model
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.forgetting import Change, changes_between
 from uniseg.training.downstream import DownstreamModule, HeadsFirst, stages_from_head
-from uniseg.training.initialize import Strategy, start_model
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.initialize import start_model
 
 NEW = TaskSet([make_task("heart", ("MR", "CT"), ("background", "heart"))])
-FULL = Strategy(
-    extend=False, adapter_channels=2, trained="all", freeze_encoder=False, heads_first_steps=0, layer_decay=1.0
-)
+FULL = FineTuning(adapter_channels=2)
 EXTEND_FULL = replace(FULL, extend=True)
 PROMPT_ONLY = replace(EXTEND_FULL, trained="added")
 

@@ -9,9 +9,7 @@ from omegaconf import OmegaConf
 
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.training.speed import speed_up
-
-OFF = {"compile_trunk": False, "channels_last": False, "checkpoint_activations": False}
+from uniseg.training.speed import SpeedSettings, apply_speed_settings
 
 
 def gradients(model):
@@ -23,7 +21,7 @@ def gradients(model):
 
 
 COMPILED = pytest.param(
-    "compile_trunk", marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+    "compile", marks=[pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 )  # torch's compiler warns about its own code
 
 
@@ -32,7 +30,7 @@ def test_numbers_and_names_stay(model, switch):
     """In double precision: in single precision, a leaky ReLU at its kink tells rounding apart."""
     model.double()
     plain, names = deepcopy(model), list(model.state_dict())
-    speed_up(model, **OFF | ({switch: True} if switch else {}))
+    apply_speed_settings(model, SpeedSettings(**({switch: True} if switch else {})))
     assert list(model.state_dict()) == names
     (logits, grads), (plain_logits, plain_grads) = gradients(model), gradients(plain)
     torch.testing.assert_close(logits, plain_logits, atol=1e-5, rtol=1e-5)
@@ -42,13 +40,13 @@ def test_numbers_and_names_stay(model, switch):
 
 
 def test_channels_last_reaches_the_features(model):
-    speed_up(model, **OFF | {"channels_last": True})
+    apply_speed_settings(model, SpeedSettings(channels_last=True))
     features = model.encoder(model.stem(torch.randn(2, 1, 8, 16, 16), [model.stem_of(0)] * 2))
     assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in features)
 
 
 def test_stages_are_computed_twice_in_training_only(model):
-    speed_up(model, **OFF | {"checkpoint_activations": True})
+    apply_speed_settings(model, SpeedSettings(checkpoint_activations=True))
     calls = []
     model.encoder.stages[1][0].register_forward_hook(lambda *_: calls.append(1))
     gradients(model)
@@ -58,7 +56,7 @@ def test_stages_are_computed_twice_in_training_only(model):
 
 
 def test_a_copy_computes_with_its_own_weights(model):
-    speed_up(model, **OFF | {"checkpoint_activations": True, "channels_last": True})
+    apply_speed_settings(model, SpeedSettings(checkpoint_activations=True, channels_last=True))
     copy = deepcopy(model)
     gradients(copy)
     assert all(p.grad is None for p in model.parameters())
@@ -68,7 +66,7 @@ def test_a_copy_computes_with_its_own_weights(model):
 def test_without_a_compiler_compilation_is_refused(model, monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/compiler")
     with pytest.raises(InputError, match=r"speed\.compile: found no C\+\+ compiler"):
-        speed_up(model, **OFF | {"compile_trunk": True})
+        apply_speed_settings(model, SpeedSettings(compile=True))
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])

@@ -6,7 +6,9 @@ from typing import Any
 from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
-from uniseg.commands.bounds import Rule, as_text, check, settings_of, values_at
+from uniseg.commands.bounds import as_text, check, settings_of, values_at
+from uniseg.commands.group_bounds import BOUNDS, RULES
+from uniseg.commands.structured import schema_of
 from uniseg.environment import CONF_DIR
 from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.settings import (
@@ -17,7 +19,6 @@ from uniseg.settings import (
     NO_LIMIT,
     NOT_EMPTY,
     NOT_NEGATIVE,
-    NULL,
     POSITIVE,
     PRECISIONS,
     SEED,
@@ -33,6 +34,9 @@ from uniseg.settings import (
     sequence,
     word,
 )
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.initialize import InitSettings
+from uniseg.training.speed import SpeedSettings
 from uniseg.training.tracking import tracked
 
 
@@ -122,30 +126,10 @@ class InferenceConfig:
     )
 
 
-@dataclass
-class SpeedConfig:
-    compile: bool = MISSING
-    channels_last: bool = MISSING
-    checkpoint_activations: bool = MISSING
-
-
-@dataclass
-class InitConfig:
-    name: str = MISSING
-    run: str | None = None
-    checkpoint: str | None = MISSING
-    dry_run: bool = MISSING
-
-
-@dataclass
-class StrategyConfig:
-    name: str = MISSING
-    extend: bool = MISSING
-    adapter_channels: int = field(default=MISSING, metadata=bounded(CHANNELS))
-    trained: str = field(default=MISSING, metadata=bounded(word("all", "added")))
-    freeze_encoder: bool = MISSING
-    heads_first_steps: int = field(default=MISSING, metadata=bounded(STEPS))
-    layer_decay: float = field(default=MISSING, metadata=bounded(number(above=0, most=1)))
+# Of frozen dataclasses, which hold type, default and bound of each setting; the YAML gives the same defaults.
+SpeedSchema = schema_of(SpeedSettings)
+InitSchema = schema_of(InitSettings, name=str, run=str | None)
+FineTuningSchema = schema_of(FineTuning, name=str)
 
 
 @dataclass
@@ -160,14 +144,14 @@ class RunConfig:
     paths: PathsConfig = MISSING
     inference: InferenceConfig = MISSING
     phantom: PhantomConfig | None = None
-    init: InitConfig = MISSING
-    strategy: StrategyConfig = MISSING
+    init: InitSchema = MISSING
+    strategy: FineTuningSchema = MISSING
     model: Any = MISSING
     augment: Any = MISSING
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
-    speed: SpeedConfig = MISSING
+    speed: SpeedSchema = MISSING
     trainer: Any = MISSING
     callbacks: Any = MISSING
     logger: Any = MISSING
@@ -272,105 +256,6 @@ ROOTS = {
     "report": ReportConfig,
     "export": ExportConfig,
 }
-
-RANGE = {"length": 2, "ascending": True}
-# Of the groups that name their own class with ``_target_``.
-BOUNDS = {
-    **{
-        f"augment.p_{name}": SHARE
-        for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")
-    },
-    **{
-        f"augment.p_{name}": SHARE
-        for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")
-    },
-    "augment.rotation_deg": sequence(number(least=-360, most=360), **RANGE),
-    **{
-        f"augment.{name}": sequence(number(above=0, most=10), **RANGE)
-        for name in ("scale", "brightness", "contrast", "gamma")
-    },
-    **{f"augment.{name}": sequence(number(least=0, most=10), **RANGE) for name in ("noise_sd", "blur_sigma")},
-    "augment.low_resolution_zoom": sequence(number(above=0, most=1), **RANGE),
-    "augment.mirror_axes": AXES,
-    "loss.dice_weight": NOT_NEGATIVE,
-    "loss.ce_weight": NOT_NEGATIVE,
-    "optimizer.lr": POSITIVE,
-    "optimizer.weight_decay": NOT_NEGATIVE,
-    "optimizer.momentum": number(least=0, below=1),
-    "optimizer.betas": sequence(number(least=0, below=1), length=2),
-    "optimizer.eps": NOT_NEGATIVE,
-    "scheduler.exponent": NOT_NEGATIVE,
-    "scheduler.warmup_steps": STEPS,
-    "scheduler.hold_steps": COUNT,
-    "model.encoder.channels": sequence(CHANNELS),
-    "model.encoder.strides": sequence(sequence(number(least=1, most=4, whole=True), length=3), least=0),
-    "model.encoder.kernels": sequence(sequence(Bound("1, 3, 5 or 7", lambda value: value in (1, 3, 5, 7)), length=3)),
-    "model.encoder.blocks": sequence(number(least=1, most=100, whole=True)),
-    "model.encoder.width": CHANNELS,
-    "model.encoder.num_groups": CHANNELS | NULL,
-    "model.conditioning.hidden_channels": CHANNELS | NULL,
-    "model.conditioning.num_channels": CHANNELS | NULL,
-    "model.conditioning.place": word("bottleneck", "decoder"),
-    "model.decoder.num_convs": number(least=1, most=2, whole=True),
-    "model.head.width": CHANNELS,
-    "trainer.max_epochs": COUNT | NO_LIMIT,
-    "trainer.max_steps": COUNT | NO_LIMIT,
-    "trainer.accelerator": word("auto", "cpu", "gpu", "cuda", "mps", "tpu"),
-    "trainer.devices": word("auto")
-    | COUNT
-    | sequence(WORKERS, distinct=True)
-    | NO_LIMIT
-    | matching(r"[\d,-]+", "their numbers"),
-    "trainer.num_nodes": COUNT,
-    "trainer.precision": word(*PRECISIONS, "32", "16", "bf16") | Bound("32, 16", lambda value: value in (32, 16)),
-    "trainer.gradient_clip_val": NOT_NEGATIVE | NULL,
-    "trainer.accumulate_grad_batches": COUNT,
-    "trainer.log_every_n_steps": STEPS,
-    "trainer.num_sanity_val_steps": STEPS | NO_LIMIT,
-    "callbacks.checkpoint.every_n_train_steps": COUNT | NULL,
-    "callbacks.checkpoint.every_n_minutes": POSITIVE | NULL,
-    "callbacks.progress.refresh_rate": STEPS,
-}
-
-
-def _one_less(longer: list | None, shorter: list | None) -> bool:
-    return None in (longer, shorter) or len(longer) == len(shorter) + 1
-
-
-def _same(one: list | None, other: list | None) -> bool:
-    return None in (one, other) or len(one) == len(other)
-
-
-def _fits_strategy(devices: Any, strategy: str | None) -> bool:
-    number = len(devices) if isinstance(devices, list) else devices
-    return strategy not in (None, "auto") or not isinstance(number, int) or number <= 1
-
-
-ENCODER = "model.encoder."
-RULES = (
-    Rule(("loss.dice_weight", "loss.ce_weight"), lambda dice, ce: ce is None or dice + ce > 0, "one of them above 0"),
-    Rule(
-        ("optimizer.momentum", "optimizer.nesterov"),
-        lambda momentum, nesterov: momentum > 0 or not nesterov,
-        "a momentum above 0, or nesterov=false",
-    ),
-    Rule((f"{ENCODER}channels", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
-    Rule((f"{ENCODER}channels", f"{ENCODER}kernels"), _same, "as many kernels as stages"),
-    Rule((f"{ENCODER}channels", f"{ENCODER}blocks"), _same, "as many blocks as stages"),
-    Rule((f"{ENCODER}blocks", f"{ENCODER}strides"), _one_less, "one stride less than stages"),
-    Rule(
-        ("data.batch_size", "data.tasks_per_batch"),
-        lambda size, tasks: tasks is None or tasks <= size,
-        "no more tasks than samples",
-    ),
-    Rule(
-        ("trainer.max_epochs", "trainer.max_steps"),
-        lambda epochs, steps: epochs > 0 or (steps or 0) > 0,
-        "an end: +trainer.max_steps=<steps> where max_epochs=-1",
-    ),
-    # A batch may not use every stem, which a strategy of several processes has to know.
-    Rule(("trainer.devices", "trainer.strategy"), _fits_strategy, "trainer=ddp for several devices"),
-)
 
 
 def bounds_of(root: str) -> dict[str, Bound]:

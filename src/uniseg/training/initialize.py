@@ -3,51 +3,30 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
+from uniseg.training.finetuning import ADDED, FineTuning
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign.open import open_source
 from uniseg.weights.transfer import TransferReport, transfer
 
-ALL, ADDED = "all", "added"
-
 
 @dataclass(frozen=True)
-class Strategy:
-    """What becomes of the weights of ``init.checkpoint``.
+class InitSettings:
+    """Where a run's first weights come from.
 
     Attributes:
-        extend: its network stays and gets the run's new tasks; otherwise its weights go into the network of the
-            configuration.
-        adapter_channels: of what is added.
-        trained: ``all`` or ``added``.
-        freeze_encoder: first convolutions and encoder keep their weights.
-        heads_first_steps: steps in which only the head trains.
-        layer_decay: factor on the learning rate from each stage to the one before it, counted from the head; 1: none.
-
-    Raises:
-        InputError: something else to train, or an addition to train without one.
+        checkpoint: a training checkpoint, an exported folder or a file of another project; None: new weights.
+        dry_run: report what would become of every tensor, and train nothing.
     """
 
-    extend: bool
-    adapter_channels: int
-    trained: str
-    freeze_encoder: bool
-    heads_first_steps: int
-    layer_decay: float
+    group: ClassVar[str] = "init"
 
-    def __post_init__(self) -> None:
-        if self.trained not in (ALL, ADDED) or (self.trained == ADDED and not self.extend):
-            raise InputError(
-                "strategy.trained",
-                f"'{self.trained}'",
-                f"{ALL}, or {ADDED} with strategy.extend=true",
-                "choose strategy=full or prompt_only",
-            )
-        if not 0 < self.layer_decay <= 1:
-            raise InputError("strategy.layer_decay", str(self.layer_decay), "above 0, at most 1", "correct the number")
+    checkpoint: str | None = None
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,7 +51,7 @@ def parameter_counts(model: UniSegModel) -> ParameterCounts:
 
 
 def start_model(
-    new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: Strategy
+    new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: FineTuning
 ) -> Beginning:
     """The network of a run, with its weights; those that never train ask for no gradient.
 
@@ -103,7 +82,7 @@ def start_model(
     return Beginning(model, report)
 
 
-def _extended(model: UniSegModel, tasks: TaskSet, strategy: Strategy, checkpoint: Path) -> UniSegModel:
+def _extended(model: UniSegModel, tasks: TaskSet, strategy: FineTuning, checkpoint: Path) -> UniSegModel:
     known = [task for task in tasks if task.name in model.tasks.names]
     for task in known:
         if task != model.tasks[model.tasks.position(task.name)]:

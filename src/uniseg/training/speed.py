@@ -2,7 +2,9 @@
 
 import os
 import shutil
+from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -13,28 +15,44 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 
 
-def speed_up(model: UniSegModel, *, compile_trunk: bool, channels_last: bool, checkpoint_activations: bool) -> None:
-    """Change how ``model`` computes, in place; without any choice, its norms only.
+@dataclass(frozen=True)
+class SpeedSettings:
+    """How a network computes; the numbers of a step stay the same up to rounding.
 
-    Args:
-        compile_trunk: encoder and decoder are compiled on first use, anew for other shapes; stem, conditioning and head
-            stay eager.
+    Attributes:
+        compile: encoder and decoder are compiled on first use, again for other shapes; stem, conditioning and head stay
+            eager.
         channels_last: weights are laid out channels last, which the convolutions hand on to what they compute.
-        checkpoint_activations: in training, every stage keeps its input only and is computed again in the backward
+        checkpoint_activations: in training, every stage keeps only its input and is computed again in the backward
             pass.
 
+    Examples:
+        >>> SpeedSettings(channels_last=True).compile
+        False
+    """
+
+    group: ClassVar[str] = "speed"
+
+    compile: bool = False
+    channels_last: bool = False
+    checkpoint_activations: bool = False
+
+
+def apply_speed_settings(model: UniSegModel, settings: SpeedSettings) -> None:
+    """Change how ``model`` computes, in place.
+
     Raises:
-        InputError: compilation is asked for, without a C++ compiler.
+        InputError: compilation is chosen, without a C++ compiler.
     """
     for part in model.modules():
         if type(part) is nn.InstanceNorm3d:
             part.__class__ = _ProcessorNorm
-    if channels_last:
+    if settings.channels_last:
         model.to(memory_format=torch.channels_last_3d)
-    if checkpoint_activations:
+    if settings.checkpoint_activations:
         for stage in (*model.encoder.stages, *model.decoder.stages):
             stage.__class__ = _recomputed(type(stage))
-    if compile_trunk:
+    if settings.compile:
         _require_compiler()
         model.encoder.compile()
         model.decoder.compile()
