@@ -13,7 +13,7 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
-from uniseg.training.speed import speed_up
+from uniseg.training.speed import SpeedSettings, apply_speed_settings
 
 LOSS = DeepSupervision(DiceCELoss(dice_weight=1, ce_weight=1))
 
@@ -31,13 +31,7 @@ def build(setting: Setting) -> UniSegModel:
         conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     )
-    on = set(setting.speed)
-    choices = {
-        "compile_trunk": "compile" in on,
-        "channels_last": "channels_last" in on,
-        "checkpoint_activations": "checkpoint_activations" in on,
-    }
-    speed_up(model, **choices)
+    apply_speed_settings(model, SpeedSettings(**dict.fromkeys(setting.speed, True)))
     return model
 
 

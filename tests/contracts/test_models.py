@@ -143,7 +143,7 @@ def test_a_saved_network_answers_bit_for_bit_as_before(built, tmp_path):
 
 
 def test_one_encoding_serves_several_tasks(built):
-    image, order = torch.randn(1, 1, 16, 32, 32), torch.tensor([0, 1])
+    built, image, order = built.double(), torch.randn(1, 1, 16, 32, 32).double(), torch.tensor([0, 1])
     with torch.no_grad():
         both = built.decode(built.encode(image, order[:1]), order)[0]
         for row, t in enumerate(order):

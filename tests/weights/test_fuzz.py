@@ -20,8 +20,8 @@ from samples import small_model
 from uniseg import InputError, load_ensemble, load_model
 from uniseg.task import TaskSet
 from uniseg.weights import import_nnunet, import_published
-from uniseg.weights.foreign import write_published
 from uniseg.weights.foreign.open import open_source
+from uniseg.weights.foreign.write_published import write_published
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"

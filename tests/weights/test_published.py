@@ -12,8 +12,8 @@ from uniseg.environment import CONF_DIR
 from uniseg.task import TaskSet
 from uniseg.task import make_task as task_from_yaml
 from uniseg.weights import import_published
-from uniseg.weights.foreign import write_published
 from uniseg.weights.foreign.published_tasks import published_tasks
+from uniseg.weights.foreign.write_published import write_published
 
 NAMES = (
     "liver", "kidney", "hepatic_vessel", "pancreas", "colon", "lung", "spleen",

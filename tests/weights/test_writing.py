@@ -15,7 +15,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import save_ensemble
-from uniseg.weights.foreign import write_published
+from uniseg.weights.foreign.write_published import write_published
 
 KIDNEY = make_task("kidney", classes=("background", "kidney"))
 

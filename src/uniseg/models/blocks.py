@@ -6,11 +6,13 @@ Letters of this package: B batch, M modalities, C channels, K classes, T tasks, 
 from collections.abc import Sequence
 
 from monai.networks.blocks import ADN, Convolution
-from torch import nn
+from torch import Tensor, is_grad_enabled, nn
+from torch.utils.checkpoint import checkpoint
+
+from uniseg.models.norms import NORM
 
 NEGATIVE_SLOPE = 0.01
 ACTIVATION = ("leakyrelu", {"negative_slope": NEGATIVE_SLOPE, "inplace": True})
-NORM = ("instance", {"affine": True})
 
 
 def conv_block(
@@ -33,6 +35,15 @@ def conv_block(
 def norm_act(channels: int) -> ADN:
     """Instance norm, leaky ReLU: for a sum of convolutions."""
     return ADN(ordering="NA", in_channels=channels, act=ACTIVATION, norm=NORM, norm_dim=3)
+
+
+def run_stage(stage: nn.Module, *inputs: Tensor, recompute: bool) -> Tensor:
+    """``stage(*inputs)``; with ``recompute``, training keeps the inputs alone and computes the activations again in the
+    backward pass.
+    """
+    if recompute and stage.training and is_grad_enabled():
+        return checkpoint(stage, *inputs, use_reentrant=False)
+    return stage(*inputs)
 
 
 def init_weights(module: nn.Module) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block, norm_act
+from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block, norm_act, run_stage
 
 KERNEL = (3, 3, 3)
 
@@ -61,9 +61,14 @@ class Decoder(nn.Module):
         num_convs: of every stage, 1 or 2; two as published, nnU-Net's residual presets have one.
         upsample_bias: whether the transposed convolutions have biases, as nnU-Net v2's.
 
+    Attributes:
+        recompute: whether training computes the activations of a stage again in the backward pass.
+
     Raises:
         ValueError: a number of convolutions other than 1 or 2.
     """
+
+    recompute: bool = False
 
     def __init__(
         self,
@@ -103,7 +108,7 @@ class Decoder(nn.Module):
         pyramid: list[Tensor] = []
         x = bottleneck
         for i in reversed(range(len(self.stages))):
-            x = self.stages[i](x, skip_terms[i])
+            x = run_stage(self.stages[i], x, skip_terms[i], recompute=self.recompute)
             x = adapters[i](x) if adapters else x
             pyramid.insert(0, x)
         return pyramid

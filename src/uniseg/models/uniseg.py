@@ -154,6 +154,10 @@ class UniSegModel(nn.Module):
         self.requires_grad_(False)
         self.added.requires_grad_(True)
 
+    def set_recompute(self, recompute: bool) -> None:
+        """Whether training computes activations again in the backward pass: less memory, more time."""
+        self.encoder.recompute = self.decoder.recompute = recompute
+
     def check_window(self, size: Sequence[int]) -> None:
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
 

@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from uniseg.models.blocks import run_stage
+
 MOST_BLOCKS = 100  # of a stage
 
 
@@ -14,6 +16,7 @@ class Encoder(nn.Module):
         stem_kernel: (z, y, x) kernel of the first convolution.
         bare_stem: whether the first stage begins with a norm, so that the first convolution has none behind it.
         stages: one module per feature map, each reads the one before.
+        recompute: whether training computes the activations of a stage again in the backward pass.
     """
 
     channels: tuple[int, ...]
@@ -21,11 +24,12 @@ class Encoder(nn.Module):
     stem_kernel: tuple[int, int, int]
     bare_stem: bool = False
     stages: nn.ModuleList
+    recompute: bool = False
 
     def forward(self, x: Tensor) -> list[Tensor]:
         """``[B, channels[0], Z, Y, X]`` -> one ``[B, channels[i], ...]`` per stage."""
         features = []
         for stage in self.stages:
-            x = stage(x)
+            x = run_stage(stage, x, recompute=self.recompute)
             features.append(x)
         return features

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from monai.networks.nets.segresnet_ds import SegResEncoder, aniso_kernel
 from torch import nn
 
-from uniseg.models.blocks import NORM
 from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
+from uniseg.models.norms import NORM
 
 
 class SegResNetEncoder(Encoder):

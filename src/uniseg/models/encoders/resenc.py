@@ -6,8 +6,9 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers.utils import get_act_layer
 from torch import Tensor, nn
 
-from uniseg.models.blocks import ACTIVATION, NORM, conv_block
+from uniseg.models.blocks import ACTIVATION, conv_block
 from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
+from uniseg.models.norms import NORM
 
 
 class ResidualBlock(nn.Module):
