@@ -20,8 +20,10 @@ import nibabel as nib
 import numpy as np
 from joblib import Parallel, delayed
 
+from uniseg.evaluation.forgetting import ForgettingReport
 from uniseg.phantom.anatomy import VALUE
 from uniseg.phantom.suite import write_case
+from uniseg.run_folder import RunFolder
 
 HERE = Path(__file__).parent
 NAME = "phantom_stomach"
@@ -168,13 +170,11 @@ def summary(candidates: Sequence[Run], runs: Sequence[Run], base: Path, outputs:
             "test_cases": scores[0]["num_cases"],
         }
         if arm.grown:
-            changes = [
-                change for run in own for change in json.loads((run.folder / "old_tasks.json").read_text()).values()
-            ]
-            row["old_logits_identical"] = all(change["identical"] for change in changes)
-            row["old_voxels_moved"] = sum(change["moved"] for change in changes) / sum(
-                change["voxels"] for change in changes
-            )
+            reports = [ForgettingReport.read(RunFolder(run.folder).forgetting_report) for run in own]
+            changes = [change for report in reports for change in report.tasks.values()]
+            row["old_logits_identical"] = all(change.identical for change in changes)
+            num_changed = sum(change.num_changed_voxels for change in changes)
+            row["old_voxels_moved"] = num_changed / sum(change.num_voxels for change in changes)
         rows.append(row)
     first = next(run for run in runs if run.arm == ARMS[0])
     task_file = outputs / "stomach.safetensors"

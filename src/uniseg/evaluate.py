@@ -23,7 +23,6 @@ from uniseg.datasets.labels import load_label, reference_image
 from uniseg.errors import InputError
 from uniseg.evaluation.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
 from uniseg.evaluation.in_order import in_order
-from uniseg.evaluation.prompt_files import MAP, SIMILARITY
 from uniseg.evaluation.prompts import SeenCase, prompt_map, prompt_similarity, telling_tasks
 from uniseg.evaluation.score_case import FILE_VALUES, TASK_VALUES, Rules, blind_map, load_prediction, score_case
 from uniseg.evaluation.scores import Score, read_scores, summarise, write_scores, write_summary
@@ -33,6 +32,7 @@ from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.outputs import is_own_probabilities, label_path
 from uniseg.inference.postprocessing import FILE, Choice, choose, write_cleanings
 from uniseg.models.uniseg import UniSegModel
+from uniseg.run_folder import EvaluationFolder
 from uniseg.weights.seen import find_seen
 
 T = TypeVar("T")
@@ -256,8 +256,10 @@ def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, ou
         for case in dataset.side("dev", fold)[:PROMPT_CASES]
     ]
     if similarity := prompt_similarity(model, seen):
-        similarity.save(output / SIMILARITY)
-        prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(output / MAP)
+        similarity.save(EvaluationFolder(output).prompt_similarity)
+        prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(
+            EvaluationFolder(output).prompt_map
+        )
 
 
 def evaluate_folders(config: DictConfig) -> dict:

@@ -5,13 +5,15 @@ files.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from uniseg.errors import InputError
 
+T = TypeVar("T")
+MALFORMED = (ArithmeticError, AttributeError, IndexError, RecursionError, TypeError, ValueError)
 PART = ".part"  # begins the name of what is being written
 OLD = ".old"  # begins the name of a folder that is being replaced
 LONGEST_NAME = 100  # bytes, which leaves room for endings
@@ -95,6 +97,25 @@ def read_json(path: str | os.PathLike, expected: str, fix: str, kind: type = dic
     if not isinstance(content, kind):
         raise InputError(path, f"a {type(content).__name__}", expected, fix)
     return content
+
+
+def read_record(path: str | os.PathLike, make: Callable[[Any], T], expected: str, fix: str, kind: type = dict) -> T:
+    """``make(content)`` of a JSON file, whose entries may be missing or of other types.
+
+    Args:
+        expected, fix, kind: as of ``read_json``.
+
+    Raises:
+        InputError: as ``read_json``; an entry is missing, or ``make`` refuses a value.
+    """
+    content = read_json(path, expected, fix, kind)
+    try:
+        return make(content)
+    except KeyError as error:
+        raise InputError(path, f"no entry {error}", expected, fix) from error
+    except MALFORMED as error:
+        reason = f"{type(error).__name__} ({' '.join(str(error).split())})"
+        raise InputError(path, reason, expected, fix) from error
 
 
 def require_file_name(where: object, what: str, name: object) -> str:

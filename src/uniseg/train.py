@@ -31,8 +31,9 @@ from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SIDES
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
-from uniseg.files import write_atomically, write_json
+from uniseg.files import write_atomically
 from uniseg.models.uniseg import UniSegModel
+from uniseg.run_folder import RunFolder
 from uniseg.sampling.datamodule import MultiDatasetModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.finite_loss import FiniteLoss
@@ -52,9 +53,9 @@ from uniseg.training.tracking import begin_tracking
 from uniseg.training.upstream import UpstreamModule
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.seen import data_facts, merge_data
+from uniseg.weights.transfer_report import WeightsReport
 
 INTERRUPTED = BASE + signal.SIGINT
-WEIGHTS_FILE = "weights.json"
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of the configuration: what makes a run the same run, and is told where it has changed.
 SETTINGS = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "strategy", "trainer")
@@ -165,10 +166,10 @@ def _require_same(config: DictConfig, saved: SavedRun, module: SegmentationModul
 
 @rank_zero_only
 def _write_settings(config: DictConfig, beginning: Beginning) -> None:
-    run_dir = Path(config.run_dir)
-    transfer = asdict(beginning.report) if beginning.report else None
-    write_json(run_dir / WEIGHTS_FILE, asdict(parameter_counts(beginning.model)) | {"transfer": transfer})
-    with write_atomically(run_dir / "config.yaml") as part:
+    run = RunFolder(Path(config.run_dir))
+    counts = parameter_counts(beginning.model)
+    WeightsReport(counts.trained, counts.total, beginning.report).write(run.transfer_report)
+    with write_atomically(run.config) as part:
         part.write_text(OmegaConf.to_yaml(config, resolve=True), encoding="utf-8")
 
 

@@ -41,7 +41,7 @@ def test_the_old_weights_and_answers_keep_their_bits(grown):
     told = json.loads((grown / "outputs/grown/old_tasks.json").read_text())
     assert set(told) == set(base.tasks.names)
     assert all(
-        change["identical"] and change["largest"] == 0 and change["moved"] == 0 < change["voxels"]
+        change["identical"] and change["largest"] == 0 and change["num_changed_voxels"] == 0 < change["num_voxels"]
         for change in told.values()
     )
     assert set(more.origin["data"]) == {*base.tasks.names, NEW}

@@ -5,7 +5,6 @@ import re
 
 import pytest
 
-from uniseg.environment import git_commit
 from uniseg.errors import InputError
 from uniseg.reporting.html import write_report
 
@@ -74,7 +73,3 @@ def test_a_missing_modality_is_an_error(run_dir, tmp_path):
     path.write_text(json.dumps(entries))
     with pytest.raises(InputError, match=r"found 1 channels; expected 2 for \['FLAIR', 'T1'\]"):
         write_report(run_dir, tmp_path / "out")
-
-
-def test_no_commit_outside_a_checkout(tmp_path):
-    assert git_commit(tmp_path) == ""

@@ -2,17 +2,20 @@
 
 import numpy as np
 
-from uniseg.evaluation.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.reporting.html import write_report
 from uniseg.reporting.prompts import evolution_figure, prompt_figures, similarity_figure, similarity_image
+from uniseg.run_folder import RunFolder
 
 COSINE = np.array([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]], np.float32)
 NAMES = ["liver", "lung", "spleen"]
 
 
 def write_prompts(run_dir) -> None:
-    PromptSimilarity(np.array(NAMES), COSINE, np.zeros((0, 0)), np.array(6)).save(run_dir / "evaluation" / SIMILARITY)
-    PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(1, 10, COSINE).save(run_dir / EVOLUTION)
+    run = RunFolder(run_dir)
+    evaluation = run.evaluation("test")
+    PromptSimilarity(np.array(NAMES), COSINE, np.zeros((0, 0)), np.array(6)).save(evaluation.prompt_similarity)
+    PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(1, 10, COSINE).save(run.prompt_evolution)
     image = np.random.default_rng(0).normal(size=(4, 6, 8))
     seen = PromptMap(
         np.array(NAMES[:2]),
@@ -23,7 +26,7 @@ def write_prompts(run_dir) -> None:
         image,
         np.stack([image, -image]),
     )
-    seen.save(run_dir / "evaluation" / MAP)
+    seen.save(evaluation.prompt_map)
 
 
 def test_page_shows_prompts_where_there_are_some(run_dir, tmp_path):

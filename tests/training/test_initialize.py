@@ -10,8 +10,9 @@ import torch
 
 from samples import make_task
 from uniseg import InputError, UniSegModel, load_model, save_model
+from uniseg.evaluation.forgetting import TaskChange
 from uniseg.task import TaskSet
-from uniseg.training.callbacks.forgetting import Change, changes_between
+from uniseg.training.callbacks.forgetting import changes_between
 from uniseg.training.downstream import DownstreamModule, HeadsFirst, stages_from_head
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import start_model
@@ -77,8 +78,8 @@ def test_what_was_frozen_has_not_moved(pair):
     after = start(PROMPT_ONLY).model
     for p in after.added.parameters():
         p.data += 1
-    changes = changes_between(before, after, torch.randn(2, 1, 2, 8, 16, 16))
-    assert changes == {name: Change(0.0, True, 2 * 8 * 16 * 16, 0) for name in before.tasks.names}
+    changes = changes_between(before, after, torch.randn(2, 1, 2, 8, 16, 16)).tasks
+    assert changes == {name: TaskChange(0.0, True, 2 * 8 * 16 * 16, 0) for name in before.tasks.names}
     assert after.training
 
 
@@ -90,11 +91,11 @@ def test_a_moved_class_is_measured(pair):
             torch.nn.init.zeros_(conv.weight)
     with torch.no_grad():
         after.head.convs[0].weight[3] = 1  # the brain's class alone has a row 3
-    changes = changes_between(before, after, torch.randn(1, 1, 2, 8, 16, 16))
-    assert changes["liver"] == Change(0.0, True, 8 * 16 * 16, 0)
+    changes = changes_between(before, after, torch.randn(1, 1, 2, 8, 16, 16)).tasks
+    assert changes["liver"] == TaskChange(0.0, True, 8 * 16 * 16, 0)
     assert changes["brain"].largest > 0
     assert not changes["brain"].identical
-    assert 0 < changes["brain"].moved < 8 * 16 * 16
+    assert 0 < changes["brain"].num_changed_voxels < 8 * 16 * 16
 
 
 def test_a_frozen_encoder_keeps_its_weights(base, model):

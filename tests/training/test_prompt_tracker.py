@@ -7,10 +7,11 @@ import pytest
 import torch
 
 from uniseg.errors import InputError
-from uniseg.evaluation.prompt_files import EVOLUTION, PromptEvolution
+from uniseg.evaluation.prompt_files import PromptEvolution
 from uniseg.evaluation.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.conditioning.base import Conditioning
+from uniseg.run_folder import RunFolder
 from uniseg.sampling.batch import Batch
 from uniseg.training.callbacks.prompt_tracker import PromptTracker
 
@@ -45,7 +46,7 @@ def test_a_resumed_run_drops_what_came_later(tracker, model, tmp_path):
         see(tracker, model, epoch, 10 * (epoch + 1), pictures, object())
         see(tracker, model, epoch, 10 * (epoch + 1), pictures, batch_idx=1)
     batch = see(tracker, model, 1, 20)
-    kept = PromptEvolution.load(tmp_path / EVOLUTION)
+    kept = PromptEvolution.load(RunFolder(tmp_path).prompt_evolution)
     assert kept.epochs.tolist() == [0, 1]
     assert kept.steps.tolist() == [10, 20]
     assert kept.tasks.tolist() == list(model.tasks.names)

@@ -1,6 +1,7 @@
 """The shape of every configuration, with what each setting may be."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
@@ -11,6 +12,7 @@ from uniseg.commands.group_bounds import BOUNDS, RULES
 from uniseg.commands.structured import schema_of
 from uniseg.environment import CONF_DIR
 from uniseg.planning.budget import NAMES as BUDGETS
+from uniseg.run_folder import RunFolder
 from uniseg.settings import (
     AXES,
     CHANNELS,
@@ -287,7 +289,7 @@ def register() -> None:
     """Put every root's schema where a defaults list finds it; let YAML name its own folder, and a run for loggers."""
     OmegaConf.register_new_resolver("uniseg_conf", lambda: str(CONF_DIR), replace=True)
     OmegaConf.register_new_resolver(
-        "evaluation_dir", lambda side: "evaluation" if side == "test" else f"evaluation_{side}", replace=True
+        "evaluation_dir", lambda run_dir, split: str(RunFolder(Path(run_dir)).evaluation(split).path), replace=True
     )
     OmegaConf.register_new_resolver("tracked", tracked, replace=True)
     prepare = OmegaConf.structured(PrepareConfig)

@@ -9,8 +9,6 @@ import numpy as np
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
 
-EVOLUTION, SIMILARITY, MAP = Path("prompts/evolution.npz"), Path("prompts/similarity.npz"), Path("prompts/map.npz")
-
 
 @dataclass(frozen=True)
 class PromptFile:

@@ -12,10 +12,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from uniseg.files import write_atomically
-from uniseg.reporting.environment import environment_rows
 from uniseg.reporting.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
-from uniseg.reporting.old_tasks import old_task_rows
 from uniseg.reporting.prompts import prompt_figures
+from uniseg.reporting.provenance import environment_rows, forgetting_rows, weight_rows
 from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
 from uniseg.reporting.tables import (
     RULE,
@@ -28,7 +27,6 @@ from uniseg.reporting.tables import (
     summary_line,
     task_table,
 )
-from uniseg.reporting.weights import weight_rows
 
 TEMPLATE = Path(__file__).with_name("template.html.jinja")
 
@@ -73,7 +71,7 @@ def write_report(
         box_figure(run.tasks),
     )
     prompts = [picture(*each) for each in prompt_figures(run_dir)]
-    page = render(run, default or {}, weight_rows(run_dir), old_task_rows(run_dir), curves, overlays, boxes, prompts)
+    page = render(run, default or {}, weight_rows(run_dir), forgetting_rows(run_dir), curves, overlays, boxes, prompts)
     pictures = (*curves, *prompts, *(p for _, own in overlays for p in own), boxes)
     for each in pictures:
         _write(output / "figures" / f"{each.name}.png", each.png)
@@ -129,7 +127,7 @@ def render(
     run: Run,
     default: Mapping[str, Any],
     weights: list[tuple[str, str]],
-    old_tasks: list[tuple[str, str, str]],
+    forgetting: list[tuple[str, str, str]],
     curves: list[Picture],
     overlays: list[tuple[TaskResult, list[Picture]]],
     boxes: Picture,
@@ -153,7 +151,7 @@ def render(
         data=data_rows(run),
         stages=stage_rows(run),
         tasks=[task_table(task) for task in run.tasks],
-        old_tasks=old_tasks,
+        forgetting=forgetting,
         curves=curves,
         overlays=overlays,
         boxes=boxes,

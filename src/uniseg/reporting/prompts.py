@@ -11,10 +11,11 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
-from uniseg.evaluation.prompt_files import EVOLUTION, MAP, SIMILARITY, PromptEvolution, PromptMap, PromptSimilarity
+from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.metrics.similarity import cluster, leaf_order
 from uniseg.reporting.markup import plain
 from uniseg.reporting.overlays import PLANES, Plane
+from uniseg.run_folder import TEST, RunFolder
 
 CELL_INCHES, LETTER_INCHES, TREE_INCHES = (
     0.42,
@@ -37,7 +38,8 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     Raises:
         InputError: a file is malformed.
     """
-    if similarity := PromptSimilarity.load(run_dir / "evaluation" / SIMILARITY):
+    run = RunFolder(run_dir)
+    if similarity := PromptSimilarity.load(run.evaluation(TEST).prompt_similarity):
         windows = f"over {int(similarity.num_windows)} windows of dev scans"
         yield (
             "prompt_similarity",
@@ -51,14 +53,14 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
                 caption,
                 similarity_figure(similarity.universal, similarity.tasks[: len(similarity.universal)]),
             )
-    evolution = PromptEvolution.load(run_dir / EVOLUTION)
+    evolution = PromptEvolution.load(run.prompt_evolution)
     if evolution and len(evolution.tasks) > 1:
         yield (
             "prompt_evolution",
             "Cosine of every two task prompts on one dev batch, epoch by epoch; the most alike at the end above.",
             evolution_figure(evolution),
         )
-    if seen := PromptMap.load(run_dir / "evaluation" / MAP):
+    if seen := PromptMap.load(run.evaluation(TEST).prompt_map):
         caption = (
             f"Task prompts over the dev scan {seen.case_id} of {seen.task}: its own, the most and the least like it. "
             "Low, high: 1st, 99th percentile."

@@ -11,7 +11,8 @@ from uniseg.task import TaskSet
 from uniseg.training.finetuning import ADDED, FineTuning
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign.open import open_source
-from uniseg.weights.transfer import TransferReport, transfer
+from uniseg.weights.transfer import transfer
+from uniseg.weights.transfer_report import TransferReport
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from uniseg.errors import InputError
+from uniseg.run_folder import RunFolder
 
 try:
     import fcntl
@@ -21,19 +22,6 @@ except ImportError:  # Windows, where a folder is not guarded: its locks also ke
 
 LOCK = ".lock"
 HELD = (errno.EACCES, errno.EAGAIN)
-CHECKPOINTS, ALL_CHECKPOINTS = "checkpoints", "checkpoints/*.ckpt"
-SCORES = "evaluation*/metrics.json"
-# What training, evaluation and report write. Checkpoints go last: until then the folder counts as that of a run.
-OF_A_RUN = (
-    "report",
-    "evaluation",
-    "evaluation_dev",
-    "prompts",
-    "tensorboard",
-    "logs",
-    "old_tasks.json",
-    "weights.json",
-)
 
 
 @contextmanager
@@ -85,7 +73,7 @@ def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Pat
     Raises:
         InputError: a run is there, which may not be lost, or which ``inputs`` belong to.
     """
-    found = [*sorted(run_dir.glob(ALL_CHECKPOINTS)), *sorted(run_dir.glob(SCORES))]
+    found = RunFolder(run_dir).finished_parts()
     if not found:
         return False
     if not overwrite:
@@ -101,13 +89,15 @@ def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Pat
 def clear(run_dir: Path) -> None:
     """Remove what an earlier run left, so that nothing of it is taken for a part of the new one; other files stay.
 
+    Checkpoints go last: until then the folder counts as that of a run.
+
     Raises:
         OSError: a file cannot be removed.
     """
-    for path in (run_dir / name for name in OF_A_RUN):
+    for path in RunFolder(run_dir).results():
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for path in (run_dir / CHECKPOINTS).glob("*.ckpt*"):
+    for path in RunFolder(run_dir).checkpoints.glob("*.ckpt*"):
         path.unlink()

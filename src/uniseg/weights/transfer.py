@@ -10,6 +10,7 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.seen import merge_data
+from uniseg.weights.transfer_report import TransferReport
 
 LAST_UPSAMPLE = "upsample.weight"
 STEM, HEAD, CONDITIONING, ADDED = "stem.convs.", "head.", "conditioning.", "added."
@@ -38,41 +39,6 @@ class Source:
     unread: Mapping[str, str]
     data: Mapping[str, Mapping]
     parts: tuple[str, ...] = ("stem.", "encoder.", "decoder.")
-
-
-@dataclass(frozen=True)
-class TransferReport:
-    """What became of every tensor.
-
-    Attributes:
-        loaded: names that were taken as they are.
-        adapted: name -> the rule that made it fit.
-        missing: names of the target that keep their new weights -> why.
-        skipped: names of the source that were not used -> why.
-        coverage: share of the target's numbers that came from the source.
-    """
-
-    source: str
-    kind: str
-    licence: str
-    loaded: tuple[str, ...]
-    adapted: Mapping[str, str]
-    missing: Mapping[str, str]
-    skipped: Mapping[str, str]
-    coverage: float
-
-    def lines(self) -> list[str]:
-        """For a person: counts, then what is not simply loaded, one reason per line."""
-        parts = [
-            f"{self.coverage:.1%} of the numbers from {self.source} ({self.kind}); licence of its data: {self.licence}",
-            f"loaded: {len(self.loaded)} tensors",
-        ]
-        for title, named in (("adapted", self.adapted), ("new", self.missing), ("not used", self.skipped)):
-            reasons: dict[str, list[str]] = {}
-            for name, reason in named.items():
-                reasons.setdefault(reason, []).append(name)
-            parts += [f"{title}: {len(names)} tensors, {reason} ({_shown(names)})" for reason, names in reasons.items()]
-        return parts
 
 
 @dataclass(frozen=True)
@@ -197,7 +163,3 @@ def _why_not(name: str) -> str:
     if name.startswith((HEAD, CONDITIONING, ADDED)):
         return "of the source's tasks"
     return "a number of modalities that the target has not" if name.startswith(STEM) else "no place in the target"
-
-
-def _shown(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (f", {len(names) - 3} more" if len(names) > 3 else "")

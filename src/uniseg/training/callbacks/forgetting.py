@@ -1,34 +1,16 @@
 """What training did to the tasks that the network knew before."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from uniseg.files import write_json
+from uniseg.evaluation.forgetting import ForgettingReport, TaskChange
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
-
-FILE = "old_tasks.json"
-
-
-@dataclass
-class Change:
-    """Of one task, over all windows.
-
-    Attributes:
-        largest: absolute difference of two logits.
-        identical: every logit has the same bits.
-        voxels, moved: how many there are, how many got another label.
-    """
-
-    largest: float = 0.0
-    identical: bool = True
-    voxels: int = 0
-    moved: int = 0
+from uniseg.run_folder import RunFolder
 
 
 class OldTasks(Callback):
@@ -40,7 +22,7 @@ class OldTasks(Callback):
     """
 
     def __init__(self, before: Callable[[], UniSegModel], run_dir: Path) -> None:
-        self.before, self.path = before, run_dir / FILE
+        self.before, self.path = before, RunFolder(run_dir).forgetting_report
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The stream of dev windows is each rank's own part; rank 0 asks on its part."""
@@ -49,18 +31,15 @@ class OldTasks(Callback):
         data = trainer.datamodule
         raw = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
         images = (data.on_after_batch_transfer(batch.to(pl_module.device), 0).image for batch in raw)
-        changes = changes_between(self.before().to(pl_module.device), pl_module.model, images)
-        write_json(self.path, {name: asdict(change) for name, change in changes.items()})
+        changes_between(self.before().to(pl_module.device), pl_module.model, images).write(self.path)
 
 
 @torch.inference_mode()
-def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Tensor]) -> dict[str, Change]:
-    """Name of each task of ``before`` -> how the logits of ``after`` on ``images``, each ``[B,M,Z,Y,X]``, differ from
-    its own.
-    """
+def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Tensor]) -> ForgettingReport:
+    """How the logits of ``after`` on ``images``, each ``[B,M,Z,Y,X]``, differ from those of ``before``."""
     training = after.training
     after.eval()
-    changes = {task.name: Change() for task in before.tasks}
+    changes = {task.name: TaskChange(0.0, True, 0, 0) for task in before.tasks}
     for image in images:
         for task in before.tasks:
             own = image[:, torch.arange(task.num_modalities) % image.shape[1]]
@@ -69,9 +48,11 @@ def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Te
             )
             labels = [label_scores(logits, task).argmax(1) for logits in (old, new)]
             change = changes[task.name]
-            change.largest = max(change.largest, (old - new).abs().max().item())
-            change.identical &= torch.equal(old, new)
-            change.voxels += labels[0].numel()
-            change.moved += int((labels[0] != labels[1]).sum())
+            changes[task.name] = TaskChange(
+                max(change.largest, (old - new).abs().max().item()),
+                change.identical and torch.equal(old, new),
+                change.num_voxels + labels[0].numel(),
+                change.num_changed_voxels + int((labels[0] != labels[1]).sum()),
+            )
     after.train(training)
-    return changes
+    return ForgettingReport(changes)

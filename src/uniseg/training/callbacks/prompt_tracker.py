@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from uniseg.evaluation.prompt_files import EVOLUTION, PromptEvolution
+from uniseg.evaluation.prompt_files import PromptEvolution
 from uniseg.evaluation.prompts import batch_prompts
 from uniseg.metrics.similarity import cosine_matrix
+from uniseg.run_folder import RunFolder
 from uniseg.sampling.batch import Batch
 
 KEY = "prompts/similarity"
@@ -27,7 +28,7 @@ class PromptTracker(Callback):
     """
 
     def __init__(self, run_dir: str | Path, draw: Callable[[np.ndarray, Sequence[str]], np.ndarray]) -> None:
-        self.path = Path(run_dir) / EVOLUTION
+        self.path = RunFolder(Path(run_dir)).prompt_evolution
         self.draw = draw
 
     def on_validation_batch_end(

@@ -1,0 +1,114 @@
+"""Where a run keeps what: one layout for those who write and those who read."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+TEST, OLD_VAL = "test", "evaluation_dev"  # the validation cases of a fold were called dev
+
+
+@dataclass(frozen=True)
+class EvaluationFolder:
+    """The files of one evaluation, of a run or of any tool's label maps.
+
+    Example:
+        >>> EvaluationFolder(Path("scored")).scores.name
+        'scores.csv'
+    """
+
+    path: Path
+
+    @property
+    def scores(self) -> Path:
+        return self.path / "scores.csv"
+
+    @property
+    def metrics(self) -> Path:
+        return self.path / "metrics.json"
+
+    @property
+    def cases(self) -> Path:
+        return self.path / "cases.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.path / "predictions"
+
+    @property
+    def postprocessing(self) -> Path:
+        return self.path / "postprocessing.json"
+
+    @property
+    def prompt_similarity(self) -> Path:
+        return self.path / "prompts" / "similarity.npz"
+
+    @property
+    def prompt_map(self) -> Path:
+        return self.path / "prompts" / "map.npz"
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one training with all that is made of it later.
+
+    Example:
+        >>> RunFolder(Path("outputs/demo")).evaluation("test").metrics.as_posix()
+        'outputs/demo/evaluation/metrics.json'
+    """
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def log(self) -> Path:
+        """A row per logged step or epoch."""
+        return self.logs / "metrics.csv"
+
+    @property
+    def transfer_report(self) -> Path:
+        return self.path / "weights.json"
+
+    @property
+    def forgetting_report(self) -> Path:
+        return self.path / "old_tasks.json"
+
+    @property
+    def prompt_evolution(self) -> Path:
+        return self.path / "prompts" / "evolution.npz"
+
+    @property
+    def report(self) -> Path:
+        return self.path / "report"
+
+    def evaluation(self, split: str) -> EvaluationFolder:
+        """Of the test cases ``evaluation``, of another split ``evaluation_<split>``; an older run that has
+        ``evaluation_dev`` keeps it for ``val``.
+        """
+        name = "evaluation" if split == TEST else f"evaluation_{split}"
+        if split == "val" and (self.path / OLD_VAL).exists() and not (self.path / name).exists():
+            name = OLD_VAL
+        return EvaluationFolder(self.path / name)
+
+    def finished_parts(self) -> list[Path]:
+        """The checkpoints and scores that are there, by which a folder counts as that of a run."""
+        return [*sorted(self.checkpoints.glob("*.ckpt")), *sorted(self.path.glob("evaluation*/metrics.json"))]
+
+    def results(self) -> list[Path]:
+        """All that training, evaluation and report write, there or not, but for the checkpoints."""
+        evaluations = [self.path / name for name in ("evaluation", "evaluation_val", OLD_VAL)]
+        reports = [self.forgetting_report, self.transfer_report]
+        return [self.report, *evaluations, self.prompt_evolution.parent, self.path / "tensorboard", self.logs, *reports]

@@ -1,0 +1,101 @@
+"""What a run began with, on the disk: which numbers train, which came from another network, and how."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from uniseg.files import read_record, write_json
+
+
+@dataclass(frozen=True)
+class TransferReport:
+    """What became of every tensor.
+
+    Attributes:
+        loaded: names that were taken as they are.
+        adapted: name -> the rule that made it fit.
+        missing: names of the target that keep their new weights -> why.
+        skipped: names of the source that were not used -> why.
+        coverage: share of the target's numbers that came from the source.
+    """
+
+    source: str
+    kind: str
+    licence: str
+    loaded: tuple[str, ...]
+    adapted: Mapping[str, str]
+    missing: Mapping[str, str]
+    skipped: Mapping[str, str]
+    coverage: float
+
+    def lines(self) -> list[str]:
+        """For a person: counts, then what is not simply loaded, one reason per line."""
+        parts = [
+            f"{self.coverage:.1%} of the numbers from {self.source} ({self.kind}); licence of its data: {self.licence}",
+            f"loaded: {len(self.loaded)} tensors",
+        ]
+        for title, named in (("adapted", self.adapted), ("new", self.missing), ("not used", self.skipped)):
+            reasons: dict[str, list[str]] = {}
+            for name, reason in named.items():
+                reasons.setdefault(reason, []).append(name)
+            parts += [f"{title}: {len(names)} tensors, {reason} ({_shown(names)})" for reason, names in reasons.items()]
+        return parts
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """
+        Raises:
+            KeyError, TypeError, ValueError: an entry is missing, or of another type.
+        """
+        texts = {key: _text(values[key]) for key in ("source", "kind", "licence")}
+        named = {
+            key: {_text(name): _text(reason) for name, reason in values[key].items()}
+            for key in ("adapted", "missing", "skipped")
+        }
+        return cls(**texts, loaded=tuple(map(_text, values["loaded"])), **named, coverage=float(values["coverage"]))
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """The weights of a run before its first step.
+
+    Attributes:
+        trained, total: numbers that train, numbers in all.
+        transfer: None where nothing came from another network.
+
+    Example:
+        >>> WeightsReport(trained=8, total=10, transfer=None).transfer is None
+        True
+    """
+
+    trained: int
+    total: int
+    transfer: TransferReport | None
+
+    def write(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """
+        Raises:
+            InputError: no file of ``write``.
+        """
+        return read_record(path, cls._of, "weights.json of uniseg.train", "restore the file, or remove it")
+
+    @classmethod
+    def _of(cls, values: Mapping[str, Any]) -> Self:
+        transfer = values["transfer"]
+        counts = {key: int(values[key]) for key in ("trained", "total")}
+        return cls(**counts, transfer=None if transfer is None else TransferReport.from_dict(transfer))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60}, which is no text")
+    return value
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f", {len(names) - 3} more" if len(names) > 3 else "")
