@@ -1,31 +1,60 @@
 """uniseg: one prompt-driven 3D network for many segmentation tasks."""
 
-from uniseg.errors import InputError
-from uniseg.images.files import read_volume
-from uniseg.images.volume import Volume
-from uniseg.inference.predict_files import predict_files
-from uniseg.inference.predictor import Predictor
-from uniseg.models.uniseg import UniSegModel
-from uniseg.task import Normalization, Task, TaskSet
-from uniseg.weights.checkpoint import load_model
-from uniseg.weights.ensemble import load_ensemble, save_ensemble
-from uniseg.weights.folder import save_model
-from uniseg.weights.task_file import load_tasks, save_task
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "InputError",
-    "Normalization",
-    "Predictor",
-    "Task",
-    "TaskSet",
-    "UniSegModel",
-    "Volume",
-    "load_ensemble",
-    "load_model",
-    "load_tasks",
-    "predict_files",
-    "read_volume",
-    "save_ensemble",
-    "save_model",
-    "save_task",
-]
+if TYPE_CHECKING:
+    from uniseg.errors import InputError as InputError
+    from uniseg.images.files import read_volume as read_volume
+    from uniseg.images.volume import Volume as Volume
+    from uniseg.inference.predict_files import predict_files as predict_files
+    from uniseg.inference.predictor import Predictor as Predictor
+    from uniseg.models.uniseg import UniSegModel as UniSegModel
+    from uniseg.task import Normalization as Normalization
+    from uniseg.task import Task as Task
+    from uniseg.task import TaskSet as TaskSet
+    from uniseg.weights import import_published as import_published
+    from uniseg.weights.checkpoint import load_model as load_model
+    from uniseg.weights.ensemble import load_ensemble as load_ensemble
+    from uniseg.weights.ensemble import save_ensemble as save_ensemble
+    from uniseg.weights.folder import save_model as save_model
+    from uniseg.weights.task_file import load_tasks as load_tasks
+    from uniseg.weights.task_file import save_task as save_task
+
+    __version__: str
+
+# Imported where first used, so that ``import uniseg`` takes milliseconds.
+_MODULES = {
+    "InputError": "errors",
+    "Normalization": "task",
+    "Predictor": "inference.predictor",
+    "Task": "task",
+    "TaskSet": "task",
+    "UniSegModel": "models.uniseg",
+    "Volume": "images.volume",
+    "import_published": "weights",
+    "load_ensemble": "weights.ensemble",
+    "load_model": "weights.checkpoint",
+    "load_tasks": "weights.task_file",
+    "predict_files": "inference.predict_files",
+    "read_volume": "images.files",
+    "save_ensemble": "weights.ensemble",
+    "save_model": "weights.folder",
+    "save_task": "weights.task_file",
+}
+__all__ = [*_MODULES, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value = import_module("uniseg.environment").uniseg_version()
+    elif name in _MODULES:
+        value = getattr(import_module(f"uniseg.{_MODULES[name]}"), name)
+    else:
+        raise AttributeError(f"module 'uniseg' has no attribute '{name}'")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

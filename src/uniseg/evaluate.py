@@ -1,5 +1,10 @@
 """``python -m uniseg.evaluate``: a run's test cases, or any tool's label maps -> scores."""
 
+if __name__ == "__main__":  # before the imports of the work, which --help does without
+    from uniseg.commands.app import run_and_exit
+
+    run_and_exit("evaluate")
+
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +19,6 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from uniseg.commands.app import entry_point
 from uniseg.commands.builders import close_loggers, make_loggers, make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_datasets
@@ -336,7 +340,6 @@ def log_scores(config: DictConfig, summary: dict) -> None:
     close_loggers(loggers)
 
 
-@entry_point("evaluate")
 def main(config: DictConfig) -> None:
     if (config.predictions is None) != (config.labels is None):
         raise InputError("evaluate", "one of predictions and labels", "both folders, or neither", "add the other")
@@ -344,7 +347,3 @@ def main(config: DictConfig) -> None:
     summary = work(config)
     log_scores(config, summary)
     Console(file=sys.stdout, width=110).print(summary_table(summary))
-
-
-if __name__ == "__main__":
-    main()

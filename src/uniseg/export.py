@@ -1,11 +1,15 @@
 """``python -m uniseg.export``: checkpoint -> folder, task file or delta to share."""
 
+if __name__ == "__main__":  # before the imports of the work, which --help does without
+    from uniseg.commands.app import run_and_exit
+
+    run_and_exit("export")
+
 import sys
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import entry_point
 from uniseg.errors import InputError
 from uniseg.files import read_json
 from uniseg.weights.checkpoint import file_hash, load_model
@@ -64,10 +68,5 @@ def _count_or_mean(value: float | None) -> float | None:
     return value
 
 
-@entry_point("export")
 def main(config: DictConfig) -> None:
     sys.stdout.write(f"{export(config)}\n")
-
-
-if __name__ == "__main__":
-    main()

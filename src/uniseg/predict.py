@@ -1,10 +1,14 @@
 """``python -m uniseg.predict``: scans -> label maps in their own grid."""
 
+if __name__ == "__main__":  # before the imports of the work, which --help does without
+    from uniseg.commands.app import run_and_exit
+
+    run_and_exit("predict")
+
 import sys
 
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import entry_point
 from uniseg.commands.builders import make_predictor
 from uniseg.inference.case_runner import Outcome
 from uniseg.inference.predict_files import predict_cases, require_none_refused
@@ -31,14 +35,9 @@ def predict(config: DictConfig) -> list[Outcome]:
     return predict_cases(predictor, given, config.output, **choices)
 
 
-@entry_point("predict")
 def main(config: DictConfig) -> None:
     outcomes = predict(config)
     for outcome in outcomes:
         for path in outcome.paths:
             sys.stdout.write(f"{path}\n")
     require_none_refused(outcomes)
-
-
-if __name__ == "__main__":
-    main()

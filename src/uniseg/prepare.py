@@ -1,5 +1,10 @@
 """``python -m uniseg.prepare``: scans -> cache; somebody's folders -> task files; headers -> a plan."""
 
+if __name__ == "__main__":  # before the imports of the work, which --help does without
+    from uniseg.commands.app import run_and_exit
+
+    run_and_exit("prepare")
+
 import shlex
 import sys
 from collections.abc import Sequence
@@ -12,7 +17,6 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cache.build import audit, prepare, prune
-from uniseg.commands.app import entry_point
 from uniseg.commands.builders import require_datasets, sources_of, tasks_of
 from uniseg.commands.choices import choices_of
 from uniseg.commands.local_conf import LOCAL_CONF
@@ -31,7 +35,6 @@ REPEATED = ("model", "loss", "optimizer", "scheduler", "augment", "speed")  # gr
 BUDGETED = ("steps_per_epoch", "val_steps", "tasks_per_batch", "num_workers")  # settings of data that a budget sets
 
 
-@entry_point("prepare")
 def main(config: DictConfig) -> None:
     if config["import"] is not None:
         preprocessed = Path(config.preprocessed) if config.preprocessed is not None else None
@@ -85,7 +88,7 @@ def plan_experiment(config: DictConfig, tasks: TaskSet, datasets: Sequence[Datas
     choices = choices_of(config, HydraConfig.get().runtime.choices, REPEATED)
     plan = make_plan(datasets, recipe, options)
     print_plan(plan)
-    command = shlex.join(["python", "-m", "uniseg.prepare", *sys.argv[1:]])
+    command = shlex.join(["python", "-m", "uniseg.prepare", *HydraConfig.get().overrides.task])
     write_experiment(plan, Path(config.plan_output), command, choices.defaults, choices.values)
 
 
@@ -99,7 +102,3 @@ def _budget(config: DictConfig, num_tasks: int) -> Budget:
     if config.inference.mirror_axes != usual.inference.mirror_axes:
         own["mirror_axes"] = tuple(config.inference.mirror_axes)
     return replace(budget, **own)
-
-
-if __name__ == "__main__":
-    main()

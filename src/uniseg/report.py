@@ -1,12 +1,16 @@
 """``python -m uniseg.report``: a run folder, several against each other, a few-shot sweep -> page or table."""
 
+if __name__ == "__main__":  # before the imports of the work, which --help does without
+    from uniseg.commands.app import run_and_exit
+
+    run_and_exit("report")
+
 import sys
 from pathlib import Path
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import entry_point
 from uniseg.commands.builders import close_loggers, make_loggers
 from uniseg.errors import InputError
 from uniseg.reporting.compare_files import write_comparison
@@ -44,10 +48,5 @@ def report(config: DictConfig) -> Path:
     )
 
 
-@entry_point("report")
 def main(config: DictConfig) -> None:
     sys.stdout.write(f"{report(config)}\n")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,5 +1,10 @@
 """``python -m uniseg.train``: cache -> checkpoint."""
 
+if __name__ == "__main__":  # before the imports of the work, which --help does without
+    from uniseg.commands.app import run_and_exit
+
+    run_and_exit("train")
+
 import errno
 import math
 import signal
@@ -16,7 +21,6 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.app import entry_point
 from uniseg.commands.builders import (
     close_loggers,
     make_callbacks,
@@ -258,7 +262,6 @@ def _go_on(trainer: Trainer, saved: SavedRun, settings: Mapping[str, object]) ->
     warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
 
 
-@entry_point("train")
 def main(config: DictConfig) -> float:
     if config.init.dry_run:
         _tell_weights(begin(config, tasks_of(config)))
@@ -276,7 +279,3 @@ def main(config: DictConfig) -> float:
     except SystemExit as stop:  # Lightning's answer to a Ctrl-C outside the loops is 1
         sys.exit(INTERRUPTED if stop.code == 1 else stop.code)
     return float(trainer.callback_metrics.get("val/pseudo_dice", math.nan))  # none where nothing was left to do
-
-
-if __name__ == "__main__":
-    main()

@@ -3,12 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 
 import pytest
 
+import uniseg.predict
 from started import PYTHON
-from uniseg.commands.app import entry_point
+from uniseg.commands.app import run
 from uniseg.errors import InputError
 
 PREDICT = ["checkpoint=a", "input=b", "output=out"]
@@ -16,18 +16,14 @@ PREDICT = ["checkpoint=a", "input=b", "output=out"]
 
 @pytest.fixture
 def command(tmp_path, monkeypatch):
-    """Runs ``work(config)`` as ``uniseg.<root>`` with arguments; returns the exit code."""
+    """Runs ``work(config)`` as ``uniseg.predict`` with arguments; returns the exit code."""
     monkeypatch.chdir(tmp_path)
 
-    def run(work, *arguments, root="predict"):
-        monkeypatch.setattr(sys, "argv", [f"{root}.py", *arguments])
-        try:
-            entry_point(root)(work)()
-        except SystemExit as end:
-            return end.code
-        return 0
+    def command(work, *arguments):
+        monkeypatch.setattr(uniseg.predict, "main", work)
+        return run(["predict", *arguments]).code
 
-    return run
+    return command
 
 
 def failing(error):
@@ -110,14 +106,15 @@ def test_sigterm_ends_the_work_and_its_cleaning_up_is_done(command, capsys):
 
 TALKER = """
 import sys
-from uniseg.commands.app import entry_point
+import uniseg.predict
+from uniseg.commands.app import run_and_exit
 
-@entry_point("predict")
 def main(config):
     for _ in range(100_000):
         sys.stdout.write("line\\n")
 
-main()
+uniseg.predict.main = main
+run_and_exit("predict")
 """
 
 

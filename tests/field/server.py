@@ -14,14 +14,8 @@ import sys
 import time
 from importlib import import_module
 
-ENTRY_POINTS = {
-    "prepare": "uniseg.prepare",
-    "train": "uniseg.train",
-    "evaluate": "uniseg.evaluate",
-    "predict": "uniseg.predict",
-    "export": "uniseg.export",
-    "report": "uniseg.report",
-}
+from uniseg.commands.app import COMMANDS, run_and_exit
+
 POLL_S = 0.005
 CHUNK, MOST_CHUNKS = 1 << 16, 100
 GRACE_S = 8  # in which readers must notice that their parent has gone: PyTorch's look every five seconds
@@ -31,7 +25,8 @@ def main() -> None:
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    commands = {name: import_module(module) for name, module in ENTRY_POINTS.items()}
+    for name in COMMANDS:
+        import_module(f"uniseg.{name}")
     gc.freeze()  # children then leave these pages shared
     answers.write("ready\n")
     answers.flush()
@@ -41,9 +36,9 @@ def main() -> None:
         pid = os.fork()
         if pid == 0:
             _become(request, pipes)
-            return commands[
+            return run_and_exit(
                 request["command"]
-            ].main()  # what it raises, and how the interpreter ends, is the command's own
+            )  # what it raises, and how the interpreter ends, is the command's own
         for _, end in pipes.values():
             os.close(end)
         answers.write(json.dumps(_wait(pid, request, {number: end for number, (end, _) in pipes.items()})) + "\n")
@@ -60,7 +55,7 @@ def _become(request: dict, pipes: dict[int, tuple[int, int]]) -> None:
         os.close(writing)
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
-    sys.argv = [ENTRY_POINTS[request["command"]], *request["overrides"]]
+    sys.argv = [f"uniseg.{request['command']}", *request["overrides"]]
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (request["memory_bytes"],) * 2)
     if request["file_bytes"] is not None:

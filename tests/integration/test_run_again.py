@@ -3,13 +3,12 @@
 import hashlib
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
+import uniseg.train
 from started import TINY, run, succeed
 from uniseg import InputError, load_model
 from uniseg.commands.builders import sources_of, tasks_of
@@ -175,10 +174,12 @@ def test_a_damaged_case_is_one_line_out_of_a_reader(prepared, tmp_path):
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ") and str(tmp_path / "cache") in line]
 
 
-def test_an_interrupt_ahead_of_the_first_step_is_one_line(prepared, tmp_path):
-    code = "import uniseg.train as t\ndef stop(config): raise KeyboardInterrupt\nt._train = stop\nt.main()"
-    command = [sys.executable, "-c", code, "experiment=demo", *TINY, f"run_dir={tmp_path}"]
-    done = subprocess.run(command, cwd=prepared, capture_output=True, text=True, check=False)
+def test_an_interrupt_ahead_of_the_first_step_is_one_line(prepared, tmp_path, monkeypatch):
+    def stop(config):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(uniseg.train, "_train", stop)
+    done = run("train", "experiment=demo", *TINY, f"run_dir={tmp_path}", cwd=prepared)
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in done.stderr

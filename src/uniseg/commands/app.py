@@ -1,56 +1,131 @@
-"""What every entry point does around its work: compose, check, run, tell what ended it in one line."""
+"""Runs a command in this process: compose, check, work, say in one line what ended it."""
 
 import os
 import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import wraps
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, NoReturn
 
-import hydra
-from omegaconf import DictConfig
-
-from uniseg.commands import local_conf, schema
-from uniseg.commands.arguments import readable_arguments
-from uniseg.commands.failures import READER_GONE, Terminated, end_of
 from uniseg.environment import CONF_DIR
+from uniseg.errors import InputError
+
+COMMANDS = {
+    "prepare": "scans -> cache; folders of nnU-Net -> task files; headers -> a plan",
+    "train": "cache -> checkpoint",
+    "evaluate": "a run's test cases, or any tool's label maps -> scores",
+    "predict": "scans -> label maps in their own grid",
+    "report": "a run, several against each other, a few-shot sweep -> page or table",
+    "export": "checkpoint -> folder, task file or delta to share",
+}
 
 
-def entry_point(root: str) -> Callable[[Callable[[DictConfig], object]], Callable[[], None]]:
-    """Decorates ``f(config)`` as a command on ``conf/<root>.yaml``: checks its settings, says in one line what ended
-    it.
+@dataclass(frozen=True)
+class Result:
+    """How a command ended.
 
-    Exit codes: 2 for bad input, a bad configuration or a machine that lacks something, 130 after Ctrl-C, 143 after
-    SIGTERM, 141 where nobody reads standard output any more. A bug keeps its traceback, exit code 1.
+    Attributes:
+        code: 0; 2 for bad input, a bad configuration or a machine that lacks something; 130 after Ctrl-C, 143 after
+            SIGTERM; 141 where nobody reads standard output any more.
+        value: what the command returned; None in a sweep.
+        line: what stderr says of an end that is not 0.
     """
 
-    def decorate(work: Callable[[DictConfig], object]) -> Callable[[], None]:
-        @wraps(work)
-        def command() -> None:
-            is_composed = False
+    code: int
+    value: Any = None
+    line: str = ""
 
-            @wraps(work)
-            def checked(config: DictConfig) -> object:
-                nonlocal is_composed
-                is_composed = True
-                with _ending(root):  # here, since Hydra adds a line of its own to what passes through it
-                    schema.check_settings(config, root)
-                    result = work(config)
-                    sys.stdout.flush()
-                    return result
 
-            os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
-            schema.register()
-            local_conf.register()
-            with _terminable(), _ending(root, composing=lambda: not is_composed):
-                sys.argv[1:] = readable_arguments(sys.argv[1:], schema.text_keys(root))
-                hydra.main(version_base="1.3", config_path=str(CONF_DIR), config_name=root)(checked)()
+class CommandEnd(SystemExit):
+    """Carries exit code and line out of a command, through Hydra."""
 
-        return command
+    def __init__(self, code: int, line: str = "") -> None:
+        super().__init__(code)
+        self.line = line
 
-    return decorate
+
+def run(argv: Sequence[str]) -> Result:
+    """Run a command as a shell would, in this process, whose state it leaves as it was.
+
+    Args:
+        argv: the command, then its arguments: ``["train", "experiment=demo"]``.
+
+    Example:
+        >>> run(["predict", "input"]).code
+        2
+
+    Raises:
+        Exception: a bug, with its traceback; every other end is in the result.
+    """
+    from uniseg.commands.process_state import process_state_kept
+
+    with process_state_kept():
+        try:
+            return Result(0, _run(argv))
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+            return Result(code, line=getattr(end, "line", ""))
+
+
+def run_and_exit(command: str | None = None) -> NoReturn:
+    """Exit as ``run`` ends, with the arguments of the shell.
+
+    Args:
+        command: None: the first argument names it.
+    """
+    sys.exit(run([*([] if command is None else [command]), *sys.argv[1:]]).code)
+
+
+def _run(argv: Sequence[str]) -> Any:
+    """What the command returns.
+
+    Raises:
+        SystemExit: any other end than that of a bug.
+    """
+    command, arguments = argv[0], list(argv[1:])
+    is_composed, value = False, None
+
+    def checked(config: Any) -> Any:
+        nonlocal is_composed, value
+        is_composed = True
+        with _ending(command):  # here, since Hydra adds a line of its own to what passes through it
+            from uniseg.commands import schema
+
+            schema.check_settings(config, command)
+            value = import_module(f"uniseg.{command}").main(config)
+            sys.stdout.flush()
+            return value
+
+    # Hydra names the job, and its log file, after the module
+    checked.__module__ = f"uniseg.{command}"
+    with _terminable(), _ending(command, composing=lambda: not is_composed):
+        _compose_and_call(checked, command, arguments)
+    return value
+
+
+def _compose_and_call(work: Callable[[Any], Any], command: str, arguments: Sequence[str]) -> None:
+    from hydra import version
+    from hydra._internal.utils import _run_hydra, get_args_parser
+
+    from uniseg.commands import local_conf, schema
+    from uniseg.commands.arguments import readable_arguments
+
+    version.setbase("1.3")
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
+    schema.register()
+    local_conf.register()
+    parser = get_args_parser()
+    parser.prog = f"python -m uniseg.{command}"
+    args, unknown = parser.parse_known_args(readable_arguments(arguments, schema.text_keys(command)))
+    if unknown:
+        raise InputError(
+            f"argument '{unknown[0]}'", "no such flag", "key=value, or a flag of Hydra", "see --hydra-help"
+        )
+    _run_hydra(args, parser, work, config_path=str(CONF_DIR), config_name=command)
 
 
 @contextmanager
@@ -58,14 +133,18 @@ def _ending(command: str, composing: Callable[[], bool] = lambda: False) -> Iter
     """Exits with one line on stderr where what is inside ends by anything but a bug."""
     try:
         yield
+    except CommandEnd:
+        raise
     except BaseException as error:
+        from uniseg.commands.failures import READER_GONE, end_of
+
         if isinstance(error, BrokenPipeError) and not _stdout_is_read():
-            sys.exit(READER_GONE)
+            raise CommandEnd(READER_GONE) from error
         end = end_of(error, command, composing=composing())
         if end is None:
             raise
         sys.stderr.write(f"{end.line}\n")
-        sys.exit(end.code)
+        raise CommandEnd(end.code, end.line) from error
 
 
 def _stdout_is_read() -> bool:
@@ -84,14 +163,11 @@ def _terminable() -> Iterator[None]:
     """SIGTERM ends the command as Ctrl-C does, so that nothing is left half-written; a second one ends it at once."""
 
     def terminate(number: int, frame: object) -> None:
+        from uniseg.commands.failures import Terminated
+
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         raise Terminated
 
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, terminate)
+    yield
