@@ -44,8 +44,8 @@ class Arm:
 
 
 ARMS = (
-    Arm("prompt_only", "added, the rest frozen", ("strategy=prompt_only",), True),
-    Arm("extend_full", "added, all trained", ("strategy=extend_full",), True),
+    Arm("prompt_only", "added, the rest frozen", ("finetune=prompt_only",), True),
+    Arm("extend_full", "added, all trained", ("finetune=extend_full",), True),
     Arm("alone", "alone, from new weights", ("model/conditioning=none",), False),
 )
 

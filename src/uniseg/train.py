@@ -62,7 +62,7 @@ from uniseg.weights.transfer_report import WeightsReport
 INTERRUPTED = BASE + signal.SIGINT
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of the configuration: what makes a run the same run, and is told where it has changed.
-SETTINGS = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "strategy", "trainer")
+SETTINGS = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "finetune", "trainer")
 
 
 def train(config: DictConfig) -> Trainer:
@@ -94,7 +94,7 @@ def _train(config: DictConfig) -> Trainer:
     saved = find_saved_run(config.ckpt_path, run_dir)
     overwritten = _require_folder(config, saved)
     data = MultiDatasetModule(
-        saved.order(tasks.names, added=config.strategy.extend) if saved else tasks.names,
+        saved.order(tasks.names, added=config.finetune.extend) if saved else tasks.names,
         **OmegaConf.to_container(config.data, resolve=True),
         cache_dir=Path(config.paths.cache),
         recipe=instantiate(config.augment, _convert_="all"),
@@ -138,9 +138,9 @@ def _require_folder(config: DictConfig, saved: SavedRun | None) -> bool:
 
 def _make_trainer(config: DictConfig) -> Trainer:
     run_dir = Path(config.run_dir)
-    watchers = [OldTasks(partial(old_network, config), run_dir)] if config.strategy.extend else []
-    if config.strategy.heads_first_steps:
-        watchers.append(HeadsFirst(config.strategy.heads_first_steps))
+    watchers = [OldTasks(partial(old_network, config), run_dir)] if config.finetune.extend else []
+    if config.finetune.heads_first_steps:
+        watchers.append(HeadsFirst(config.finetune.heads_first_steps))
     return instantiate(
         config.trainer,
         default_root_dir=str(run_dir),
@@ -195,7 +195,7 @@ def build_module(
         for name, split in data.splits.items()
     }
     before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
-    downstream = partial(DownstreamModule, layer_decay=config.strategy.layer_decay)
+    downstream = partial(DownstreamModule, layer_decay=config.finetune.layer_decay)
     accumulated = config.trainer.get("accumulate_grad_batches", 1)
     module = (UpstreamModule if initial_weights(config) is None else downstream)(
         model,
@@ -218,10 +218,10 @@ def begin(config: DictConfig, tasks: TaskSet) -> Beginning:
     """The network of the run ahead of its first step.
 
     Raises:
-        InputError: checkpoint, strategy, tasks, network do not go together.
+        InputError: checkpoint, finetune, tasks, network do not go together.
     """
     new = partial(instantiate(config.model, _convert_="all"), patch_size=tuple(config.data.patch_size))
-    return start_model(new, tasks, initial_weights(config), settings_from(FineTuning, config.strategy))
+    return start_model(new, tasks, initial_weights(config), settings_from(FineTuning, config.finetune))
 
 
 def initial_weights(config: DictConfig) -> Path | None:

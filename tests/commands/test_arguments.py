@@ -126,3 +126,9 @@ def test_what_is_no_assignment_is_named(given):
 def test_an_open_bracket_is_named():
     with pytest.raises(InputError, match=r"argument 'task=\[liver': found .*close its brackets"):
         read("task=[liver", root="train")
+
+
+def test_old_names_are_read_with_one_line_each(caplog):
+    given = ["strategy=prompt_only", "strategy.layer_decay=0.7", "-cn", "strategy=x"]
+    assert readable_arguments(given, []) == ["finetune=prompt_only", "finetune.layer_decay=0.7", *given[2:]]
+    assert caplog.messages == ["'strategy' is called 'finetune' now."]

@@ -89,3 +89,42 @@ def test_nothing_of_a_stranger_runs(folder):
     with pytest.raises(InputError):
         composed(evil)
     assert not marker.exists()
+
+
+OLD_EXPERIMENT = """# @package _global_
+defaults:
+  - demo
+  - override /strategy: layer_decay
+  - _self_
+
+run_dir: outputs/${strategy.name}
+strategy:
+  adapter_channels: 8
+augment:
+  _target_: uniseg.stream.augment.draws.AugmentRecipe
+"""
+
+
+def test_an_experiment_with_old_names(folder, caplog):
+    (folder / "conf/experiment").mkdir()
+    (folder / "conf/experiment/mine.yaml").write_text(OLD_EXPERIMENT)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", overrides=["experiment=mine"])
+    assert (config.finetune.layer_decay, config.finetune.adapter_channels) == (0.7, 8)
+    assert config.run_dir == "outputs/layer_decay"
+    assert config.augment._target_ == "uniseg.sampling.augment.draws.AugmentRecipe"
+    assert [message.partition(": ")[2] for message in caplog.messages] == [
+        "'strategy' is called 'finetune' now.",
+        "'uniseg.stream.augment.draws.AugmentRecipe' is called 'uniseg.sampling.augment.draws.AugmentRecipe' now.",
+    ]
+
+
+@pytest.mark.parametrize("folder_name", ["strategy", "finetune"])
+@pytest.mark.parametrize("header", ["", "# @package strategy\n", "# @package finetune\n"])
+def test_a_file_of_a_renamed_group(folder, folder_name, header):
+    """It may still lie in the group's old folder."""
+    (folder / "conf" / folder_name).mkdir()
+    (folder / f"conf/{folder_name}/mine.yaml").write_text(f"{header}defaults: [full]\nlayer_decay: 0.3\nname: mine\n")
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", overrides=["finetune=mine", "run_dir=."])
+    assert (config.finetune.layer_decay, config.finetune.name, config.finetune.extend) == (0.3, "mine", False)

@@ -56,9 +56,9 @@ BAD = {
         trainer.accelerator=abacus trainer.precision=16-true trainer.precision=8 trainer.precision=nonsense
         trainer.gradient_clip_val=-1 trainer.gradient_clip_val=nan trainer.gradient_clip_val=a
         trainer.max_steps=-2 trainer.accumulate_grad_batches=0 trainer.log_every_n_steps=-1
-        trainer.num_sanity_val_steps=-2 strategy.adapter_channels=-1 strategy.adapter_channels=0
-        strategy.adapter_channels=1000000000 strategy.heads_first_steps=-1 strategy.layer_decay=0
-        strategy.layer_decay=1.1 strategy.layer_decay=-1 strategy.layer_decay=nan strategy.trained=some
+        trainer.num_sanity_val_steps=-2 finetune.adapter_channels=-1 finetune.adapter_channels=0
+        finetune.adapter_channels=1000000000 finetune.heads_first_steps=-1 finetune.layer_decay=0
+        finetune.layer_decay=1.1 finetune.layer_decay=-1 finetune.layer_decay=nan finetune.trained=some
         model.encoder.channels=[] model.encoder.channels=[0,8,8,8,8] model.encoder.channels=[8,8]
         model.encoder.channels=[8,8,8,8,1000000000] model.encoder.strides=[[2,2,2]]
         model.encoder.strides=[[0,2,2],[2,2,2],[2,2,2],[2,2,2]] model.encoder.strides=2
@@ -109,7 +109,7 @@ GOOD = {
         optimizer.momentum=0.999 optimizer.weight_decay=0 scheduler.exponent=0 loss.ce_weight=0
         trainer.devices=auto trainer.devices=[1] trainer.devices=1 trainer.devices=-1 trainer.precision=32
         trainer.precision=bf16-mixed trainer.gradient_clip_val=null trainer.accelerator=gpu
-        strategy.layer_decay=1 augment.mirror_axes=[] augment.noise_sd=[0,0] augment.rotation_deg=[0,0]
+        finetune.layer_decay=1 augment.mirror_axes=[] augment.noise_sd=[0,0] augment.rotation_deg=[0,0]
         callbacks.checkpoint.every_n_train_steps=null callbacks.checkpoint.every_n_minutes=0.01
         model.conditioning.hidden_channels=null model.encoder.channels=[4,8,8,8,8]
         tasks.liver.source.patient_pattern='(a)'

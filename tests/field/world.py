@@ -98,7 +98,7 @@ def _grow(commands: Commands, base: Base) -> Path:
     commands.succeed("prepare", "import=later", cwd=base.folder)
     settings = [f"task=[{ADDED}]", *SETTINGS, "name=grown"]
     commands.succeed("prepare", *settings, "num_workers=1", cwd=base.folder)
-    given = ["strategy=prompt_only", "init=checkpoint", f"init.checkpoint={base.checkpoint}", "data.steps_per_epoch=4"]
+    given = ["finetune=prompt_only", "init=checkpoint", f"init.checkpoint={base.checkpoint}", "data.steps_per_epoch=4"]
     commands.succeed("train", *settings, *given, cwd=base.folder)
     return base.folder / "outputs/grown/checkpoints/last.ckpt"
 

@@ -61,7 +61,7 @@ def test_a_delta_becomes_the_checkpoint_again(trained, tmp_path):
         "trainer.max_epochs=1",
         "init=checkpoint",
         f"init.checkpoint={base}",
-        "strategy=frozen_encoder",
+        "finetune=frozen_encoder",
         "run_dir=outputs/tuned",
     ]
     done = succeed("train", *settings, cwd=trained)

@@ -23,7 +23,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path):
         "init.dry_run=true",
         "hydra.run.dir=.",
     ]
-    told = succeed("train", *dry, *LIKE_THEIRS, "strategy=frozen_encoder", cwd=tmp_path).stderr
+    told = succeed("train", *dry, *LIKE_THEIRS, "finetune=frozen_encoder", cwd=tmp_path).stderr
     for line in (
         "(nnU-Net v2); licence of its data: CC BY 4.0",
         "fresh: other tasks",

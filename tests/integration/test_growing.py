@@ -24,7 +24,7 @@ GROW = [
 def grown(trained):
     """The run of three tasks, and beside it a run that adds a fourth."""
     succeed("prepare", *GROW, "init.checkpoint=x", cwd=trained)
-    succeed("train", *GROW, "init.checkpoint=outputs/demo/checkpoints/last.ckpt", "strategy=prompt_only", cwd=trained)
+    succeed("train", *GROW, "init.checkpoint=outputs/demo/checkpoints/last.ckpt", "finetune=prompt_only", cwd=trained)
     return trained
 
 
@@ -51,7 +51,7 @@ def test_a_grown_run_goes_on(grown):
     settings = [
         *GROW,
         "init.checkpoint=outputs/demo/checkpoints/last.ckpt",
-        "strategy=prompt_only",
+        "finetune=prompt_only",
         "run_dir=outputs/longer",
         "trainer.max_epochs=3",
     ]
@@ -68,7 +68,7 @@ def test_all_may_move_and_the_change_is_told(grown):
     settings = [
         *GROW,
         "init.checkpoint=outputs/demo/checkpoints/last.ckpt",
-        "strategy=extend_full",
+        "finetune=extend_full",
         "run_dir=outputs/moved",
         "trainer.max_epochs=1",
     ]
@@ -116,7 +116,7 @@ def test_the_task_file_predicts_what_the_grown_network_predicts(grown, tmp_path)
 
 
 def test_an_extension_of_nothing_is_refused(grown):
-    done = run("train", *GROW[:-1], "strategy=prompt_only", "run_dir=outputs/nothing", cwd=grown)
+    done = run("train", *GROW[:-1], "finetune=prompt_only", "run_dir=outputs/nothing", cwd=grown)
     assert done.returncode == 2
     assert "add init=checkpoint" in done.stderr
     assert not (grown / "outputs/nothing/checkpoints").exists()

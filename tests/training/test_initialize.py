@@ -60,7 +60,7 @@ def test_what_does_not_go_together_is_refused(base, model):
         start_model(never, TaskSet([*NEW, make_task(spacing_mm=(9, 9, 9))]), base, EXTEND_FULL)
     with pytest.raises(InputError, match="new tasks to add"):
         start_model(never, model.tasks, base, EXTEND_FULL)
-    with pytest.raises(InputError, match=r"strategy\.trained"):
+    with pytest.raises(InputError, match=r"finetune\.trained"):
         replace(FULL, trained="added")
 
 

@@ -165,9 +165,9 @@ def test_predictions_name_the_task_files(base, tmp_path):
 
 def test_at_the_published_width_a_task_is_below_one_megabyte(tmp_path):
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("train", ["task=[phantom_liver]", "model=uniseg_published", "strategy=prompt_only"])
+        config = compose("train", ["task=[phantom_liver]", "model=uniseg_published", "finetune=prompt_only"])
     model = instantiate(config.model, _convert_="all")(
         TaskSet([make_task(f"t{i}") for i in range(11)]), patch_size=(64, 192, 192)
     )
-    model.extend([GALLBLADDER], adapter_channels=config.strategy.adapter_channels)
+    model.extend([GALLBLADDER], adapter_channels=config.finetune.adapter_channels)
     assert save_task(model, "gallbladder", tmp_path / "file").stat().st_size < 1e6

@@ -1,5 +1,6 @@
 """The command line before Hydra reads it: names that look like numbers stay text, what its grammar refuses is named."""
 
+import logging
 import re
 import shlex
 from collections.abc import Collection, Sequence
@@ -10,6 +11,9 @@ from hydra.errors import HydraException
 
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
+from uniseg.renamed import Renamer
+
+log = logging.getLogger(__name__)
 
 MULTIRUN = ("-m", "--multirun")
 # Hydra's flags that take the next argument.
@@ -22,7 +26,7 @@ BRACKETS = "[](){}"
 
 
 def readable_arguments(arguments: Sequence[str], text_keys: Collection[str]) -> list[str]:
-    """The arguments as Hydra reads them.
+    """The arguments as Hydra reads them, with the names of today.
 
     Args:
         text_keys: dotted keys whose values are text, ``*`` for any name; the group names are added.
@@ -33,13 +37,20 @@ def readable_arguments(arguments: Sequence[str], text_keys: Collection[str]) -> 
     keys = [*text_keys, *_groups()]
     sweeps = any(argument in MULTIRUN for argument in arguments)
     flags = {place + 1 for place, argument in enumerate(arguments) if argument in WITH_VALUE}
-    return [
-        argument if argument.startswith("-") or place in flags else _readable(argument, keys, sweeps)
+    renamer = Renamer()
+    readable = [
+        argument if place in flags else _readable(renamed, keys, sweeps)
         for place, argument in enumerate(arguments)
+        if (renamed := renamer.argument(argument)) is not None
     ]
+    for note in renamer.notes:
+        log.warning("%s.", note)
+    return readable
 
 
 def _readable(argument: str, text_keys: Collection[str], sweeps: bool) -> str:
+    if argument.startswith("-"):
+        return argument
     key, equals, value = argument.partition("=")
     if not equals:
         if key.startswith("~"):

@@ -1,6 +1,8 @@
 """The folder ``./conf`` where a command is started: searched first; its task files are data, never code."""
 
+import logging
 import re
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -15,11 +17,13 @@ from omegaconf.errors import OmegaConfBaseException
 from uniseg.commands.schema import TaskConfig
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
+from uniseg.renamed import KEYS, Renamer
 
 LOCAL_CONF = Path("conf")
 TASK_GROUP = "task"
 PACKAGE = re.compile(r"tasks\.(?!.*_(global|group)_)[^.\s]+")
 FIX = "correct the file"
+log = logging.getLogger(__name__)
 
 
 class LocalConf(SearchPathPlugin):
@@ -39,28 +43,63 @@ class LocalFiles(FileConfigSource):
         return "local"
 
     def load_config(self, config_path: str) -> ConfigResult:
-        """As Hydra does.
+        """As Hydra does, with old names replaced by those of today.
 
         Raises:
             InputError: no YAML; a task file with another package than ``tasks.<name>``, a defaults list, keys or types
                 that no task has.
         """
-        path = Path(self.path) / self._normalize_file_name(config_path)
+        path = Path(self.path) / self._normalize_file_name(self._on_disk(config_path))
         try:
-            result = super().load_config(config_path)
+            result = super().load_config(self._on_disk(config_path))
         except yaml.YAMLError as error:
             raise InputError(path, _yaml_reason(error), "YAML", FIX) from error
         except (UnicodeDecodeError, OmegaConfBaseException, ValueError) as error:
             raise InputError(path, " ".join(str(error).split()), "YAML in UTF-8", FIX) from error
+        _rename(path, config_path, result)
         if Path(config_path).parts[0] == TASK_GROUP:
             _check_task(path, result)
         return result
+
+    def is_config(self, config_path: str) -> bool:
+        return super().is_config(self._on_disk(config_path))
+
+    def _on_disk(self, config_path: str) -> str:
+        """The path of a file; one of a group that was renamed may still lie in the group's old folder."""
+        group = Path(config_path).parent.as_posix().replace("/", ".")
+        folders = [old.replace(".", "/") for old, new in KEYS.items() if new == group]
+        paths = [config_path, *(f"{folder}/{Path(config_path).name}" for folder in folders)]
+        return next((path for path in paths if super(LocalFiles, self).is_config(path)), config_path)
 
 
 def register() -> None:
     """Make Hydra look into ``./conf``."""
     Plugins.instance().register(LocalFiles)
     Plugins.instance().register(LocalConf)
+
+
+def _rename(path: Path, config_path: str, result: ConfigResult) -> None:
+    """Give the file the names of today, in place; each old name is told once."""
+    if not isinstance(result.config, DictConfig):
+        return
+    header = result.header["package"]
+    package = Path(config_path).parent.as_posix().replace("/", ".") if header in (None, "_group_") else header
+    values, renamer = OmegaConf.to_container(result.config), Renamer()
+    defaults = values.pop("defaults", None)
+    values = renamer.config(values, "" if package in ("_global_", ".") else package)
+    if isinstance(defaults, list):
+        values = {"defaults": renamer.defaults(defaults), **values}
+    if header not in (None, "_group_", "_global_"):
+        result.header["package"] = renamer.key(header)
+    if renamer.notes:
+        result.config = OmegaConf.create(values)
+    for note in renamer.notes:
+        _tell(f"{path}: {note}.")
+
+
+@cache
+def _tell(line: str) -> None:
+    log.warning(line)
 
 
 def _check_task(path: Path, result: ConfigResult) -> None:

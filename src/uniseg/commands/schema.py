@@ -147,7 +147,7 @@ class RunConfig:
     inference: InferenceConfig = MISSING
     phantom: PhantomConfig | None = None
     init: InitSchema = MISSING
-    strategy: FineTuningSchema = MISSING
+    finetune: FineTuningSchema = MISSING
     model: Any = MISSING
     augment: Any = MISSING
     loss: Any = MISSING

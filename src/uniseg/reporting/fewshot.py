@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from uniseg.errors import InputError
 from uniseg.metrics.paired import Comparison, by_patient, compare, holm
+from uniseg.renamed import renamed_config
 from uniseg.reporting.compare import Evaluated, read_evaluated
 from uniseg.reporting.markup import plain
 from uniseg.reporting.run import parse
@@ -22,7 +23,7 @@ COLOURS = ("#2563a8", "#d1352b", "#2c8a4b", "#b07d12", "#7a4fa3", "#5b6674")
 
 @dataclass(frozen=True)
 class Shot:
-    """One run: ``start`` is init and strategy, ``num_patients`` None for all;
+    """One run: ``start`` is init and finetune, ``num_patients`` None for all;
 
     Dice per test patient, mean over the task's classes; image-blind mean.
     """
@@ -132,14 +133,14 @@ def _read(run: Path) -> Shot:
 
 
 def _choices(text: str) -> tuple[str, int | None, int]:
-    config = yaml.safe_load(text)
+    config = renamed_config(yaml.safe_load(text))
     num_patients = config["data"]["num_patients"]
     return _start(config), None if num_patients is None else int(num_patients), int(config["seed"])
 
 
 def _start(config: Mapping) -> str:
-    init, strategy = config["init"]["name"], config["strategy"]["name"]
-    return f"{init}" if strategy == "full" else f"{init}, {strategy}"
+    init, finetune = config["init"]["name"], config["finetune"]["name"]
+    return f"{init}" if finetune == "full" else f"{init}, {finetune}"
 
 
 def _per_patient(evaluated: Evaluated) -> dict[str, float]:

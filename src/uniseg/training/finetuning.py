@@ -30,7 +30,7 @@ class FineTuning:
         1.0
     """
 
-    group: ClassVar[str] = "strategy"
+    group: ClassVar[str] = "finetune"
 
     extend: bool = False
     adapter_channels: int = field(default=4, metadata=bounded(CHANNELS))

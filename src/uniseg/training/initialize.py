@@ -52,7 +52,7 @@ def parameter_counts(model: UniSegModel) -> ParameterCounts:
 
 
 def start_model(
-    new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, strategy: FineTuning
+    new: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None, finetuning: FineTuning
 ) -> Beginning:
     """The network of a run, with its weights; those that never train ask for no gradient.
 
@@ -62,28 +62,28 @@ def start_model(
         checkpoint: of a trained network, or None.
 
     Raises:
-        InputError: checkpoint and strategy do not go together, the tasks do not go with the trained network, or weights
-            do not fit.
+        InputError: checkpoint and finetuning do not go together, the tasks do not go with the trained network, or
+            weights do not fit.
     """
-    if strategy.extend:
+    if finetuning.extend:
         if checkpoint is None:
             raise InputError(
-                "strategy",
+                "finetune",
                 "one that extends a trained network",
                 "a trained network",
                 "add init=checkpoint init.checkpoint=<file>",
             )
-        return Beginning(_extended(load_model(checkpoint), tasks, strategy, checkpoint), None)
+        return Beginning(_extended(load_model(checkpoint), tasks, finetuning, checkpoint), None)
     source = open_source(checkpoint) if checkpoint is not None else None
     model = new(tasks)
     report = transfer(model, source) if source is not None else None
-    if strategy.freeze_encoder:
+    if finetuning.freeze_encoder:
         model.stem.requires_grad_(False)
         model.encoder.requires_grad_(False)
     return Beginning(model, report)
 
 
-def _extended(model: UniSegModel, tasks: TaskSet, strategy: FineTuning, checkpoint: Path) -> UniSegModel:
+def _extended(model: UniSegModel, tasks: TaskSet, finetuning: FineTuning, checkpoint: Path) -> UniSegModel:
     known = [task for task in tasks if task.name in model.tasks.names]
     for task in known:
         if task != model.tasks[model.tasks.position(task.name)]:
@@ -94,13 +94,13 @@ def _extended(model: UniSegModel, tasks: TaskSet, strategy: FineTuning, checkpoi
                 "rename the new task",
             )
     fresh = [task for task in tasks if task not in known]
-    if not fresh or (known and strategy.trained == ADDED):
+    if not fresh or (known and finetuning.trained == ADDED):
         names = ", ".join(task.name for task in known)
         raise InputError(
             "tasks", f"{names}, which the network of {checkpoint} has", "new tasks to add", "correct the task list"
         )
-    model.extend(fresh, adapter_channels=strategy.adapter_channels)
-    if strategy.trained == ADDED:
+    model.extend(fresh, adapter_channels=finetuning.adapter_channels)
+    if finetuning.trained == ADDED:
         model.freeze_base()
         model.added[: -len(fresh)].requires_grad_(False)
     return model.train()

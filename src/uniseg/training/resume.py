@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from uniseg.datasets.split_file import SIDES
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
+from uniseg.renamed import renamed_key
 from uniseg.task import Task, TaskSet
 from uniseg.weights.checkpoint import KEY, read_checkpoint
 
@@ -230,14 +231,15 @@ def _saved_run(path: Path, content: Mapping) -> SavedRun:
         tasks=TaskSet.from_list(own["tasks"]),
         config=dict(own["model"]),
         data=dict(own.get("data", {})),
-        record=RunRecord(
-            tuple(record["order"]), dict(record["splits"]), str(record["optimizer"]), dict(record["settings"])
-        )
-        if record
-        else None,
+        record=_record(record) if record else None,
         groups=[group | {"params": len(group["params"])} for group in content["optimizer_states"][0]["param_groups"]],
         shapes={name: tuple(tensor.shape) for name, tensor in content["state_dict"].items()},
     )
+
+
+def _record(values: Mapping) -> RunRecord:
+    settings = {renamed_key(key): value for key, value in values["settings"].items()}
+    return RunRecord(tuple(values["order"]), dict(values["splits"]), str(values["optimizer"]), settings)
 
 
 def epochs_done(fit_loop: Mapping) -> tuple[int, int]:

@@ -65,7 +65,7 @@ GROUPS = (
     "trainer",
     "logger",
     "init",
-    "strategy",
+    "finetune",
     "speed",
     "data",
     "phantom",
@@ -89,8 +89,8 @@ ABSURD = {  # command -> settings that no run can mean
         "augment.mirror_axes=[3]", "augment.mirror_axes=[-1]", "augment.p_rotation=2", "augment.p_rotation=-1",
         "augment.p_noise=nan", "model.encoder.channels=[0,8,8,8,8]", "model.encoder.channels=[4,8,8,8,-8]",
         "model.encoder.channels=[4]", "model.encoder.channels=[10000000,8,8,8,8]", "seed=-1",
-        "callbacks.checkpoint.every_n_minutes=-1", "strategy.layer_decay=-1", "strategy.layer_decay=0",
-        "strategy.adapter_channels=-1", "strategy.heads_first_steps=-1",
+        "callbacks.checkpoint.every_n_minutes=-1", "finetune.layer_decay=-1", "finetune.layer_decay=0",
+        "finetune.adapter_channels=-1", "finetune.heads_first_steps=-1",
     ),
     "predict": (
         "inference.overlap=1", "inference.overlap=1.5", "inference.overlap=-0.1", "inference.overlap=nan",
@@ -203,7 +203,7 @@ def _commands(world: World) -> dict[str, tuple[Command, str]]:
     return {
         "train": (("train", *stack), "train"),
         "train again": (
-            ("train", *stack, "init=checkpoint", f"init.checkpoint={world.base.checkpoint}", "strategy=layer_decay"),
+            ("train", *stack, "init=checkpoint", f"init.checkpoint={world.base.checkpoint}", "finetune=layer_decay"),
             "train",
         ),
         "prepare": (("prepare", *stack, "paths.cache=out/cache", "num_workers=1"), "prepare"),
