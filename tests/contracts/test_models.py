@@ -14,7 +14,8 @@ from uniseg.losses.dice_ce import DiceCELoss
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
-from uniseg.weights.checkpoint import build_model, load_model
+from uniseg.weights.build import build_model
+from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
 
 MODALITIES = ("T1", "T1ce", "T2", "FLAIR")

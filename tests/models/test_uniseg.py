@@ -8,7 +8,7 @@ import torch
 from uniseg.errors import InputError
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.checkpoint import build_model
+from uniseg.weights.build import build_model
 
 
 def test_mixed_batch_equals_one_by_one(model, tasks):
@@ -95,5 +95,5 @@ def test_halves_start_as_one_convolution(model):
 
 
 def test_too_few_channels_are_refused(model):
-    with pytest.raises(ValueError, match="1 channels; the task wants 4"):
+    with pytest.raises(ValueError, match="1 channels; the task has 4 modalities"):
         model(torch.randn(1, 1, 8, 16, 16), torch.tensor([2]))

@@ -209,5 +209,5 @@ def test_a_description_of_something_else_is_refused(folder):
 def test_code_outside_the_models_is_refused(folder):
     config = json.loads((folder / "model.json").read_text())["config"]
     describe(folder, config=config | {"head": {"_target_": "os.system", "command": "true"}})
-    with pytest.raises(InputError, match=r"part .os\.system"):
+    with pytest.raises(InputError, match=r"class .os\.system"):
         load_model(folder)

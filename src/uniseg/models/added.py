@@ -6,14 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from uniseg.models.blocks import NEGATIVE_SLOPE, init_weights
-from uniseg.models.heads.base import mask_surplus
+from uniseg.models.heads.base import mask_padding_classes
 from uniseg.task import Task
 
 
 class Adapter(nn.Module):
-    """A narrow residual branch behind a decoder stage; 0 at the start, so that the decoder begins as the old tasks know
-    it.
-    """
+    """A narrow residual branch after a decoder stage; 0 at first, so that the decoder starts as for the old tasks."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -26,14 +24,14 @@ class Adapter(nn.Module):
 
 
 class AddedTask(nn.Module):
-    """The weights of one added task; the old tasks never see them.
+    """The weights of one added task; the old tasks never use them.
 
     Args:
         task: what was added.
         stem: its first convolution, or None where the network has one for its number of modalities.
-        own: its part of the conditioning (``Conditioning.make_own``).
+        state: its part of the conditioning (``Conditioning.make_task_state``).
         channels: of the decoder's stages, finest first.
-        late_channels: of the conditioning.
+        decoder_prompt_channels: of the conditioning.
         adapter_channels: width of the adapters.
     """
 
@@ -42,33 +40,38 @@ class AddedTask(nn.Module):
         task: Task,
         *,
         stem: nn.Conv3d | None,
-        own: nn.Module,
+        state: nn.Module,
         channels: Sequence[int],
-        late_channels: int,
+        decoder_prompt_channels: int,
         adapter_channels: int,
     ) -> None:
         super().__init__()
         self.num_classes = task.num_classes
         self.stem = stem
-        self.own = own
+        self.own = state  # files know it by this name
         self.adapters = nn.ModuleList(Adapter(c, adapter_channels) for c in channels)
-        self.head = nn.ModuleList(nn.Conv3d(c + late_channels, task.num_classes, 1, bias=False) for c in channels)
+        self.head = nn.ModuleList(
+            nn.Conv3d(c + decoder_prompt_channels, task.num_classes, 1, bias=False) for c in channels
+        )
         init_weights(self)
         for adapter in self.adapters:
             nn.init.zeros_(adapter.up.weight)
 
     def logits(self, pyramid: Sequence[Tensor]) -> list[Tensor]:
         """Finest first, ``[B,K,...]`` float32."""
-        return [mask_surplus(conv(x), [self.num_classes] * len(x)) for conv, x in zip(self.head, pyramid, strict=True)]
+        return [
+            mask_padding_classes(conv(x), [self.num_classes] * len(x))
+            for conv, x in zip(self.head, pyramid, strict=True)
+        ]
 
 
 def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
-    """Logits ``[b_i,K_i,Z,Y,X]`` of the samples ``rows[i]`` -> ``[B,K,Z,Y,X]`` in the order of the batch, surplus
-    classes -inf.
+    """Logits ``[b_i,K_i,Z,Y,X]`` of the samples ``rows[i]`` -> ``[B,K,Z,Y,X]`` in the order of the batch; classes of
+    padding are -inf.
     """
     widest = max(part.shape[1] for part in parts)
     padded = [
         nn.functional.pad(part, (0, 0, 0, 0, 0, 0, 0, widest - part.shape[1]), value=float("-inf")) for part in parts
     ]
-    order = torch.tensor([row for own in rows for row in own]).argsort()
+    order = torch.tensor([row for part in rows for row in part]).argsort()
     return torch.cat(padded)[order.to(padded[0].device)]

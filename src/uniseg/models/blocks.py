@@ -18,7 +18,7 @@ ACTIVATION = ("leakyrelu", {"negative_slope": NEGATIVE_SLOPE, "inplace": True})
 def conv_block(
     in_channels: int, out_channels: int, *, kernel: Sequence[int], stride: Sequence[int] = (1, 1, 1)
 ) -> Convolution:
-    """Convolution, instance norm, leaky ReLU (nnU-Net's unit). No bias: the norm behind it would cancel it."""
+    """Convolution, instance norm, leaky ReLU (nnU-Net's unit). No bias: the norm after it would cancel it."""
     return Convolution(
         3,
         in_channels,

@@ -13,8 +13,8 @@ KERNEL = (3, 3, 3)
 class DecoderStage(nn.Module):
     """Upsample, join the skip, one or two convolutions.
 
-    The first convolution reads [upsampled, skip]. It is kept in two halves: the skip half is linear and knows no task,
-    so that prediction computes it once for all tasks.
+    The first convolution reads [upsampled, skip]. It is kept in two halves: the skip half is linear and knows no
+    task, so that prediction computes it once for all tasks.
     """
 
     def __init__(
@@ -85,10 +85,10 @@ class Decoder(nn.Module):
         self.channels = tuple(channels[:-1])
         if num_convs not in (1, 2):
             raise ValueError(f"{num_convs} convolutions per decoder stage: expected 1 or 2")
-        own = kernels[:-1] if kernels is not None else [KERNEL] * len(below)
+        kernels = kernels[:-1] if kernels is not None else [KERNEL] * len(below)
         self.stages = nn.ModuleList(
             DecoderStage(b, c, s, kernel=k, num_convs=num_convs, upsample_bias=upsample_bias)
-            for b, c, s, k in zip(below, channels[:-1], strides[1:], own, strict=True)
+            for b, c, s, k in zip(below, channels[:-1], strides[1:], kernels, strict=True)
         )
 
     def init_halves(self) -> None:

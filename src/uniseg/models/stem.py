@@ -28,17 +28,18 @@ class Stem(nn.Module):
         """``convs``: B convolutions; sample b is read from ``image[b, :convs[b].in_channels]``.
 
         Raises:
-            ValueError: the image has fewer channels than a sample's task wants.
+            ValueError: the image has fewer channels than the task of a sample has modalities.
         """
-        wanted = max(conv.in_channels for conv in convs)
-        if image.shape[1] < wanted:
+        num_modalities = max(conv.in_channels for conv in convs)
+        if image.shape[1] < num_modalities:
             raise ValueError(
-                f"image has {image.shape[1]} channels; the task wants {wanted}; give one channel per modality"
+                f"image has {image.shape[1]} channels; the task has {num_modalities} modalities; "
+                f"give one channel per modality"
             )
         kinds = list(dict.fromkeys(convs))
         if len(kinds) == 1:
             return self.adn(kinds[0](image[:, : kinds[0].in_channels]))
-        rows = [[b for b, own in enumerate(convs) if own is conv] for conv in kinds]
+        rows = [[b for b, other in enumerate(convs) if other is conv] for conv in kinds]
         parts = [conv(image[index, : conv.in_channels]) for conv, index in zip(kinds, rows, strict=True)]
         order = torch.tensor([b for index in rows for b in index]).argsort().to(image.device)
         return self.adn(torch.cat(parts)[order])

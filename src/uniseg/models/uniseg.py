@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from uniseg.errors import InputError
 from uniseg.models.added import AddedTask, merge_rows
 from uniseg.models.blocks import init_weights
-from uniseg.models.conditioning.base import Conditioned, Conditioning
+from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.heads.base import Head, Readout, conv_readout
@@ -22,8 +22,11 @@ from uniseg.task import Task, TaskSet
 
 @dataclass(frozen=True)
 class Encoded:
-    """What a window gives before any task is asked: bottleneck ``[B,C,z,y,x]``, task-free halves of the decoder, finest
-    first.
+    """What all tasks share of a window: bottleneck ``[B,C,z,y,x]`` and the skip terms of the decoder, finest first.
+
+    Examples:
+        >>> Encoded(torch.zeros(2, 8, 2, 2, 2), []).rows([1]).bottleneck.shape
+        torch.Size([1, 8, 2, 2, 2])
     """
 
     bottleneck: Tensor
@@ -40,7 +43,7 @@ class UniSegModel(nn.Module):
     """One network for a set of tasks.
 
     Args:
-        tasks: what it can be asked; fixes stems, prompts, head width.
+        tasks: what it can segment; fixes stems, prompts, head width.
         patch_size: (Z, Y, X) voxels it is trained with; other windows work where they fit the strides.
         encoder: called without arguments.
         conditioning: called with ``channels``, ``tasks``, ``size``.
@@ -79,35 +82,29 @@ class UniSegModel(nn.Module):
         )
         size = tuple(p // s for p, s in zip(self.patch_size, self.stride, strict=True))
         self.conditioning = conditioning(channels=channels[-1], tasks=tasks, size=size)
-        told = self.conditioning
-        if told.code_channels and not _class_of(head).reads_code:
-            raise InputError(
-                "model",
-                f"a {_class_of(head).__name__} with a code of the task that it does not read",
-                "head=dynamic",
-                "correct model/head or model/conditioning",
-            )
-        self.decoder = decoder(channels=channels, strides=strides, bottleneck_channels=told.out_channels)
+        _require_code_is_read(self.conditioning, head)
+        bottleneck_channels = self.conditioning.out_channels
+        self.decoder = decoder(channels=channels, strides=strides, bottleneck_channels=bottleneck_channels)
         self.head = head(
-            channels=[c + told.late_channels for c in self.decoder.channels],
+            channels=[c + self.conditioning.decoder_prompt_channels for c in self.decoder.channels],
             tasks=tasks,
-            control_channels=told.out_channels + told.code_channels,
+            control_channels=bottleneck_channels + self.conditioning.task_code_channels,
         )
         self.added = nn.ModuleList()
         init_weights(self)
         self.decoder.init_halves()
         self.config: dict = {
             "patch_size": list(self.patch_size),
-            "encoder": describe(encoder),
-            "conditioning": describe(conditioning) | told.settings(),
-            "head": describe(head),
-            "decoder": describe(decoder),
+            "encoder": describe_factory(encoder),
+            "conditioning": describe_factory(conditioning) | self.conditioning.settings(),
+            "head": describe_factory(head),
+            "decoder": describe_factory(decoder),
             "added": [],
         }
         self.origin: dict = {}
 
     def extend(self, tasks: Iterable[Task], *, adapter_channels: int) -> None:
-        """Add tasks; what the old ones answer stays bit-identical as long as only the new weights train
+        """Add tasks; the output for the old ones stays bit-identical as long as only the new weights train
         (``freeze_base``).
 
         A task brings its prompt with its way through FUSE, a head, an adapter behind every decoder stage and, for a
@@ -132,9 +129,9 @@ class UniSegModel(nn.Module):
         return AddedTask(
             task,
             stem=None if known else self.stem.make_conv(task.num_modalities),
-            own=self.conditioning.make_own(),
+            state=self.conditioning.make_task_state(),
             channels=self.decoder.channels,
-            late_channels=self.conditioning.late_channels,
+            decoder_prompt_channels=self.conditioning.decoder_prompt_channels,
             adapter_channels=adapter_channels,
         )
 
@@ -146,7 +143,7 @@ class UniSegModel(nn.Module):
 
     @property
     def num_base(self) -> int:
-        """Tasks that the network was made for; those behind them were added."""
+        """Number of tasks that the network was made for; those after them were added."""
         return len(self.tasks) - len(self.added)
 
     def freeze_base(self) -> None:
@@ -176,56 +173,52 @@ class UniSegModel(nn.Module):
             )
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
-        """``image [B,M,Z,Y,X]``, ``task [B]`` (positions in ``tasks``) -> logits, finest first, each ``[B,K,...]``.
+        """``image [B,M,Z,Y,X]``, ``task [B]`` (indices in ``tasks``) -> logits, finest first, each ``[B,K,...]``.
 
-        M is the widest task in the batch; narrower samples are zero-padded. K is the widest task in the batch; surplus
-        rows are -inf.
+        M is the widest task in the batch; narrower samples are zero-padded. K is the widest task in the batch; rows of
+        padding are -inf.
         """
         return self.decode(self.encode(image, task), task)
 
     def encode(self, image: Tensor, task: Tensor) -> Encoded:
-        """What all tasks of one first convolution (``stem_of``) share; ``task`` is asked for nothing else."""
+        """What all tasks of one first convolution (``stem_of``) share; ``task`` chooses nothing else."""
         self.check_window(image.shape[2:])
         features = self.encoder(self.stem(image, [self.stem_of(t) for t in task.tolist()]))
         return Encoded(features[-1], self.decoder.skip_terms(features[:-1]))
 
-    def stem_of(self, position: int) -> nn.Conv3d:
-        """The first convolution of the task at ``position``."""
-        own = self.added[position - self.num_base].stem if position >= self.num_base else None
-        return own if own is not None else self.stem.convs[str(self.tasks[position].num_modalities)]
+    def stem_of(self, task_index: int) -> nn.Conv3d:
+        """The first convolution of a task."""
+        stem = self.added[task_index - self.num_base].stem if task_index >= self.num_base else None
+        return stem if stem is not None else self.stem.convs[str(self.tasks[task_index].num_modalities)]
 
     def decode(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         """Logits of ``task [B]``; an ``encoded`` of one window serves any number of tasks."""
-        owner = [max(0, t - self.num_base + 1) for t in task.tolist()]  # 0: the network as it was made
-        if not any(owner):
+        owners = [max(0, t - self.num_base + 1) for t in task.tolist()]  # 0: the network as it was made
+        if not any(owners):
             return self._decode_base(encoded, task)
-        rows = [[b for b, own in enumerate(owner) if own == kind] for kind in sorted(set(owner))]
+        rows = [[b for b, owner in enumerate(owners) if owner == each] for each in sorted(set(owners))]
         parts = [
-            self._decode_added(encoded.rows(own), self.added[owner[own[0]] - 1], len(own))
-            if owner[own[0]]
-            else self._decode_base(encoded.rows(own), task[own])
-            for own in rows
+            self._decode_added(encoded.rows(samples), self.added[owners[samples[0]] - 1], len(samples))
+            if owners[samples[0]]
+            else self._decode_base(encoded.rows(samples), task[samples])
+            for samples in rows
         ]
         return [merge_rows(level, rows) for level in zip(*parts, strict=True)]
 
-    def finest(self, encoded: Encoded, position: int) -> Tensor:
-        """``[B,C,Z,Y,X]``: what ``readout`` of the task at ``position`` reads;
+    def finest(self, encoded: Encoded, task_index: int) -> Tensor:
+        """``[B,C,Z,Y,X]``: what ``readout`` of the task reads; C as of the decoder's finest stage with its prompt."""
+        added = task_index - self.num_base
+        if added >= 0:
+            return self._pyramid_added(encoded, self.added[added])[0]
+        task = torch.full((len(encoded.bottleneck),), task_index, device=encoded.bottleneck.device)
+        return self._pyramid_base(encoded, task)[0][0]
 
-        C as the decoder's finest stage, with late prompts.
-        """
-        own = position - self.num_base
-        task = torch.full((len(encoded.bottleneck),), position, device=encoded.bottleneck.device)
-        pyramid = self._pyramid_added(encoded, self.added[own]) if own >= 0 else self._pyramid_base(encoded, task)[0]
-        return pyramid[0]
-
-    def readout(self, position: int) -> Readout | None:
-        """The matrix from ``finest`` to the logits of the task at ``position``; None where the head has none."""
-        own = position - self.num_base
-        return (
-            conv_readout(self.added[own].head[0])
-            if own >= 0
-            else self.head.readout(position, self.tasks[position].num_classes)
-        )
+    def readout(self, task_index: int) -> Readout | None:
+        """The matrix from ``finest`` to the logits of the task; None where the head has none."""
+        added = task_index - self.num_base
+        if added >= 0:
+            return conv_readout(self.added[added].head[0])
+        return self.head.readout(task_index, self.tasks[task_index].num_classes)
 
     def _decode_base(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         num_classes = [self.tasks[t].num_classes for t in task.tolist()]
@@ -233,23 +226,26 @@ class UniSegModel(nn.Module):
         pyramid, conditioned = self._pyramid_base(encoded, task)
         return self.head(pyramid, conditioned, task, num_classes)
 
-    def _pyramid_base(self, encoded: Encoded, task: Tensor) -> tuple[list[Tensor], Conditioned]:
+    def _pyramid_base(self, encoded: Encoded, task: Tensor) -> tuple[list[Tensor], ConditioningOutput]:
         conditioned = self.conditioning(encoded.bottleneck, task)
-        return _with_late(self.decoder(conditioned.features, encoded.skip_terms), conditioned.late), conditioned
+        pyramid = self.decoder(conditioned.features, encoded.skip_terms)
+        return _append_decoder_prompt(pyramid, conditioned.decoder_prompt), conditioned
 
-    def _decode_added(self, encoded: Encoded, own: AddedTask, num_samples: int) -> list[Tensor]:
-        return [level.expand(num_samples, -1, -1, -1, -1) for level in own.logits(self._pyramid_added(encoded, own))]
+    def _decode_added(self, encoded: Encoded, added: AddedTask, num_samples: int) -> list[Tensor]:
+        pyramid = self._pyramid_added(encoded, added)
+        return [level.expand(num_samples, -1, -1, -1, -1) for level in added.logits(pyramid)]
 
-    def _pyramid_added(self, encoded: Encoded, own: AddedTask) -> list[Tensor]:
-        conditioned = self.conditioning.forward_own(encoded.bottleneck, own.own)
-        return _with_late(self.decoder(conditioned.features, encoded.skip_terms, own.adapters), conditioned.late)
+    def _pyramid_added(self, encoded: Encoded, added: AddedTask) -> list[Tensor]:
+        conditioned = self.conditioning.forward_added_task(encoded.bottleneck, added.own)
+        pyramid = self.decoder(conditioned.features, encoded.skip_terms, added.adapters)
+        return _append_decoder_prompt(pyramid, conditioned.decoder_prompt)
 
     def task_prompts(self, encoded: Encoded) -> Tensor:
         """The prompts of all tasks ``[B,T,z,y,x]``, T in the order of ``tasks``;
 
         ``[B,0,z,y,x]`` where the conditioning has none.
         """
-        added = [self.conditioning.own_prompt(encoded.bottleneck, own.own) for own in self.added]
+        added = [self.conditioning.added_task_prompt(encoded.bottleneck, each.own) for each in self.added]
         return torch.cat([self.conditioning.task_prompts(encoded.bottleneck), *added], dim=1)
 
     @property
@@ -257,14 +253,20 @@ class UniSegModel(nn.Module):
         return next(self.parameters()).device
 
 
-def _with_late(pyramid: list[Tensor], late: Tensor) -> list[Tensor]:
-    """Every level with the late prompts as its last channels."""
-    if not late.shape[1]:
+def _require_code_is_read(conditioning: Conditioning, head: Callable[..., Head]) -> None:
+    if conditioning.task_code_channels and not _class_of(head).reads_task_code:
+        found = f"a {_class_of(head).__name__}, which does not read the task code of the conditioning"
+        raise InputError("model", found, "head=dynamic", "correct model/head or model/conditioning")
+
+
+def _append_decoder_prompt(pyramid: list[Tensor], prompt: Tensor) -> list[Tensor]:
+    """Every level with the prompt as its last channels."""
+    if not prompt.shape[1]:
         return pyramid
-    return [torch.cat([x, F.interpolate(late, x.shape[2:], mode="trilinear")], dim=1) for x in pyramid]
+    return [torch.cat([x, F.interpolate(prompt, x.shape[2:], mode="trilinear")], dim=1) for x in pyramid]
 
 
-def describe(factory: Callable) -> dict:
+def describe_factory(factory: Callable) -> dict:
     """Plain containers that name a factory: ``_target_`` with the keywords bound to it."""
     keywords = factory.keywords if isinstance(factory, partial) else {}
     target = _class_of(factory)

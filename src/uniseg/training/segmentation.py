@@ -15,6 +15,7 @@ from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
 from uniseg.training.callbacks.finite_loss import gradient_scaler
 from uniseg.training.resume import RECORD, RunRecord, follow_settings
+from uniseg.weights.build import require_loadable
 from uniseg.weights.checkpoint import KEY, describe_model
 
 Parameters = Iterable[nn.Parameter]
@@ -47,6 +48,7 @@ class SegmentationModule(LightningModule):
         extra_steps: int = 0,
     ) -> None:
         super().__init__()
+        require_loadable(model)
         self.model = model
         self.positions = torch.tensor([model.tasks.position(task.name) for task in tasks])
         self.loss = DeepSupervision(loss)

@@ -33,18 +33,29 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
     Raises:
         InputError: a name that is missing or too many, another shape, whole numbers for real ones.
     """
-    own = module.state_dict()
-    for name in sorted(own.keys() | tensors.keys()):
-        ours, theirs = own.get(name), tensors.get(name)
-        expected = "no such tensor" if ours is None else f"shape {tuple(ours.shape)}"
-        if theirs is None or ours is None or theirs.shape != ours.shape:
-            unknown = "unknown key" if ours is None else "size mismatch for"
-            found = f"Missing key '{name}'" if theirs is None else f"{unknown} '{name}' of shape {tuple(theirs.shape)}"
-            raise InputError(path, found, expected, fix)
-        if theirs.is_floating_point() != ours.is_floating_point():
-            raise InputError(path, f"'{name}' of {theirs.dtype}", str(ours.dtype), fix)
+    ours = module.state_dict()
+    require_same_tensors(ours, tensors, path, fix)
     copies = {
-        name: tensors[name].to(ours.dtype, memory_format=torch.contiguous_format, copy=True)
-        for name, ours in own.items()
+        name: tensors[name].to(own.dtype, memory_format=torch.contiguous_format, copy=True)
+        for name, own in ours.items()
     }
     module.load_state_dict(copies, assign=True)
+
+
+def require_same_tensors(
+    ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], where: str | os.PathLike, fix: str
+) -> None:
+    """Whether tensors ``theirs``, of ``where``, have the names and shapes of ``ours``.
+
+    Raises:
+        InputError: a name that is missing or too many, another shape, whole numbers for real ones.
+    """
+    for name in sorted(ours.keys() | theirs.keys()):
+        own, other = ours.get(name), theirs.get(name)
+        expected = "no such tensor" if own is None else f"shape {tuple(own.shape)}"
+        if other is None or own is None or other.shape != own.shape:
+            unknown = "unknown key" if own is None else "size mismatch for"
+            found = f"Missing key '{name}'" if other is None else f"{unknown} '{name}' of shape {tuple(other.shape)}"
+            raise InputError(where, found, expected, fix)
+        if other.is_floating_point() != own.is_floating_point():
+            raise InputError(where, f"'{name}' of {other.dtype}", str(own.dtype), fix)

@@ -2,20 +2,15 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.models.conditioning.base import Conditioning
-from uniseg.models.decoder import Decoder
-from uniseg.models.encoders.base import Encoder
-from uniseg.models.heads.base import Head
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
+from uniseg.weights.build import Model, build_model
 from uniseg.weights.delta import read_delta
 from uniseg.weights.description import require_config, require_origin, require_plain
 from uniseg.weights.folder import TENSORS, Stored, read_folder
@@ -27,8 +22,6 @@ from uniseg.weights.task_file import load_tasks
 KEY = "uniseg"
 FORMAT = 2
 PREFIX = "model."  # of the network's tensors in a training checkpoint
-TRUSTED = "uniseg.models."  # a checkpoint may name no other code
-PARTS = {"encoder": Encoder, "conditioning": Conditioning, "head": Head, "decoder": Decoder}
 EXPECTED, FIX = "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoints/last.ckpt"
 
 
@@ -50,21 +43,26 @@ def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_model(
-    path: str | Path, task_files: Iterable[str | Path] = (), *, base: str | Path | None = None
-) -> UniSegModel:
+    path: str | Path,
+    task_files: Iterable[str | Path] = (),
+    *,
+    base: str | Path | None = None,
+    cls: type[Model] = UniSegModel,
+) -> Model:
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 
     Args:
         path: of either; of a delta where ``base`` is given.
         task_files: of tasks that were added to this network; they come behind its own.
         base: checkpoint or folder that the delta was written against.
+        cls: what is built.
 
     Raises:
         InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file or delta does
             not fit it.
     """
     stored = _read(path) if base is None else read_delta(path, _read(base).state)
-    model = _restored(stored, path)
+    model = _restore(stored, path, cls)
     load_tasks(model, task_files)
     return model.eval()
 
@@ -73,11 +71,12 @@ def _read(path: str | Path) -> Stored:
     return read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
 
 
-def _restored(stored: Stored, path: str | Path) -> UniSegModel:
-    with reading(path, "a description that this version wrote", "give the original file"):
+def _restore(stored: Stored, path: str | Path, cls: type[Model]) -> Model:
+    fix = "give the original file, or install the package of the part that it names"
+    with reading(path, "a description that this version wrote", fix):
         config, origin = require_config(stored.config, path), require_origin(stored.origin, path)
         with without_numbers():
-            model = build_model(TaskSet.from_list(stored.tasks), config)
+            model = build_model(TaskSet.from_list(stored.tasks), config, cls)
     assign(model, stored.state, path, "give the original file")
     model.origin = origin
     return model
@@ -117,34 +116,6 @@ def read_checkpoint(path: str | Path) -> dict:
         if not isinstance(content.get("global_step", 0), int):
             raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)
         return content
-
-
-def build_model(tasks: TaskSet, config: Mapping) -> UniSegModel:
-    """The network that ``UniSegModel.config`` describes, with new weights; its last tasks may be added ones.
-
-    Raises:
-        InputError: it names code outside ``uniseg.models``, or there of another kind than the part.
-    """
-    # Older ones had one decoder and did not name it.
-    parts = {name: _factory(config[name], kind) for name, kind in PARTS.items() if name in config}
-    num_base = len(tasks) - len(config["added"])
-    model = UniSegModel(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
-    for task, added in zip(tasks[num_base:], config["added"], strict=True):
-        model.extend([task], **added)
-    return model
-
-
-def _factory(description: Mapping, kind: type[nn.Module]) -> partial:
-    keywords = dict(description)
-    target = keywords.pop("_target_")
-    module, _, name = target.rpartition(".")
-    part = getattr(import_module(module), name, None) if target.startswith(TRUSTED) else None
-    if not (isinstance(part, type) and issubclass(part, kind) and part.__module__ == module):
-        expected = f"a class of {TRUSTED.rstrip('.')} that is a {kind.__name__}"
-        raise InputError(
-            "checkpoint", f"part '{target[:100]}'", expected, "build the model in Python and load its state_dict"
-        )
-    return partial(part, **keywords)
 
 
 def file_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:

@@ -7,40 +7,48 @@ from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
-class Conditioned:
-    """What a conditioning tells the rest of the network of the task that is asked.
+class ConditioningOutput:
+    """What the rest of the network learns of the task of each sample.
 
     Attributes:
         features: ``[B,C',z,y,x]``, the bottleneck for the decoder.
-        code: ``[B,D]`` for a head that writes its kernels; D may be 0.
-        late: ``[B,L,z,y,x]``, appended to every level of the pyramid; L may be 0.
+        task_code: ``[B,D]`` for a head that writes its kernels; D may be 0.
+        decoder_prompt: ``[B,L,z,y,x]``, appended to every level of the pyramid; L may be 0.
+
+    Examples:
+        >>> ConditioningOutput(torch.ones(1, 8, 2, 2, 2), torch.zeros(1, 0), torch.zeros(1, 0, 2, 2, 2)).features.shape
+        torch.Size([1, 8, 2, 2, 2])
     """
 
     features: Tensor
-    code: Tensor
-    late: Tensor
+    task_code: Tensor
+    decoder_prompt: Tensor
 
 
 class Conditioning(nn.Module):
-    """Tells the network which task is asked.
+    """Tells the network the task of each sample.
 
     Every conditioning is built with ``channels`` (C of the bottleneck), ``tasks`` (a TaskSet) and ``size`` (z, y, x of
     the bottleneck at the training patch), beside its own settings.
 
     Attributes:
-        out_channels, code_channels, late_channels: C', D, L of what ``forward`` returns.
+        out_channels, task_code_channels, decoder_prompt_channels: C', D, L of what ``forward`` returns.
+
+    Examples:
+        >>> Conditioning().task_prompts(torch.zeros(1, 8, 2, 2, 2)).shape
+        torch.Size([1, 0, 2, 2, 2])
     """
 
     out_channels: int
-    code_channels: int = 0
-    late_channels: int = 0
+    task_code_channels: int = 0
+    decoder_prompt_channels: int = 0
 
     def settings(self) -> dict:
         """Constructor arguments whose values were derived, so that a saved model is rebuilt with the same."""
         return {}
 
-    def forward(self, bottleneck: Tensor, task: Tensor) -> Conditioned:
-        """``bottleneck [B or 1,C,z,y,x]``, ``task [B]`` -> ``Conditioned`` of B samples."""
+    def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
+        """``bottleneck [B or 1,C,z,y,x]``, ``task [B]`` -> ``ConditioningOutput`` of B samples."""
         raise NotImplementedError
 
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
@@ -54,19 +62,19 @@ class Conditioning(nn.Module):
         """
         return torch.zeros(0, 1, 1, 1)
 
-    def make_own(self) -> nn.Module:
-        """The weights that a task brings which is added to a trained network."""
+    def make_task_state(self) -> nn.Module:
+        """The weights that a task brings when it is added to a trained network."""
         return nn.Identity()
 
-    def own_prompt(self, bottleneck: Tensor, own: nn.Module) -> Tensor:
+    def added_task_prompt(self, bottleneck: Tensor, state: nn.Module) -> Tensor:
         """The prompt of an added task ``[B,1,z,y,x]``; ``[B,0,z,y,x]`` where a conditioning has none."""
         return bottleneck[:, :0]
 
-    def forward_own(self, bottleneck: Tensor, own: nn.Module) -> Conditioned:
-        """As ``forward``, for samples of the added task whose weights are ``own``."""
+    def forward_added_task(self, bottleneck: Tensor, state: nn.Module) -> ConditioningOutput:
+        """As ``forward``, for samples of the added task whose weights are ``state``."""
         return plain(bottleneck)
 
 
-def plain(features: Tensor) -> Conditioned:
-    """Features with neither code nor late prompt."""
-    return Conditioned(features, features.new_zeros(len(features), 0), features[:, :0])
+def plain(features: Tensor) -> ConditioningOutput:
+    """Features with neither task code nor decoder prompt."""
+    return ConditioningOutput(features, features.new_zeros(len(features), 0), features[:, :0])

@@ -9,14 +9,14 @@ from torch.nn import functional as F
 
 from uniseg.errors import InputError
 from uniseg.models.blocks import conv_block
-from uniseg.models.conditioning.base import Conditioned, Conditioning, plain
+from uniseg.models.conditioning.base import Conditioning, ConditioningOutput, plain
 from uniseg.task import TaskSet
 
 PLACES = ("bottleneck", "decoder")
 
 
 class FusePrompt(Conditioning):
-    """A universal prompt ``[1,T,z,y,x]`` is fused with the bottleneck into one map per task; a sample keeps its own.
+    """A universal prompt ``[1,T,z,y,x]`` is fused with the bottleneck into one map per task; a sample keeps one.
 
     FUSE is three convolution blocks over cat[bottleneck, universal prompt]. The task prompt is appended to the
     bottleneck as its last channel. The universal prompt is interpolated where a window's bottleneck has another size.
@@ -24,7 +24,7 @@ class FusePrompt(Conditioning):
     Args:
         hidden_channels: width of FUSE; None: (C + T) // 4, as published. A saved model carries the number.
         learned: False: the universal prompt stays as it was drawn.
-        place: where the task prompt enters; ``decoder``: at its end, ahead of the head, at every scale.
+        place: where the task prompt enters; ``decoder``: at its end, before the head, at every scale.
         fuse: False: a task's prompt is its row of the universal prompt, whatever the image.
 
     Raises:
@@ -49,8 +49,8 @@ class FusePrompt(Conditioning):
             raise InputError("conditioning.place", f"'{place}'", f"one of {', '.join(PLACES)}", "correct the name")
         num_tasks = len(tasks)
         self.hidden_channels = hidden_channels or (channels + num_tasks) // 4
-        self.late_channels = int(place == "decoder")
-        self.out_channels = channels + 1 - self.late_channels
+        self.decoder_prompt_channels = int(place == "decoder")
+        self.out_channels = channels + 1 - self.decoder_prompt_channels
         prompt = torch.randn(1, num_tasks, *size)
         if learned:
             self.universal_prompt = nn.Parameter(prompt)
@@ -64,41 +64,39 @@ class FusePrompt(Conditioning):
 
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
         """``[B,C,z,y,x]`` -> the prompts of all tasks, ``[B,T,z,y,x]``."""
-        prompt = _fitted(self.universal_prompt, bottleneck)
+        prompt = resize_prompt(self.universal_prompt, bottleneck)
         return prompt if self.fuse is None else self.fuse(torch.cat([bottleneck, prompt], dim=1))
 
     def universal_rows(self) -> Tensor:
         return self.universal_prompt[0].detach()
 
-    def forward(self, bottleneck: Tensor, task: Tensor) -> Conditioned:
+    def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
         prompts = self.task_prompts(bottleneck).expand(len(task), -1, -1, -1, -1)
-        own = prompts[torch.arange(len(task), device=task.device), task].unsqueeze(1)
-        return self._entered(bottleneck.expand(len(task), -1, -1, -1, -1), own)
+        prompt = prompts[torch.arange(len(task), device=task.device), task].unsqueeze(1)
+        return self._append_prompt(bottleneck.expand(len(task), -1, -1, -1, -1), prompt)
 
-    def make_own(self) -> nn.Module:
-        return OwnPrompt(self.universal_prompt.shape[2:], self.hidden_channels if self.fuse is not None else None)
+    def make_task_state(self) -> nn.Module:
+        return AddedPrompt(self.universal_prompt.shape[2:], self.hidden_channels if self.fuse is not None else None)
 
-    def own_prompt(self, bottleneck: Tensor, own: nn.Module) -> Tensor:
-        """The first two blocks of FUSE see the added prompt beside the old ones; the last is the task's own."""
-        prompt = _fitted(own.prompt, bottleneck)
+    def added_task_prompt(self, bottleneck: Tensor, state: nn.Module) -> Tensor:
+        """The first two blocks of FUSE see the added prompt beside the old ones; the last is that of the task."""
+        prompt = resize_prompt(state.prompt, bottleneck)
         if self.fuse is None:
             return prompt
         first, second, _ = self.fuse
-        seen = first.conv(torch.cat([bottleneck, _fitted(self.universal_prompt, bottleneck)], dim=1)) + own.enter(
-            prompt
-        )
-        return own.leave(second(first.adn(seen)))
+        old = first.conv(torch.cat([bottleneck, resize_prompt(self.universal_prompt, bottleneck)], dim=1))
+        return state.leave(second(first.adn(old + state.enter(prompt))))
 
-    def forward_own(self, bottleneck: Tensor, own: nn.Module) -> Conditioned:
-        return self._entered(bottleneck, self.own_prompt(bottleneck, own))
+    def forward_added_task(self, bottleneck: Tensor, state: nn.Module) -> ConditioningOutput:
+        return self._append_prompt(bottleneck, self.added_task_prompt(bottleneck, state))
 
-    def _entered(self, bottleneck: Tensor, prompt: Tensor) -> Conditioned:
-        if self.late_channels:
-            return Conditioned(bottleneck, bottleneck.new_zeros(len(bottleneck), 0), prompt)
+    def _append_prompt(self, bottleneck: Tensor, prompt: Tensor) -> ConditioningOutput:
+        if self.decoder_prompt_channels:
+            return ConditioningOutput(bottleneck, bottleneck.new_zeros(len(bottleneck), 0), prompt)
         return plain(torch.cat([bottleneck, prompt], dim=1))
 
 
-class OwnPrompt(nn.Module):
+class AddedPrompt(nn.Module):
     """The prompt ``[1,1,z,y,x]`` of an added task, with its way into FUSE and out of it.
 
     Args:
@@ -114,7 +112,7 @@ class OwnPrompt(nn.Module):
             self.leave = conv_block(hidden_channels, 1, kernel=(3, 3, 3))
 
 
-def _fitted(prompt: Tensor, bottleneck: Tensor) -> Tensor:
+def resize_prompt(prompt: Tensor, bottleneck: Tensor) -> Tensor:
     """``prompt`` in the size, type and number of samples of ``bottleneck``."""
     if prompt.shape[2:] != bottleneck.shape[2:]:
         prompt = F.interpolate(prompt, bottleneck.shape[2:], mode="trilinear")

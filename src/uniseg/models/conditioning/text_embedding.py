@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.models.conditioning.base import Conditioned, Conditioning
+from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.task import TaskSet
 
-MAKE = "make the vectors anew: experiments/text_vectors/README.md"
+MAKE = "make the vectors again: experiments/text_vectors/README.md"
 
 
 class TextEmbedding(Conditioning):
-    """Leaves the features alone; a dynamic head reads the code ``[B,D]``, a fixed vector per task.
+    """Leaves the features alone; a dynamic head reads the task code ``[B,D]``, a fixed vector per task.
 
     Args:
         vectors: task name -> D numbers, from a text model; scaled to a mean square of 1. None: zeros, for weights to be
@@ -51,15 +51,15 @@ class TextEmbedding(Conditioning):
                     )
             embeddings = torch.tensor(rows, dtype=torch.float32)
             embeddings = embeddings / embeddings.square().mean(1, keepdim=True).sqrt()
-        self.code_channels = embeddings.shape[1]
+        self.task_code_channels = embeddings.shape[1]
         self.register_buffer("embeddings", embeddings)
 
     def settings(self) -> dict:
-        return {"vectors": None, "num_channels": self.code_channels}
+        return {"vectors": None, "num_channels": self.task_code_channels}
 
-    def forward(self, bottleneck: Tensor, task: Tensor) -> Conditioned:
+    def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
         features = bottleneck.expand(len(task), -1, -1, -1, -1)
-        return Conditioned(features, self.embeddings[task].to(features.dtype), features[:, :0])
+        return ConditioningOutput(features, self.embeddings[task].to(features.dtype), features[:, :0])
 
 
 def _vector(vectors: Mapping[str, Sequence[float]], name: str) -> Sequence[float]:

@@ -14,7 +14,7 @@ class Encoder(nn.Module):
         channels: C of every feature map; ``channels[0]`` is also what the stem must deliver.
         strides: (z, y, x) downsampling on the way into every stage; ``strides[0]`` is (1, 1, 1).
         stem_kernel: (z, y, x) kernel of the first convolution.
-        bare_stem: whether the first stage begins with a norm, so that the first convolution has none behind it.
+        bare_stem: whether the first stage begins with a norm, so that the first convolution has none after it.
         stages: one module per feature map, each reads the one before.
         recompute: whether training computes the activations of a stage again in the backward pass.
     """

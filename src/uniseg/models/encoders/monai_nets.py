@@ -21,7 +21,7 @@ class SegResNetEncoder(Encoder):
         strides: per stage after the first, (z, y, x), 1 or 2 each.
         blocks: number per stage.
         num_groups: of group norm, 8 in MONAI's ``SegResNet``; None: instance norm, as Auto3DSeg has it.
-        bare_stem: no norm behind the first convolution, as in MONAI, which trained weights want.
+        bare_stem: no norm after the first convolution, as in MONAI, which its trained weights need.
 
     Raises:
         ValueError: the lists do not describe the same number of stages, or a stage has no block or more than

@@ -12,7 +12,7 @@ from uniseg.models.norms import NORM
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions with norms beside a skip, the last activation behind their sum (ResNet-D, as nnU-Net's
+    """Two convolutions with norms beside a skip, the last activation after their sum (ResNet-D, as nnU-Net's
     ``BasicBlockD``).
 
     The skip averages over the stride, then has a 1x1x1 convolution with norm where the channels change.
@@ -34,9 +34,9 @@ class ResidualBlock(nn.Module):
 
 
 class ResidualEncoder(Encoder):
-    """Residual blocks per stage, the first of a stage strides; the stem is nnU-Net's single convolution ahead of them.
+    """Residual blocks per stage, the first of a stage strides; the stem is nnU-Net's single convolution before them.
 
-    nnU-Net's biases are left out: the norms behind them cancel them.
+    nnU-Net's biases are left out: the norms after them cancel them.
 
     Args:
         channels: per stage.

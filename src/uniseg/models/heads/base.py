@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from uniseg.models.conditioning.base import Conditioned
+from uniseg.models.conditioning.base import ConditioningOutput
 from uniseg.task import Task
 
 
@@ -14,25 +14,25 @@ class Head(nn.Module):
     """Turns the pyramid into class logits.
 
     Every head is built with ``channels`` (of the pyramid, finest first), ``tasks`` (a TaskSet) and ``control_channels``
-    (C' + D of ``Conditioned``), beside its own settings.
+    (C' + D of ``ConditioningOutput``), beside its own settings.
 
     Attributes:
-        reads_code: whether the code of the task matters to it.
+        reads_task_code: whether the task code changes what it computes.
     """
 
-    reads_code = False
+    reads_task_code = False
 
     def forward(
-        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+        self, pyramid: Sequence[Tensor], conditioned: ConditioningOutput, task: Tensor, num_classes: Sequence[int]
     ) -> list[Tensor]:
-        """Pyramid, what the conditioning says, ``task [B]``, the B class counts -> logits, finest first, each
+        """Pyramid, the output of the conditioning, ``task [B]``, the B class counts -> logits, finest first, each
         ``[B,K,Z,Y,X]`` float32.
 
-        K is the widest task in the batch; rows beyond a sample's own classes are -inf.
+        K is the widest task in the batch; rows of padding, beyond the classes of a sample's task, are -inf.
         """
         raise NotImplementedError
 
-    def readout(self, position: int, num_classes: int) -> "Readout | None":
+    def readout(self, task_index: int, num_classes: int) -> "Readout | None":
         """How the finest features become the logits of a task where that is one matrix for every image;
 
         None where it is not.
@@ -43,7 +43,7 @@ class Head(nn.Module):
 @dataclass(frozen=True)
 class Readout:
     """Logits are ``weight [K,C]`` times features, plus ``bias [K]``: linear, so that features may be averaged or
-    resampled ahead of it.
+    resampled before it.
     """
 
     weight: Tensor
@@ -63,14 +63,14 @@ def conv_readout(conv: nn.Conv3d, rows: slice = slice(None)) -> Readout:
     return Readout(weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias[rows])
 
 
-def mask_surplus(logits: Tensor, num_classes: Sequence[int]) -> Tensor:
-    """``[B,K,Z,Y,X]`` in float32 with -inf in the rows beyond each sample's own classes."""
+def mask_padding_classes(logits: Tensor, num_classes: Sequence[int]) -> Tensor:
+    """``[B,K,Z,Y,X]`` in float32 with -inf in the rows of padding, beyond the classes of each sample's task."""
     logits = logits.float()
     if min(num_classes) == logits.shape[1]:
         return logits
-    own = torch.tensor(num_classes, device=logits.device)
-    surplus = torch.arange(logits.shape[1], device=logits.device) >= own[:, None]
-    return logits.masked_fill(surplus[:, :, None, None, None], float("-inf"))
+    counts = torch.tensor(num_classes, device=logits.device)
+    is_padding = torch.arange(logits.shape[1], device=logits.device) >= counts[:, None]
+    return logits.masked_fill(is_padding[:, :, None, None, None], float("-inf"))
 
 
 def label_scores(logits: Tensor, task: Task) -> Tensor:

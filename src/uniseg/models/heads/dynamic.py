@@ -7,19 +7,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uniseg.models.blocks import NEGATIVE_SLOPE
-from uniseg.models.conditioning.base import Conditioned
-from uniseg.models.heads.base import Head, mask_surplus
+from uniseg.models.conditioning.base import ConditioningOutput
+from uniseg.models.heads.base import Head, mask_padding_classes
 from uniseg.task import TaskSet
 
 
 class DynamicHead(Head):
-    """Three 1x1x1 convolutions whose weights come from cat[pooled features, code]; the same ones at every scale.
+    """Three 1x1x1 convolutions whose weights come from cat[pooled features, task code]; the same ones at every scale.
 
     Args:
         width: channels between the three convolutions; 8 as published.
     """
 
-    reads_code = True
+    reads_task_code = True
 
     def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int, width: int) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class DynamicHead(Head):
         self.narrow = nn.ModuleList(nn.Conv3d(c, width, 1) for c in channels)
 
     def forward(
-        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+        self, pyramid: Sequence[Tensor], conditioned: ConditioningOutput, task: Tensor, num_classes: Sequence[int]
     ) -> list[Tensor]:
         kernels = self._kernels(conditioned, max(num_classes))
         logits = []
@@ -38,14 +38,14 @@ class DynamicHead(Head):
             h = narrow(x).flatten(2)
             for i, (weight, bias) in enumerate(kernels):
                 h = torch.baddbmm(bias, weight, F.leaky_relu(h, NEGATIVE_SLOPE) if i else h)
-            logits.append(mask_surplus(h.unflatten(2, x.shape[2:]), num_classes))
+            logits.append(mask_padding_classes(h.unflatten(2, x.shape[2:]), num_classes))
         return logits
 
-    def _kernels(self, conditioned: Conditioned, num_rows: int) -> list[tuple[Tensor, Tensor]]:
+    def _kernels(self, conditioned: ConditioningOutput, num_rows: int) -> list[tuple[Tensor, Tensor]]:
         """Weight ``[B,out,width]``, bias ``[B,out,1]`` of the three convolutions; of the last only the rows that the
         batch needs.
         """
-        written = self.controller(torch.cat([conditioned.features.mean((2, 3, 4)), conditioned.code], dim=1))
+        written = self.controller(torch.cat([conditioned.features.mean((2, 3, 4)), conditioned.task_code], dim=1))
         parts = written.split(self.sizes, dim=1)
         pairs = [
             (w.unflatten(1, (-1, self.width)), b.unsqueeze(2)) for w, b in zip(parts[::2], parts[1::2], strict=True)

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from uniseg.models.conditioning.base import Conditioned
-from uniseg.models.heads.base import Head, Readout, conv_readout, mask_surplus
+from uniseg.models.conditioning.base import ConditioningOutput
+from uniseg.models.heads.base import Head, Readout, conv_readout, mask_padding_classes
 from uniseg.task import TaskSet
 
 
 class PerTaskHead(Head):
-    """One 1x1x1 convolution per scale holds the classes of all tasks, task after task; a sample gets its own rows."""
+    """One 1x1x1 convolution per scale holds the classes of all tasks, task after task; a sample gets its task's."""
 
     first_row: Tensor
 
@@ -23,16 +23,16 @@ class PerTaskHead(Head):
         self.convs = nn.ModuleList(nn.Conv3d(c, int(counts.sum()), 1, bias=False) for c in channels)
 
     def forward(
-        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+        self, pyramid: Sequence[Tensor], conditioned: ConditioningOutput, task: Tensor, num_classes: Sequence[int]
     ) -> list[Tensor]:
-        # [B,K]; surplus ones are masked
+        # [B,K]; those of padding are masked
         rows = self.first_row[task][:, None] + torch.arange(max(num_classes), device=task.device)
         logits = []
         for x, conv in zip(pyramid, self.convs, strict=True):
             weight = conv.weight.flatten(1)[rows.clamp_max(len(conv.weight) - 1)]  # [B,K,C]
-            logits.append(mask_surplus(torch.bmm(weight, x.flatten(2)).unflatten(2, x.shape[2:]), num_classes))
+            logits.append(mask_padding_classes(torch.bmm(weight, x.flatten(2)).unflatten(2, x.shape[2:]), num_classes))
         return logits
 
-    def readout(self, position: int, num_classes: int) -> Readout:
-        first = int(self.first_row[position])
+    def readout(self, task_index: int, num_classes: int) -> Readout:
+        first = int(self.first_row[task_index])
         return conv_readout(self.convs[0], slice(first, first + num_classes))

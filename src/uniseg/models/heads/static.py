@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uniseg.models.conditioning.base import Conditioned
-from uniseg.models.heads.base import Head, Readout, conv_readout, mask_surplus
+from uniseg.models.conditioning.base import ConditioningOutput
+from uniseg.models.heads.base import Head, Readout, conv_readout, mask_padding_classes
 from uniseg.task import TaskSet
 
 
 class StaticHead(Head):
-    """Row k of the weight is class k of whatever task is asked; only rows that the batch needs are computed.
+    """Row k of the weight is class k of whatever task; only rows that the batch needs are computed.
 
     Args:
         bias: whether the classes have biases, as nnU-Net v2's.
@@ -23,11 +23,11 @@ class StaticHead(Head):
         self.convs = nn.ModuleList(nn.Conv3d(c, widest, 1, bias=bias) for c in channels)
 
     def forward(
-        self, pyramid: Sequence[Tensor], conditioned: Conditioned, task: Tensor, num_classes: Sequence[int]
+        self, pyramid: Sequence[Tensor], conditioned: ConditioningOutput, task: Tensor, num_classes: Sequence[int]
     ) -> list[Tensor]:
         widest = max(num_classes)
         rows = [(conv.weight[:widest], None if conv.bias is None else conv.bias[:widest]) for conv in self.convs]
-        return [mask_surplus(F.conv3d(x, *row), num_classes) for x, row in zip(pyramid, rows, strict=True)]
+        return [mask_padding_classes(F.conv3d(x, *row), num_classes) for x, row in zip(pyramid, rows, strict=True)]
 
-    def readout(self, position: int, num_classes: int) -> Readout:
+    def readout(self, task_index: int, num_classes: int) -> Readout:
         return conv_readout(self.convs[0], slice(num_classes))

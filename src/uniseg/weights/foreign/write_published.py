@@ -25,7 +25,7 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
     path = Path(path)
     own = model.conditioning
     same = isinstance(model.encoder, UNetEncoder) and isinstance(model.head, StaticHead) and isinstance(own, FusePrompt)
-    if not same or own.fuse is None or own.late_channels or model.added:
+    if not same or own.fuse is None or own.decoder_prompt_channels or model.added:
         raise InputError(
             path,
             "a network of another kind, or with added tasks",
