@@ -55,7 +55,7 @@ def task_of(folder: str, data: Path) -> tuple[Task, Source]:
     )
     source = Source("nnunet", data / folder, patient_namespace=folder)
     names = [case.case_id for case in find_cases(source, task.modalities)]
-    return task, replace(source, splits={"train": names[1:], "dev": names[:1], "test": []})
+    return task, replace(source, splits={"train": names[1:], "val": names[:1], "test": []})
 
 
 def run_ours(folder: str, data: Path, cache_dir: Path, processes: int) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from uniseg.run_folder import RunFolder
+from uniseg.run_folder import RunFolder, file_of_evaluation
 
 
 def test_files_have_the_names_that_users_know(tmp_path):
@@ -34,3 +34,14 @@ def test_an_older_run_keeps_the_folder_of_its_validation_cases(tmp_path, there, 
     for folder in there:
         (tmp_path / folder).mkdir()
     assert RunFolder(tmp_path).evaluation("val").path.name == name
+
+
+def test_a_file_is_found_under_the_folder_s_name_of_today(tmp_path):
+    (tmp_path / "evaluation_val").mkdir()
+    (tmp_path / "evaluation_val" / "a.json").touch()
+    former = tmp_path / "evaluation_dev"
+    assert file_of_evaluation(former / "a.json") == tmp_path / "evaluation_val" / "a.json"
+    assert file_of_evaluation(former / "b.json") == former / "b.json"
+    former.mkdir()
+    (former / "a.json").touch()
+    assert file_of_evaluation(str(former / "a.json")) == former / "a.json"

@@ -144,7 +144,7 @@ def choices(outputs: Path) -> list[Run]:
 
 
 def chosen(candidates: Sequence[Run]) -> dict[str, float]:
-    """Arm -> the learning rate with the best pseudo-Dice on dev."""
+    """Arm -> the learning rate with the best pseudo-Dice on val."""
     return {run.arm.name: run.learning_rate for run in sorted(candidates, key=dev_dice)}
 
 

@@ -52,15 +52,15 @@ def difference_table(compared: dict[str, list[Compared]], titles: dict[str, str]
 
 
 def choice_table(chosen: dict[str, Chosen], titles: dict[str, str]) -> list[list[str]]:
-    """Dev Dice of every candidate; the chosen one is bold."""
+    """Val Dice of every candidate; the chosen one is bold."""
     rows = [["arm", *(f"{rate}" for rate in LEARNING_RATES)]]
     for arm, own in chosen.items():
         rows.append(
             [
                 titles[arm],
                 *(
-                    f"**{dev:.3f}**" if rate == own.learning_rate else f"{dev:.3f}"
-                    for rate, dev in zip(LEARNING_RATES, own.dev, strict=True)
+                    f"**{val:.3f}**" if rate == own.learning_rate else f"{val:.3f}"
+                    for rate, val in zip(LEARNING_RATES, own.val, strict=True)
                 ),
             ]
         )
@@ -98,7 +98,7 @@ def _to_json(
         "steps": {"joint": STEPS, "single": FEW_STEPS},
         "seeds": list(SEEDS),
         "learning_rates": {
-            arm: {"chosen": own.learning_rate, "dev_dice": dict(zip(map(str, LEARNING_RATES), own.dev, strict=True))}
+            arm: {"chosen": own.learning_rate, "dev_dice": dict(zip(map(str, LEARNING_RATES), own.val, strict=True))}
             for arm, own in chosen.items()
         },
         "blind": {scores.task: _round(scores.blind.mean()) for scores in arms[0].tasks},
@@ -163,7 +163,7 @@ def main() -> None:
             "over the column)",
             difference_table(compared, titles),
         ),
-        ("Learning rate: dev Dice of short trainings, the chosen one bold", choice_table(chosen, titles)),
+        ("Learning rate: val Dice of short trainings, the chosen one bold", choice_table(chosen, titles)),
         (
             "UniSeg: every task (columns) asked on every dataset's test scans (rows), Dice against the whole truth",
             matrix_table(matrix.mean(0)),

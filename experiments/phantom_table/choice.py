@@ -1,4 +1,4 @@
-"""The learning rate of each arm, by its dev patches."""
+"""The learning rate of each arm, by its val patches."""
 
 import json
 from collections.abc import Sequence
@@ -11,25 +11,25 @@ from jobs import LEARNING_RATES, Arm, choices
 
 @dataclass(frozen=True)
 class Chosen:
-    """Dev Dice of every candidate, mean over the arm's trainings, with the best.
+    """Val Dice of every candidate, mean over the arm's trainings, with the best.
 
     Attributes:
-        dev: in the order of ``LEARNING_RATES``.
+        val: in the order of ``LEARNING_RATES``.
     """
 
     learning_rate: float
-    dev: tuple[float, ...]
+    val: tuple[float, ...]
 
 
 def choose(arms: Sequence[Arm], runs: Path) -> dict[str, Chosen]:
-    """Name of the arm -> its learning rate: the best on dev, of equals the lowest.
+    """Name of the arm -> its learning rate: the best on val, of equals the lowest.
 
     All jobs of ``choices`` must be done.
     """
     chosen = {}
     for arm in arms:
         jobs = choices((arm,), runs)
-        dev = [
+        val = [
             float(
                 np.mean(
                     [
@@ -41,5 +41,5 @@ def choose(arms: Sequence[Arm], runs: Path) -> dict[str, Chosen]:
             )
             for rate in LEARNING_RATES
         ]
-        chosen[arm.name] = Chosen(LEARNING_RATES[int(np.argmax(dev))], tuple(dev))
+        chosen[arm.name] = Chosen(LEARNING_RATES[int(np.argmax(val))], tuple(val))
     return chosen

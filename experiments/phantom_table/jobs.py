@@ -22,7 +22,7 @@ WARMUP_SHARE = 20  # of the steps, one in so many warms up, however long a train
 LEARNING_RATES = (0.003, 0.01, 0.03)
 SEEDS = (0, 1, 2)
 CHOICE_SEED = 3  # so that no training of the table takes part in the choice
-CHOICE_VAL_STEPS = 88  # of two patches: 16 dev patches of each task
+CHOICE_VAL_STEPS = 88  # of two patches: 16 val patches of each task
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Job:
 
 
 class Choice(Job):
-    """A short training with one candidate of the learning rate, scored on dev patches."""
+    """A short training with one candidate of the learning rate, scored on val patches."""
 
     @property
     def result(self) -> Path:

@@ -44,5 +44,5 @@ def ask_all(job: Matrix) -> list[dict]:
 
 def _test_cases(config: DictConfig) -> Iterator[tuple[Dataset, Case]]:
     for dataset in find_datasets(tasks_of(config), sources_of(config)):
-        for case in dataset.side("test", config.data.fold):
+        for case in dataset.cases_of("test", config.data.fold):
             yield dataset, case

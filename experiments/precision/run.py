@@ -1,4 +1,4 @@
-"""Float32 against bfloat16: the same short trainings on eleven phantom tasks, dev Dice of each seed.
+"""Float32 against bfloat16: the same short trainings on eleven phantom tasks, val Dice of each seed.
 
 python -m uniseg.prepare experiment=phantom_table
 python experiments/precision/run.py --processes 2
@@ -23,7 +23,7 @@ STEPS = 330
 
 
 def train(precision: str, seed: int, folder: Path, learning_rate: float) -> dict[str, float]:
-    """Last dev Dice, largest loss of an epoch; a training that is done is not done again."""
+    """Last val Dice, largest loss of an epoch; a training that is done is not done again."""
     log = folder / "logs/metrics.csv"
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.datasets.inputs import find_images
 from uniseg.datasets.labels import load_label, reference_image
+from uniseg.datasets.split_file import SPLITS
 from uniseg.errors import InputError
 from uniseg.evaluation.case_files import CASES, METRICS, SCORES, case_row, require_replaceable
 from uniseg.evaluation.in_order import in_order
@@ -36,15 +37,15 @@ from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.outputs import is_own_probabilities, label_path
 from uniseg.inference.postprocessing import FILE, Choice, choose, write_cleanings
 from uniseg.models.uniseg import UniSegModel
-from uniseg.run_folder import EvaluationFolder
-from uniseg.weights.seen import find_seen
+from uniseg.run_folder import EvaluationFolder, RunFolder
+from uniseg.weights.seen import LEARNT_FROM, find_seen
 
 T = TypeVar("T")
-SCORED_SIDES = ("test", "dev")
+SCORED_SPLITS = ("test", "val")
 CHOOSE = "choose"
 CSV = "lightning.pytorch.loggers.CSVLogger"  # of the training's curves, which scores would replace
 PREDICTIONS = "predictions"
-PROMPT_CASES = 2  # dev scans per task over which the prompts are compared
+PROMPT_CASES = 2  # val scans per task over which the prompts are compared
 RULES = (
     "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
     "beside it nnU-Net's convention, which leaves such cases out."
@@ -52,18 +53,17 @@ RULES = (
 
 
 def evaluate_run(config: DictConfig) -> dict:
-    """Predict and score the cases of one side of every task; writes scores.csv, cases.json, metrics.json under
+    """Predict and score the cases of one split of every task; writes scores.csv, cases.json, metrics.json under
     ``output``, with postprocessing.json if chosen.
 
     Raises:
-        InputError: a dataset, the checkpoint, or a case is missing or bad; a side that is not to be looked at in this
+        InputError: a dataset, the checkpoint, or a case is missing or bad; a split that is not to be looked at in this
             way.
     """
-    side, choosing = config.side, config.postprocessing == CHOOSE
-    if side not in SCORED_SIDES or (choosing and side != "dev"):
-        raise InputError(
-            "side", f"'{side}'", "dev, where postprocessing=choose" if choosing else "test or dev", "correct side="
-        )
+    split, choosing = config.split, config.postprocessing == CHOOSE
+    if split not in SCORED_SPLITS or (choosing and split != "val"):
+        expected = "val, where postprocessing=choose" if choosing else "test or val"
+        raise InputError("split", f"'{split}'", expected, "correct split=")
     sources, rules = sources_of(config), Rules(**OmegaConf.to_container(config.rules, resolve=True))
     require_datasets(sources)
     checkpoint = (
@@ -77,16 +77,15 @@ def evaluate_run(config: DictConfig) -> dict:
     for dataset in datasets:
         predictor.model.tasks.position(dataset.task.name)
         for model in predictor.models:
-            refuse_seen(model, dataset, fold, side, str(config.checkpoint))
-    jobs = [(dataset, case) for dataset in datasets for case in dataset.side(side, fold)]
+            refuse_seen(model, dataset, fold, split, str(config.checkpoint))
+    jobs = [(dataset, case) for dataset in datasets for case in dataset.cases_of(split, fold)]
     if not jobs:
-        raise InputError(
-            f"side={side}", "no case on it", "at least one", "list the sides in source.splits of the task file"
-        )
+        fix = "list the cases of each split in source.splits of the task file"
+        raise InputError(f"split={split}", "no case in it", "at least one", fix)
     require_replaceable(output)
-    blind_sides = ("train", "dev") if side == "test" else ("train",)
+    blind_splits = ("train", "val") if split == "test" else ("train",)
     blind = {
-        d.task.name: blind_map(d.task, d.source, [case for own in blind_sides for case in d.side(own, fold)])
+        d.task.name: blind_map(d.task, d.source, [case for own in blind_splits for case in d.cases_of(own, fold)])
         for d in datasets
     }
     runner = CaseRunner(predictor, output / PREDICTIONS)
@@ -94,19 +93,19 @@ def evaluate_run(config: DictConfig) -> dict:
     scored = _all_scored(partial(_score_own, blind, rules, output), zip(jobs, finished, strict=True), len(jobs))
     scores = [score for each in scored for score in each.scores]
     summary = summarise(scores) | {
-        "split": side,
+        "split": split,
         "checkpoint": predictor.fingerprint,
         "postprocessed": bool(predictor.cleanings),
         "rules": asdict(rules),
         "stages_s": {stage: round(seconds, 3) for stage, seconds in predictor.stopwatch.seconds.items()},
     }
     for dataset in datasets:
-        split = dataset.splits.fold(dataset.task.name, fold)
+        splits = dataset.splits.fold(dataset.task.name, fold)
         if dataset.task.name in summary["tasks"]:
             summary["tasks"][dataset.task.name] |= {
                 "modalities": list(dataset.task.modalities),
                 "spacing_mm": list(dataset.task.spacing_mm),
-                "cases_per_side": {own: len(split[own]) for own in ("train", "dev", "test")},
+                "cases_per_split": {own: len(splits[own]) for own in SPLITS},
                 "licence": dataset.source.licence,
             }
     write_prompts(predictor.model, datasets, fold, output)
@@ -159,11 +158,11 @@ def _all_scored(work: Callable[[T], Scored], items: Iterable[T], total: int) -> 
 
 
 def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: str, output: Path) -> None:
-    """Which components are cleaned away, by the Dice of the dev predictions under ``output``; told as a table."""
+    """Which components are cleaned away, by the Dice of the val predictions under ``output``; told as a table."""
     choices: list[Choice] = []
     for dataset in datasets:
         name = dataset.task.name
-        paths = {case: label_path(output / PREDICTIONS, name, case.case_id) for case in dataset.side("dev", fold)}
+        paths = {case: label_path(output / PREDICTIONS, name, case.case_id) for case in dataset.cases_of("val", fold)}
         cases = [partial(_read_pair, dataset, case, path) for case, path in paths.items()]
         choices += choose(dataset.task, cases) if cases else []
     write_cleanings(choices, fingerprint, output / FILE)
@@ -172,9 +171,9 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
         "class",
         "cases",
         "kept",
-        "dev Dice before",
+        "val Dice before",
         "after",
-        caption="Chosen on these dev cases, so the gain is an upper bound.",
+        caption="Chosen on these val cases, so the gain is an upper bound.",
     )
     for own in choices:
         kept = (
@@ -197,26 +196,26 @@ def _read_pair(dataset: Dataset, case: Case, prediction: Path) -> tuple[np.ndarr
 
 
 def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, scored: str, checkpoint: str) -> None:
-    """Ends an evaluation of a network that was trained on cases of the ``scored`` side, or, where that is the test
-    side, chosen on them.
+    """Ends an evaluation of a network that was trained on cases of the ``scored`` split, or, where that is the test
+    split, chosen on them.
 
     Raises:
         InputError: names the first of them.
     """
     name, patients = dataset.task.name, dataset.splits.patients
     scored_patients = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, fold)[scored]}
-    sides = ("train", "dev") if scored == "test" else ("train",)
-    seen = list(find_seen(model.origin.get("data", {}), name, scored_patients, sides))
+    splits = LEARNT_FROM if scored == "test" else ("train",)
+    seen = list(find_seen(model.origin.get("data", {}), name, scored_patients, splits))
     if not seen:
         return
     one, number = seen[0], f"({len(seen)} such cases)"
     expected = f"a network that never saw the {scored} cases"
     if not one.patient:
-        found = f"{scored} case '{one.case_id}' of '{name}' on its {one.side} side {number}"
+        found = f"{scored} case '{one.case_id}' of '{name}' in its {one.split} split {number}"
         raise InputError(checkpoint, found, expected, "evaluate with the task file and split of its training")
-    where = f"on its {one.side} side of '{one.task}'"
+    where = f"in its {one.split} split of '{one.task}'"
     found = f"{scored} case '{one.case_id}' of '{name}', whose patient '{one.patient}' is {where} {number}"
-    fix = "give these patients one side in all its trainings, or, if they are others, a patient_namespace of their own"
+    fix = "give these patients one split in all its trainings, or, if they are others, a patient_namespace of their own"
     raise InputError(checkpoint, found, expected, fix)
 
 
@@ -230,7 +229,7 @@ def pool(config: DictConfig) -> dict:
     scores: list[Score] = []
     owner: dict[tuple[str, str], str] = {}
     for run in config.pool:
-        path = Path(run) / "evaluation_dev" / SCORES
+        path = RunFolder(Path(run)).evaluation("val").scores
         own = read_scores(path)
         for key in sorted({(score.task, score.case_id) for score in own}):
             if key in owner:
@@ -244,20 +243,20 @@ def pool(config: DictConfig) -> dict:
         scores += own
     output = Path(config.output)
     require_replaceable(output)
-    summary = summarise(scores) | {"split": "dev", "pooled": list(config.pool)}
+    summary = summarise(scores) | {"split": "val", "pooled": list(config.pool)}
     write_scores(scores, output / SCORES)
     write_summary(summary, output / METRICS)
     return summary
 
 
 def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, output: Path) -> None:
-    """``prompts/similarity.npz`` over a few dev scans of every task, ``prompts/map.npz`` over the first; nothing for a
+    """``prompts/similarity.npz`` over a few val scans of every task, ``prompts/map.npz`` over the first; nothing for a
     network without prompts.
     """
     seen = [
         SeenCase(model.tasks[model.tasks.position(dataset.task.name)], case)
         for dataset in datasets
-        for case in dataset.side("dev", fold)[:PROMPT_CASES]
+        for case in dataset.cases_of("val", fold)[:PROMPT_CASES]
     ]
     if similarity := prompt_similarity(model, seen):
         similarity.save(EvaluationFolder(output).prompt_similarity)
@@ -332,9 +331,9 @@ def _number(value: float | None) -> str:
 def log_scores(config: DictConfig, summary: dict) -> None:
     """Hand the mean Dice to the loggers beside the CSV, which join the run that was trained."""
     loggers = make_loggers({name: block for name, block in config.logger.items() if block["_target_"] != CSV})
-    side = summary.get("split", "test")
-    dice = {f"{side}/dice": summary["mean_dice"]}
-    dice |= {f"{side}/dice/{name}": task["dice"] for name, task in summary["tasks"].items()}
+    split = summary.get("split", "test")
+    dice = {f"{split}/dice": summary["mean_dice"]}
+    dice |= {f"{split}/dice/{name}": task["dice"] for name, task in summary["tasks"].items()}
     for logger in loggers:
         logger.log_metrics({key: value for key, value in dice.items() if value is not None})
     close_loggers(loggers)

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.errors import InputError
 from uniseg.files import read_json
+from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import file_hash, load_model
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
@@ -36,7 +37,7 @@ def export(config: DictConfig) -> Path:
     if config.added_task is not None:
         return save_task(model, config.added_task, config.output)
     if config.scores is not None:
-        model.origin["scores"] = read_scores(Path(config.scores), file_hash(config.checkpoint))
+        model.origin["scores"] = read_scores(file_of_evaluation(config.scores), file_hash(config.checkpoint))
     return save_model(model, config.output)
 
 

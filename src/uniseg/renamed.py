@@ -8,9 +8,13 @@ from typing import Any
 # Dotted key, ``*`` for any name -> today's key; a group is the key of its block. None: without effect now.
 KEYS: dict[str, str | None] = {
     "strategy": "finetune",
+    "side": "split",
+    "tasks.*.source.splits.dev": "tasks.*.source.splits.val",
 }
 # Today's key -> old value -> today's.
-VALUES: dict[str, dict[str, str]] = {}
+VALUES: dict[str, dict[str, str]] = {
+    "split": {"dev": "val"},
+}
 # Beginning of a Python path -> today's; a longer one goes before a shorter one.
 MODULES: dict[str, str] = {
     "uniseg.config.read_vectors": "uniseg.models.conditioning.text_vectors.read_vectors",

@@ -1,5 +1,6 @@
 """Where a run keeps what: one layout for those who write and those who read."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,3 +113,10 @@ class RunFolder:
         evaluations = [self.path / name for name in ("evaluation", "evaluation_val", OLD_VAL)]
         reports = [self.forgetting_report, self.transfer_report]
         return [self.report, *evaluations, self.prompt_evolution.parent, self.path / "tensorboard", self.logs, *reports]
+
+
+def file_of_evaluation(path: str | os.PathLike) -> Path:
+    """``path``, or the same file under ``evaluation_val`` where only ``evaluation_dev``, its former name, is wrong."""
+    given = Path(path)
+    current = Path(*("evaluation_val" if part == OLD_VAL else part for part in given.parts))
+    return given if given.exists() or not current.is_file() else current

@@ -32,7 +32,7 @@ from uniseg.commands.builders import (
 )
 from uniseg.commands.structured import settings_from
 from uniseg.datasets.source import Source
-from uniseg.datasets.split_file import SIDES
+from uniseg.datasets.split_file import SPLITS
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
@@ -187,12 +187,12 @@ def build_module(
     """The network with its loss and optimiser, as the configuration says; with the record of all that it has seen."""
     facts = {
         name: data_facts(
-            {side: split[side] for side in SIDES},
+            {split: own[split] for split in SPLITS},
             data.patients[name],
             licence=sources[name].licence,
             homepage=sources[name].homepage,
         )
-        for name, split in data.splits.items()
+        for name, own in data.splits.items()
     }
     before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
     downstream = partial(DownstreamModule, layer_decay=config.finetune.layer_decay)
@@ -208,7 +208,7 @@ def build_module(
         extra_steps=saved.extra_steps(config.data.steps_per_epoch, accumulated) if saved else 0,
     )
     settings = OmegaConf.to_container(OmegaConf.masked_copy(config, SETTINGS), resolve=True)
-    splits = {name: {side: split[side] for side in SIDES} for name, split in data.splits.items()}
+    splits = {name: {split: own[split] for split in SPLITS} for name, own in data.splits.items()}
     module.record = RunRecord(data.tasks.names, splits, class_name(module.new_optimizer()), flatten(settings))
     apply_speed_settings(model, settings_from(SpeedSettings, config.speed))
     return module

@@ -27,7 +27,7 @@ AFFINE = np.diag([1, 1, 2.0, 1])
 
 def prepare_in(folder):
     tasks = TaskSet([TASK])
-    splits = {"train": ["c0", "c1", "c2"], "dev": ["c3"], "test": ["c4"]}
+    splits = {"train": ["c0", "c1", "c2"], "val": ["c3"], "test": ["c4"]}
     prepare(
         audit(tasks, {"liver": Source("nnunet", folder / "raw", splits=splits)}, 1, folder / "cache"),
         folder / "cache",

@@ -17,7 +17,7 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.dataset_json import describe
 from uniseg.datasets.import_nnunet import import_datasets
 from uniseg.datasets.source import Source, find_cases, remarks
-from uniseg.datasets.split_file import assign_sides, read_split
+from uniseg.datasets.split_file import assign_splits, read_splits
 from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.errors import InputError
 from uniseg.phantom.suite import write_suite
@@ -168,7 +168,7 @@ def test_dataset_json(root, tmp_path, kind, capsys):
 
 
 SPLITS = {
-    "sides": {"train": {"c{}": "0-3 7"}, "dev": ["c4"], "test": ["c5", "c6"]},
+    "sides": {"train": {"c{}": "0-3 7"}, "val": ["c4"], "test": ["c5", "c6"]},
     "folds": [{"train": ["c0", "c1"], "val": ["c2"]}, {"train": ["c2", "c1"], "val": ["c0"]}],
 }
 
@@ -178,8 +178,8 @@ def test_splits(tmp_path, kind):
     cases = [Case(f"c{k}", f"set/c{k}", (), None) for k in range(9)]
 
     def read():
-        given = read_split(str(tmp_path / "s.json"))
-        assign_sides("split", given, cases)
+        given = read_splits(str(tmp_path / "s.json"))
+        assign_splits("split", given, cases)
         split_cases("task", cases, given)
 
     check(tmp_path / "s.json", contents(SPLITS[kind], 300), read)
@@ -197,7 +197,7 @@ def test_splits_in_a_task_file(root, value):
 
 
 def read_given(source):
-    given = source.given_split()
+    given = source.given_splits()
     assert given is None or all(isinstance(name, str) for names in given.values() for name in names)
 
 

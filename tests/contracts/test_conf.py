@@ -126,7 +126,7 @@ def test_every_task_is_a_task_with_a_source(name):
     source = sources_of(config)[name]
     assert source.homepage
     assert source.licence
-    source.given_split()
+    source.given_splits()
 
 
 def test_an_experiments_seed_is_not_lost():

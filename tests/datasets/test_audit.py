@@ -31,7 +31,7 @@ def fingerprint(image_hash, class_ml=(10.0, 1.0), placed=True):
 
 
 def dataset(name="liver", hashes=("h0", "h1", "h2"), patients=("p0", "p1", "p2"), **changes):
-    """Three cases: for training, dev, test."""
+    """Three cases: for training, val, test."""
     ids = [f"{name}{i}" for i in range(3)]
     cases = {
         i: Case(i, f"set/{p}", (Path(f"{i}.nii.gz"),), Path(f"{i}_label.nii.gz"))
@@ -131,7 +131,7 @@ def real(tmp_path):
         label[2:4, 2:6, 2:6], label[3, 3, 3] = 1, 2
         label[0] = 9
         save_nifti(root / "labelsTr" / f"c{i}.nii.gz", label, np.diag([1, 1, 2.0, 1]))
-    splits = {"train": ["c0", "c1", "c2"], "dev": ["c3"], "test": ["c4"]}
+    splits = {"train": ["c0", "c1", "c2"], "val": ["c3"], "test": ["c4"]}
     return TaskSet([TASK]), {"liver": Source("nnunet", root, ignore=9, splits=splits)}
 
 
@@ -328,7 +328,7 @@ def test_what_lies_in_the_same_cache_is_looked_at_too(real, tmp_path, capsys):
     tasks, sources = real
     prepare(audit(tasks, sources, 1, tmp_path / "cache"), tmp_path / "cache", 1)
     other = TaskSet([replace(TASK, name="spleen")])
-    splits = {"train": ["c4", "c1"], "dev": ["c3"], "test": ["c2"]}
+    splits = {"train": ["c4", "c1"], "val": ["c3"], "test": ["c2"]}
     capsys.readouterr()
     source = replace(sources["liver"], splits=splits, patient_namespace="other")
     prepare(audit(other, {"spleen": source}, 1, tmp_path / "cache"), tmp_path / "cache", 1)

@@ -30,15 +30,15 @@ V1 = {
 def make(root, description, cases=8, channels=1, spacing=(3, 1, 1), test=0, whole=False):
     """A dataset of empty scans; ``spacing`` is z, y, x."""
     affine = np.diag([*spacing[::-1], 1.0])
-    for side, number in (("Tr", cases), ("Ts", test)):
+    for part, number in (("Tr", cases), ("Ts", test)):
         for k in range(number):
             for channel in range(channels):
                 save_nifti(
-                    root / f"images{side}" / (f"{side}_{k}.nii.gz" if whole else f"{side}_{k}_{channel:04d}.nii.gz"),
+                    root / f"images{part}" / (f"{part}_{k}.nii.gz" if whole else f"{part}_{k}_{channel:04d}.nii.gz"),
                     np.zeros((3, 4, 5)),
                     affine,
                 )
-            save_nifti(root / f"labels{side}" / f"{side}_{k}.nii.gz", np.zeros((3, 4, 5), np.uint8), affine)
+            save_nifti(root / f"labels{part}" / f"{part}_{k}.nii.gz", np.zeros((3, 4, 5), np.uint8), affine)
     (root / "dataset.json").write_text(json.dumps({"numTraining": 99} | description))
     return root
 
@@ -152,7 +152,7 @@ def test_what_does_not_fit_is_named_beside_what_does(tmp_path, capsys):
         "the channel 'noNorm'",
         "file_ending '.png'",
         "2 unknown names",
-        "too few patients for its sides",
+        "too few patients for its splits",
     ):
         assert text in told
     assert told.endswith("task=[good]")

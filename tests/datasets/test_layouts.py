@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from scan_files import save_itk
 from uniseg.datasets.source import Source, find_cases
-from uniseg.datasets.split_file import assign_sides
+from uniseg.datasets.split_file import assign_splits
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.images.files import read_label
@@ -94,8 +94,8 @@ def test_verse_pools_subsets_with_series_of_one_subject(tmp_path):
     ]
     assert cases[1].image_paths[0] == tmp_path / "dataset-01training/rawdata/sub-verse500/sub-verse500_dir-ax_ct.nii.gz"
     assert cases[3].label_path.name == "sub-verse813_split-verse259_seg-vert_msk.nii.gz"
-    sides = assign_sides("split", {"train": ["sub-gl003", "sub-verse813"], "test": ["sub-verse500"]}, cases)
-    assert sides == {
+    splits = assign_splits("split", {"train": ["sub-gl003", "sub-verse813"], "test": ["sub-verse500"]}, cases)
+    assert splits == {
         "sub-gl003": "train",
         "sub-verse500": "test",
         "sub-verse813_split-verse258": "train",
@@ -279,4 +279,4 @@ def test_task_files_compose_with_paths_filled_in(tmp_path):
     source = Source(**tasks["vertebrae"]["source"])
     assert source.root == "/data/VerSe20"
     assert source.label_map == dict.fromkeys(range(1, 29), 1)
-    assert len(source.given_split()["test"]) == 43
+    assert len(source.given_splits()["test"]) == 43

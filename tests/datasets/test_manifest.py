@@ -49,10 +49,10 @@ def test_both_kinds_say_the_same(root, kind):
         kind=kind,
     )
     first, second = cases(root, patient_namespace="ward")
-    assert (first.case_id, first.patient_id, first.side, first.absent) == ("a", "ward/smith", "train", False)
+    assert (first.case_id, first.patient_id, first.split, first.absent) == ("a", "ward/smith", "train", False)
     assert first.image_paths == (root / "a/ct.nii.gz", root / "a/pet")
     assert first.label_path == root / "a/label.nii.gz"
-    assert (second.case_id, second.patient_id, second.side, second.absent) == ("b", "ward/b", "test", True)
+    assert (second.case_id, second.patient_id, second.split, second.absent) == ("b", "ward/b", "test", True)
     assert second.label_path is None
     assert not missing_datasets({"x": Source(layout="manifest", root=root)})
 
@@ -62,10 +62,15 @@ def test_a_patient_of_the_table_beats_the_pattern(root):
     assert [case.patient_id.split("/")[1] for case in cases(root, patient_pattern=r"(\d)$")] == ["smith", "7"]
 
 
+def test_dev_of_earlier_tables_is_val(root):
+    write(root, CASE | {"split": "dev"})
+    assert [case.split for case in cases(root)] == ["val"]
+
+
 def test_patient_with_split_may_be_left_out(root):
     write(root, {key: value for key, value in CASE.items() if key not in ("patient", "split")})
     (case,) = cases(root)
-    assert (case.patient_id, case.side) == (f"{root.name}/a", None)
+    assert (case.patient_id, case.split) == (f"{root.name}/a", None)
 
 
 def test_a_spreadsheet_with_a_byte_order_mark_and_blank_lines(root):
@@ -101,7 +106,7 @@ def test_a_case_of_optional_modalities_needs_one(root):
         ([CASE, CASE | {"case": "b", "PET": "b/pet"}], r"manifest\.csv, row 3: found PET: no such file .*b/pet"),
         ([CASE | {"label": "a/none.nii.gz"}], r"row 2: found label: no such file .*none\.nii\.gz"),
         ([CASE | {"label": ""}], "row 2: found case 'a' without a label; expected a path, or absent"),
-        ([CASE | {"split": "val"}], "row 2: found split 'val'; expected one of train, dev, test"),
+        ([CASE | {"split": "valid"}], "row 2: found split 'valid'; expected one of train, val, test"),
         ([CASE | {"case": "a/b"}], "row 2: found case 'a/b'"),
         ([CASE, {"case": "b"}], "row 3: found 1 cells; expected 6"),
     ],

@@ -32,7 +32,7 @@ def test_labelled_test_cases_are_for_test_whatever_num_training_says(tmp_path):
         "imagesTs/c_0000.nii.gz",
     ]
     found = cases(dataset(tmp_path, ["CT"], *files))
-    assert [(case.case_id, case.side) for case in found] == [("a", None), ("b", "test")]
+    assert [(case.case_id, case.split) for case in found] == [("a", None), ("b", "test")]
     assert found[1].image_paths == (tmp_path / "imagesTs/b_0000.nii",)
 
 

@@ -8,7 +8,7 @@ import pytest
 from uniseg.datasets.case import Case
 from uniseg.datasets.layouts.prostate_saml import SITE_SIZES
 from uniseg.datasets.source import Source
-from uniseg.datasets.split_file import assign_sides, expand_split, read_split
+from uniseg.datasets.split_file import assign_splits, expand_splits, read_splits
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
@@ -32,7 +32,7 @@ COUNTS = {
 
 
 def published(task):
-    return read_split(f"{PUBLISHED}#{task}")
+    return read_splits(f"{PUBLISHED}#{task}")
 
 
 @pytest.mark.parametrize("task", COUNTS)
@@ -75,8 +75,8 @@ def test_published_parity(task):
         "kidney": lambda name: f"kidney_{int(name.removeprefix('case_'))}",
         "prostate": lambda name: f"prostate_{offsets[name.split('_')[0]] + int(name.split('_')[1])}",
     }.get(task, lambda name: name)
-    ours = {side: {to_published(name) for name in names} for side, names in published(task).items()}
-    record = {side: set(names) for side, names in json.loads(RECORD.read_text())[task].items()}
+    ours = {split: {to_published(name) for name in names} for split, names in published(task).items()}
+    record = {split: set(names) for split, names in json.loads(RECORD.read_text())[task].items()}
     if task == "kidney":
         record["test"] = record["test"] - {"kidney_1", "kidney_2"} | {"kidney_100", "kidney_200"}
     if task == "whole_body_tumour":
@@ -84,7 +84,7 @@ def test_published_parity(task):
         assert moved <= record["test"]
         record = {"train": record["train"] | moved, "test": record["test"] - moved}
         assert (len(record["train"]), len(record["test"])) == (403, 98)
-        record = {side: {name.rsplit("_", 1)[0] for name in names} for side, names in record.items()}
+        record = {split: {name.rsplit("_", 1)[0] for name in names} for split, names in record.items()}
     assert ours == record
 
 
@@ -95,30 +95,31 @@ def write(tmp_path, values):
 
 
 def test_own_split_without_key_with_dev(tmp_path):
-    path = write(tmp_path, {"train": {"case_{:05d}": "0-2 5", "x{}": "9"}, "dev": ["a"], "test": ["b", "c"]})
-    split = read_split(str(path))
+    path = write(tmp_path, {"train": {"case_{:05d}": "0-2 5", "x{}": "9"}, "val": ["a"], "test": ["b", "c"]})
+    split = read_splits(str(path))
     assert split == {
         "train": ["case_00000", "case_00001", "case_00002", "case_00005", "x9"],
-        "dev": ["a"],
+        "val": ["a"],
         "test": ["b", "c"],
     }
-    assert Source(layout="nnunet", root=tmp_path, splits=str(path)).given_split() == split
+    assert Source(layout="nnunet", root=tmp_path, splits=str(path)).given_splits() == split
 
 
 def test_inline_split_and_none():
     root = Path("somewhere")
-    assert Source(layout="nnunet", root=root, splits={"train": {"p{}": "1-2"}, "test": ["t"]}).given_split() == {
+    assert Source(layout="nnunet", root=root, splits={"train": {"p{}": "1-2"}, "test": ["t"]}).given_splits() == {
         "train": ["p1", "p2"],
         "test": ["t"],
     }
-    assert Source(layout="nnunet", root=root).given_split() is None
+    assert Source(layout="nnunet", root=root).given_splits() is None
 
 
 @pytest.mark.parametrize(
     ("values", "complaint"),
     [
-        ({"train": ["a"]}, "found the keys train; expected the sides train, test"),
-        ({"train": ["a"], "test": ["b"], "val": ["c"]}, "the keys train, test, val"),
+        ({"train": ["a"]}, "found the keys train; expected the splits train, test"),
+        ({"train": ["a"], "test": ["b"], "valid": ["c"]}, "the keys train, test, valid"),
+        ({"train": ["a"], "test": ["b"], "dev": ["c"], "val": ["d"]}, "the keys train, test, dev, val"),
         (["a"], "found a list"),
         ({"train": ["a"], "test": ["a"]}, "'a' in train and in test"),
         ({"train": ["a", "a"], "test": ["b"]}, "'a' in train and in train"),
@@ -131,16 +132,16 @@ def test_inline_split_and_none():
 )
 def test_malformed_split(values, complaint):
     with pytest.raises(InputError, match=complaint):
-        expand_split("split", values)
+        expand_splits("split", values)
 
 
 def test_unreadable_file_and_unknown_key(tmp_path):
     with pytest.raises(InputError, match="No such file"):
-        read_split(str(tmp_path / "none.json"))
+        read_splits(str(tmp_path / "none.json"))
     with pytest.raises(InputError, match="expected the key 'heart'"):
-        read_split(f"{PUBLISHED}#heart")
-    with pytest.raises(InputError, match="the sides train, test"):
-        read_split(f"{PUBLISHED}#about")
+        read_splits(f"{PUBLISHED}#heart")
+    with pytest.raises(InputError, match="the splits train, test"):
+        read_splits(f"{PUBLISHED}#about")
 
 
 def folds(*held_out, always=()):
@@ -151,13 +152,13 @@ def folds(*held_out, always=()):
 def test_folds_as_nnunet_writes_them(tmp_path):
     path = write(tmp_path, folds("ab", "c", "d", always=["x"]))
     expected = {"train": ["x"], "fold_0": ["a", "b"], "fold_1": ["c"], "fold_2": ["d"]}
-    assert Source(layout="nnunet", root=tmp_path, splits=str(path)).given_split() == expected
+    assert Source(layout="nnunet", root=tmp_path, splits=str(path)).given_splits() == expected
 
 
 def test_a_single_fold_is_train_with_dev(tmp_path):
-    assert read_split(str(write(tmp_path, [{"train": ["a", "b"], "val": ["c"]}]))) == {
+    assert read_splits(str(write(tmp_path, [{"train": ["a", "b"], "val": ["c"]}]))) == {
         "train": ["a", "b"],
-        "dev": ["c"],
+        "val": ["c"],
         "test": [],
     }
 
@@ -175,7 +176,7 @@ def test_a_single_fold_is_train_with_dev(tmp_path):
 )
 def test_malformed_folds(values, complaint, tmp_path):
     with pytest.raises(InputError, match=complaint):
-        read_split(str(write(tmp_path, values)))
+        read_splits(str(write(tmp_path, values)))
 
 
 def case(case_id, patient):
@@ -185,32 +186,32 @@ def case(case_id, patient):
 def test_sides_of_cases_by_case_or_patient():
     cases = [case("p1_0", "p1"), case("p1_1", "p1"), case("p2_0", "p2"), case("p3_0", "p3")]
     split = {"train": ["p1"], "test": ["p2_0"]}
-    assert assign_sides("split", split, cases) == {"p1_0": "train", "p1_1": "train", "p2_0": "test"}
+    assert assign_splits("split", split, cases) == {"p1_0": "train", "p1_1": "train", "p2_0": "test"}
 
 
 def test_sides_refuse_unknown_names_with_their_number():
     with pytest.raises(InputError, match=r"'p8' \(2 unknown names\)"):
-        assign_sides("split", {"train": ["p1", "p8"], "test": ["p9"]}, [case("p1_0", "p1")])
+        assign_splits("split", {"train": ["p1", "p8"], "test": ["p9"]}, [case("p1_0", "p1")])
 
 
 @pytest.mark.parametrize("split", [{"train": ["p1_0"], "test": ["p1_1"]}, {"train": ["p1"], "test": ["p1_1"]}])
 def test_sides_refuse_a_patient_on_two(split):
     with pytest.raises(InputError, match="patient 'set/p1' in t"):
-        assign_sides("split", split, [case("p1_0", "p1"), case("p1_1", "p1")])
+        assign_splits("split", split, [case("p1_0", "p1"), case("p1_1", "p1")])
 
 
 def test_numbers_become_names():
-    assert expand_split("x", {"train": [1, "2"], "test": [30]}) == {"train": ["1", "2"], "test": ["30"]}
+    assert expand_splits("x", {"train": [1, "2"], "test": [30]}) == {"train": ["1", "2"], "test": ["30"]}
     for value in (True, 1.5, None, ["a"]):
         with pytest.raises(InputError, match=r"train: .*; expected names"):
-            expand_split("x", {"train": [value], "test": []})
+            expand_splits("x", {"train": [value], "test": []})
 
 
 @pytest.mark.parametrize(
     ("pattern", "numbers", "complaint"),
     [
-        ("c{}", "0-99999999999", "at most 1000000 names on a side"),
-        ("c{}", "0-600000 600001-1200000", "at most 1000000 names on a side"),
+        ("c{}", "0-99999999999", "at most 1000000 names in a split"),
+        ("c{}", "0-600000 600001-1200000", "at most 1000000 names in a split"),
         ("c{}", "9" * 30, "a number or range"),
         ("c{}", "-5", "a number or range"),
         ("c{:999999999d}", "1", "a pattern like"),
@@ -221,13 +222,21 @@ def test_numbers_become_names():
 )
 def test_ranges_are_counted_before_they_are_made(pattern, numbers, complaint):
     with pytest.raises(InputError, match=complaint):
-        expand_split("x", {"train": {pattern: numbers}, "test": []})
+        expand_splits("x", {"train": {pattern: numbers}, "test": []})
 
 
 def test_a_path_may_hold_a_number_sign(tmp_path):
     folder = tmp_path / "a#b"
     folder.mkdir()
     (folder / "s.json").write_text(json.dumps({"k": {"train": ["a"], "test": ["b"]}}))
-    assert read_split(f"{folder / 's.json'}#k") == {"train": ["a"], "test": ["b"]}
+    assert read_splits(f"{folder / 's.json'}#k") == {"train": ["a"], "test": ["b"]}
     (folder / "s.json").write_text(json.dumps({"train": ["a"], "test": ["b"]}))
-    assert read_split(str(folder / "s.json")) == {"train": ["a"], "test": ["b"]}
+    assert read_splits(str(folder / "s.json")) == {"train": ["a"], "test": ["b"]}
+
+
+def test_dev_of_earlier_files_is_val():
+    assert expand_splits("x", {"train": ["a"], "dev": {"b{}": "1-2"}, "test": []}) == {
+        "train": ["a"],
+        "val": ["b1", "b2"],
+        "test": [],
+    }

@@ -1,9 +1,9 @@
-"""One patient, one side: within a dataset, over datasets, over folds."""
+"""One patient, one split: within a dataset, over datasets, over folds."""
 
 import pytest
 
 from uniseg.datasets.case import Case
-from uniseg.datasets.splits import Split, SplitTable, check_patients, first_patients, split_cases
+from uniseg.datasets.splits import Splits, SplitTable, check_patients, first_patients, split_cases
 from uniseg.errors import InputError
 
 
@@ -15,17 +15,17 @@ def test_scans_of_a_patient_stay_together():
     table = split_cases("a", cases(range(100), scans=3), None)
     for fold in range(5):
         split = table.fold("a", fold)
-        sides = [{case[:4] for case in split[side]} for side in ("train", "dev", "test")]
-        assert sum(map(len, sides)) == 100
-        assert not sides[0] & sides[1]
-        assert not (sides[0] | sides[1]) & sides[2]
+        splits = [{case[:4] for case in split[own]} for own in ("train", "val", "test")]
+        assert sum(map(len, splits)) == 100
+        assert not splits[0] & splits[1]
+        assert not (splits[0] | splits[1]) & splits[2]
     assert 12 <= len(table.test) / 3 <= 28
 
 
 def test_folds_partition_what_is_not_for_test():
     table = split_cases("a", cases(range(60)), None)
-    devs = [case for k in range(5) for case in table.fold("a", k).dev]
-    assert sorted([*devs, *table.test]) == sorted(table.patients)
+    held_out = [case for k in range(5) for case in table.fold("a", k).val]
+    assert sorted([*held_out, *table.test]) == sorted(table.patients)
 
 
 def test_two_datasets_of_one_namespace_agree():
@@ -38,39 +38,39 @@ def test_a_small_set_has_every_side():
     for size in range(7, 14):
         table = split_cases("a", cases(range(size), namespace=f"tiny{size}"), None)
         assert table.test
-        assert table.fold("a", 0).dev
+        assert table.fold("a", 0).val
 
 
 def test_a_set_too_small_is_told():
-    with pytest.raises(InputError, match="no dev case in fold 0 among 2 patients"):
+    with pytest.raises(InputError, match="no val case in fold 0 among 2 patients"):
         split_cases("a", cases(range(2)), None).fold("a", 0)
 
 
 def test_given_sides_by_patient_with_an_empty_dev():
-    table = split_cases("a", cases(range(3), scans=2), {"train": ["p000", "p001"], "dev": [], "test": ["p002"]})
+    table = split_cases("a", cases(range(3), scans=2), {"train": ["p000", "p001"], "val": [], "test": ["p002"]})
     split = table.fold("a", 0)
     assert split.train == ("p000_0", "p000_1", "p001_0", "p001_1")
-    assert split.dev == ()
+    assert split.val == ()
     assert split.test == ("p002_0", "p002_1")
 
 
 def test_given_folds_are_the_dev_sides_in_their_order():
     given = {"train": ["p009_0"], "fold_0": ["p001_0", "p000_0"], "fold_1": ["p002_0"]}
     table = split_cases("a", cases([0, 1, 2, 3, 9]), given)
-    assert table.fold("a", 0).dev == ("p000_0", "p001_0")
-    assert table.fold("a", 1).dev == ("p002_0",)
+    assert table.fold("a", 0).val == ("p000_0", "p001_0")
+    assert table.fold("a", 1).val == ("p002_0",)
     assert table.fold("a", 1).train == ("p000_0", "p001_0", "p009_0")
     assert (table.test, "p003_0" in table.patients) == ((), False)
 
 
-def stated(sides):
-    return [Case(f"c{k}", f"set/c{k}", (), None, side=side) for k, side in enumerate(sides)]
+def stated(splits):
+    return [Case(f"c{k}", f"set/c{k}", (), None, split=split) for k, split in enumerate(splits)]
 
 
 def test_a_dataset_may_state_its_sides():
-    table = split_cases("a", stated(["train", "dev", "test", None]), None)
+    table = split_cases("a", stated(["train", "val", "test", None]), None)
     split = table.fold("a", 0)
-    assert (split.train, split.dev, split.test) == (("c0", "c3"), ("c1",), ("c2",))
+    assert (split.train, split.val, split.test) == (("c0", "c3"), ("c1",), ("c2",))
 
 
 def test_a_stated_test_leaves_the_others_to_folds():
@@ -90,7 +90,7 @@ def test_one_patient_on_two_sides_is_refused_by_name():
         split_cases("a", cases(range(3), scans=2), {"train": ["p000_0", "p001"], "test": ["p000_1"]})
     one = SplitTable(("x",), (("d",),), ("t",), {"x": "s/1", "d": "s/2", "t": "s/3"})
     two = SplitTable((), (("d",),), ("t",), {"d": "s/1", "t": "s/4"})
-    with pytest.raises(InputError, match=r"patient 's/1' in test of 'a' and in dev of 'b'"):
+    with pytest.raises(InputError, match=r"patient 's/1' in test of 'a' and in val of 'b'"):
         check_patients({"a": one, "b": two}, fold=0)
 
 
@@ -106,9 +106,9 @@ def test_the_table_survives_json():
 
 def test_few_patients_come_whole_and_in_nested_draws():
     patients = {f"p{i}_{k}": f"p{i}" for i in range(8) for k in range(2)}
-    split = Split(tuple(patients), ("d",), ("t",))
+    split = Splits(tuple(patients), ("d",), ("t",))
     draws = {(n, seed): first_patients("liver", split, patients, n, seed) for n in (1, 2, 5, 8) for seed in range(4)}
-    assert all(len(own.train) == 2 * n and (own.dev, own.test) == (("d",), ("t",)) for (n, _), own in draws.items())
+    assert all(len(own.train) == 2 * n and (own.val, own.test) == (("d",), ("t",)) for (n, _), own in draws.items())
     assert all(set(draws[1, s].train) < set(draws[2, s].train) < set(draws[5, s].train) for s in range(4))
     assert len({draws[2, seed].train for seed in range(4)}) > 1
     assert draws[8, 0] == split

@@ -158,7 +158,7 @@ def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base,
     (tmp_path / "conf/task").mkdir(parents=True)
     text = (base.folder / f"conf/task/{TASK}.yaml").read_text()
     cases = [f"case_{k:03d}" for k in range(8)]
-    splits = {"train": cases[:4], "dev": cases[4:6], "test": cases[6:]}
+    splits = {"train": cases[:4], "val": cases[4:6], "test": cases[6:]}
     (tmp_path / f"conf/task/{TASK}.yaml").write_text(f"{text}  splits: {json.dumps(splits)}\n")
     commands.succeed("prepare", "import=raw", cwd=tmp_path)
     for name in (TASK, "twin"):
@@ -187,7 +187,7 @@ def manifests(tmp_path_factory):
 
 def reading(folder, name, cache):
     source = "tasks.table.source"
-    splits = f"{source}.splits={{train: [case0, case1, case2], dev: [case3], test: [case4, case5]}}"
+    splits = f"{source}.splits={{train: [case0, case1, case2], val: [case3], test: [case4, case5]}}"
     return ["task=[table]", f"{source}.root={folder}/tables/{name}", splits, f"paths.cache={cache}", "num_workers=1"]
 
 

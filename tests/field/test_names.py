@@ -115,7 +115,7 @@ def test_cases_called_by_numbers_are_text_in_a_split(commands, base, tmp_path):
     given = [
         f"task=[{TASK}]",
         f"{source}.root={tmp_path}/raw",
-        f"{source}.splits={{train: [100, 101], dev: [102], test: [103]}}",
+        f"{source}.splits={{train: [100, 101], val: [102], test: [103]}}",
     ]
     commands.succeed("prepare", *given, f"paths.cache={tmp_path}/cache", "num_workers=1", cwd=base.folder)
     assert json.loads((tmp_path / f"cache/{TASK}/splits.json").read_text())["test"] == ["103"]

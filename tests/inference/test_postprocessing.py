@@ -1,4 +1,4 @@
-"""Components taken away, by hand; which are, by dev cases."""
+"""Components taken away, by hand; which are, by val cases."""
 
 import json
 

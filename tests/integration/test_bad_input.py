@@ -89,12 +89,12 @@ def test_an_empty_task(suite):
 
 def test_one_patient_in_two_splits(suite):
     root, _ = suite
-    sides = "{train: [spleen_000, spleen_001], dev: [spleen_003], test: [spleen_002]}"
+    splits = "{train: [spleen_000, spleen_001], val: [spleen_003], test: [spleen_002]}"
     source = f"tasks.{DATASET}.source"
     done = run(
         "prepare",
         *PREPARE,
-        f"{source}.splits={sides}",
+        f"{source}.splits={splits}",
         f"{source}.patient_pattern='(\\d+)$'",
         f"{source}.cases_per_patient=2",
         cwd=root,
@@ -184,7 +184,7 @@ def test_a_network_that_saw_the_test_cases_is_not_evaluated(trained):
     refused(
         done,
         "outputs/demo/checkpoints/last.ckpt",
-        f"test case '{seen[0]}' of '{DATASET}' on its train side",
+        f"test case '{seen[0]}' of '{DATASET}' in its train split",
         "split of its training",
     )
     assert not (trained / "seen/predictions").exists()

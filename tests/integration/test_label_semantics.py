@@ -35,7 +35,7 @@ TUMOUR = {
     "source": {"layout": "manifest", "root": "raw/tumour"},
 }
 GRID, COARSE = np.diag([1.0, 1, 2, 1]), np.diag([2.0, 2, 4, 1])
-SIDES = ["train", "train", "train", "train", "dev", "test", "test"]
+SPLITS = ["train", "train", "train", "train", "val", "test", "test"]
 
 
 def target(case: int) -> np.ndarray:
@@ -48,7 +48,7 @@ def target(case: int) -> np.ndarray:
 def write_datasets(folder):
     rng = np.random.default_rng(0)
     raw, rows = folder / "raw", []
-    for case, side in enumerate(SIDES):
+    for case, split in enumerate(SPLITS):
         label = target(case)
         ct = (label > 0) * 300.0 - 100 + rng.normal(0, 20, SHAPE)
         save_nifti(raw / f"liver/imagesTr/liver_{case}_0000.nii.gz", ct.astype(np.float32), GRID)
@@ -66,16 +66,18 @@ def write_datasets(folder):
                 f"t1_{case}.nii.gz",
                 "" if case in (1, 6) else f"flair_{case}.nii.gz",
                 f"label_{case}.nii.gz",
-                side,
+                split,
             ]
         )
     (raw / "liver/dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}}))
     with (raw / "tumour/manifest.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["case", "T1", "FLAIR", "label", "split"], *rows])
     (folder / "conf/task").mkdir(parents=True)
-    sides = {side: [f"liver_{k}" for k, own in enumerate(SIDES) if own == side] for side in ("train", "dev", "test")}
+    splits = {
+        split: [f"liver_{k}" for k, own in enumerate(SPLITS) if own == split] for split in ("train", "val", "test")
+    }
     for name, values in {
-        "my_liver": {**LIVER, "source": {**LIVER["source"], "splits": sides}},
+        "my_liver": {**LIVER, "source": {**LIVER["source"], "splits": splits}},
         "my_tumour": TUMOUR,
     }.items():
         (folder / f"conf/task/{name}.yaml").write_text(f"# @package tasks.{name}\n{yaml.safe_dump(values)}")

@@ -68,7 +68,7 @@ def test_the_network_that_was_planned_is_the_network_that_trains(suite):
         (["gpu_memory_gb=4", "budget=long"], "budget: found 'long'; expected one of quick, standard, published"),
         (["gpu_memory_gb=0.5"], "room for the smallest patch"),
         (
-            ["gpu_memory_gb=4", "tasks.phantom_liver.source.splits={train: [], dev: [], test: [liver_000]}"],
+            ["gpu_memory_gb=4", "tasks.phantom_liver.source.splits={train: [], val: [], test: [liver_000]}"],
             "no train case",
         ),
     ],

@@ -33,7 +33,7 @@ def test_the_page_is_whole_in_a_browser(trained, tmp_path):
     for title in (
         "Settings that differ from the defaults",
         "Data",
-        "Scores on the test side",
+        "Scores on the test split",
         "Learning curves",
         "Overlays",
         "Where prediction spends its time",

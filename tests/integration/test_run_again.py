@@ -86,7 +86,7 @@ def test_tasks_in_another_order_keep_their_names(folder, tmp_path, caplog):
         (["ckpt_path=last", f"task=[{NAMES[0]}]"], "the tasks"),
         (["ckpt_path=last", "model.conditioning.fuse=false"], r"conditioning\.fuse: False; expected True"),
         (["ckpt_path=last", "optimizer=sgd"], "the optimiser"),
-        (["ckpt_path=last", "data.fold=1"], "side of task 'phantom_liver'"),
+        (["ckpt_path=last", "data.fold=1"], "split of task 'phantom_liver'"),
         (["ckpt_path=last", "trainer.max_epochs=1"], "found 1; expected 2 or more"),
         (["init=checkpoint"], "no file, with init=checkpoint"),
         (["trainer.accelerator=cuda", "ckpt_path=last"], "No supported gpu|CUDA"),
@@ -139,7 +139,7 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     before = load_model(folder / LAST).origin["data"]["phantom_spleen"]
     after = model.origin["data"]["phantom_spleen"]
     assert set(after["train"]) > set(before["train"])
-    assert set(after["dev"]) > set(before["dev"])
+    assert set(after["val"]) > set(before["val"])
     assert set(after["patients"]["train"]) == {f"phantom_spleen/{case}" for case in after["train"]}
     config = composed(tmp_path / "tuned")
     (dataset,) = [
@@ -147,13 +147,13 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     ]
     refuse_seen(model, dataset, 0, "test", "x")
     for fold in (0, 1):
-        with pytest.raises(InputError, match=r"dev case '.*' of 'phantom_spleen' on its train side"):
-            refuse_seen(model, dataset, fold, "dev", "x")
+        with pytest.raises(InputError, match=r"val case '.*' of 'phantom_spleen' in its train split"):
+            refuse_seen(model, dataset, fold, "val", "x")
     model.origin["data"] = {"organs": after}
     with pytest.raises(
-        InputError, match=r"whose patient 'phantom_spleen/.*' is on its train side of 'organs'.*patient_namespace"
+        InputError, match=r"whose patient 'phantom_spleen/.*' is in its train split of 'organs'.*patient_namespace"
     ):
-        refuse_seen(model, dataset, 0, "dev", "x")
+        refuse_seen(model, dataset, 0, "val", "x")
 
 
 def test_a_damaged_case_is_one_line_out_of_a_reader(prepared, tmp_path):

@@ -41,11 +41,11 @@ def test_the_checkpoint_describes_itself(trained):
 
 def test_test_cases_are_not_in_the_cache(prepared):
     for name in NAMES:
-        sides = json.loads((prepared / f"outputs/cache/{name}/splits.json").read_text())
+        splits = json.loads((prepared / f"outputs/cache/{name}/splits.json").read_text())
         cached = {path.parts[-3] for path in (prepared / f"outputs/cache/{name}").rglob("image.b2nd")}
-        assert sides["test"]
-        assert not cached & set(sides["test"])
-        assert len(cached) == 7 - len(sides["test"])
+        assert splits["test"]
+        assert not cached & set(splits["test"])
+        assert len(cached) == 7 - len(splits["test"])
 
 
 def test_predict_writes_in_the_scans_own_grid(trained, tmp_path):
@@ -139,7 +139,7 @@ def test_evaluate_then_report(trained):
         np.load(trained / "outputs/demo/prompts/evolution.npz") as evolution,
     ):
         assert tuple(similarity["tasks"]) == NAMES
-        assert f"over {similarity['num_windows']} windows of dev scans" in html
+        assert f"over {similarity['num_windows']} windows of val scans" in html
         np.testing.assert_allclose(np.diag(similarity["cosine"]), 1, atol=1e-5)
         assert evolution["epochs"].tolist() == [0, 1]
 
@@ -213,20 +213,20 @@ def test_upstream_without_its_data_says_what_is_missing(tmp_path):
 
 
 def test_cleaning_is_chosen_on_dev_and_applied_on_test(trained, tmp_path):
-    done = succeed("evaluate", "experiment=demo", *TINY, "side=dev", "postprocessing=choose", cwd=trained)
+    done = succeed("evaluate", "experiment=demo", *TINY, "split=val", "postprocessing=choose", cwd=trained)
     assert "upper bound" in done.stdout
-    folder = trained / "outputs/demo/evaluation_dev"
+    folder = trained / "outputs/demo/evaluation_val"
     choices = json.loads((folder / "postprocessing.json").read_text())["choices"]
     assert [(c["task"], c["class_name"]) for c in choices][:2] == [
         ("phantom_liver", "liver"),
         ("phantom_liver", "tumour"),
     ]
-    assert json.loads((folder / "metrics.json").read_text())["split"] == "dev"
+    assert json.loads((folder / "metrics.json").read_text())["split"] == "val"
     chosen = f"postprocessing={folder / 'postprocessing.json'}"
     succeed("evaluate", "experiment=demo", *TINY, chosen, f"output={tmp_path}", cwd=trained)
     assert json.loads((tmp_path / "metrics.json").read_text())["postprocessed"] is True
     refused = run("evaluate", "experiment=demo", *TINY, "postprocessing=choose", cwd=trained)
-    assert (refused.returncode, "found 'test'; expected dev" in refused.stderr) == (2, True)
+    assert (refused.returncode, "found 'test'; expected val" in refused.stderr) == (2, True)
 
 
 def test_folds_are_pooled(trained, tmp_path):
@@ -236,7 +236,7 @@ def test_folds_are_pooled(trained, tmp_path):
         rows = list(csv.DictReader(file))
     cases = sorted({row["case_id"] for row in rows})
     for fold in range(2):
-        own = tmp_path / f"fold{fold}/evaluation_dev/scores.csv"
+        own = tmp_path / f"fold{fold}" / ("evaluation_val", "evaluation_dev")[fold] / "scores.csv"
         own.parent.mkdir(parents=True)
         with own.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])

@@ -67,7 +67,7 @@ def task_metrics(dice: float, nnunet: float, blind: float, classes: dict, blind_
         "classes": classes,
         "blind_classes": blind_classes,
     }
-    return values | {"cases_per_side": {"train": 20, "dev": 3, "test": 4}, "licence": "CC <BY> 4.0"} | more
+    return values | {"cases_per_split": {"train": 20, "val": 3, "test": 4}, "licence": "CC <BY> 4.0"} | more
 
 
 METRICS = {

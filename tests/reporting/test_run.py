@@ -26,12 +26,22 @@ def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):
     assert "lr-SGD" not in curves  # logged without an epoch
 
 
+def test_cases_per_side_of_earlier_evaluations(run_dir):
+    path = run_dir / "evaluation" / "metrics.json"
+    values = json.loads(path.read_text())
+    values["tasks"]["organs"]["cases_per_side"] = {"train": 20, "dev": 3, "test": 4}
+    del values["tasks"]["organs"]["cases_per_split"]
+    path.write_text(json.dumps(values))
+    organs = read_run(run_dir).tasks[0]
+    assert (organs.num_train, organs.num_val, organs.num_test) == (20, 3, 4)
+
+
 def test_numbers_are_those_of_the_files(run_dir):
     run = read_run(run_dir)
     assert (run.mean_dice, run.mean_dice_nnunet, run.blind_mean_dice) == (0.4253, 0.3917, 0.3128)
     assert [task.name for task in run.tasks] == ["organs", "lesions"]
     organs = run.tasks[0]
-    assert (organs.num_train, organs.num_dev, organs.num_test, organs.num_patients) == (20, 3, 4, 6)
+    assert (organs.num_train, organs.num_val, organs.num_test, organs.num_patients) == (20, 3, 4, 6)
     assert [(c.name, c.dice, c.blind_dice) for c in organs.classes] == [
         ("liver", 0.5507, 0.5009),
         ("spleen", 0.6508, 0.5011),

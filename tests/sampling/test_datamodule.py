@@ -18,15 +18,15 @@ SHAPE = (4, 6, 6)
 
 @pytest.fixture
 def caches(tmp_path) -> Path:
-    """Five tasks of two cases; the last has none for dev."""
+    """Five tasks of two cases; the last has none for val."""
     for name in NAMES:
         entries = [CaseEntry(f"{name}_{letter}", f"set/{name}_{letter}", SHAPE, "key") for letter in "ab"]
         task = replace(make_task(), name=name)
         for entry in entries:
             write_case(tmp_path / name, entry, np.ones((1, *SHAPE), np.float32), np.ones(SHAPE, np.int16), task)
         ids = tuple(entry.case_id for entry in entries)
-        dev, train = (ids[:1], ids[1:]) if name != NAMES[-1] else ((), ids)
-        write_task(tmp_path / name, task, entries, SplitTable((), (dev,), train, {i: f"set/{i}" for i in ids}))
+        val, train = (ids[:1], ids[1:]) if name != NAMES[-1] else ((), ids)
+        write_task(tmp_path / name, task, entries, SplitTable((), (val,), train, {i: f"set/{i}" for i in ids}))
     return tmp_path
 
 

@@ -32,7 +32,8 @@ from uniseg.training.resume import (
 from uniseg.weights.checkpoint import KEY, describe_model
 
 TASKS = TaskSet([make_task(), make_task("spleen", classes=("background", "spleen"))])
-SPLITS = {name: {"train": ["a", "b"], "dev": ["c"], "test": ["d"]} for name in TASKS.names}
+FORMER_SPLITS = {name: {"train": ["a", "b"], "dev": ["c"], "test": ["d"]} for name in TASKS.names}
+SPLITS = {name: {"train": ["a", "b"], "val": ["c"], "test": ["d"]} for name in TASKS.names}
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec"),
@@ -70,7 +71,7 @@ def content_of(model, optimizer, step=6, record=True):
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     return {
         KEY: describe_model(model, state)
-        | {"data": SPLITS}
+        | {"data": SPLITS if record else FORMER_SPLITS}
         | ({RECORD: record_of(model, optimizer).to_dict()} if record else {}),
         "state_dict": state,
         "global_step": step,
@@ -172,15 +173,15 @@ def test_another_optimiser_is_refused(kind, other, told, model, request):
 
 @pytest.mark.parametrize("kind", ["saved", "older"])
 @pytest.mark.parametrize(
-    ("side", "cases", "told"),
+    ("split", "cases", "told"),
     [
-        ("train", ["a", "b", "d"], "train side of task 'spleen', with case 'd': on it; expected not on it"),
-        ("dev", [], "dev side of task 'spleen', with case 'c': not on it; expected on it"),
-        ("test", ["d", "e"], "test side of task 'spleen', with case 'e'"),
+        ("train", ["a", "b", "d"], "train split of task 'spleen', with case 'd': in it; expected not in it"),
+        ("val", [], "val split of task 'spleen', with case 'c': not in it; expected in it"),
+        ("test", ["d", "e"], "test split of task 'spleen', with case 'e'"),
     ],
 )  # fmt: skip
-def test_other_splits_are_refused(kind, side, cases, told, model, request):
-    splits = SPLITS | {"spleen": SPLITS["spleen"] | {side: cases}}
+def test_other_splits_are_refused(kind, split, cases, told, model, request):
+    splits = SPLITS | {"spleen": SPLITS["spleen"] | {split: cases}}
     with pytest.raises(InputError, match=told):
         require_same(request.getfixturevalue(kind), model, splits=splits)
 

@@ -20,11 +20,11 @@ ORIGIN = {
             "licence": "CC BY-SA 4.0",
             "homepage": "https://a.example",
             "train": ["b", "a"],
-            "dev": ["c"],
+            "val": ["c"],
             "test": [],
         },
-        "prostate": {"licence": "CC BY-NC-SA 4.0", "homepage": "", "train": ["p"], "dev": [], "test": ["q"]},
-        "brain": {"licence": "CC BY 3.0", "homepage": "https://b.example", "train": ["x"], "dev": [], "test": []},
+        "prostate": {"licence": "CC BY-NC-SA 4.0", "homepage": "", "train": ["p"], "val": [], "test": ["q"]},
+        "brain": {"licence": "CC BY 3.0", "homepage": "https://b.example", "train": ["x"], "val": [], "test": []},
     },
 }
 

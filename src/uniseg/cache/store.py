@@ -77,7 +77,7 @@ class TaskCache:
             raise InputError(path, found, DESCRIPTION, PREPARE_AGAIN) from error
 
     def _check_splits(self) -> None:
-        used = {case_id for side in (*self.splits.folds, self.splits.rest) for case_id in side}
+        used = {case_id for cases in (*self.splits.folds, self.splits.rest) for case_id in cases}
         if not used <= self.entries.keys() or not used | set(self.splits.test) <= self.splits.patients.keys():
             raise ValueError("other cases than task.json")
         if not all(isinstance(patient, str) for patient in self.splits.patients.values()):

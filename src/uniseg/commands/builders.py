@@ -20,6 +20,7 @@ from uniseg.errors import InputError
 from uniseg.inference.postprocessing import read_cleanings
 from uniseg.inference.predictor import Predictor
 from uniseg.reporting.prompts import similarity_image
+from uniseg.run_folder import file_of_evaluation
 from uniseg.task import TaskSet, make_task
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 
@@ -63,7 +64,7 @@ def make_predictor(
     settings = OmegaConf.to_container(inference, resolve=True)
     if settings["device"] == "auto":
         settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    cleanings = None if postprocessing is None else read_cleanings(postprocessing)
+    cleanings = None if postprocessing is None else read_cleanings(file_of_evaluation(postprocessing))
     return Predictor(
         load_ensemble(checkpoint, task_files),
         fingerprint=ensemble_hash(checkpoint, task_files),

@@ -204,7 +204,7 @@ class EvaluateConfig(RunConfig):
     rules: RulesConfig = MISSING
     checkpoint: Any = field(default=None, metadata=TEXT)
     task_files: list[str] = MISSING
-    side: str = MISSING
+    split: str = MISSING
     postprocessing: str | None = None
     predictions: str | None = None
     labels: str | None = None

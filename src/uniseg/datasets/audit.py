@@ -11,7 +11,7 @@ from rich.table import Table
 
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.source import remarks
-from uniseg.datasets.splits import SplitTable, patients_on_two_sides, repeated_scans
+from uniseg.datasets.splits import SplitTable, patients_in_two_splits, repeated_scans
 from uniseg.errors import InputError, printable
 from uniseg.preprocessing.modality import kind_of
 from uniseg.task import Task
@@ -53,8 +53,8 @@ def judge(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask] = ()) ->
     """
     within = [finding for dataset in datasets for finding in _within(dataset)]
     over = [
-        _patients_on_two_sides(datasets),
-        _scans_on_two_sides(datasets, prepared),
+        _patients_in_two_splits(datasets),
+        _scans_in_two_splits(datasets, prepared),
         _namesakes(datasets),
         _extents(datasets),
     ]
@@ -150,10 +150,10 @@ def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 
-def _patients_on_two_sides(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+def _patients_in_two_splits(datasets: Sequence[Dataset]) -> Iterator[Finding]:
     tables = {dataset.task.name: dataset.splits for dataset in datasets}
-    for found in patients_on_two_sides(tables, fold=0):
-        yield Finding("-", "-", "splits", found, "one side per patient", "correct source.splits", fatal=True)
+    for found in patients_in_two_splits(tables, fold=0):
+        yield Finding("-", "-", "splits", found, "one split per patient", "correct source.splits", fatal=True)
 
 
 def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
@@ -175,15 +175,15 @@ def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
             yield Finding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
 
 
-def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask]) -> Iterator[Finding]:
+def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask]) -> Iterator[Finding]:
     known = {dataset.task.name: dataset for dataset in datasets}
     tables = {name: dataset.splits for name, dataset in known.items()}
     hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
     for scan in repeated_scans(tables, hashes, fold=0):
         path = str(known[scan.task].cases[scan.case_id].files[0])
-        if scan.side != scan.first_side:
+        if scan.split != scan.first_split:
             fix = "give both one patient, or take one out"
-            yield Finding(scan.task, scan.case_id, path, str(scan), "one scan on one side", fix, fatal=True)
+            yield Finding(scan.task, scan.case_id, path, str(scan), "each scan in one split", fix, fatal=True)
         elif scan.task == scan.first_task:
             yield Finding(
                 scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False
@@ -192,10 +192,10 @@ def _scans_on_two_sides(datasets: Sequence[Dataset], prepared: Sequence[Prepared
     tables = {name: cache.splits for name, cache in others.items()} | tables
     hashes = {name: cache.image_hashes for name, cache in others.items()} | hashes
     for scan in repeated_scans(tables, hashes, fold=0):
-        if scan.task in known and scan.first_task in others and scan.side != scan.first_side:
+        if scan.task in known and scan.first_task in others and scan.split != scan.first_split:
             path = str(known[scan.task].cases[scan.case_id].files[0])
             fix = "do not train the two tasks together"
-            yield Finding(scan.task, scan.case_id, path, str(scan), "one scan on one side", fix, fatal=False)
+            yield Finding(scan.task, scan.case_id, path, str(scan), "each scan in one split", fix, fatal=False)
 
 
 def _ml(volumes: Sequence[float]) -> str:

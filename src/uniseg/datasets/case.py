@@ -15,7 +15,7 @@ class Case:
             modality. A single 4-D file may hold all modalities.
         label_path: None where the case has no label.
         absent: the target is known to be absent: all of it is background, and so is its label where it has one.
-        side: train, dev or test where the dataset itself states it.
+        split: train, val or test where the dataset itself states it.
     """
 
     case_id: str
@@ -23,7 +23,7 @@ class Case:
     image_paths: tuple[Path | None, ...]
     label_path: Path | None
     absent: bool = False
-    side: str | None = None
+    split: str | None = None
 
     @property
     def files(self) -> tuple[Path, ...]:

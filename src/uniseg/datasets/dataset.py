@@ -1,4 +1,4 @@
-"""A task with its cases, their sides, what was measured of them."""
+"""A task with its cases, their splits, what was measured of them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from uniseg.task import Task, TaskSet
 
 @dataclass(frozen=True)
 class Dataset:
-    """Who of a task's cases is on which side.
+    """Which of a task's cases are in which split.
 
     Attributes:
         fingerprints: of the cases that an audit has read.
@@ -24,8 +24,9 @@ class Dataset:
     splits: SplitTable
     fingerprints: Mapping[str, CaseFingerprint] = field(default_factory=dict)
 
-    def side(self, side: str, fold: int) -> list[Case]:
-        return [self.cases[case_id] for case_id in self.splits.fold(self.task.name, fold)[side]]
+    def cases_of(self, split: str, fold: int) -> list[Case]:
+        """The cases of train, val or test."""
+        return [self.cases[case_id] for case_id in self.splits.fold(self.task.name, fold)[split]]
 
     @property
     def kept(self) -> list[str]:
@@ -35,13 +36,13 @@ class Dataset:
 
 
 def find_dataset(task: Task, source: Source) -> Dataset:
-    """Cases with their sides; headers and voxels are not read.
+    """Cases with their splits; headers and voxels are not read.
 
     Raises:
-        InputError: as ``find_cases`` and ``split_cases``, or fold 0 leaves a side empty.
+        InputError: as ``find_cases`` and ``split_cases``, or fold 0 leaves a split empty.
     """
     cases = {case.case_id: case for case in find_cases(source, task.modalities, task.optional)}
-    splits = split_cases(task.name, list(cases.values()), source.given_split())
+    splits = split_cases(task.name, list(cases.values()), source.given_splits())
     splits.fold(task.name, 0)
     return Dataset(task, source, cases, splits)
 
@@ -50,7 +51,7 @@ def find_datasets(tasks: TaskSet, sources: Mapping[str, Source]) -> list[Dataset
     """The dataset of every task.
 
     Raises:
-        InputError: as ``find_dataset``, or one patient is on two sides.
+        InputError: as ``find_dataset``, or one patient is in two splits.
     """
     found = [find_dataset(task, sources[task.name]) for task in tasks]
     check_patients({dataset.task.name: dataset.splits for dataset in found}, fold=0)

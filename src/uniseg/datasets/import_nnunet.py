@@ -55,8 +55,8 @@ class Imported:
         task: normalisation unresolved.
         source: where it lies.
         description: from its ``dataset.json``.
-        splits: who is on which side.
-        can_go_on: the sides are not empty.
+        splits: which cases are in which split.
+        can_go_on: train and val are not empty.
         note: what the user should know.
     """
 
@@ -188,7 +188,7 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
             licence=description.licence,
         )
         cases = find_cases(source, description.modalities)
-        measured = [case for case in cases if case.side != "test"]
+        measured = [case for case in cases if case.split != "test"]
         if not measured:
             raise InputError(
                 root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr"
@@ -201,13 +201,13 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
             spacing,
             tuple(Normalization(mode) for mode in description.normalization),
         )
-        table = split_cases(name, cases, source.given_split())
+        table = split_cases(name, cases, source.given_splits())
     except InputError as error:
         return Refused(name, str(error))
     try:
         table.fold(name, 0)
     except InputError:
-        return Imported(task, source, description, table, False, "too few patients for its sides: add source.splits")
+        return Imported(task, source, description, table, False, "too few patients for its splits: add source.splits")
     return Imported(task, source, description, table, True, note)
 
 

@@ -12,7 +12,7 @@ from pkgutil import iter_modules
 from uniseg.datasets import layouts as datasets
 from uniseg.datasets.case import Case
 from uniseg.datasets.layouts import Files
-from uniseg.datasets.split_file import expand_split, read_split
+from uniseg.datasets.split_file import expand_splits, read_splits
 from uniseg.errors import InputError
 
 
@@ -30,7 +30,7 @@ class Source:
         patient_pattern: regular expression on the case id whose group 1 is the patient; None: a case is a patient.
         cases_per_patient: that many consecutive case numbers (group 1) belong to one patient.
         patient_namespace: datasets that share patients share this word; None: the root folder's name.
-        splits: ``{train: [...], dev: [...], test: [...]}`` by case id or patient, or a split in a JSON file as
+        splits: ``{train: [...], val: [...], test: [...]}`` by case id or patient, or a split in a JSON file as
             ``<path>`` or ``<path>#<key>`` (see ``split_file``), or None for what the dataset itself states, else the
             hash rule.
         homepage: where the data can be had.
@@ -99,15 +99,15 @@ class Source:
         """``<namespace>/<patient>``."""
         return f"{self.patient_namespace or self.root.name}/{patient}"
 
-    def given_split(self) -> dict[str, list[str]] | None:
-        """The names on each side of the split that the task file gives, in full; None where it gives none.
+    def given_splits(self) -> dict[str, list[str]] | None:
+        """The names in each split that the task file gives, in full; None where it gives none.
 
         Raises:
-            InputError: the split or its file is malformed.
+            InputError: the splits or their file are malformed.
         """
         if self.splits is None:
             return None
-        return read_split(self.splits) if isinstance(self.splits, str) else expand_split(self.root, self.splits)
+        return read_splits(self.splits) if isinstance(self.splits, str) else expand_splits(self.root, self.splits)
 
 
 def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[Case]:
@@ -182,7 +182,7 @@ def _case(source: Source, files: Files, modalities: Sequence[str], optional: Seq
         )
     patient_id = source.patient_id(files.case_id) if files.patient is None else source.global_id(files.patient)
     absent = files.label_path is None or files.case_id in source.absent
-    return Case(files.case_id, patient_id, images, files.label_path, absent=absent, side=files.side)
+    return Case(files.case_id, patient_id, images, files.label_path, absent=absent, split=files.split)
 
 
 def _check_absent(source: Source, found: Sequence[Files]) -> None:

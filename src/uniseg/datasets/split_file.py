@@ -1,12 +1,12 @@
 """The form in which a split of cases is written down.
 
-A split says of a dataset's cases which are for training, development, test::
+It says which cases of a dataset belong to which split: train, val (for every choice), test (for the final figures)::
 
     {"train": {"case_{:05d}": "0-4 7 9-11"}, "test": ["case_00005", "case_00006"]}
 
-A side is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
-or a patient, which stands for all its cases; a number is taken as text. ``dev`` may be left out. A file may hold
-several splits, each under a key.
+Each is a list of names, or a compact mapping from name pattern to numbers with inclusive ranges. A name is a case id,
+or a patient, which stands for all its cases; a number is taken as text. ``val`` may be left out; ``dev``, its name in
+older files, is read as val. A file may hold several such divisions, each under a key.
 
 A list ``[{"train": [...], "val": [...]}, ...]``, nnU-Net's ``splits_final.json``, gives folds instead, without test.
 """
@@ -16,25 +16,43 @@ import re
 import reprlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 from uniseg.datasets.case import Case
 from uniseg.errors import InputError
 from uniseg.files import read_json
 
-SIDES = ("train", "dev", "test")
-REPAIR = "correct the split"
-MOST_NAMES = 1_000_000  # on one side
+T = TypeVar("T")
+SPLITS = ("train", "val", "test")
+FORMER_NAMES = {"dev": "val"}  # in files and command lines of earlier versions
+REPAIR = "correct the splits"
+MOST_NAMES = 1_000_000  # in one split
 PATTERN = re.compile(r"[^{}]*\{(:0?[0-9]{0,2}d?)?\}[^{}]*")  # a name with one number of at most 99 digits
 RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 
-def read_split(spec: str) -> dict[str, list[str]]:
-    """The names on each side, from ``<path>`` or ``<path>#<key>`` of a JSON file.
+def current_split(name: str) -> str:
+    """The name that a split has today: val for ``dev``."""
+    return FORMER_NAMES.get(name, name)
 
-    Folds have the sides ``fold_0``, ``fold_1``, ... in place of dev; what no fold holds out is on the side train.
+
+def with_current_splits(values: Mapping[str, T]) -> dict[str, T]:
+    """``values`` by split, or beside other keys, under the names that splits have today.
+
+    Example:
+        >>> with_current_splits({"train": 3, "dev": 1, "licence": "CC0"})
+        {'train': 3, 'val': 1, 'licence': 'CC0'}
+    """
+    return {current_split(key) if current_split(key) not in values else key: value for key, value in values.items()}
+
+
+def read_splits(spec: str) -> dict[str, list[str]]:
+    """The names in each split, from ``<path>`` or ``<path>#<key>`` of a JSON file.
+
+    Folds have ``fold_0``, ``fold_1``, ... in place of val; what no fold holds out is in train.
 
     Raises:
-        InputError: unreadable file, unknown key, or what ``expand_split`` or ``expand_folds`` refuses.
+        InputError: unreadable file, unknown key, or what ``expand_splits`` or ``expand_folds`` refuses.
     """
     path, _, key = (spec, "", "") if "#" not in spec or os.path.isfile(spec) else spec.rpartition("#")
     values = read_json(path, "a readable JSON file of splits", "correct source.splits", kind=object)
@@ -44,31 +62,34 @@ def read_split(spec: str) -> dict[str, list[str]]:
             raise InputError(path, found, f"the key '{key}'", "correct source.splits")
         values = values[key]
     is_folds = isinstance(values, list) and all(isinstance(fold, Mapping) for fold in values)
-    return expand_folds(spec, values) if is_folds else expand_split(spec, values)
+    return expand_folds(spec, values) if is_folds else expand_splits(spec, values)
 
 
-def expand_split(where, sides: Mapping) -> dict[str, list[str]]:
-    """The names on each side, in full.
+def expand_splits(where, splits: Mapping) -> dict[str, list[str]]:
+    """The names in each split, in full.
 
     Raises:
-        InputError: an unknown side, no train or no test, a malformed range, a name listed twice.
+        InputError: an unknown split, no train or no test, a malformed range, a name listed twice.
     """
-    if not isinstance(sides, Mapping) or not {"train", "test"} <= set(sides) <= set(SIDES):
-        found = f"the keys {', '.join(map(str, sides))}" if isinstance(sides, Mapping) else f"a {type(sides).__name__}"
-        raise InputError(where, found, "the sides train, test and perhaps dev", REPAIR)
-    split = {side: list(_names(where, side, sides[side])) for side in SIDES if side in sides}
-    first_side: dict[str, str] = {}
-    for side, names in split.items():
+    current = with_current_splits(splits) if isinstance(splits, Mapping) else {}
+    if not {"train", "test"} <= set(current) <= set(SPLITS):
+        found = (
+            f"the keys {', '.join(map(str, splits))}" if isinstance(splits, Mapping) else f"a {type(splits).__name__}"
+        )
+        raise InputError(where, found, "the splits train, test and perhaps val", REPAIR)
+    expanded = {split: list(_names(where, split, current[split])) for split in SPLITS if split in current}
+    first_split: dict[str, str] = {}
+    for split, names in expanded.items():
         for name in names:
-            if name in first_side:
-                raise InputError(where, f"'{name}' in {first_side[name]} and in {side}", "each name once", REPAIR)
-            first_side[name] = side
-    return split
+            if name in first_split:
+                raise InputError(where, f"'{name}' in {first_split[name]} and in {split}", "each name once", REPAIR)
+            first_split[name] = split
+    return expanded
 
 
 def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
-    """The names on each side of nnU-Net's folds: ``fold_k`` is what fold k holds out; a single fold gives train with
-    dev.
+    """The names in nnU-Net's folds: ``fold_k`` is what fold k holds out, train what none does; a single fold gives
+    train with val.
 
     Raises:
         InputError: a malformed fold, a name that two folds hold out, or a fold that does not train on all the others.
@@ -76,22 +97,22 @@ def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
     for number, fold in enumerate(folds):
         if set(fold) != {"train", "val"}:
             raise InputError(where, f"fold {number} with {', '.join(fold) or 'nothing'}", "train and val", REPAIR)
-    sides = [
-        {side: list(_names(where, f"fold {number}: {side}", fold[side])) for side in ("train", "val")}
+    expanded = [
+        {split: list(_names(where, f"fold {number}: {split}", fold[split])) for split in ("train", "val")}
         for number, fold in enumerate(folds)
     ]
-    if not sides:
+    if not expanded:
         raise InputError(where, "an empty list", "one or more folds", REPAIR)
-    if len(sides) == 1:
-        return expand_split(where, {"train": sides[0]["train"], "dev": sides[0]["val"], "test": []})
-    held_out = Counter(name for fold in sides for name in fold["val"])
+    if len(expanded) == 1:
+        return expand_splits(where, {**expanded[0], "test": []})
+    held_out = Counter(name for fold in expanded for name in fold["val"])
     twice = [name for name, number in held_out.items() if number > 1]
     if twice:
         raise InputError(
             where, f"'{twice[0]}' held out twice ({len(twice)} such names)", "each name in the val of one fold", REPAIR
         )
-    always = [name for name in sides[0]["train"] if name not in held_out]
-    for number, fold in enumerate(sides):
+    always = [name for name in expanded[0]["train"] if name not in held_out]
+    for number, fold in enumerate(expanded):
         expected = {*always, *held_out} - set(fold["val"])
         odd = sorted(expected ^ set(fold["train"]))
         if odd:
@@ -99,74 +120,79 @@ def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
             raise InputError(
                 where, f"fold {number}: '{odd[0]}' {fault}", "folds that train on all that they do not hold out", REPAIR
             )
-    return {"train": always, **{f"fold_{number}": fold["val"] for number, fold in enumerate(sides)}}
+    return {"train": always, **{f"fold_{number}": fold["val"] for number, fold in enumerate(expanded)}}
 
 
-def assign_sides(where, split: Mapping[str, list[str]], cases: Iterable[Case]) -> dict[str, str]:
-    """Case id -> side. A case that the split does not name is left out.
+def assign_splits(where, names_of: Mapping[str, Sequence[str]], cases: Iterable[Case]) -> dict[str, str]:
+    """Case id -> split. A case that no split names is left out.
+
+    Args:
+        names_of: case ids or patients by split.
 
     Raises:
-        InputError: a name that is neither a case nor a patient of the dataset, or a patient on two sides.
+        InputError: a name that is neither a case nor a patient of the dataset, or a patient in two splits.
     """
-    side_of_name = {name: side for side, names in split.items() for name in names}
-    sides: dict[str, str] = {}
-    side_of_patient: dict[str, str] = {}
+    split_of_name = {name: split for split, names in names_of.items() for name in names}
+    assigned: dict[str, str] = {}
+    split_of_patient: dict[str, str] = {}
     used = set()
     for case in cases:
-        names = {case.case_id, case.patient_id.split("/", 1)[-1]} & side_of_name.keys()
+        names = {case.case_id, case.patient_id.split("/", 1)[-1]} & split_of_name.keys()
         used |= names
         for name in sorted(names):
-            side = sides[case.case_id] = side_of_name[name]
-            if side_of_patient.setdefault(case.patient_id, side) != side:
+            split = assigned[case.case_id] = split_of_name[name]
+            if split_of_patient.setdefault(case.patient_id, split) != split:
                 raise InputError(
                     where,
-                    f"patient '{case.patient_id}' in {side_of_patient[case.patient_id]} and in {side}",
-                    "each patient on one side",
+                    f"patient '{case.patient_id}' in {split_of_patient[case.patient_id]} and in {split}",
+                    "each patient in one split",
                     REPAIR,
                 )
-    unknown = [name for name in side_of_name if name not in used]
+    unknown = [name for name in split_of_name if name not in used]
     if unknown:
         found = f"'{unknown[0]}' ({len(unknown)} unknown names)"
         raise InputError(
             where,
             found,
             "names of labelled cases or patients of the dataset",
-            "restore the cases or name another split",
+            "restore the cases, or correct source.splits",
         )
-    return sides
+    return assigned
 
 
-def _names(where, side: str, listed: Mapping[str, str] | list[str]) -> Iterator[str]:
+def _names(where, split: str, listed: Mapping[str, str] | list[str]) -> Iterator[str]:
     if isinstance(listed, Mapping):
-        yield from _patterned(where, side, listed)
+        yield from _patterned(where, split, listed)
         return
     if not isinstance(listed, list | tuple):
         raise InputError(
-            where, f"{side}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR
+            where, f"{split}: {reprlib.repr(listed)}", "a list of names or a mapping from pattern to numbers", REPAIR
         )
     for name in listed:
         if not isinstance(name, str | int) or isinstance(name, bool):
-            raise InputError(where, f"{side}: {reprlib.repr(name)}", "names", f"put them in quotes, or {REPAIR}")
+            raise InputError(where, f"{split}: {reprlib.repr(name)}", "names", f"put them in quotes, or {REPAIR}")
         yield str(name)
 
 
-def _patterned(where, side: str, listed: Mapping[str, str]) -> Iterator[str]:
+def _patterned(where, split: str, listed: Mapping[str, str]) -> Iterator[str]:
     left = MOST_NAMES
     for pattern, numbers in listed.items():
         for token in str(numbers).split():
-            first, last = _range(where, side, pattern, token)
+            first, last = _range(where, split, pattern, token)
             left -= last - first + 1
             if last < first:
-                raise InputError(where, f"{side}: range '{token}'", "the smaller number first", REPAIR)
+                raise InputError(where, f"{split}: range '{token}'", "the smaller number first", REPAIR)
             if left < 0:
-                raise InputError(where, f"{side}: range '{token:.40}'", f"at most {MOST_NAMES} names on a side", REPAIR)
+                raise InputError(
+                    where, f"{split}: range '{token:.40}'", f"at most {MOST_NAMES} names in a split", REPAIR
+                )
             yield from (str(pattern).format(number) for number in range(first, last + 1))
 
 
-def _range(where, side: str, pattern: str, token: str) -> tuple[int, int]:
+def _range(where, split: str, pattern: str, token: str) -> tuple[int, int]:
     numbers = RANGE.fullmatch(token)
     if numbers is None or PATTERN.fullmatch(str(pattern)) is None:
-        found = f"{side}: '{token:.40}' with the pattern '{pattern!s:.60}'"
+        found = f"{split}: '{token:.40}' with the pattern '{pattern!s:.60}'"
         raise InputError(where, found, "a number or range, a pattern like case_{:05d}", REPAIR)
     first = int(numbers[1])
     return first, int(numbers[2] or first)

@@ -48,7 +48,7 @@ class PromptFile:
 
 @dataclass(frozen=True)
 class PromptSimilarity(PromptFile):
-    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` dev windows, of the universal prompt's rows,
+    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` val windows, of the universal prompt's rows,
     which added tasks have not.
     """
 
@@ -107,7 +107,7 @@ class PromptMap(PromptFile):
 
 @dataclass(frozen=True)
 class PromptEvolution(PromptFile):
-    """Cosine matrices of the task prompts on one dev batch: ``epochs [E]``, ``steps [E]`` that were done, ``cosine
+    """Cosine matrices of the task prompts on one val batch: ``epochs [E]``, ``steps [E]`` that were done, ``cosine
     [E,T,T]``.
     """
 

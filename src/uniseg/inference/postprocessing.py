@@ -1,4 +1,4 @@
-"""Postprocessing: all but the largest component, or small components, are removed; chosen on dev cases."""
+"""Postprocessing: all but the largest component, or small components, are removed; chosen on val cases."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Cleaning:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the dev cases of one class say: mean Dice without and with the best cleaning, over ``num_cases``."""
+    """What the val cases of one class say: mean Dice without and with the best cleaning, over ``num_cases``."""
 
     task: str
     class_name: str
@@ -118,7 +118,7 @@ class _Pair:
 
 
 def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray, float]]]) -> list[Choice]:
-    """The cleaning of each class, one after the other, with the highest mean Dice of the task over dev cases; none
+    """The cleaning of each class, one after the other, with the highest mean Dice of the task over val cases; none
     unless it is strictly better.
 
     As nnU-Net chooses its largest components (Isensee et al. 2021); a class that prediction and reference lack counts
@@ -143,7 +143,7 @@ def _dice(task: Task, predicted: np.ndarray, reference: Tensor) -> list[float]:
 
 
 def write_cleanings(choices: Sequence[Choice], checkpoint: str, path: Path) -> None:
-    """JSON with what was chosen and what it gained on dev cases; appears whole or not at all."""
+    """JSON with what was chosen and what it gained on val cases; appears whole or not at all."""
     content = {"kind": KIND, "checkpoint": checkpoint, "choices": [asdict(choice) for choice in choices]}
     write_json(path, content)
 
@@ -153,7 +153,7 @@ def read_cleanings(path: str | os.PathLike) -> Cleanings:
     Raises:
         InputError: not a file of ``write_cleanings``.
     """
-    expected, fix = f"{FILE} of uniseg.evaluate side=dev postprocessing=choose", "give that file"
+    expected, fix = f"{FILE} of uniseg.evaluate split=val postprocessing=choose", "give that file"
     content = read_json(path, expected, fix)
     found: dict[str, dict[str, Cleaning]] = {}
     try:

@@ -125,7 +125,7 @@ def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapp
     cases = sum(len(t.geometry.case_ids) for t in plan.tasks)
     header = [
         "# @package _global_",
-        f"{MARK} one network for {len(plan.tasks)} tasks, {cases} training and dev cases.",
+        f"{MARK} one network for {len(plan.tasks)} tasks, {cases} training and val cases.",
         f"# Command: {command}; then python -m uniseg.prepare experiment={name}, the same with uniseg.train",
         f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {patch.gigabytes:.1f} GB "
         f"{memory_word(plan)};",

@@ -104,7 +104,7 @@ def differences(own: Evaluated, other: Evaluated, *, metric: str, margin: float)
             own.name,
             f"no class and patient of {other.name}",
             "evaluations of the same cases",
-            "compare runs with a common test side",
+            "compare runs with a common test split",
         )
     found.sort(key=lambda entry: entry[0])
     comparisons = [compare(sign * np.array(a), sign * np.array(b)) for _, a, b in found]

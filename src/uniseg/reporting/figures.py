@@ -31,7 +31,7 @@ class Panel:
 
 
 def loss_panels(run: Run) -> list[Panel]:
-    """The overall loss of both sides, then the training loss per task; what was not logged is left out."""
+    """The overall loss of train and val, then the training loss per task; what was not logged is left out."""
     keys = [("all tasks", [("train", "train/loss"), ("val", "val/loss")])]
     keys += [(task.name, [("train", f"train/loss/{task.name}")]) for task in run.tasks]
     return _panels(keys, run.curves)

@@ -40,7 +40,7 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     """
     run = RunFolder(run_dir)
     if similarity := PromptSimilarity.load(run.evaluation(TEST).prompt_similarity):
-        windows = f"over {int(similarity.num_windows)} windows of dev scans"
+        windows = f"over {int(similarity.num_windows)} windows of val scans"
         yield (
             "prompt_similarity",
             f"Task prompts {windows}: cosine of the maps, each less its mean.",
@@ -57,12 +57,12 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     if evolution and len(evolution.tasks) > 1:
         yield (
             "prompt_evolution",
-            "Cosine of every two task prompts on one dev batch, epoch by epoch; the most alike at the end above.",
+            "Cosine of every two task prompts on one val batch, epoch by epoch; the most alike at the end above.",
             evolution_figure(evolution),
         )
     if seen := PromptMap.load(run.evaluation(TEST).prompt_map):
         caption = (
-            f"Task prompts over the dev scan {seen.case_id} of {seen.task}: its own, the most and the least like it. "
+            f"Task prompts over the val scan {seen.case_id} of {seen.task}: its own, the most and the least like it. "
             "Low, high: 1st, 99th percentile."
         )
         yield "prompt_map", caption, map_figure(seen)

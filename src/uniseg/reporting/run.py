@@ -14,6 +14,7 @@ import yaml
 from uniseg.datasets.case import Case
 from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source
+from uniseg.datasets.split_file import SPLITS, with_current_splits
 from uniseg.errors import InputError
 from uniseg.evaluation.case_files import require_unchanged
 from uniseg.evaluation.score_case import load_prediction
@@ -88,7 +89,7 @@ class TaskResult:
 
     Attributes:
         spacing_mm: (z, y, x) that the network sees.
-        num_train, num_dev, num_test: cases per side of the split.
+        num_train, num_val, num_test: cases per split.
         classes: foreground, in the task's order.
         cases: in the order of the score file.
     """
@@ -98,7 +99,7 @@ class TaskResult:
     spacing_mm: tuple[float, ...]
     licence: str
     num_train: int
-    num_dev: int
+    num_val: int
     num_test: int
     num_cases: int
     num_patients: int
@@ -342,12 +343,18 @@ def _task(name: str, values: dict, cases: tuple[CaseResult, ...]) -> TaskResult:
         modalities=tuple(map(_text, values["modalities"])),
         spacing_mm=tuple(map(float, values["spacing_mm"])),
         licence=_text(values.get("licence") or ""),
-        **{f"num_{side}": int(values["cases_per_side"].get(side, 0)) for side in ("train", "dev", "test")},
+        **{f"num_{split}": int(number) for split, number in _cases_per_split(values).items()},
         **{key: int(values[key]) for key in ("num_cases", "num_patients")},
         **{key: _number(values[key]) for key in ("dice", "dice_nnunet", "blind_dice")},
         classes=classes,
         cases=cases,
     )
+
+
+def _cases_per_split(values: dict) -> dict[str, int]:
+    """Of a file of any version: earlier ones have ``cases_per_side``, with dev for val."""
+    numbers = values["cases_per_split"] if "cases_per_split" in values else values["cases_per_side"]
+    return {split: with_current_splits(numbers).get(split, 0) for split in SPLITS}
 
 
 def _details(values: dict) -> dict[str, Any]:

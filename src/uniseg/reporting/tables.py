@@ -118,13 +118,13 @@ def changed_rows(config: Mapping[str, Any], default: Mapping[str, Any]) -> list[
 
 
 def data_rows(run: Run) -> list[tuple[str, ...]]:
-    """Task, modalities, spacing, cases of each side, scored cases and patients, licence."""
+    """Task, modalities, spacing, cases of each split, scored cases and patients, licence."""
     return [
         (
             t.name,
             ", ".join(t.modalities),
             _plain(t.spacing_mm),
-            *map(str, (t.num_train, t.num_dev, t.num_test, t.num_cases, t.num_patients)),
+            *map(str, (t.num_train, t.num_val, t.num_test, t.num_cases, t.num_patients)),
             t.licence,
         )
         for t in run.tasks
@@ -150,7 +150,7 @@ def task_table(task: TaskResult) -> TaskTable:
         task.name,
         modalities=", ".join(task.modalities),
         spacing_mm=_plain(task.spacing_mm),
-        cases=f"{task.num_train} / {task.num_dev} / {task.num_test}",
+        cases=f"{task.num_train} / {task.num_val} / {task.num_test}",
         test=f"{_count(task.num_cases, 'case')} of {_count(task.num_patients, 'patient')}",
         licence=task.licence,
         warning=f"small: {_count(task.num_patients, 'patient')}; differences are not tests" if few else "",

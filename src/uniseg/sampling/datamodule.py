@@ -8,7 +8,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 
 from uniseg.cache.store import TaskCache
-from uniseg.datasets.splits import Split, check_patients, check_scans, first_patients
+from uniseg.datasets.splits import Splits, check_patients, check_scans, first_patients
 from uniseg.errors import InputError
 from uniseg.sampling.augment.draws import AugmentRecipe
 from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
@@ -17,7 +17,7 @@ from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
 from uniseg.sampling.signals import leave_signals, shielded
 from uniseg.task import Task, TaskSet
 
-VALIDATION_SEED = 1_000_003  # added to the run's seed: dev patches are one fixed stream
+VALIDATION_SEED = 1_000_003  # added to the run's seed: val patches are one fixed stream
 
 
 class StepSampler:
@@ -91,17 +91,17 @@ class MultiDatasetModule(LightningDataModule):
     Args:
         task_names: in order; a task's index is its position.
         cache_dir: one prepared folder per task.
-        fold: which part of the training side is dev.
+        fold: which fold of the training cases is val.
         patch_size: (Z, Y, X) voxels.
         batch_size: of the global batch, over all ranks.
         steps_per_epoch, val_steps: batches per training epoch, per validation; the latter is raised to what shows every
-            task with dev cases once. tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see
+            task with val cases once. tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see
             ``RequestStream``.
-        num_patients: of the training side that every task keeps, drawn by ``seed``; None: all.
+        num_patients: of the training split that every task keeps, drawn by ``seed``; None: all.
         num_workers: reader processes per rank.
 
     Raises:
-        InputError: a task was not prepared, a patient or a scan is on two sides, or the batch does not divide by the
+        InputError: a task was not prepared, a patient or a scan is in two splits, or the batch does not divide by the
             ranks.
     """
 
@@ -131,16 +131,16 @@ class MultiDatasetModule(LightningDataModule):
         check_patients(tables, fold)
         check_scans(tables, {cache.task.name: cache.image_hashes for cache in self.caches}, fold)
         self.patients = {name: table.patients for name, table in tables.items()}
-        self.splits: dict[str, Split] = {name: table.fold(name, fold) for name, table in tables.items()}
+        self.splits: dict[str, Splits] = {name: table.fold(name, fold) for name, table in tables.items()}
         if num_patients is not None:
             self.splits = {
-                name: first_patients(name, split, tables[name].patients, num_patients, seed)
-                for name, split in self.splits.items()
+                name: first_patients(name, own, tables[name].patients, num_patients, seed)
+                for name, own in self.splits.items()
             }
         self.patch_size = tuple(patch_size)
-        with_dev = sum(bool(split.dev) for split in self.splits.values())
+        with_val = sum(bool(own.val) for own in self.splits.values())
         self.steps_per_epoch = steps_per_epoch
-        self.val_steps = max(val_steps, ceil(with_dev / min(tasks_per_batch or batch_size, batch_size)))
+        self.val_steps = max(val_steps, ceil(with_val / min(tasks_per_batch or batch_size, batch_size)))
         self.num_workers, self.pin_memory = num_workers, pin_memory
         shared = {
             "batch_size": batch_size,
@@ -156,18 +156,18 @@ class MultiDatasetModule(LightningDataModule):
             **shared,
         )
         self.val_stream = RequestStream(
-            self._cases("dev"),
+            self._cases("val"),
             steps_per_epoch=self.val_steps,
-            task_weights={name: 0.0 for name, split in self.splits.items() if not split.dev},
+            task_weights={name: 0.0 for name, own in self.splits.items() if not own.val},
             recipe=None,
             seed=seed + VALIDATION_SEED,
             **shared,
         )
         self._position = EpochPosition(steps_per_epoch)
 
-    def _cases(self, side: str) -> list[TaskCases]:
+    def _cases(self, split: str) -> list[TaskCases]:
         return [
-            TaskCases(cache.task.name, self.splits[cache.task.name][side], _optional(cache.task), _masked(cache.task))
+            TaskCases(cache.task.name, self.splits[cache.task.name][split], _optional(cache.task), _masked(cache.task))
             for cache in self.caches
         ]
 

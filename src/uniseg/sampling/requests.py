@@ -38,7 +38,7 @@ class TaskCases:
     """What the stream must know of a task.
 
     Attributes:
-        case_ids: of one side, in a fixed order.
+        case_ids: of one split, in a fixed order.
         optional, masked: per modality whether a case may lack it, whether it is normalised inside the body.
     """
 

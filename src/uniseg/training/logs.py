@@ -9,8 +9,8 @@ from pathlib import Path
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.utilities import rank_zero_only
 
-from uniseg.datasets.split_file import SIDES
-from uniseg.datasets.splits import Split
+from uniseg.datasets.split_file import SPLITS
+from uniseg.datasets.splits import Splits
 
 
 @rank_zero_only
@@ -35,12 +35,12 @@ def keep_log(logger: CSVLogger, step: int) -> None:
     before.unlink()
 
 
-def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int], splits: Mapping[str, Split]) -> None:
-    """Hand the resolved configuration, the parameter counts, the cases per task and side to loggers.
+def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int], splits: Mapping[str, Splits]) -> None:
+    """Hand the resolved configuration, the parameter counts, the cases per task and split to loggers.
 
     The CSV has ``config.yaml`` beside it.
     """
-    facts = {name: {side: len(split[side]) for side in SIDES} for name, split in splits.items()}
+    facts = {name: {split: len(own[split]) for split in SPLITS} for name, own in splits.items()}
     for logger in loggers:
         if not isinstance(logger, CSVLogger):
             logger.log_hyperparams({"config": config, "parameters": parameters, "cases": facts})

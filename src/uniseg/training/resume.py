@@ -8,12 +8,13 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
-from uniseg.datasets.split_file import SIDES
+from uniseg.datasets.split_file import SPLITS, with_current_splits
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.renamed import renamed_key
 from uniseg.task import Task, TaskSet
 from uniseg.weights.checkpoint import KEY, read_checkpoint
+from uniseg.weights.seen import current_facts
 
 RECORD = "run"  # beside the network's description in a checkpoint: what a run is recognised by
 OWN_OF_GROUP = ("params", "lr", "initial_lr")  # of an optimiser's group; the rates follow the schedule
@@ -26,7 +27,7 @@ class RunRecord:
 
     Attributes:
         order: task names in the order of the data.
-        splits: task name -> side -> case ids.
+        splits: task name -> split -> case ids.
         optimizer: name of its class; empty where it is not known.
         settings: of the configuration, by dotted key.
     """
@@ -38,7 +39,7 @@ class RunRecord:
 
     def to_dict(self) -> dict:
         """Plain containers for the checkpoint."""
-        splits = {name: {side: list(cases) for side, cases in sides.items()} for name, sides in self.splits.items()}
+        splits = {name: {split: list(cases) for split, cases in own.items()} for name, own in self.splits.items()}
         return {
             "order": list(self.order),
             "splits": splits,
@@ -149,11 +150,11 @@ class SavedRun:
     def _require_same_splits(self, record: RunRecord) -> None:
         before = self.record.splits if self.record else self.data
         for name in (name for name in record.splits if name in before):
-            for side in SIDES:
-                own, saved = set(record.splits[name][side]), set(before[name].get(side, ()))
+            for split in SPLITS:
+                own, saved = set(record.splits[name][split]), set(before[name].get(split, ()))
                 for case_id in sorted(own ^ saved)[:1]:
-                    found, expected = ("on it", "not on it") if case_id in own else ("not on it", "on it")
-                    raise self._differs(f"the {side} side of task '{name}', with case '{case_id}'", found, expected)
+                    found, expected = ("in it", "not in it") if case_id in own else ("not in it", "in it")
+                    raise self._differs(f"the {split} split of task '{name}', with case '{case_id}'", found, expected)
 
     def _require_equal(self, what: str, own: Mapping[str, object], saved: Mapping[str, object]) -> None:
         for key in sorted({*own, *saved}):
@@ -230,7 +231,7 @@ def _saved_run(path: Path, content: Mapping) -> SavedRun:
         epoch_steps,
         tasks=TaskSet.from_list(own["tasks"]),
         config=dict(own["model"]),
-        data=dict(own.get("data", {})),
+        data={name: current_facts(facts) for name, facts in own.get("data", {}).items()},
         record=_record(record) if record else None,
         groups=[group | {"params": len(group["params"])} for group in content["optimizer_states"][0]["param_groups"]],
         shapes={name: tuple(tensor.shape) for name, tensor in content["state_dict"].items()},
@@ -239,7 +240,8 @@ def _saved_run(path: Path, content: Mapping) -> SavedRun:
 
 def _record(values: Mapping) -> RunRecord:
     settings = {renamed_key(key): value for key, value in values["settings"].items()}
-    return RunRecord(tuple(values["order"]), dict(values["splits"]), str(values["optimizer"]), settings)
+    splits = {name: with_current_splits(own) for name, own in values["splits"].items()}
+    return RunRecord(tuple(values["order"]), splits, str(values["optimizer"]), settings)
 
 
 def epochs_done(fit_loop: Mapping) -> tuple[int, int]:

@@ -30,7 +30,7 @@ class SegmentationModule(LightningModule):
         loss: per sample ``[B]`` from logits, label, tasks; used at every scale.
         optimizer: called with the parameters.
         scheduler: called with the optimizer and ``num_steps`` (of the whole run), stepped after every step.
-        data_facts: task name -> plain facts about its data (cases per side, licence), carried into the checkpoint.
+        data_facts: task name -> plain facts about its data (cases per split, licence), carried into the checkpoint.
         commit: of the code that trains, carried along; empty where it is not known.
         extra_steps: that a run which goes on has done in epochs of another length, beyond those of its own length.
     """
@@ -84,7 +84,7 @@ class SegmentationModule(LightningModule):
             self.dev_counts[position] = counts if before is None else before + counts
 
     def on_validation_epoch_end(self) -> None:
-        """Pseudo-Dice (nnU-Net): counts summed over all dev patches of all ranks, then one Dice per class."""
+        """Pseudo-Dice (nnU-Net): counts summed over all val patches of all ranks, then one Dice per class."""
         means = []
         for position in self.positions.tolist():
             task = self.model.tasks[position]

@@ -4,10 +4,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from uniseg.datasets.split_file import FORMER_NAMES, SPLITS
 from uniseg.environment import uniseg_version
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
-from uniseg.weights.description import SIDES
 from uniseg.weights.licences import strictest
 
 LACKING = "-"
@@ -32,9 +32,9 @@ def model_card(model: UniSegModel) -> str:
         _table(("task", "modalities", "classes", "spacing z, y, x (mm)"), map(_task_row, model.tasks)),
         "## Training data",
         _table(
-            ("task", *SIDES, "split", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())
+            ("task", *SPLITS, "hash", "licence", "homepage"), (_data_row(name, facts) for name, facts in data.items())
         ),
-        "Cases per side; `split` is a hash of their ids. The ids themselves are in `model.json`.",
+        "Cases per split; `hash` is one of their ids. The ids themselves are in `model.json`.",
         "## Scores",
         _score_part(scores),
         "## Versions",
@@ -51,8 +51,12 @@ def model_card(model: UniSegModel) -> str:
 
 
 def split_hash(facts: Mapping[str, Sequence[str]]) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of the sorted lines ``<side> <case id>``."""
-    lines = sorted(f"{side} {case}" for side in SIDES for case in facts.get(side, ()))
+    """The first 16 hexadecimal digits of the SHA-256 of the sorted lines ``<split> <case id>``.
+
+    A val case counts as dev, its name in earlier versions, so that the hash of a division never changes.
+    """
+    former = {today: name for name, today in FORMER_NAMES.items()}
+    lines = sorted(f"{former.get(split, split)} {case}" for split in SPLITS for case in facts.get(split, ()))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
@@ -68,7 +72,7 @@ def _task_row(task: Task) -> tuple[str, ...]:
 def _data_row(name: str, facts: Mapping) -> tuple[str, ...]:
     if not facts:
         return _text(name), *[LACKING] * 4, "not recorded", LACKING
-    counts = (str(len(facts.get(side, ()))) for side in SIDES)
+    counts = (str(len(facts.get(split, ()))) for split in SPLITS)
     licence, homepage = facts.get("licence") or "not recorded", facts.get("homepage") or LACKING
     return _text(name), *counts, f"`{split_hash(facts)}`", _text(licence), _text(homepage)
 

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Mapping
 
+from uniseg.datasets.split_file import SPLITS
 from uniseg.errors import InputError
+from uniseg.weights.seen import current_facts
 
 FIX = "give the file as it was written"
 MOST_VALUES, DEEPEST, LONGEST_TEXT = 2_000_000, 20, 20_000
@@ -11,7 +13,6 @@ LARGEST_NUMBER, LONGEST_LIST = 65_536, 64  # of a part: channels, kernels, block
 LARGEST_PATCH, MOST_VOXELS = 1024, 2**28
 MOST_ADAPTER_CHANNELS = 4096
 PARTS = ("encoder", "conditioning", "head", "decoder")
-SIDES = ("train", "dev", "test")
 
 
 def require_plain(value: object, where: str | os.PathLike) -> None:
@@ -90,8 +91,9 @@ def require_origin(origin: object, where: str | os.PathLike) -> dict:
     require_plain(origin, where)
     own = _mapping(origin, "the origin", where)
     _require_text(own, "commit", where)
-    for name, facts in _mapping(own.get("data", {}), "data", where).items():
-        require_facts(facts, name, where)
+    if "data" in own:
+        data = _mapping(own["data"], "data", where)
+        own["data"] = {name: require_facts(facts, name, where) for name, facts in data.items()}
     for name, scores in _mapping(own.get("scores", {}), "scores", where).items():
         values = _mapping(scores, "scores", where).values()
         if not all(value is None or isinstance(value, (int, float)) for value in values):
@@ -100,13 +102,13 @@ def require_origin(origin: object, where: str | os.PathLike) -> dict:
 
 
 def require_facts(facts: object, name: str, where: str | os.PathLike) -> dict:
-    """``facts`` on the training data of the task ``name``: licence, homepage, case ids by side."""
+    """``facts`` on the training data of the task ``name``: licence, homepage, case ids by split."""
     require_plain(facts, where)
-    own = _mapping(facts, f"the data of '{name[:60]}'", where)
+    own = current_facts(_mapping(facts, f"the data of '{name[:60]}'", where))
     for key in ("licence", "homepage"):
         _require_text(own, key, where)
-    for side in SIDES:
-        cases = own.get(side, [])
+    for split in SPLITS:
+        cases = own.get(split, [])
         if not isinstance(cases, (list, tuple)) or not all(isinstance(case, str) for case in cases):
             raise InputError(where, f"cases of '{name[:60]}' that are no list of names", "case ids", FIX)
     return own

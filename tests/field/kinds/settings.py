@@ -110,7 +110,7 @@ ABSURD = {  # command -> settings that no run can mean
     ),
     "evaluate": (
         "rules.tolerance_mm=-1", "rules.tolerance_mm=nan", "rules.lesion_overlap=2", "rules.lesion_overlap=-1",
-        "side=train", "data.fold=99",
+        "split=train", "data.fold=99",
     ),
     "compare": ("metric=nothing", "margin=nan", "margin=-1"),
 }  # fmt: skip
@@ -213,8 +213,8 @@ def _commands(world: World) -> dict[str, tuple[Command, str]]:
             "prepare",
         ),
         "evaluate": (("evaluate", *stack, f"checkpoint={world.base.checkpoint}"), "evaluate"),
-        "evaluate dev": (
-            ("evaluate", *stack, f"checkpoint={world.base.checkpoint}", "side=dev", "postprocessing=choose"),
+        "evaluate val": (
+            ("evaluate", *stack, f"checkpoint={world.base.checkpoint}", "split=val", "postprocessing=choose"),
             "evaluate",
         ),
         "score": (("evaluate", *stack, f"predictions={labels}", f"labels={labels}", "output=out"), "evaluate"),

@@ -164,9 +164,9 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     root = scratch / ROOT
     rows = [["case", "CT", "label", "patient", "split"]]
     for k in range(NUMBER):
-        side = ("train", "train", "train", "train", "dev", "dev", "test", "test")[k]
+        split = ("train", "train", "train", "train", "val", "val", "test", "test")[k]
         rows.append(
-            [f"case_{k:03d}", f"imagesTr/case_{k:03d}_0000.nii.gz", f"labelsTr/case_{k:03d}.nii.gz", f"p{k}", side]
+            [f"case_{k:03d}", f"imagesTr/case_{k:03d}_0000.nii.gz", f"labelsTr/case_{k:03d}.nii.gz", f"p{k}", split]
         )
     given = [f"tasks.{TASK}.source.layout=manifest", f"tasks.{TASK}.source.root={ROOT}"]
     _own_task(world, scratch)
@@ -199,8 +199,8 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
 def _splits(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
     cases = [f"case_{k:03d}" for k in range(NUMBER)]
     forms = (
-        {"train": cases[:4], "dev": cases[4:6], "test": cases[6:]},
-        {"train": {"case_{:03d}": "0-3"}, "dev": {"case_{:03d}": "4 5"}, "test": cases[6:]},
+        {"train": cases[:4], "val": cases[4:6], "test": cases[6:]},
+        {"train": {"case_{:03d}": "0-3"}, "val": {"case_{:03d}": "4 5"}, "test": cases[6:]},
         [{"train": [c for i, c in enumerate(cases) if i % 4 != k], "val": cases[k::4]} for k in range(4)],
         {"a": {"train": cases[:6], "test": cases[6:]}},
     )
@@ -291,7 +291,7 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
     path.write_bytes(content)
     uses = [("report", "run=outputs/base"), ("report", f"runs=[outputs/base,{world.base.folder}/outputs/base]")]
     if "evaluation" in str(path):
-        (run / "evaluation").rename(run / "evaluation_dev")
+        (run / "evaluation").rename(run / "evaluation_val")
         uses = [
             *uses[1:],
             ("evaluate", "pool=[outputs/base]", "output=out"),
@@ -299,7 +299,7 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
                 "export",
                 f"checkpoint={world.base.checkpoint}",
                 "output=out/e",
-                "scores=outputs/base/evaluation_dev/metrics.json",
+                "scores=outputs/base/evaluation_val/metrics.json",
             ),
         ]
     return f"{path.relative_to(run)}: {told}", (rng.choice(uses),)

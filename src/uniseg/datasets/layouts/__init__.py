@@ -23,7 +23,7 @@ class Files:
         label_path: None where the case has no label.
         patient: None: ``source.patient_pattern`` tells it from the case id.
         absent: there is no label because the target is known to be absent.
-        side: train, dev or test where the dataset itself states it.
+        split: train, val or test where the dataset itself states it.
         where: the place that lists the case, for messages; None: its files alone.
 
     Raises:
@@ -35,7 +35,7 @@ class Files:
     label_path: Path | None
     patient: str | None = None
     absent: bool = False
-    side: str | None = None
+    split: str | None = None
     where: str | None = None
 
     def __post_init__(self) -> None:

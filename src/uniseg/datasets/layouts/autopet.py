@@ -7,8 +7,8 @@ Scientific Data 9, 2022.
 The case id is the patient's folder with the study's rank among the sorted study folders: ``PETCT_0011f3deaf_0``. The
 published case names look alike, but their index followed the order in which the authors' disk listed the folders, so it
 cannot be found again: the published split is carried by patient. That deviates from it where a patient of the list has
-further studies (without lesions, for instance, which the published recipe dropped): all of them are on the patient's
-side.
+further studies (without lesions, for instance, which the published recipe dropped): all of them are in the patient's
+split.
 """
 
 from collections.abc import Iterator

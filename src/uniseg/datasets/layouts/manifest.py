@@ -25,7 +25,7 @@ from pathlib import Path
 import yaml
 
 from uniseg.datasets.layouts import Files
-from uniseg.datasets.split_file import SIDES
+from uniseg.datasets.split_file import SPLITS, current_split
 from uniseg.errors import InputError
 
 NAMES = ("manifest.csv", "manifest.yaml")
@@ -71,7 +71,7 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
         raise InputError(
             row.where, found, "an empty cell where there is nothing", "empty it (pandas: to_csv(na_rep=''))"
         )
-    case_id, label, side = row.cells["case"], row.cells["label"], row.cells.get("split") or None
+    case_id, label, split = row.cells["case"], row.cells["label"], current_split(row.cells.get("split", "")) or None
     if not label:
         raise InputError(
             row.where,
@@ -79,8 +79,8 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
             f"a path, or {ABSENT} where the target is known not to be there",
             "correct the row",
         )
-    if side not in (None, *SIDES):
-        raise InputError(row.where, f"split '{side}'", f"one of {', '.join(SIDES)}", "correct the row")
+    if split not in (None, *SPLITS):
+        raise InputError(row.where, f"split '{split}'", f"one of {', '.join(SPLITS)}", "correct the row")
     images = tuple(_path(root, row, modality) for modality in modalities)
     absent = label == ABSENT
     return Files(
@@ -89,7 +89,7 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
         None if absent else _path(root, row, "label"),
         row.cells.get("patient") or None,
         absent,
-        side,
+        split,
         row.where,
     )
 

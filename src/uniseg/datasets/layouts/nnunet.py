@@ -57,7 +57,7 @@ def remarks(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]
     """A ``numTraining`` that is not the number of training cases."""
     stated, counted = (
         read_description(root).get("numTraining"),
-        sum(case.side != "test" and case.label_path is not None for case in cases),
+        sum(case.split != "test" and case.label_path is not None for case in cases),
     )
     if stated is not None and stated != counted:
         yield root / "dataset.json", f"numTraining {stated}", f"{counted}, the labelled cases that lie there"
@@ -88,17 +88,17 @@ def channel_names(root: Path, description: Mapping) -> list[str]:
 
 
 def _folder(
-    images: Path, labels: Path, num_modalities: int, endings: Sequence[str], side: str | None
+    images: Path, labels: Path, num_modalities: int, endings: Sequence[str], split: str | None
 ) -> Iterator[Files]:
     label_paths = _labels(labels, endings)
     for case_id, label in label_paths.items():
-        yield Files(case_id, _images(images, case_id, num_modalities, endings), label, side=side)
+        yield Files(case_id, _images(images, case_id, num_modalities, endings), label, split=split)
     stems = {stem for path in images.glob("*") if path.is_file() and (stem := case_id_of(path))}
     cases = {match["case"] for stem in stems if (match := CHANNEL.fullmatch(stem))}
     for case_id in sorted((stems | cases) - label_paths.keys()):
         paths = _images(images, case_id, num_modalities, endings)
         if any(path.exists() for path in paths):
-            yield Files(case_id, paths, None, side=side)
+            yield Files(case_id, paths, None, split=split)
 
 
 def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:

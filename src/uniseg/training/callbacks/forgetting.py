@@ -17,7 +17,7 @@ class OldTasks(Callback):
     """Writes ``old_tasks.json`` when the training is over: how far the answers of the tasks of the network ``before``
     moved.
 
-    Both networks are asked every old task on the dev windows of the run, at hand wherever the new task is trained; a
+    Both networks are asked every old task on the val windows of the run, at hand wherever the new task is trained; a
     task of another number of modalities gets the window's repeated or cut to its own.
     """
 
@@ -25,7 +25,7 @@ class OldTasks(Callback):
         self.before, self.path = before, RunFolder(run_dir).forgetting_report
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The stream of dev windows is each rank's own part; rank 0 asks on its part."""
+        """The stream of val windows is each rank's own part; rank 0 asks on its part."""
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule

@@ -17,7 +17,7 @@ KEY = "prompts/similarity"
 
 
 class PromptTracker(Callback):
-    """Sees the first dev batch of every validation, the same patches every time, and keeps the cosine matrix of its
+    """Sees the first val batch of every validation, the same patches every time, and keeps the cosine matrix of its
     task prompts.
 
     Where several ranks train, the first one's share of the batch is seen. A network without prompts leaves no trace.

@@ -16,7 +16,7 @@ SHAPE = (6, 8, 8)
 
 
 def write_cache(folder, name, hashes):
-    """A prepared task of three cases: for training, dev, test; ``hashes`` in that order."""
+    """A prepared task of three cases: for training, val, test; ``hashes`` in that order."""
     task, ids = make_task(name), [f"{name}_{k}" for k in range(3)]
     entries = [CaseEntry(case_id, f"{name}/{case_id}", SHAPE, "k") for case_id in ids[:2]]
     for entry in entries:
