@@ -21,6 +21,7 @@ from record import record
 
 from uniseg import Predictor, Task, TaskSet, UniSegModel
 from uniseg.inference.case_runner import CaseRunner
+from uniseg.inference.settings import InferenceSettings
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
@@ -66,9 +67,9 @@ def worker(scan: Path, counts: list[int], output: Path) -> None:
         conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     )
-    predictor = Predictor(model, overlap=0.25, max_memory_gb=MAX_MEMORY_GB)
+    predictor = Predictor(model, InferenceSettings(overlap=0.25, max_memory_gb=MAX_MEMORY_GB, device="cpu"))
     start = time.perf_counter()
-    CaseRunner(predictor, output)("scan", {task.name: (scan,) for task in tasks})
+    CaseRunner(predictor, output).run_case("scan", {task.name: (scan,) for task in tasks})
     told = {
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "seconds": time.perf_counter() - start,

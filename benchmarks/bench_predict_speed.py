@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from uniseg import Predictor, UniSegModel, load_model
 from uniseg.inference.case_runner import CaseRunner
+from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.windows import WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
@@ -51,10 +52,10 @@ def predict(
     model: UniSegModel, scan: Path, names: list[str], output: Path, *, together: bool, **options
 ) -> tuple[float, dict[str, float]]:
     """Seconds, by stage too."""
-    predictor = Predictor(model, window_batch=2, **options)
+    predictor = Predictor(model, InferenceSettings(max_memory_gb=None, **{"device": "cpu"} | options))
     runner, start = CaseRunner(predictor, output), time.perf_counter()
     for some in [names] if together else [[name] for name in names]:
-        runner("scan", dict.fromkeys(some, (scan,)))
+        runner.run_case("scan", dict.fromkeys(some, (scan,)))
     return time.perf_counter() - start, predictor.stopwatch.seconds
 
 

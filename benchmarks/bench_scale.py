@@ -17,17 +17,13 @@ from uniseg.cache.store import FORMAT, CaseEntry
 from uniseg.datasets.case import Case
 from uniseg.datasets.splits import split_cases
 from uniseg.sampling.augment.draws import AugmentRecipe
-from uniseg.sampling.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.sampling.settings import StreamSettings
 from uniseg.task import Normalization, Task
 
 SIZES = ((1, 10), (1, 1000), (1, 10_000), (10, 1000), (10, 10_000), (100, 1000), (100, 10_000))
 BATCHES = 500
-SETTINGS = {
-    "fold": 0, "patch_size": (64, 192, 192), "batch_size": 2, "steps_per_epoch": 550, "val_steps": 50,
-    "tasks_per_batch": None,
-    "task_weights": "equal", "num_patients": None, "foreground_fraction": 0.33, "seed": 0, "num_workers": 0,
-    "pin_memory": False,
-}  # fmt: skip
+SETTINGS = StreamSettings(patch_size=(64, 192, 192), batch_size=2, steps_per_epoch=550, val_steps=50)
 RECIPE = AugmentRecipe(
     p_rotation=0.2, rotation_deg=(-30, 30), p_scale=0.2, scale=(0.7, 1.4), p_noise=0.1, noise_sd=(0, 0.1), p_blur=0.2,
     p_blur_channel=0.5,
@@ -57,13 +53,13 @@ def write_entries(root: Path, num_tasks: int, num_cases: int) -> list[str]:
 def measure(root: Path, names: list[str]) -> dict[str, float]:
     before = resident_mb()
     start = time.perf_counter()
-    data = MultiDatasetModule(names, cache_dir=root, recipe=RECIPE, **SETTINGS)
+    data = UniSegDataModule(names, root, SETTINGS, RECIPE)
     begun = time.perf_counter() - start
     times = []
     for step in range(BATCHES):
         start = time.perf_counter()
         data.train_stream.batch(step)
-        times.append((time.perf_counter() - start) / SETTINGS["batch_size"])
+        times.append((time.perf_counter() - start) / SETTINGS.batch_size)
     return {"start_s": begun, "request_us": median(times) * 1e6, "memory_mb": resident_mb() - before}
 
 

@@ -34,8 +34,8 @@ from uniseg.evaluation.scores import Score, read_scores, summarise, write_scores
 from uniseg.files import write_json
 from uniseg.images.files import read_geometry
 from uniseg.inference.case_runner import CaseRunner, Outcome
-from uniseg.inference.outputs import is_own_probabilities, label_path
-from uniseg.inference.postprocessing import FILE, Choice, choose, write_cleanings
+from uniseg.inference.outputs import is_predicted_probabilities, label_path
+from uniseg.inference.postprocessing import FILE, Choice, choose, write_postprocessing
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import EvaluationFolder, RunFolder
 from uniseg.weights.seen import LEARNT_FROM, find_seen
@@ -89,13 +89,13 @@ def evaluate_run(config: DictConfig) -> dict:
         for d in datasets
     }
     runner = CaseRunner(predictor, output / PREDICTIONS)
-    finished = runner.over([(case, {dataset.task.name: case.image_paths}) for dataset, case in jobs])
+    finished = runner.run([(case, {dataset.task.name: case.image_paths}) for dataset, case in jobs])
     scored = _all_scored(partial(_score_own, blind, rules, output), zip(jobs, finished, strict=True), len(jobs))
     scores = [score for each in scored for score in each.scores]
     summary = summarise(scores) | {
         "split": split,
-        "checkpoint": predictor.fingerprint,
-        "postprocessed": bool(predictor.cleanings),
+        "checkpoint": predictor.checkpoint_hash,
+        "postprocessed": bool(predictor.postprocessing),
         "rules": asdict(rules),
         "stages_s": {stage: round(seconds, 3) for stage, seconds in predictor.stopwatch.seconds.items()},
     }
@@ -110,7 +110,7 @@ def evaluate_run(config: DictConfig) -> dict:
             }
     write_prompts(predictor.model, datasets, fold, output)
     if choosing:
-        choose_postprocessing(datasets, fold, predictor.fingerprint, output)
+        choose_postprocessing(datasets, fold, predictor.checkpoint_hash, output)
     write_scores(scores, output / SCORES)
     write_json(output / CASES, [each.row for each in scored])
     write_summary(summary, output / METRICS)
@@ -157,7 +157,7 @@ def _all_scored(work: Callable[[T], Scored], items: Iterable[T], total: int) -> 
     return scored
 
 
-def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: str, output: Path) -> None:
+def choose_postprocessing(datasets: Sequence[Dataset], fold: int, checkpoint_hash: str, output: Path) -> None:
     """Which components are cleaned away, by the Dice of the val predictions under ``output``; told as a table."""
     choices: list[Choice] = []
     for dataset in datasets:
@@ -165,7 +165,7 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
         paths = {case: label_path(output / PREDICTIONS, name, case.case_id) for case in dataset.cases_of("val", fold)}
         cases = [partial(_read_pair, dataset, case, path) for case, path in paths.items()]
         choices += choose(dataset.task, cases) if cases else []
-    write_cleanings(choices, fingerprint, output / FILE)
+    write_postprocessing(choices, checkpoint_hash, output / FILE)
     table = Table(
         "task",
         "class",
@@ -178,9 +178,9 @@ def choose_postprocessing(datasets: Sequence[Dataset], fold: int, fingerprint: s
     for own in choices:
         kept = (
             "largest component"
-            if own.cleaning.largest
-            else f"components from {own.cleaning.least_ml} ml"
-            if own.cleaning.least_ml
+            if own.rule.largest
+            else f"components from {own.rule.least_ml} ml"
+            if own.rule.least_ml
             else "all"
         )
         table.add_row(
@@ -284,7 +284,7 @@ def evaluate_folders(config: DictConfig) -> dict:
     task, source, output = tasks[0], sources_of(config)[tasks[0].name], Path(config.output)
     require_replaceable(output)
     predictions, references = (
-        {name: path for name, path in find_images(folder).items() if not is_own_probabilities(path)}
+        {name: path for name, path in find_images(folder).items() if not is_predicted_probabilities(path)}
         for folder in (config.predictions, config.labels)
     )
     for folder, own, other in ((config.labels, references, predictions), (config.predictions, predictions, references)):

@@ -41,7 +41,7 @@ def export(config: DictConfig) -> Path:
     return save_model(model, config.output)
 
 
-def read_scores(path: Path, fingerprint: str) -> dict[str, dict]:
+def read_scores(path: Path, checkpoint_hash: str) -> dict[str, dict]:
     """Task name -> ``SCORES``, of an evaluation of the weights with this hash.
 
     Raises:
@@ -53,11 +53,11 @@ def read_scores(path: Path, fingerprint: str) -> dict[str, dict]:
         scores = {name: {key: _count_or_mean(task[key]) for key in SCORES} for name, task in content["tasks"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(path, "a file of something else", expected, fix) from error
-    if content.get("checkpoint") != fingerprint:
+    if content.get("checkpoint") != checkpoint_hash:
         raise InputError(
             path,
             f"scores of weights {content.get('checkpoint')}",
-            f"of {fingerprint}, which are exported",
+            f"of {checkpoint_hash}, which are exported",
             "evaluate this checkpoint",
         )
     return scores

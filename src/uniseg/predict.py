@@ -18,7 +18,7 @@ def predict(config: DictConfig) -> list[Outcome]:
     """One label map per scan and task, under ``<output>/<task>/``; with ``merge`` one per scan, under ``merged/``.
 
     Raises:
-        InputError: anything wrong with the tasks asked, the checkpoint, the output; what is wrong with a scan is in its
+        InputError: anything wrong with the tasks, the checkpoint, the output; what is wrong with a scan is in its
             Outcome.
     """
     given, checkpoint, tasks = (

@@ -38,7 +38,8 @@ from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
-from uniseg.sampling.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.sampling.settings import StreamSettings
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.finite_loss import FiniteLoss
 from uniseg.training.callbacks.forgetting import OldTasks
@@ -93,12 +94,12 @@ def _train(config: DictConfig) -> Trainer:
     run_dir = Path(config.run_dir)
     saved = find_saved_run(config.ckpt_path, run_dir)
     overwritten = _require_folder(config, saved)
-    data = MultiDatasetModule(
+    data = UniSegDataModule(
         saved.order(tasks.names, added=config.finetune.extend) if saved else tasks.names,
-        **OmegaConf.to_container(config.data, resolve=True),
-        cache_dir=Path(config.paths.cache),
-        recipe=instantiate(config.augment, _convert_="all"),
-        seed=config.seed,
+        config.paths.cache,
+        settings_from(StreamSettings, config.data),
+        instantiate(config.augment, _convert_="all"),
+        config.seed,
     )
     beginning = begin(config, data.tasks)
     module = build_module(config, data, sources, beginning.model, saved)
@@ -179,7 +180,7 @@ def _write_settings(config: DictConfig, beginning: Beginning) -> None:
 
 def build_module(
     config: DictConfig,
-    data: MultiDatasetModule,
+    data: UniSegDataModule,
     sources: Mapping[str, Source],
     model: UniSegModel,
     saved: SavedRun | None,

@@ -1,4 +1,4 @@
-"""Cases on their way: what goes on behind a bad one, what stays when a disk is full."""
+"""Cases one after the other: what is predicted after a bad one, what stays when a disk is full."""
 
 import errno
 import json
@@ -38,7 +38,7 @@ def names(folder):
     return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
-def test_a_scan_replaced_under_its_name_is_predicted_anew(predictor, tmp_path):
+def test_a_scan_replaced_under_its_name_is_predicted_again(predictor, tmp_path):
     scan = save_nifti(tmp_path / "scan.nii", noise(0))
     (path,) = predict_files(predictor, scan, tmp_path / "out", tasks="spleen")
     first, written = path.read_bytes(), path.stat().st_mtime_ns
@@ -53,13 +53,13 @@ def test_a_scan_replaced_under_its_name_is_predicted_anew(predictor, tmp_path):
     np.testing.assert_array_equal(nib.load(path).get_fdata(), nib.load(fresh).get_fdata())
 
 
-def test_one_slice_replaced_is_predicted_anew(predictor, tmp_path):
+def test_one_slice_replaced_is_predicted_again(predictor, tmp_path):
     affine = np.diag([-1.5, -1.5, 3.0, 1])
     folder = save_series(tmp_path / "ct", (noise(0) + 1000).clip(0), affine, intercept=-1000)
     (path,) = predict_files(predictor, folder, folder, tasks="spleen")
-    told = json.loads((folder / "spleen/ct.json").read_text())
+    record = json.loads((folder / "spleen/ct.json").read_text())
     predict_files(predictor, folder, folder, tasks="spleen")
-    assert json.loads((folder / "spleen/ct.json").read_text()) == told, "our own files do not make it another scan"
+    assert json.loads((folder / "spleen/ct.json").read_text()) == record, "our own files do not make it another scan"
     save_series(tmp_path / "other", (noise(5) + 1000).clip(0), affine, intercept=-1000)
     (tmp_path / "other/slice_003.dcm").rename(folder / "slice_003.dcm")
     before = path.read_bytes()
@@ -78,14 +78,14 @@ def test_a_full_disk_ends_in_the_files_name(predictor, cases, tmp_path, monkeypa
     monkeypatch.setattr("uniseg.images.files.nib.save", full)
     runner = CaseRunner(predictor, tmp_path / "out")
     with pytest.raises(OSError, match="No space left") as caught:
-        list(runner.over(cases))
+        list(runner.run(cases))
     assert caught.value.filename == str(tmp_path / "out/spleen/case2.nii.gz")
     kept = ["case0.json", "case0.nii.gz", "case1.json", "case1.nii.gz"]
     assert names(tmp_path / "out") == kept, "nothing half-written, what is finished stays, the next is not begun"
     assert threading.active_count() == threads
     monkeypatch.setattr("uniseg.images.files.nib.save", save)
     before = {name: (tmp_path / "out/spleen" / name).stat().st_mtime_ns for name in kept}
-    assert all(outcome.refusal is None for outcome in runner.over(cases))
+    assert all(outcome.refusal is None for outcome in runner.run(cases))
     assert {name: (tmp_path / "out/spleen" / name).stat().st_mtime_ns for name in kept} == before
 
 
@@ -106,35 +106,35 @@ def test_what_was_begun_stays_ours(predictor, cases, tmp_path, monkeypatch):
         path.write_text(json.dumps(values))
 
     with monkeypatch.context() as patch:
-        patch.setattr("uniseg.inference.case_runner.write_json", die)
+        patch.setattr("uniseg.inference.case_writer.write_json", die)
         with pytest.raises(Killed):
-            runner("case0", cases[0][1])
+            runner.run_case("case0", cases[0][1])
     assert names(tmp_path / "out") == ["case0.json", "case0.nii.gz"]
     assert json.loads((tmp_path / "out/spleen/case0.json").read_text())["unfinished"] is True
-    runner("case0", cases[0][1])
-    told = json.loads((tmp_path / "out/spleen/case0.json").read_text())
-    assert "unfinished" not in told
-    assert told["images"] == [str(cases[0][1]["spleen"][0])]
+    runner.run_case("case0", cases[0][1])
+    record = json.loads((tmp_path / "out/spleen/case0.json").read_text())
+    assert "unfinished" not in record
+    assert record["images"] == [str(cases[0][1]["spleen"][0])]
 
 
 def test_a_case_that_vanishes_is_refused_alone(predictor, cases, tmp_path):
     cases[0][1]["spleen"][0].unlink()
-    outcomes = list(CaseRunner(predictor, tmp_path / "out").over(cases))
+    outcomes = list(CaseRunner(predictor, tmp_path / "out").run(cases))
     assert [outcome.refusal is None for outcome in outcomes] == [False, True, True, True]
     assert "case0.nii.gz: found No such file" in str(outcomes[0].refusal)
 
 
 def test_what_the_network_refuses_names_the_scan(predictor, cases, tmp_path, monkeypatch):
     monkeypatch.setattr("uniseg.preprocessing.preprocess.MOST_VOXELS", noise(0).size // 10)
-    outcomes = list(CaseRunner(predictor, tmp_path / "out").over(cases[1:2]))
+    outcomes = list(CaseRunner(predictor, tmp_path / "out").run(cases[1:2]))
     assert "case1.nii.gz, scan: found " in str(outcomes[0].refusal)
 
 
 def test_no_case_is_no_work(predictor, tmp_path):
-    assert list(CaseRunner(predictor, tmp_path / "out").over([])) == []
+    assert list(CaseRunner(predictor, tmp_path / "out").run([])) == []
     assert not (tmp_path / "out").exists()
 
 
 def test_two_cases_of_one_name(predictor, cases, tmp_path):
     with pytest.raises(InputError, match=r"case0\.nii\.gz: found a second scan called 'case0'"):
-        list(CaseRunner(predictor, tmp_path / "out").over([cases[0], cases[0]]))
+        list(CaseRunner(predictor, tmp_path / "out").run([cases[0], cases[0]]))

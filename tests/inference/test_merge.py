@@ -4,19 +4,21 @@ import numpy as np
 
 from samples import make_task
 from uniseg.inference.merge import merge, merged_values, write_tables
-from uniseg.inference.restore import Restored
+from uniseg.inference.restore import CompressedSegmentation
 
 LIVER = make_task()
 NESTED = make_task("brain", ("T1",), ("background", "whole", "core"), regions=((1, 2, 4), (2,)))
 
 
-def restored(label, confidence):
-    return Restored(np.array(label, np.uint8).reshape(1, 1, -1), np.array(confidence, np.uint8).reshape(1, 1, -1))
+def segmentation(label, confidence):
+    return CompressedSegmentation(
+        np.array(label, np.uint8).reshape(1, 1, -1), np.array(confidence, np.uint8).reshape(1, 1, -1)
+    )
 
 
 def test_values_are_unique_and_named():
     values = merged_values([LIVER, NESTED])
-    assert [(v.value, v.task, v.own_value, v.name) for v in values] == [
+    assert [(v.value, v.task, v.task_value, v.name) for v in values] == [
         (1, "liver", 1, "liver_liver"), (2, "liver", 2, "liver_tumour"),
         (3, "brain", 1, "brain_whole"), (4, "brain", 2, "brain_whole+core"), (5, "brain", 3, "brain_3"),
         (6, "brain", 4, "brain_whole"),
@@ -27,8 +29,8 @@ def test_values_are_unique_and_named():
 def test_the_more_probable_label_holds():
     """Voxels: nobody; the first alone; the second though background was surer; first surer; second surer; a tie."""
     parts = {
-        "liver": restored([0, 1, 0, 2, 1, 1], [255, 130, 250, 200, 140, 150]),
-        "brain": restored([0, 0, 4, 1, 2, 1], [255, 255, 90, 199, 141, 150]),
+        "liver": segmentation([0, 1, 0, 2, 1, 1], [255, 130, 250, 200, 140, 150]),
+        "brain": segmentation([0, 0, 4, 1, 2, 1], [255, 255, 90, 199, 141, 150]),
     }
     assert merge(parts, merged_values([LIVER, NESTED])).ravel().tolist() == [0, 1, 6, 2, 4, 1]
 

@@ -9,7 +9,8 @@ import pytest
 
 from samples import make_task, save_nifti, small_model
 from uniseg import InputError, Predictor, TaskSet, predict_files
-from uniseg.inference.outputs import is_own_probabilities, read_own
+from uniseg.inference.outputs import is_predicted_probabilities, read_prediction_json
+from uniseg.inference.settings import InferenceSettings
 
 TASK = make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))
 
@@ -101,7 +102,13 @@ def test_merged_tables_of_others_stay(predictor, folder, tmp_path):
     assert sorted(path.name for path in merged.iterdir()) == [
         "case0.json", "case0.nii.gz", "case1.json", "case1.nii.gz", "labels.ctbl", "labels_itksnap.txt",
     ]  # fmt: skip
-    predict_files(Predictor(predictor.model, overlap=0.25), folder, tmp_path / "out", modality=["CT"], merge=True)
+    predict_files(
+        Predictor(predictor.model, InferenceSettings(overlap=0.25)),
+        folder,
+        tmp_path / "out",
+        modality=["CT"],
+        merge=True,
+    )
     (merged / "labels.ctbl").write_text("# Color table file /home/me/colours.ctbl\n")
     with pytest.raises(InputError, match=r"labels\.ctbl: found something that uniseg did not write"):
         predict_files(predictor, folder, tmp_path / "out", modality=["CT"], merge=True)
@@ -122,12 +129,12 @@ def test_an_output_that_is_a_file(predictor, folder, tmp_path, place):
 
 def test_what_our_json_says(tmp_path):
     path = tmp_path / "a.json"
-    assert read_own(path) is None
+    assert read_prediction_json(path) is None
     for text in ("", "null", "[]", '{"task": "a"}', "[" * 100000, "\xff"):
         path.write_bytes(text.encode("latin1"))
-        assert read_own(path) is None
+        assert read_prediction_json(path) is None
     path.write_text('{"checkpoint": "", "uniseg": "1", "task": "a"}')
-    assert read_own(path)["task"] == "a"
-    assert is_own_probabilities(tmp_path / "a_probabilities.nii.gz")
-    assert not is_own_probabilities(tmp_path / "b_probabilities.nii.gz")
-    assert not is_own_probabilities(tmp_path / "a.nii.gz")
+    assert read_prediction_json(path)["task"] == "a"
+    assert is_predicted_probabilities(tmp_path / "a_probabilities.nii.gz")
+    assert not is_predicted_probabilities(tmp_path / "b_probabilities.nii.gz")
+    assert not is_predicted_probabilities(tmp_path / "a.nii.gz")

@@ -14,9 +14,12 @@ from rich.console import Console
 from samples import make_task, small_model
 from uniseg import InputError, Predictor, TaskSet, Volume, load_ensemble, predict_files, read_volume, save_ensemble
 from uniseg.datasets.case import Case
+from uniseg.inference.case_reader import CaseReader
 from uniseg.inference.case_runner import CaseRunner
-from uniseg.inference.postprocessing import Cleaning
+from uniseg.inference.case_writer import CaseWriter
+from uniseg.inference.postprocessing import ClassPostprocessing
 from uniseg.inference.predict_files import predict_cases, require_none_refused
+from uniseg.inference.settings import InferenceSettings
 from uniseg.weights.ensemble import ensemble_hash
 
 AFFINE = np.diag([-1.5, -1.5, 3.0, 1])
@@ -73,7 +76,7 @@ def test_another_setting_is_computed_anew(scans, tmp_path):
     before = first.stat().st_mtime_ns
     predict_files(Predictor(model), str(scans[0]), tmp_path, tasks="liver")
     assert first.stat().st_mtime_ns == before
-    predict_files(Predictor(model, overlap=0.25), str(scans[0]), tmp_path, tasks="liver")
+    predict_files(Predictor(model, InferenceSettings(overlap=0.25)), str(scans[0]), tmp_path, tasks="liver")
     assert first.stat().st_mtime_ns > before
 
 
@@ -81,27 +84,27 @@ def test_reading_and_writing_overlap_with_the_network(scans, tmp_path, monkeypat
     """While case 1 is computed, case 2 is read and case 0 is written."""
     predictor = Predictor(small_model(TASKS))
     seen = []
-    restored, read, write = predictor.restored, CaseRunner._read, CaseRunner._write
+    segment, read, write = predictor.segment, CaseReader.read, CaseWriter.write
 
     def slow(*args):
         start = time.monotonic()
         time.sleep(0.3)
-        found = restored(*args)
+        segmentations = segment(*args)
         seen.append(("compute", threading.current_thread().name, start, time.monotonic()))
-        return found
+        return segmentations
 
     def timed(name, method):
-        def own(self, *args):
+        def method_with_times(self, *args):
             start = time.monotonic()
-            found = method(self, *args)
+            result = method(self, *args)
             seen.append((name, threading.current_thread().name, start, time.monotonic()))
-            return found
+            return result
 
-        return own
+        return method_with_times
 
-    monkeypatch.setattr(predictor, "restored", slow)
-    monkeypatch.setattr(CaseRunner, "_read", timed("read", read))
-    monkeypatch.setattr(CaseRunner, "_write", timed("write", write))
+    monkeypatch.setattr(predictor, "segment", slow)
+    monkeypatch.setattr(CaseReader, "read", timed("read", read))
+    monkeypatch.setattr(CaseWriter, "write", timed("write", write))
     predict_files(predictor, str(scans[0].parent), tmp_path / "out", tasks="liver")
     spans = {
         kind: [(start, stop) for name, _, start, stop in seen if name == kind] for kind in ("read", "compute", "write")
@@ -185,8 +188,8 @@ def test_a_doubtful_header_is_told_and_comes_back(scans, tmp_path):
     image.set_qform(elsewhere, 1)
     nib.save(image, scans[0])
     lines = []
-    runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path, tell=lines.append)
-    (path,) = runner("case0", {"liver": (scans[0],)})
+    runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path, log=lines.append)
+    (path,) = runner.run_case("case0", {"liver": (scans[0],)})
     assert lines == ["case0: an sform unlike the qform; the sform is taken"]
     out = nib.load(path).header
     assert (int(out["sform_code"]), int(out["qform_code"])) == (2, 1)
@@ -216,11 +219,11 @@ def test_probabilities_are_those_of_the_labels(scans, tmp_path):
         CaseRunner(Predictor(small_model(TASKS)), tmp_path, merge=True, probabilities=True)
 
 
-def test_what_is_cleaned_is_cleaned_in_the_files(scans, tmp_path):
+def test_postprocessing_changes_the_files(scans, tmp_path):
     model = small_model(TASKS)
     raw = labels(predict_files(Predictor(model), str(scans[0]), tmp_path / "raw", tasks="spleen")[0])
     path = predict_files(
-        Predictor(model, cleanings={"spleen": {"spleen": Cleaning(largest=True)}}),
+        Predictor(model, postprocessing={"spleen": {"spleen": ClassPostprocessing(largest=True)}}),
         str(scans[0]),
         tmp_path / "clean",
         tasks="spleen",
@@ -270,7 +273,7 @@ def test_an_ensemble_is_one_folder(scans, tmp_path):
 def test_cases_are_read_by_name(scans, tmp_path):
     runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path)
     done = list(
-        runner.over(
+        runner.run(
             [(Case("a", "a", (scans[0],), None), {"liver": (scans[0],)}), (Case("b", "b", (scans[1],), None), None)]
         )
     )

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from samples import make_task
 from uniseg.images.files import read_volume, write_label_map
-from uniseg.inference.restore import Restored, Restorer, Wanted
+from uniseg.inference.restore import CompressedSegmentation, CropGeometry, OutputOptions, OutputResampler
 from uniseg.inference.window_pass import Planes
 from uniseg.phantom.suite import TASKS, make_case
 from uniseg.preprocessing.preprocess import preprocess
@@ -32,18 +32,17 @@ SCANS = (
 
 def restore(
     scores, box, shape, spacing_mm, task_spacing_mm, *, confident=False, planes_at_once=3, blocks=1
-) -> Restored:
+) -> CompressedSegmentation:
     """``scores [V,z,y,x]`` as they come from the windows."""
-    restorer = Restorer(lambda held: held, len(scores), box=box, shape=shape, size=scores.shape[1:],
-        spacing_mm=spacing_mm, task_spacing_mm=task_spacing_mm,
-                        wanted=Wanted(confidence=confident))  # fmt: skip
+    crop = CropGeometry(box, shape, spacing_mm, scores.shape[1:], task_spacing_mm)
+    resampler = OutputResampler(lambda average: average, len(scores), crop, OutputOptions(confidence=confident))
     bounds = np.linspace(0, box[1][1] - box[1][0], blocks + 1).astype(int)
     for rows in pairwise(bounds):
-        restorer.begin(rows)
-        low, high = restorer.source_rows(rows)
+        resampler.start_block(rows)
+        low, high = resampler.source_rows(rows)
         for start in range(0, scores.shape[1], planes_at_once):
-            restorer.add(Planes(start, scores[:, start : start + planes_at_once, low:high], None))
-    return restorer.restored
+            resampler.add(Planes(start, scores[:, start : start + planes_at_once, low:high], None))
+    return resampler.segmentation
 
 
 def threshold(path, out, spacing_mm):
@@ -173,13 +172,12 @@ def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
 
 def test_where_no_window_looked_all_is_background():
     scores = torch.tensor([-1.0, 1.0]).view(2, 1, 1, 1).expand(2, 2, 2, 4).clone()
-    restorer = Restorer(lambda held: held, 2, box=((0, 2), (0, 2), (0, 4)), shape=(2, 2, 4), size=(2, 2, 4),
-        spacing_mm=(1, 1, 1), task_spacing_mm=(1, 1, 1),
-                        wanted=Wanted())  # fmt: skip
+    crop = CropGeometry(((0, 2), (0, 2), (0, 4)), (2, 2, 4), (1, 1, 1), (2, 2, 4), (1, 1, 1))
+    resampler = OutputResampler(lambda average: average, 2, crop)
     seen = torch.ones(2, 2, 4, dtype=torch.bool)
     seen[..., 2:] = False
-    restorer.add(Planes(0, scores, seen))
-    assert restorer.restored.label[:].tolist() == [[[1, 1, 0, 0]] * 2] * 2
+    resampler.add(Planes(0, scores, seen))
+    assert resampler.segmentation.label[:].tolist() == [[[1, 1, 0, 0]] * 2] * 2
 
 
 def test_confidence_is_the_probability_of_the_label():

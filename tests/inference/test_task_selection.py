@@ -4,7 +4,7 @@ import pytest
 
 from samples import make_task
 from uniseg import InputError, TaskSet
-from uniseg.inference.task_selection import explained, guessed_tasks
+from uniseg.inference.task_selection import explain_selection, guessed_tasks
 from uniseg.preprocessing.modality import Guess
 
 TASKS = TaskSet(
@@ -26,7 +26,7 @@ def test_kinds_and_their_order_decide():
 
 
 def test_the_reason_is_told():
-    line = explained(TASKS, ["brain", "prostate"], [MR])
+    line = explain_selection(TASKS, ["brain", "prostate"], [MR])
     assert line == (
         "MR (dull); taken for T1 or T2, since values do not tell sequences apart: brain, prostate; does not fit: "
         "liver (CT), sarcoma (CT+T1), turned (T1+CT)"

@@ -10,9 +10,9 @@ from monai.inferers import sliding_window_inference
 from samples import make_task
 from uniseg import InputError, Predictor
 from uniseg.images.volume import Volume
-from uniseg.inference.accumulators import make_carrier
-from uniseg.inference.memory import GB, Need, share_out
-from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.accumulators import make_accumulator
+from uniseg.inference.memory import GB, MemoryEstimate, plan_execution
+from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.window_pass import WindowPass
 from uniseg.inference.windows import Window, WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
@@ -52,20 +52,21 @@ def make_model(kind: str = "static") -> UniSegModel:
 
 
 def pass_of(model, image, positions, **changes):
-    settings = {"overlap": 0.5, "window_batch": 2, "mirror_axes": (), "skip_empty": False, "gate": False} | changes
-    may_miss = settings["skip_empty"] or settings["gate"]
-    carriers = [make_carrier([model], p, features_allowed=not may_miss) for p in positions]
-    return carriers, WindowPass([model], image, carriers, **settings, device=torch.device("cpu"), stopwatch=Stopwatch())
+    settings = InferenceSettings(**changes)
+    features_allowed = not (settings.skip_empty or settings.gate)
+    accumulators = [make_accumulator([model], p, features_allowed=features_allowed) for p in positions]
+    return accumulators, WindowPass([model], image, accumulators, settings, torch.device("cpu"))
 
 
 def stitched(model, image, positions, blocks=((0, None),), **changes):
     """Scores ``[V,z,y,x]`` per task."""
-    carriers, own_pass = pass_of(model, image, positions, **changes)
-    out = [torch.full((c.task.num_labels, *image.shape[1:]), torch.nan) for c in carriers]
+    accumulators, windows = pass_of(model, image, positions, **changes)
+    out = [torch.full((a.task.num_labels, *image.shape[1:]), torch.nan) for a in accumulators]
     for low, high in blocks:
-        for parts in own_pass.planes((low, image.shape[2] if high is None else high)):
-            for carrier, part, own in zip(carriers, parts, out, strict=True):
-                own[:, part.start : part.start + part.held.shape[1], low:high] = carrier.scores(part.held)
+        for parts in windows.planes((low, image.shape[2] if high is None else high)):
+            for accumulator, part, scores in zip(accumulators, parts, out, strict=True):
+                z = slice(part.start, part.start + part.average.shape[1])
+                scores[:, z, low:high] = accumulator.scores(part.average)
     return out
 
 
@@ -119,11 +120,11 @@ def test_blocks_of_rows_change_nothing():
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-6)
 
 
-def test_many_classes_are_carried_as_features():
+def test_many_classes_are_averaged_as_features():
     model = make_model()
-    assert [make_carrier([model], p, features_allowed=True).channels for p in range(3)] == [3, 6, 3]
-    assert [make_carrier([model], p, features_allowed=False).channels for p in range(3)] == [3, 15, 3]
-    assert make_carrier([make_model("dynamic")], 1, features_allowed=True).channels == 15
+    assert [make_accumulator([model], p, features_allowed=True).channels for p in range(3)] == [3, 6, 3]
+    assert [make_accumulator([model], p, features_allowed=False).channels for p in range(3)] == [3, 15, 3]
+    assert make_accumulator([make_model("dynamic")], 1, features_allowed=True).channels == 15
 
 
 def test_windows_lie_where_monais_do():
@@ -145,41 +146,41 @@ def air_with_a_body(shape=(16, 64, 64)) -> torch.Tensor:
 @torch.inference_mode()
 def test_windows_of_air_are_left_out():
     model, image = make_model(), air_with_a_body()
-    carriers, own_pass = pass_of(model, image, [0], skip_empty=True)
-    parts = [part for (part,) in own_pass.planes((0, 64))]
+    accumulators, windows = pass_of(model, image, [0], skip_empty=True)
+    parts = [part for (part,) in windows.planes((0, 64))]
     seen = torch.cat([part.seen for part in parts])
     assert seen[:, 20:40, 4:20].all()
     assert not seen[:, :, 48:].any()
     all_of_it = stitched(model, image, [0])[0]
-    inside = torch.cat([carriers[0].scores(part.held) for part in parts], 1)[:, :, 24:36, 8:16]
+    inside = torch.cat([accumulators[0].scores(part.average) for part in parts], 1)[:, :, 24:36, 8:16]
     torch.testing.assert_close(inside, all_of_it[:, :, 24:36, 8:16], atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
-def test_a_gated_task_is_asked_only_beside_what_it_found(monkeypatch):
+def test_a_gated_task_is_computed_only_near_what_it_found(monkeypatch):
     model, image = make_model(), torch.randn(1, 16, 64, 64)
-    _, own_pass = pass_of(model, image, [0, 2], gate=True)
+    _, passed = pass_of(model, image, [0, 2], gate=True)
     places = [window for layer in WindowGrid((16, 64, 64), (8, 16, 16), 0).layers() for window in layer]
     found = {0: {places[0]}, 1: set()}
-    asked = []
+    computed = []
 
-    def fake(self, batch, wanted):
-        asked.extend(wanted)
-        windows = places[len(asked) - len(wanted) : len(asked)]
+    def fake(self, batch, active):
+        computed.extend(active)
+        windows = places[len(computed) - len(active) : len(computed)]
         scores = [[[0, 1 if window in found[t] else -1, -1] for window in windows] for t in range(2)]
         return [torch.tensor(own)[..., None, None, None].expand(-1, -1, 8, 16, 16).float() for own in scores]
 
-    monkeypatch.setattr(WindowPass, "_computed", fake)
-    active = own_pass._sparse_pass(WindowGrid((16, 64, 64), (8, 16, 16), 0))
-    assert len(asked) == len(places) == 32
+    monkeypatch.setattr(WindowPass, "_compute", fake)
+    active = passed._sparse_pass(WindowGrid((16, 64, 64), (8, 16, 16), 0))
+    assert len(computed) == len(places) == 32
     assert active(Window((4, 8, 8), (8, 16, 16))) == [0]
     assert active(Window((0, 16, 16), (8, 16, 16))) == []
 
 
 @torch.inference_mode()
 def test_gating_is_not_done_where_the_first_look_is_most_of_the_work():
-    _, own_pass = pass_of(make_model(), torch.randn(1, 8, 16, 24), [0, 2], gate=True)
-    assert (own_pass.may_miss, list(own_pass.active(Window((0, 0, 0), (8, 16, 16))))) == (False, [0, 1])
+    _, passed = pass_of(make_model(), torch.randn(1, 8, 16, 24), [0, 2], gate=True)
+    assert (passed.may_miss, list(passed.active_tasks(Window((0, 0, 0), (8, 16, 16))))) == (False, [0, 1])
 
 
 @torch.inference_mode()
@@ -198,44 +199,53 @@ def volume(shape=(24, 40, 36)) -> Volume:
 def test_labels_do_not_depend_on_memory():
     model, scan = make_model(), volume()
     plain = Predictor(model).predict(scan, ["few", "many", "regions"])
-    need_gb = 0.9 + 0.24  # what share_out counts as fixed, nearly
-    tight = Predictor(model, max_memory_gb=need_gb, window_batch=4).predict(scan, ["few", "many", "regions"])
+    need_gb = 0.9 + 0.24  # what plan_execution counts as fixed, nearly
+    tight = Predictor(model, InferenceSettings(max_memory_gb=need_gb, window_batch=4)).predict(
+        scan, ["few", "many", "regions"]
+    )
     for name, label in plain.items():
         assert len(np.unique(label)) > 1
         assert np.mean(tight[name] == label) > 0.9999
     with pytest.raises(InputError, match=r"max_memory_gb.*found 0\.5; expected at least 1\.\d for this scan"):
-        Predictor(model, max_memory_gb=0.5).predict(scan, ["few"])
+        Predictor(model, InferenceSettings(max_memory_gb=0.5)).predict(scan, ["few"])
 
 
-def test_memory_is_shared_out():
-    need = Need(
-        volume=10**8, packed=10**8 / 0.3, label=0, image=10**7, weights=10**6, window=10**6, ring_row=10**5, slab=10**6
+def test_work_is_planned_within_the_memory():
+    estimate = MemoryEstimate(
+        volume=10**8,
+        compressed=10**8 / 0.3,
+        label=0,
+        image=10**7,
+        weights=10**6,
+        window=10**6,
+        ring_row=10**5,
+        slab=10**6,
     )
-    assert share_out(need, 100, 0.5, 4, None).blocks == ((0, 100),)
-    rich = share_out(need, 100, 0.5, 4, 8)
+    assert plan_execution(estimate, 100, 0.5, 4, None).blocks == ((0, 100),)
+    rich = plan_execution(estimate, 100, 0.5, 4, 8)
     assert (rich.blocks, rich.window_batch) == (((0, 100),), 4)
-    fixed = need.fixed_bytes(1) / GB
-    poor = share_out(need, 100, 0.5, 4, fixed + 12 * 2 * 4 * 10**5 / GB)
+    fixed = estimate.fixed_bytes(1) / GB
+    poor = plan_execution(estimate, 100, 0.5, 4, fixed + 12 * 2 * 4 * 10**5 / GB)
     assert poor.window_batch == 1
     assert poor.blocks == ((0, 20), (20, 40), (40, 60), (60, 80), (80, 100))
     with pytest.raises(InputError):
-        share_out(need, 100, 0.5, 4, fixed)
+        plan_execution(estimate, 100, 0.5, 4, fixed)
 
 
-def test_memory_is_counted_ahead_of_its_use(monkeypatch):
+def test_memory_is_counted_before_its_use(monkeypatch):
     """Nothing is resampled where it would not fit, nor where a spacing is absurd, however much memory there is."""
-    model, asked = make_model(), []
-    monkeypatch.setattr("uniseg.inference.predictor.preprocess", lambda *args: asked.append(args))
+    model, made = make_model(), []
+    monkeypatch.setattr("uniseg.inference.task_group.preprocess", lambda *args: made.append(args))
     # 600 x 1200 x 1200 voxels: 3.5 GB
     scan = Volume.of_array(np.random.default_rng(0).normal(size=(60, 60, 60)), (20.0, 20.0, 20.0))
     with pytest.raises(
         InputError, match=r"inference\.max_memory_gb: found 6; expected at least [78]\.\d for this scan"
     ):
-        Predictor(model, max_memory_gb=6).predict(scan, ["few"])
+        Predictor(model, InferenceSettings(max_memory_gb=6)).predict(scan, ["few"])
     for spacing in ((1000.0, 1000.0, 1000.0), (2.0, 1.0, 1e5)):
         absurd = Volume.of_array(np.ones((40, 40, 40)), spacing)
         with pytest.raises(InputError, match=r"scan: found .* voxels for .* mm at the task's spacing 2 x 1 x 1 mm"):
-            Predictor(model, max_memory_gb=None).predict(absurd, ["few"])
+            Predictor(model, InferenceSettings(max_memory_gb=None)).predict(absurd, ["few"])
     tiny = make_task("few", spacing_mm=(2e-4, 1e-4, 1e-4))
     fine = UniSegModel(
         TaskSet([tiny]),
@@ -245,14 +255,14 @@ def test_memory_is_counted_ahead_of_its_use(monkeypatch):
         head=StaticHead,
     )
     with pytest.raises(InputError, match=r"at the task's spacing 0\.0002 x 0\.0001 x 0\.0001 mm"):
-        Predictor(fine, max_memory_gb=None).predict(scan, ["few"])
-    assert not asked
+        Predictor(fine, InferenceSettings(max_memory_gb=None)).predict(scan, ["few"])
+    assert not made
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
 @pytest.mark.parametrize("settings", [{}, {"gate": True, "overlap": 0.75}, {"skip_empty": True}])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_what_is_no_number_is_no_empty_map(kind, settings, value):
+def test_a_network_of_nan_or_inf_gives_no_empty_map(kind, settings, value):
     scan = Volume.of_array(np.random.default_rng(0).normal(0, 100, size=(16, 24, 24)), (2.0, 1.0, 1.0))
     for part in ("head", "encoder"):
         model = make_model(kind)
@@ -260,10 +270,10 @@ def test_what_is_no_number_is_no_empty_map(kind, settings, value):
             for parameter in (p for name, p in model.named_parameters() if part in name):
                 parameter.view(-1)[0] = value
         with pytest.raises(InputError, match="NaN or infinity in"):
-            Predictor(model, **settings).predict(scan, list(TASKS.names))
+            Predictor(model, InferenceSettings(**settings)).predict(scan, list(TASKS.names))
 
 
-def test_a_prepared_scan_of_no_numbers_is_refused():
+def test_a_prepared_scan_of_nan_is_refused():
     scan = Volume.of_array(np.random.default_rng(0).normal(size=(16, 24, 24)), (2.0, 1.0, 1.0))
     scan.array[0, 3, 3, 3] = np.nan
     with pytest.raises(InputError, match="task 'few': found NaN or infinity in the prepared scan"):
@@ -284,6 +294,6 @@ def test_a_setting_that_cannot_be_is_named(name, values):
     model = make_model()
     for value in values:
         with pytest.raises(InputError, match=rf"inference\.{name}: found .*; expected"):
-            Predictor(model, **{name: value})
+            Predictor(model, InferenceSettings(**{name: value}))
     with pytest.raises(InputError, match="models: found none"):
         Predictor([])

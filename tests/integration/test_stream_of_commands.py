@@ -98,12 +98,12 @@ def test_several_tasks_in_one_map(trained, tmp_path):
 
 def test_predicting_again_keeps_what_is_there(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
-    predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), fingerprint="a")
-    (path,) = CaseRunner(predictor, tmp_path)("x", {"phantom_spleen": (scan,)})
+    predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), checkpoint_hash="a")
+    (path,) = CaseRunner(predictor, tmp_path).run_case("x", {"phantom_spleen": (scan,)})
     first = path.stat().st_mtime_ns
-    CaseRunner(predictor, tmp_path)("x", {"phantom_spleen": (scan,)})
+    CaseRunner(predictor, tmp_path).run_case("x", {"phantom_spleen": (scan,)})
     assert path.stat().st_mtime_ns == first
-    CaseRunner(Predictor(predictor.model, fingerprint="b"), tmp_path)("x", {"phantom_spleen": (scan,)})
+    CaseRunner(Predictor(predictor.model, checkpoint_hash="b"), tmp_path).run_case("x", {"phantom_spleen": (scan,)})
     assert path.stat().st_mtime_ns > first
 
 

@@ -14,6 +14,7 @@ from uniseg.datasets.splits import SplitTable
 from uniseg.environment import CONF_DIR
 from uniseg.sampling.patches import PatchReader, make_batch
 from uniseg.sampling.requests import RequestStream, TaskCases
+from uniseg.sampling.settings import StreamSettings
 from uniseg.task import Normalization
 
 PATCH, SHAPE, STEPS = (8, 12, 10), (20, 30, 27), 24
@@ -50,9 +51,10 @@ def batches(tmp_path_factory):
                 TaskCases("ct", ("ct_a", "ct_b"), (False,), (False,)),
                 TaskCases("mr", ("mr_a", "mr_b"), (False, False, True), (True,) * 3),
             ],
-            steps_per_epoch=STEPS, batch_size=4, tasks_per_batch=None, task_weights="equal", foreground_fraction=0.5,
-            recipe=recipe, seed=3,
-        )  # fmt: skip
+            StreamSettings(steps_per_epoch=STEPS, foreground_fraction=0.5),
+            recipe,
+            seed=3,
+        )
         reader = PatchReader(caches, PATCH)
         return [make_batch(reader.__getitems__(stream.batch(step)), PATCH) for step in range(STEPS)]
 

@@ -9,7 +9,8 @@ import pytest
 from samples import make_task
 from uniseg.cache.store import CaseEntry, write_case, write_task
 from uniseg.datasets.splits import SplitTable
-from uniseg.sampling.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.sampling.settings import StreamSettings
 from uniseg.task import Normalization
 
 NAMES = tuple(f"task{number}" for number in range(5))
@@ -30,14 +31,9 @@ def caches(tmp_path) -> Path:
     return tmp_path
 
 
-def module(caches: Path, **changes) -> MultiDatasetModule:
-    settings = {
-        "fold": 0, "patch_size": (4, 4, 4), "batch_size": 2, "steps_per_epoch": 3, "val_steps": 1,
-        "tasks_per_batch": None, "task_weights": "equal",
-        "foreground_fraction": 0.33, "recipe": None, "seed": 0, "num_patients": None, "num_workers": 0,
-        "pin_memory": False,
-    }  # fmt: skip
-    return MultiDatasetModule(NAMES, cache_dir=caches, **settings | changes)
+def module(caches: Path, **changes) -> UniSegDataModule:
+    settings = {"patch_size": (4, 4, 4), "batch_size": 2, "steps_per_epoch": 3, "val_steps": 1} | changes
+    return UniSegDataModule(NAMES, caches, StreamSettings(**settings))
 
 
 def test_the_stream_knows_what_is_masked_or_optional(caches):

@@ -10,7 +10,8 @@ from uniseg.cache.store import CaseEntry, write_case, write_fingerprint, write_t
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.preprocessing.fingerprint import CaseFingerprint
-from uniseg.sampling.datamodule import MultiDatasetModule
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.sampling.settings import StreamSettings
 
 SHAPE = (6, 8, 8)
 
@@ -30,23 +31,8 @@ def write_cache(folder, name, hashes):
 
 
 def module(folder, names=("liver", "spleen")):
-    return MultiDatasetModule(
-        names,
-        cache_dir=folder,
-        fold=0,
-        patch_size=(4, 8, 8),
-        batch_size=2,
-        steps_per_epoch=4,
-        val_steps=2,
-        tasks_per_batch=None,
-        task_weights="equal",
-        foreground_fraction=0.5,
-        recipe=None,
-        seed=0,
-        num_patients=None,
-        num_workers=0,
-        pin_memory=False,
-    )
+    settings = StreamSettings(patch_size=(4, 8, 8), batch_size=2, steps_per_epoch=4, val_steps=2)
+    return UniSegDataModule(names, folder, settings)
 
 
 @pytest.mark.parametrize("is_old", [False, True])

@@ -18,6 +18,7 @@ from uniseg.sampling.augment.spatial import sample_patch
 from uniseg.sampling.batch import Batch
 from uniseg.sampling.patches import PatchReader, make_batch
 from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.sampling.settings import StreamSettings
 from uniseg.task import Normalization
 
 PATCH = (8, 12, 12)
@@ -38,10 +39,11 @@ def cache(tmp_path) -> TaskCache:
 def batches(cache: TaskCache, num_workers: int) -> list[Batch]:
     recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
     stream = RequestStream(
-        [TaskCases("liver", ("a", "b"), (False,))], steps_per_epoch=6, batch_size=2, tasks_per_batch=None,
-        task_weights={},
-        foreground_fraction=0.5, recipe=recipe, seed=3,
-    )  # fmt: skip
+        [TaskCases("liver", ("a", "b"), (False,))],
+        StreamSettings(steps_per_epoch=6, batch_size=2, foreground_fraction=0.5),
+        recipe,
+        seed=3,
+    )
     steps = [stream.batch(step) for step in range(6)]
     loader = DataLoader(
         PatchReader([cache], PATCH), batch_sampler=steps, collate_fn=lambda raw: raw, num_workers=num_workers

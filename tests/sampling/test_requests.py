@@ -14,6 +14,7 @@ from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.sampling.augment.draws import draw
 from uniseg.sampling.requests import RequestStream, TaskCases, round_counts, weights_of
+from uniseg.sampling.settings import StreamSettings
 
 TASKS = [
     TaskCases(name, tuple(f"{name}{i}" for i in range(n)), (False,) * m)
@@ -27,11 +28,9 @@ def recipe(name="nnunet"):
 
 
 def stream(tasks=TASKS, **changes):
-    settings = {
-        "steps_per_epoch": 12, "batch_size": 4, "tasks_per_batch": None, "task_weights": {},
-        "foreground_fraction": 0.33, "recipe": None, "seed": 7,
-    }  # fmt: skip
-    return RequestStream(tasks, **(settings | changes))
+    others = {"recipe": None, "seed": 7}
+    others |= {name: changes.pop(name) for name in others if name in changes}
+    return RequestStream(tasks, StreamSettings(**{"steps_per_epoch": 12} | changes), **others)
 
 
 def test_any_step_can_be_rebuilt_alone():
@@ -104,10 +103,7 @@ def test_cases_come_from_their_task():
 
 def test_a_task_without_cases_is_refused_by_name():
     with pytest.raises(InputError, match="task 'empty': found no case"):
-        RequestStream(
-            [TaskCases("empty", (), (False,))], steps_per_epoch=1, batch_size=1, tasks_per_batch=None, task_weights={},
-            foreground_fraction=0, recipe=None, seed=0,
-        )  # fmt: skip
+        RequestStream([TaskCases("empty", (), (False,))], StreamSettings(), None, seed=0)
 
 
 def test_a_weight_of_an_unknown_task_is_refused():

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
 from hydra.types import RunMode
@@ -14,15 +13,15 @@ from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.commands.failures import BAD_INPUT
+from uniseg.commands.structured import settings_from
 from uniseg.datasets.availability import availability_message, missing_datasets
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.inference.postprocessing import read_cleanings
 from uniseg.inference.predictor import Predictor
+from uniseg.inference.settings import InferenceSettings
 from uniseg.reporting.prompts import similarity_image
 from uniseg.run_folder import file_of_evaluation
 from uniseg.task import TaskSet, make_task
-from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 
 LONGEST_TITLE = 100  # of a run, for loggers
 
@@ -61,16 +60,10 @@ def make_predictor(
     """A Predictor on a checkpoint, or on several as an ensemble, with the tasks of files added, with the settings of
     ``conf/inference``.
     """
-    settings = OmegaConf.to_container(inference, resolve=True)
-    if settings["device"] == "auto":
-        settings["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    cleanings = None if postprocessing is None else read_cleanings(file_of_evaluation(postprocessing))
-    return Predictor(
-        load_ensemble(checkpoint, task_files),
-        fingerprint=ensemble_hash(checkpoint, task_files),
-        cleanings=cleanings,
-        **settings,
-    )
+    settings = settings_from(InferenceSettings, inference)
+    if postprocessing is not None:
+        postprocessing = file_of_evaluation(postprocessing)
+    return Predictor.from_pretrained(checkpoint, task_files, settings, postprocessing)
 
 
 def make_loggers(config: Mapping[str, DictConfig] | None) -> list:

@@ -11,27 +11,24 @@ from uniseg.commands.bounds import as_text, check, settings_of, values_at
 from uniseg.commands.group_bounds import BOUNDS, RULES
 from uniseg.commands.structured import schema_of
 from uniseg.environment import CONF_DIR
+from uniseg.inference.settings import InferenceSettings
 from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.run_folder import RunFolder
+from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import (
-    AXES,
     CHANNELS,
     COUNT,
     GROUPED_PATTERN,
     NO_LIMIT,
     NOT_EMPTY,
     NOT_NEGATIVE,
-    POSITIVE,
     PRECISIONS,
     SEED,
     SHARE,
-    STEPS,
     TEXT,
-    WORKERS,
     Bound,
     bounded,
     mapping,
-    matching,
     number,
     sequence,
     word,
@@ -80,25 +77,6 @@ class TaskConfig:
 
 
 @dataclass
-class DataConfig:
-    fold: int = field(default=MISSING, metadata=bounded(STEPS))
-    patch_size: list[int] = field(
-        default=MISSING, metadata=bounded(sequence(number(least=1, most=4096, whole=True), length=3))
-    )
-    batch_size: int = field(default=MISSING, metadata=bounded(number(least=1, most=65536, whole=True)))
-    steps_per_epoch: int = field(default=MISSING, metadata=bounded(COUNT))
-    val_steps: int = field(default=MISSING, metadata=bounded(COUNT))
-    tasks_per_batch: int | None = field(default=MISSING, metadata=bounded(COUNT))
-    task_weights: Any = field(
-        default=MISSING, metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE))
-    )
-    foreground_fraction: float = field(default=MISSING, metadata=bounded(SHARE))
-    num_patients: int | None = field(default=MISSING, metadata=bounded(COUNT))
-    num_workers: int = field(default=MISSING, metadata=bounded(WORKERS))
-    pin_memory: bool = MISSING
-
-
-@dataclass
 class PathsConfig:
     data: str = MISSING
     cache: str = MISSING
@@ -114,21 +92,9 @@ class PhantomConfig:
     shared_style: bool = MISSING
 
 
-@dataclass
-class InferenceConfig:
-    overlap: float = field(default=MISSING, metadata=bounded(number(least=0, below=1)))
-    window_batch: int = field(default=MISSING, metadata=bounded(number(least=1, most=65536, whole=True)))
-    mirror_axes: list[int] = field(default=MISSING, metadata=bounded(AXES))
-    skip_empty: bool = MISSING
-    gate: bool = MISSING
-    max_memory_gb: float | None = field(default=MISSING, metadata=bounded(POSITIVE))
-    device: str = field(
-        default=MISSING,
-        metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>")),
-    )
-
-
 # Of frozen dataclasses, which hold type, default and bound of each setting; the YAML gives the same defaults.
+DataSchema = schema_of(StreamSettings)
+InferenceSchema = schema_of(InferenceSettings)
 SpeedSchema = schema_of(SpeedSettings)
 InitSchema = schema_of(InitSettings, name=str, run=str | None)
 FineTuningSchema = schema_of(FineTuning, name=str)
@@ -142,9 +108,9 @@ class RunConfig:
     run_dir: str = MISSING
     seed: int = field(default=MISSING, metadata=bounded(SEED))
     tasks: dict[str, TaskConfig] = MISSING
-    data: DataConfig = MISSING
+    data: DataSchema = MISSING
     paths: PathsConfig = MISSING
-    inference: InferenceConfig = MISSING
+    inference: InferenceSchema = MISSING
     phantom: PhantomConfig | None = None
     init: InitSchema = MISSING
     finetune: FineTuningSchema = MISSING
@@ -224,7 +190,7 @@ class PredictConfig:
     merge: bool = MISSING
     probabilities: bool = MISSING
     postprocessing: str | None = None
-    inference: InferenceConfig = MISSING
+    inference: InferenceSchema = MISSING
 
 
 @dataclass

@@ -9,7 +9,7 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.stamp import stamp
-from uniseg.inference.outputs import ELSEWHERE, json_path, read_own, require_folder
+from uniseg.inference.outputs import ELSEWHERE, json_path, read_prediction_json, require_folder
 from uniseg.task import Task
 
 SCORES, CASES, METRICS = "scores.csv", "cases.json", "metrics.json"
@@ -30,7 +30,7 @@ def case_row(task: Task, source: Source, case: Case, prediction: Path, output: P
     Raises:
         InputError: the label is not there.
     """
-    told = read_own(json_path(prediction)) or {}
+    told = read_prediction_json(json_path(prediction)) or {}
     return {
         "task": task.name,
         "case_id": case.case_id,

@@ -13,7 +13,7 @@ from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.evaluation.scores import NAN, Score
 from uniseg.images.files import read_geometry
-from uniseg.inference.outputs import json_path, read_own
+from uniseg.inference.outputs import json_path, read_prediction_json
 from uniseg.metrics.lesions import count_lesions
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import surface_distances
@@ -109,7 +109,7 @@ def load_prediction(
             of one class as the task's and of another as the label files'.
     """
     known = {value: value for own in task.class_values for value in own}
-    if values is None and read_own(json_path(prediction)) is None:
+    if values is None and read_prediction_json(json_path(prediction)) is None:
         double = [value for value, target in source.label_map.items() if known.get(value, target) != target]
         if double:
             found = f"label values of another tool, where {double[0]} may be the task's or that of the label files"

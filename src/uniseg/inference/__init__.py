@@ -1,1 +1,1 @@
-"""From a scan to label maps in the scan's own grid, then to scores."""
+"""A scan -> label maps in its grid: windows, tasks, postprocessing, files."""

@@ -1,4 +1,4 @@
-"""What is averaged over windows for a task: its scores, or the features that they are a matrix of."""
+"""What is averaged over windows for a task: its scores, or the features that its scores are linear in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,62 +13,69 @@ from uniseg.task import Task
 
 
 @dataclass(frozen=True)
-class Carrier:
-    """Of one task.
+class WindowAccumulator:
+    """Of one task: what a window gives for the average, and how the average becomes scores.
 
-    Averaging and linear interpolation commute with a matrix, so the narrower of features and scores is held; memory
+    Averaging and linear interpolation commute with a matrix, so the narrower of features and scores is averaged; memory
     does not grow with classes.
 
     Attributes:
-        position: of the task in the model.
+        task_index: of the task in the model.
         readouts: of every network of the ensemble, from features to the scores of label values; None where the head has
             no such matrix.
-        holds_features: whether features are held.
-        channels: of what is held.
+        averages_features: whether features are averaged, not scores.
+        channels: of what is averaged.
+
+    Examples:
+        >>> accumulator = make_accumulator([model], 0, features_allowed=True)  # doctest: +SKIP
+        >>> accumulator.scores(average).argmax(0)  # doctest: +SKIP
     """
 
     task: Task
-    position: int
+    task_index: int
     readouts: tuple[Readout | None, ...]
-    holds_features: bool
+    averages_features: bool
     channels: int
 
-    def of_window(self, member: int, model: UniSegModel, encoded: Encoded) -> Tensor:
-        """``[N,channels,Z,Y,X]`` float32, of network number ``member``."""
+    def window_values(self, member: int, model: UniSegModel, encoded: Encoded) -> Tensor:
+        """``[N,channels,Z,Y,X]`` float32 of windows, by network number ``member``."""
         readout = self.readouts[member]
         if readout is None:
-            logits = model.decode(encoded, torch.full((len(encoded.bottleneck),), self.position))[0]
+            logits = model.decode(encoded, torch.full((len(encoded.bottleneck),), self.task_index))[0]
             return label_scores(logits, self.task)
-        features = model.finest(encoded, self.position).float()
-        return features if self.holds_features else _times(readout, features)
+        features = model.finest(encoded, self.task_index).float()
+        return features if self.averages_features else _apply_readout(readout, features)
 
-    def scores(self, held: Tensor) -> Tensor:
+    def scores(self, average: Tensor) -> Tensor:
         """``[channels,...]`` -> the scores of label values ``[V,...]``."""
-        return _times(self.readouts[0], held[None])[0] if self.holds_features else held
+        return _apply_readout(self.readouts[0], average[None])[0] if self.averages_features else average
 
 
-def make_carrier(models: Sequence[UniSegModel], position: int, *, features_allowed: bool) -> Carrier:
+def make_accumulator(models: Sequence[UniSegModel], task_index: int, *, features_allowed: bool) -> WindowAccumulator:
     """
     Args:
-        models: an ensemble; of more than one network scores are held, since their features mean different things.
+        models: an ensemble; of more than one network scores are averaged, since their features mean different things.
         features_allowed: False where some windows may be left out, whose scores are known but whose features are not.
 
     Raises:
         InputError: the matrix of a head holds NaN or infinity.
     """
-    task = models[0].tasks[position]
-    logits = [model.readout(position) for model in models]
-    readouts = tuple(None if own is None else own.of_labels(task) for own in logits)
-    if not all(own is None or bool(torch.isfinite(own.weight.sum() + own.bias.sum())) for own in readouts):
-        found, fix = "NaN or infinity in the weights of the head", "take an earlier checkpoint"
-        raise InputError(f"task '{task.name}'", found, "finite weights", fix)
+    task = models[0].tasks[task_index]
+    readouts = tuple(
+        None if readout is None else readout.of_labels(task)
+        for readout in (model.readout(task_index) for model in models)
+    )
+    for readout in readouts:
+        if readout is not None and not bool(torch.isfinite(readout.weight.sum() + readout.bias.sum())):
+            found, fix = "NaN or infinity in the weights of the head", "take an earlier checkpoint"
+            raise InputError(f"task '{task.name}'", found, "finite weights", fix)
     first = readouts[0]
     if first is not None and len(models) == 1 and features_allowed and first.weight.shape[1] < task.num_labels:
-        return Carrier(task, position, readouts, True, first.weight.shape[1])
-    return Carrier(task, position, readouts, False, task.num_labels)
+        return WindowAccumulator(task, task_index, readouts, True, first.weight.shape[1])
+    return WindowAccumulator(task, task_index, readouts, False, task.num_labels)
 
 
-def _times(readout: Readout, features: Tensor) -> Tensor:
+def _apply_readout(readout: Readout, features: Tensor) -> Tensor:
     """``[N,C,...]`` -> ``[N,V,...]``."""
     product = torch.einsum("vc,nc...->nv...", readout.weight.float(), features)
     return product + readout.bias.float().view(1, -1, *(1,) * (features.ndim - 2))

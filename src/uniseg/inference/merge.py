@@ -8,27 +8,30 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.files import write_atomically
-from uniseg.inference.outputs import SLICER_HEAD, SNAP_HEAD
-from uniseg.inference.restore import Restored
+from uniseg.inference.outputs import ITK_SNAP, SLICER, SLICER_HEAD, SNAP_HEAD
+from uniseg.inference.restore import CompressedSegmentation
 from uniseg.task import Task
 
 GOLDEN = 0.618034  # of the hue circle: neighbouring values are told apart
-PLANES = 16  # unpacked at a time
-TABLES = SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"
+PLANES = 16  # decompressed at a time
 
 
 @dataclass(frozen=True)
 class MergedValue:
-    """One value of the merged map: label value ``own_value`` of ``task``.
+    """One value of the merged map: label value ``task_value`` of ``task``.
 
     Attributes:
         name: of the task with the class; of a value that several regions hold, all of them.
         colour: red, green, blue, 0 to 255.
+
+    Examples:
+        >>> MergedValue(3, "spleen", 1, "spleen_spleen", (230, 200, 80)).name
+        'spleen_spleen'
     """
 
     value: int
     task: str
-    own_value: int
+    task_value: int
     name: str
     colour: tuple[int, int, int]
 
@@ -42,32 +45,33 @@ def merged_values(tasks: Sequence[Task]) -> list[MergedValue]:
     ]
 
 
-def merge(parts: Mapping[str, Restored], values: Sequence[MergedValue]) -> np.ndarray:
+def merge(segmentations: Mapping[str, CompressedSegmentation], values: Sequence[MergedValue]) -> np.ndarray:
     """``[Z,Y,X]`` int16; where several tasks claim a voxel, the most probable label holds, of equals the earlier
     task's.
 
     Args:
-        parts: task name -> its label map with probabilities, all of one grid.
+        segmentations: of each task, with confidence, all of one grid.
     """
-    shape = next(iter(parts.values())).label.shape
-    numbers = {name: _numbers([v for v in values if v.task == name]) for name in parts}
+    shape = next(iter(segmentations.values())).label.shape
+    numbers = {name: _numbers([v for v in values if v.task == name]) for name in segmentations}
     merged = np.zeros(shape, np.int16)
     for low in range(0, shape[0], PLANES):
-        planes, own_merged = slice(low, low + PLANES), merged[low : low + PLANES]
-        best = np.zeros(own_merged.shape, np.uint8)
-        for name, part in parts.items():
-            label, confidence = part.label[planes], part.confidence[planes]
-            wins = (label > 0) & ((own_merged == 0) | (confidence > best))
-            own_merged[wins] = numbers[name][label[wins]]
+        planes = slice(low, low + PLANES)
+        slab = merged[planes]
+        best = np.zeros(slab.shape, np.uint8)
+        for name, segmentation in segmentations.items():
+            label, confidence = segmentation.label[planes], segmentation.confidence[planes]
+            wins = (label > 0) & ((slab == 0) | (confidence > best))
+            slab[wins] = numbers[name][label[wins]]
             best[wins] = confidence[wins]
     return merged
 
 
-def _numbers(own: Sequence[MergedValue]) -> np.ndarray:
+def _numbers(values: Sequence[MergedValue]) -> np.ndarray:
     """A task's label value -> merged value."""
-    numbers = np.zeros(1 + max(v.own_value for v in own), np.int16)
-    for each in own:
-        numbers[each.own_value] = each.value
+    numbers = np.zeros(1 + max(v.task_value for v in values), np.int16)
+    for each in values:
+        numbers[each.task_value] = each.value
     return numbers
 
 
@@ -94,9 +98,8 @@ def _word(name: str) -> str:
 
 
 def _class_of(task: Task, value: int) -> str:
-    return "+".join(name for name, own in zip(task.classes[1:], task.class_values, strict=True) if value in own) or str(
-        value
-    )
+    names = [name for name, values in zip(task.classes[1:], task.class_values, strict=True) if value in values]
+    return "+".join(names) or str(value)
 
 
 def _colour(number: int) -> tuple[int, int, int]:

@@ -1,15 +1,18 @@
-"""Where predictions lie, which of what lies there is ours, what must not be replaced."""
+"""The paths of predictions, which files there are ours, what must not be replaced."""
 
 import json
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from uniseg.datasets.case import Case
 from uniseg.errors import InputError
 
 MERGED = "merged"
+TABLES = SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"  # beside merged maps
 ENDING, PROBABILITIES = ".nii.gz", "_probabilities.nii.gz"
-OWN_KEYS = {"checkpoint", "uniseg"}
+PREDICTION_KEYS = {"checkpoint", "uniseg"}
 ELSEWHERE = "move it away, or choose another output="
 
 
@@ -28,41 +31,96 @@ def probabilities_path(label: Path) -> Path:
     return label.with_name(label.name.removesuffix(ENDING) + PROBABILITIES)
 
 
-def read_own(path: Path) -> dict | None:
+def read_prediction_json(path: Path) -> dict | None:
     """What the JSON at ``path`` says of our prediction beside it; None where nothing is there, or another's file."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    return content if isinstance(content, dict) and content.keys() >= OWN_KEYS else None
+    return content if isinstance(content, dict) and content.keys() >= PREDICTION_KEYS else None
 
 
-def is_own_probabilities(path: Path) -> bool:
+def is_predicted_probabilities(path: Path) -> bool:
     """Whether ``path`` is what ``probabilities_path`` names, beside our JSON."""
     return (
         path.name.endswith(PROBABILITIES)
-        and read_own(path.with_name(path.name.removesuffix(PROBABILITIES) + ".json")) is not None
+        and read_prediction_json(path.with_name(path.name.removesuffix(PROBABILITIES) + ".json")) is not None
     )
 
 
-def require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path], tables: Iterable[Path] = ()) -> None:
-    """Looks at everything that a call is going to write, ahead of all work.
+@dataclass(frozen=True)
+class OutputLayout:
+    """What a call writes for every case: ``<folder>/<task>/<case>.nii.gz`` with a JSON beside each.
 
+    Attributes:
+        merge: one map per case instead, ``<folder>/merged/<case>.nii.gz``, with tables of its values.
+        probabilities: beside every label map those of its label values, ``<case>_probabilities.nii.gz``.
+
+    Raises:
+        InputError: merged maps with probabilities.
+
+    Examples:
+        >>> OutputLayout(Path("out")).label_path("liver", "case_3").as_posix()
+        'out/liver/case_3.nii.gz'
+    """
+
+    folder: Path
+    merge: bool = False
+    probabilities: bool = False
+
+    def __post_init__(self) -> None:
+        if self.merge and self.probabilities:
+            raise InputError("probabilities", "with merge=true", "label maps per task", "leave one of the two out")
+
+    def label_path(self, name: str, case_id: str) -> Path:
+        """Of a task's label map, or of the merged one."""
+        return label_path(self.folder, MERGED if self.merge else name, case_id)
+
+    def is_done(self, name: str, case_id: str, record: Mapping[str, object]) -> bool:
+        """Whether all files are there and come from the same weights, settings and scans, by name and stamp."""
+        label = self.label_path(name, case_id)
+        files = [label, *([probabilities_path(label)] if self.probabilities else [])]
+        if not all(path.exists() for path in files):
+            return False
+        return record.items() <= (read_prediction_json(json_path(label)) or {}).items()
+
+    def require_free(self, cases: Iterable[tuple[Case, Iterable[str]]]) -> None:
+        """Check everything that is going to be written, before all work.
+
+        Args:
+            cases: each with the tasks that it may get label maps of.
+
+        Raises:
+            InputError: a file would replace an input, or one that is not ours; two have one name; a folder cannot be
+                written to.
+        """
+        cases = list(cases)
+        planned: dict[Path, list[Path]] = {}
+        for case, names in cases:
+            for name in [MERGED] if self.merge else names:
+                label = self.label_path(name, case.case_id)
+                if label in planned:
+                    fix = "rename one, or predict one of them into another output="
+                    raise InputError(case.files[0], f"a second scan called '{case.case_id}'", "one of each name", fix)
+                planned[label] = [json_path(label), *([probabilities_path(label)] if self.probabilities else [])]
+        inputs = [path for case, _ in cases for path in case.files]
+        tables = [self.folder / MERGED / name for name in TABLES] if self.merge else []
+        _require_free(planned, inputs, tables)
+
+
+def _require_free(planned: Mapping[Path, Iterable[Path]], inputs: Iterable[Path], tables: Iterable[Path]) -> None:
+    """
     Args:
         planned: label map -> what is written beside it, its JSON included.
         inputs: all files and folders that the call reads.
         tables: written too; they may replace their like.
-
-    Raises:
-        InputError: one of them would replace an input, or a file that is not ours; two have one name; a folder cannot
-            be written to.
     """
     read = {key for path in inputs if (key := _identity(path))}
     seen: set[Path] = set()
     for folder in sorted({path.parent for path in planned}):
         require_folder(folder)
     for label, beside in planned.items():
-        is_ours = read_own(json_path(label)) is not None
+        is_ours = read_prediction_json(json_path(label)) is not None
         for path in (label, *beside):
             if path in seen:
                 raise InputError(
@@ -112,19 +170,23 @@ def _require_replaceable(path: Path, read: set[tuple[int, int]], *, is_ours: boo
 def _identity(path: Path) -> tuple[int, int] | None:
     """Of the file behind all its names."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except (OSError, ValueError):
         return None
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def require_folder(folder: Path) -> None:
-    place = Path(os.path.abspath(folder))
-    while not os.path.lexists(place):
-        place = place.parent
-    if not os.path.isdir(place):
-        raise InputError(place, "a file", "a folder for the predictions", ELSEWHERE)
-    if not os.access(place, os.W_OK | os.X_OK):
+    """
+    Raises:
+        InputError: ``folder``, or the nearest of its parents that exists, is no folder that may be written to.
+    """
+    nearest = Path(os.path.abspath(folder))
+    while not os.path.lexists(nearest):
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):
+        raise InputError(nearest, "a file", "a folder for the predictions", ELSEWHERE)
+    if not os.access(nearest, os.W_OK | os.X_OK):
         raise InputError(
-            place, "a folder that may not be written to", "one for the predictions", "choose another output="
+            nearest, "a folder that may not be written to", "one for the predictions", "choose another output="
         )

@@ -11,7 +11,8 @@ from rich.progress import track
 from uniseg.datasets.case import Case
 from uniseg.datasets.inputs import Given, find_inputs, passed_over
 from uniseg.errors import InputError
-from uniseg.inference.case_runner import CaseRunner, Files, Outcome
+from uniseg.inference.case_reader import Files
+from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.predictor import Predictor
 from uniseg.task import Task
 
@@ -44,7 +45,9 @@ def predict_cases(
     probabilities: bool = False,
     console: Console | None = None,
 ) -> list[Outcome]:
-    """What became of every scan. A progress bar goes to ``console``, and what was taken for what, passed over, refused.
+    """What became of every scan.
+
+    A progress bar goes to ``console``, with lines on what was taken for what, passed over, refused.
 
     Args:
         given: a file, a folder of files or DICOM series, or a list of files, one per modality.
@@ -55,11 +58,11 @@ def predict_cases(
         console: None: standard error.
 
     Raises:
-        InputError: anything wrong with the tasks asked, the output or what is given as a whole.
+        InputError: anything wrong with the tasks, the output or what is given as a whole.
     """
     console = console or Console(stderr=True, soft_wrap=True)
-    tell = partial(console.print, markup=False, highlight=False)
-    runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, tell=tell)
+    log = partial(console.print, markup=False, highlight=False)
+    runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, log=log)
     names = [tasks] if isinstance(tasks, str) else list(tasks)
     if names == [AUTO]:
         names = None if modality is None else predictor.fitting_tasks(modality)
@@ -68,42 +71,44 @@ def predict_cases(
             "tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks="
         )
     chosen = None if names is None else [predictor.task(name) for name in names]
-    wanted = {task.num_modalities for task in chosen or predictor.model.tasks} if modality is None else {len(modality)}
-    cases = find_inputs(given, wanted)
-    # what does not fit is told ahead of all work
-    pairs = [(case, chosen and {task.name: arranged(task, case, modality) for task in chosen}) for case in cases]
+    tasks_to_run = chosen or predictor.model.tasks
+    num_channels = {task.num_modalities for task in tasks_to_run} if modality is None else {len(modality)}
+    cases = find_inputs(given, num_channels)
+    # what does not fit is refused before all work
+    pairs = [(case, chosen and {task.name: arrange_files(task, case, modality) for task in chosen}) for case in cases]
     if left := passed_over(given):
         more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
-        tell(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
-    outcomes = list(track(runner.over(pairs), "predict", total=len(cases), console=console))
+        log(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
+    outcomes = list(track(runner.run(pairs), "predict", total=len(cases), console=console))
     if len(outcomes) > 1:
         for outcome in outcomes:
             if outcome.refusal is not None:
-                tell(f"refused {outcome.case_id}: {outcome.refusal}")
+                log(f"refused {outcome.case_id}: {outcome.refusal}")
     return outcomes
 
 
 def require_none_refused(outcomes: Sequence[Outcome]) -> None:
     """
     Raises:
-        InputError: the first refusal, with how many there are.
+        InputError: a scan was refused; the first of them, with how many there are.
     """
     refusals = [outcome.refusal for outcome in outcomes if outcome.refusal is not None]
     if not refusals:
         return
     first, count = refusals[0], f"{len(refusals)} of {len(outcomes)} scans refused"
-    told = (
+    others = (
         ""
         if len(outcomes) == 1
         else f" ({count}, the others are finished)"
         if len(refusals) == 1
         else f" (the first of {count}, the others are finished)"
     )
-    raise InputError(first.where, f"{first.found}{told}", first.expected, first.fix) from first
+    raise InputError(first.where, f"{first.found}{others}", first.expected, first.fix) from first
 
 
-def arranged(task: Task, case: Case, modality: Sequence[str] | None) -> Files:
-    """The files of a case in the task's own order, None where it lacks a modality; as they come without ``modality``.
+def arrange_files(task: Task, case: Case, modality: Sequence[str] | None) -> Files:
+    """The files of a case in the order of the task's modalities, None for one that it lacks; as they come without
+    ``modality``.
 
     Raises:
         InputError: another number of files than names, or one file of several modalities in another order than the

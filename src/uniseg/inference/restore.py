@@ -12,171 +12,212 @@ from uniseg.inference.window_pass import Planes
 from uniseg.preprocessing.preprocess import Box
 from uniseg.preprocessing.resample import Taps, axis_orders, axis_taps
 
-SLAB_VOXELS = 2**23  # of float maps, held at a time
+SLAB_VOXELS = 2**23  # of float maps, in memory at a time
 SURE = 255
 PLANES = 8  # in a compressed chunk
 # label values use few of their bits
-PACKING = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE]}
+COMPRESSION = {"codec": blosc2.Codec.ZSTD, "clevel": 1, "filters": [blosc2.Filter.BITSHUFFLE]}
 UNSEEN = -10.0  # score of every class but the background where no window looked
 
 
 @dataclass(frozen=True)
-class Restored:
-    """A segmentation in the scan's grid, compressed: ``label[:]`` unpacks all of it, ``label[low:high]`` some planes.
+class OutputOptions:
+    """What a segmentation holds beside its labels.
 
-    Attributes:
-        label: label values ``[Z,Y,X]`` uint8 or int16.
-        confidence: of labels above 0 their probability (softmax over the label values) times 255, uint8; None where it
-            was not asked.
-        probabilities: of all label values ``[V,Z,Y,X]`` uint8, times 255; None where they were not asked.
+    Examples:
+        >>> OutputOptions(probabilities=True).confidence
+        False
     """
-
-    label: blosc2.NDArray
-    confidence: blosc2.NDArray | None
-    probabilities: blosc2.NDArray | None = None
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What a restored segmentation holds beside its labels."""
 
     confidence: bool = False
     probabilities: bool = False
 
 
-class Restorer:
+@dataclass(frozen=True)
+class CompressedSegmentation:
+    """A segmentation in the scan's grid: ``label[:]`` decompresses all of it, ``label[low:high]`` some planes.
+
+    Attributes:
+        label: label values ``[Z,Y,X]`` uint8 or int16.
+        confidence: of labels above 0 their probability (softmax over the label values) times 255, uint8; None without
+            that option.
+        probabilities: of all label values ``[V,Z,Y,X]`` uint8, times 255; None without that option.
+
+    Examples:
+        >>> label = np.array([[[0, 1]]], np.uint8)
+        >>> CompressedSegmentation(blosc2.asarray(label)).label[:].sum()
+        np.uint64(1)
+    """
+
+    label: blosc2.NDArray
+    confidence: blosc2.NDArray | None = None
+    probabilities: blosc2.NDArray | None = None
+
+    @classmethod
+    def background(cls, shape: Sequence[int], num_labels: int, options: OutputOptions) -> "CompressedSegmentation":
+        """All of it background."""
+        label = _zeros(shape, np.uint8 if num_labels <= 256 else np.int16)
+        confidence = _zeros(shape, np.uint8) if options.confidence else None
+        probabilities = _zeros((num_labels, *shape), np.uint8) if options.probabilities else None
+        if probabilities is not None:
+            probabilities[0] = SURE
+        return cls(label, confidence, probabilities)
+
+
+@dataclass(frozen=True)
+class CropGeometry:
+    """Where the network's image lies in the scan.
+
+    Attributes:
+        box: of the crop in the scan.
+        shape, spacing_mm: of the scan.
+        task_shape, task_spacing_mm: of the crop at the task's spacing.
+
+    Examples:
+        >>> box = ((0, 4), (2, 8), (2, 8))
+        >>> CropGeometry(box, (4, 10, 10), (2, 1, 1), (4, 3, 3), (2, 2, 2)).crop_shape
+        (4, 6, 6)
+    """
+
+    box: Box
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    task_shape: tuple[int, ...]
+    task_spacing_mm: tuple[float, ...]
+
+    @property
+    def crop_shape(self) -> tuple[int, int, int]:
+        """Of the crop in the scan."""
+        return tuple(stop - start for start, stop in self.box)
+
+
+class OutputResampler:
     """Takes the planes of one task from bottom to top, writes every plane of the label map as soon as its neighbours
     are there.
 
-    Linear; nearest along a coarse axis; outside ``box`` all is background. Where no neighbour of a voxel is foreground,
-    linear interpolation cannot make it so: only the rest is computed, unless probabilities are wanted.
+    Linear; nearest along a coarse axis; outside the crop all is background. Where no neighbour of a voxel is
+    foreground, linear interpolation cannot make it so: only the rest is computed, unless probabilities are an option.
 
     Args:
-        to_scores: what is held ``[C,...]`` -> scores of label values ``[num_labels,...]``; linear.
-        box: of the crop in the scan.
-        shape: of the scan.
-        size: (z, y, x) of the crop at the task's spacing.
+        to_scores: averages ``[C,...]`` -> scores of label values ``[num_labels,...]``; linear.
+
+    Examples:
+        >>> crop = CropGeometry(((0, 2),) * 3, (2, 2, 2), (1, 1, 1), (2, 2, 2), (1, 1, 1))
+        >>> resampler = OutputResampler(lambda average: average, 2, crop)
+        >>> resampler.add(Planes(0, torch.stack([torch.zeros(2, 2, 2), torch.ones(2, 2, 2)]), None))
+        >>> int(resampler.segmentation.label[:].sum())
+        8
     """
 
     def __init__(
         self,
         to_scores: Callable[[Tensor], Tensor],
         num_labels: int,
-        *,
-        box: Box,
-        shape: Sequence[int],
-        size: Sequence[int],
-        spacing_mm: Sequence[float],
-        task_spacing_mm: Sequence[float],
-        wanted: Wanted,
+        crop: CropGeometry,
+        options: OutputOptions = OutputOptions(),
     ) -> None:
-        self.to_scores, self.num_labels = to_scores, num_labels
-        self.inside = [stop - start for start, stop in box]
-        orders = axis_orders(1, spacing_mm, task_spacing_mm)
-        self.taps = [axis_taps(n, m, order) for n, m, order in zip(size, self.inside, orders, strict=True)]
-        self.corner = [start for start, _ in box]
-        label = _packed(shape, np.uint8 if num_labels <= 256 else np.int16)
-        confidence = _packed(shape, np.uint8) if wanted.confidence else None
-        probabilities = _packed((num_labels, *shape), np.uint8) if wanted.probabilities else None
-        if probabilities is not None:
-            probabilities[0] = SURE
-        self.restored = Restored(label, confidence, probabilities)
-        self.begin((0, self.inside[1]))
+        self.to_scores, self.num_labels, self.crop_shape = to_scores, num_labels, crop.crop_shape
+        orders = axis_orders(1, crop.spacing_mm, crop.task_spacing_mm)
+        self.taps = [axis_taps(n, m, k) for n, m, k in zip(crop.task_shape, self.crop_shape, orders, strict=True)]
+        self.corner = [start for start, _ in crop.box]
+        self.segmentation = CompressedSegmentation.background(crop.shape, num_labels, options)
+        self.start_block((0, self.crop_shape[1]))
 
     def source_rows(self, rows: tuple[int, int]) -> tuple[int, int]:
         """Rows at the task's spacing that the rows ``[rows)`` of the crop in the scan need."""
         taps = self.taps[1]
         return int(taps.low[rows[0]]), int(taps.high[rows[1] - 1]) + 1
 
-    def begin(self, rows: tuple[int, int]) -> None:
+    def start_block(self, rows: tuple[int, int]) -> None:
         """The planes that follow hold ``source_rows(rows)``, from the first plane on."""
         self.rows, self.first_row = rows, self.source_rows(rows)[0]
         self.next_plane, self.start = 0, 0
-        self.held: Tensor | None = None
+        self.average: Tensor | None = None
         self.foreground: Tensor | None = None
 
     def add(self, planes: Planes) -> None:
-        held = planes.held
+        """Takes the next planes; keeps those that later ones still need."""
+        average = planes.average
         if planes.seen is not None:
-            background = torch.full((len(held), 1, 1, 1), UNSEEN, device=held.device)
+            background = torch.full((len(average), 1, 1, 1), UNSEEN, device=average.device)
             background[0] = 0
-            held = torch.where(planes.seen, held, background)
-        foreground = torch.stack([self.to_scores(plane).argmax(0) > 0 for plane in held.unbind(1)])
-        if self.held is not None:
-            held, foreground = torch.cat([self.held, held], 1), torch.cat([self.foreground, foreground])
-        self.held, self.foreground = held, foreground
-        ready = int(np.searchsorted(self.taps[0].high, self.start + held.shape[1]))
-        step = max(1, SLAB_VOXELS // (len(held) * (self.rows[1] - self.rows[0]) * self.inside[2]))
+            average = torch.where(planes.seen, average, background)
+        foreground = torch.stack([self.to_scores(plane).argmax(0) > 0 for plane in average.unbind(1)])
+        if self.average is not None:
+            average, foreground = torch.cat([self.average, average], 1), torch.cat([self.foreground, foreground])
+        self.average, self.foreground = average, foreground
+        ready = int(np.searchsorted(self.taps[0].high, self.start + average.shape[1]))
+        step = max(1, SLAB_VOXELS // (len(average) * (self.rows[1] - self.rows[0]) * self.crop_shape[2]))
         for low in range(self.next_plane, ready, step):
             self._write(low, min(low + step, ready))
         self.next_plane = ready
-        next_needed = int(self.taps[0].low[ready]) if ready < self.inside[0] else self.start + held.shape[1]
-        spent = min(next_needed - self.start, held.shape[1])
+        next_needed = int(self.taps[0].low[ready]) if ready < self.crop_shape[0] else self.start + average.shape[1]
+        spent = min(next_needed - self.start, average.shape[1])
         self.start += spent
-        self.held, self.foreground = held[:, spent:].clone(), foreground[spent:].clone()
+        self.average, self.foreground = average[:, spent:].clone(), foreground[spent:].clone()
 
     def _write(self, low: int, high: int) -> None:
         """Planes ``[low, high)`` of the crop in the scan."""
         z, y, x = self.taps
         first, last = int(z.low[low]) - self.start, int(z.high[high - 1]) + 1 - self.start
-        found = self.foreground[first:last].any(0)
-        whole = self.restored.probabilities is not None
-        if not (whole or bool(found.any())):
+        foreground = self.foreground[first:last].any(0)
+        everywhere = self.segmentation.probabilities is not None
+        if not (everywhere or bool(foreground.any())):
             return
-        rows = self.rows if whole else _touched(y, found.any(1), self.first_row, self.rows)
-        columns = (0, self.inside[2]) if whole else _touched(x, found.any(0), 0, (0, self.inside[2]))
-        part = self.held[:, first:last]
-        part = _taken(part, 1, z.within(low, high), self.start + first)
-        part = _taken(part, 3, x.within(*columns), 0)
+        rows, columns = self.rows, (0, self.crop_shape[2])
+        if not everywhere:
+            rows = _covered_range(y, foreground.any(1), self.first_row, rows)
+            columns = _covered_range(x, foreground.any(0), 0, columns)
+        part = _interpolate_axis(self.average[:, first:last], 1, z.within(low, high), self.start + first)
+        part = _interpolate_axis(part, 3, x.within(*columns), 0)
         step = max(1, SLAB_VOXELS // (self.num_labels * (high - low) * max(1, columns[1] - columns[0])))
-        parts = [
-            self._of_scores(self.to_scores(_taken(part, 2, y.within(row, min(row + step, rows[1])), self.first_row)))
-            for row in range(*rows, step)
+        bounds = [(row, min(row + step, rows[1])) for row in range(*rows, step)]
+        strips = [
+            self._values(self.to_scores(_interpolate_axis(part, 2, y.within(*strip), self.first_row)))
+            for strip in bounds
         ]
-        place = tuple(slice(a + c, b + c) for (a, b), c in zip(((low, high), rows, columns), self.corner, strict=True))
-        for packed, values in zip(
-            (self.restored.label, self.restored.confidence, self.restored.probabilities),
-            zip(*parts, strict=True),
-            strict=True,
-        ):
-            if packed is not None:
-                own = (slice(None), *place) if packed.ndim == 4 else place
-                packed[own] = np.concatenate(values, axis=-2).astype(packed.dtype, copy=False)
+        inside = tuple(slice(a + c, b + c) for (a, b), c in zip(((low, high), rows, columns), self.corner, strict=True))
+        kept = (self.segmentation.label, self.segmentation.confidence, self.segmentation.probabilities)
+        for array, values in zip(kept, zip(*strips, strict=True), strict=True):
+            if array is not None:
+                target = (slice(None), *inside) if array.ndim == 4 else inside
+                array[target] = np.concatenate(values, axis=-2).astype(array.dtype, copy=False)
 
-    def _of_scores(self, scores: Tensor) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    def _values(self, scores: Tensor) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
         """Label, confidence, probabilities as they are kept."""
         value, label = scores.max(0)
         confidence = probabilities = None
-        if self.restored.confidence is not None:
-            confidence = _byte((value - scores.logsumexp(0)).exp() * (label > 0))
-        if self.restored.probabilities is not None:
-            probabilities = _byte(scores.softmax(0))
+        if self.segmentation.confidence is not None:
+            confidence = _as_byte((value - scores.logsumexp(0)).exp() * (label > 0))
+        if self.segmentation.probabilities is not None:
+            probabilities = _as_byte(scores.softmax(0))
         return label.to(torch.uint8 if self.num_labels <= 256 else torch.int16).cpu().numpy(), confidence, probabilities
 
 
-def _byte(share: Tensor) -> np.ndarray:
-    return (share * SURE).round().to(torch.uint8).cpu().numpy()
+def _as_byte(fraction: Tensor) -> np.ndarray:
+    return (fraction * SURE).round().to(torch.uint8).cpu().numpy()
 
 
-def _packed(shape: Sequence[int], dtype: type) -> blosc2.NDArray:
-    """Zeros; a chunk holds some planes."""
+def _zeros(shape: Sequence[int], dtype: type) -> blosc2.NDArray:
+    """A chunk holds some planes."""
     chunks = (*(1,) * (len(shape) - 3), min(PLANES, shape[-3]), *shape[-2:])
-    return blosc2.zeros(tuple(shape), dtype=dtype, chunks=chunks, cparams=PACKING)
+    return blosc2.zeros(tuple(shape), dtype=dtype, chunks=chunks, cparams=COMPRESSION)
 
 
-def _touched(taps: Taps, found: Tensor, offset: int, bounds: tuple[int, int]) -> tuple[int, int]:
-    """New indices in ``bounds`` from the first to the last that take from an old one which is ``found``, as a range."""
-    old = np.flatnonzero(found.cpu().numpy()) + offset
+def _covered_range(taps: Taps, foreground: Tensor, offset: int, bounds: tuple[int, int]) -> tuple[int, int]:
+    """New indices in ``bounds`` from the first to the last that take from an old one which is ``foreground``."""
+    old = np.flatnonzero(foreground.cpu().numpy()) + offset
     new = np.arange(*bounds)
     hit = new[(taps.high[new] >= old[0]) & (taps.low[new] <= old[-1])]
     return (int(hit[0]), int(hit[-1]) + 1) if hit.size else (bounds[0], bounds[0])
 
 
-def _taken(array: Tensor, axis: int, taps: Taps, offset: int) -> Tensor:
+def _interpolate_axis(array: Tensor, axis: int, taps: Taps, offset: int) -> Tensor:
     """``array``, whose first index along ``axis`` is ``offset``, interpolated along it."""
     low, high = (torch.from_numpy(index - offset).to(array.device) for index in (taps.low, taps.high))
     out = array.index_select(axis, low)
     if not taps.share.any():
         return out
-    share = torch.from_numpy(taps.share).to(array.device).view([-1 if a == axis else 1 for a in range(array.ndim)])
-    return out.lerp_(array.index_select(axis, high), share)
+    fraction = torch.from_numpy(taps.share).to(array.device)
+    fraction = fraction.view([-1 if a == axis else 1 for a in range(array.ndim)])
+    return out.lerp_(array.index_select(axis, high), fraction)

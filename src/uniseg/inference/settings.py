@@ -1,58 +1,69 @@
-"""What the settings of a prediction may be."""
+"""Settings of prediction: the config group ``inference``, for YAML, command line and Python."""
 
-from collections.abc import Sequence
-from math import isfinite
-from typing import Any
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
 from uniseg.errors import InputError
+from uniseg.settings import AXES, POSITIVE, bounded, check_fields, matching, number
 
-AXES = (0, 1, 2)
+AUTO = "auto"
 
 
-def require_settings(
-    overlap: float, window_batch: int, mirror_axes: Sequence[int], max_memory_gb: float | None
-) -> None:
-    """
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How scans are predicted.
+
+    Attributes:
+        overlap: of neighbouring windows, 0 to below 1.
+        window_batch: windows computed at a time.
+        mirror_axes: test-time mirroring, some of (0, 1, 2) = (z, y, x).
+        skip_empty: leave out windows that hold only air.
+        gate: compute a task only near windows where a first, sparse pass found something of it.
+        max_memory_gb: of RAM for one scan (10^9 bytes), reading excluded; None: no limit.
+        device: where the network runs; ``auto``: a GPU if there is one.
+
     Raises:
-        InputError: one that cannot be.
+        InputError: a value out of bounds.
+
+    Examples:
+        >>> InferenceSettings(mirror_axes=(0, 2)).overlap
+        0.5
     """
-    is_axes = isinstance(mirror_axes, (list, tuple)) and all(_is_number(axis) and axis in AXES for axis in mirror_axes)
-    is_count = isinstance(window_batch, int) and _is_number(window_batch)
-    checks = {
-        "overlap": (overlap, _is_number(overlap) and 0 <= overlap < 1, "a number from 0 to below 1"),
-        "window_batch": (window_batch, is_count and window_batch >= 1, "a whole number of at least 1"),
-        "mirror_axes": (
-            mirror_axes,
-            is_axes and len(set(mirror_axes)) == len(mirror_axes),
-            "some of 0, 1, 2, each once",
-        ),
-        "max_memory_gb": (
-            max_memory_gb,
-            max_memory_gb is None or (_is_number(max_memory_gb) and max_memory_gb > 0),
-            "a number above 0, or none for no limit",
-        ),
-    }
-    for name, (value, holds, expected) in checks.items():
-        if not holds:
-            raise InputError(f"inference.{name}", repr(value), expected, "correct the setting")
+
+    group: ClassVar[str] = "inference"
+
+    overlap: float = field(default=0.5, metadata=bounded(number(least=0, below=1)))
+    window_batch: int = field(default=2, metadata=bounded(number(least=1, most=65536, whole=True)))
+    mirror_axes: tuple[int, ...] = field(default=(), metadata=bounded(AXES))
+    skip_empty: bool = False
+    gate: bool = False
+    max_memory_gb: float | None = field(default=8, metadata=bounded(POSITIVE))
+    device: str = field(
+        default=AUTO, metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>"))
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.device, torch.device):
+            object.__setattr__(self, "device", str(self.device))
+        check_fields(self)
+        object.__setattr__(self, "mirror_axes", tuple(self.mirror_axes))
 
 
-def usable_device(name: str | torch.device) -> torch.device:
-    """
+def usable_device(name: str) -> torch.device:
+    """The device that a setting names.
+
     Raises:
-        InputError: no device is called so, or this machine or this PyTorch lacks it.
+        InputError: this machine or this PyTorch lacks it.
     """
+    if name == AUTO:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
-        fix = "give inference.device=cpu, or auto on the command line"
+        fix = "give inference.device=cpu or auto"
         raise InputError("inference.device", f"'{name}' ({reason})", "a device of this machine", fix) from error
     return device
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value)

@@ -8,7 +8,15 @@ import torch
 
 
 class Stopwatch:
-    """Adds up seconds by stage; waits for a GPU at both ends of one, so that its work counts where it was asked."""
+    """Adds up seconds by stage; waits for a GPU at both ends of one, so that its work counts in the stage of its call.
+
+    Examples:
+        >>> stopwatch = Stopwatch()
+        >>> with stopwatch("read"):
+        ...     pass
+        >>> list(stopwatch.seconds)
+        ['read']
+    """
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

@@ -9,15 +9,20 @@ import torch
 from monai.data.utils import compute_importance_map
 from torch import Tensor
 
-SIGMA = 0.125  # of the window's side, nnU-Net's
+SIGMA = 0.125  # of the window's size, nnU-Net's
 AIR = 0.1  # of the way from a channel's minimum to its 99th percentile
-BODY = 0.01  # share of a window's voxels above it that makes it worth a look
+BODY = 0.01  # fraction of a window's voxels above it that makes it worth a look
 SAMPLE = 2**20
 
 
 @dataclass(frozen=True)
 class Window:
-    """First voxel of a window in the padded image."""
+    """A window of the padded image, by its first voxel.
+
+    Examples:
+        >>> Window((0, 8, 8), (8, 16, 16)).meets(Window((4, 0, 0), (8, 16, 16)))
+        True
+    """
 
     start: tuple[int, int, int]
     size: tuple[int, int, int]
@@ -35,7 +40,11 @@ class Window:
 @dataclass(frozen=True)
 class WindowGrid:
     """Windows over an image of ``shape``, all of one ``size``; neighbours overlap by ``overlap``, the last is flush
-    with the end (MONAI's places).
+    with the end, as MONAI's are.
+
+    Examples:
+        >>> WindowGrid((16, 20, 20), (8, 16, 16), 0.5).starts(0)
+        [0, 4, 8]
     """
 
     shape: tuple[int, int, int]
@@ -62,7 +71,12 @@ def importance(size: Sequence[int]) -> Tensor:
 
 
 class BodyTest:
-    """Whether a window of an image ``[M,z,y,x]`` holds more than air."""
+    """Whether a window of an image ``[M,z,y,x]`` holds more than air.
+
+    Examples:
+        >>> BodyTest(torch.zeros(1, 8, 16, 16))(Window((0, 0, 0), (8, 16, 16)))
+        False
+    """
 
     def __init__(self, image: Tensor) -> None:
         self.image = image

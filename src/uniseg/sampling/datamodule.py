@@ -1,6 +1,8 @@
 """The data of a run: request streams in, batches on the device out."""
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from math import ceil
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from uniseg.sampling.augment.draws import AugmentRecipe
 from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
 from uniseg.sampling.patches import PatchReader, make_batch
 from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.sampling.settings import StreamSettings
 from uniseg.sampling.signals import leave_signals, shielded
 from uniseg.task import Task, TaskSet
 
@@ -85,85 +88,53 @@ class EpochPosition:
             self._epoch_start = self._consumed
 
 
-class MultiDatasetModule(LightningDataModule):
+class UniSegDataModule(LightningDataModule):
     """Reads prepared tasks; mixes them in every batch.
 
     Args:
-        task_names: in order; a task's index is its position.
+        tasks: names in order; a task's index is its position.
         cache_dir: one prepared folder per task.
-        fold: which fold of the training cases is val.
-        patch_size: (Z, Y, X) voxels.
-        batch_size: of the global batch, over all ranks.
-        steps_per_epoch, val_steps: batches per training epoch, per validation; the latter is raised to what shows every
-            task with val cases once. tasks_per_batch, task_weights, foreground_fraction, recipe, seed: see
-            ``RequestStream``.
-        num_patients: of the training split that every task keeps, drawn by ``seed``; None: all.
-        num_workers: reader processes per rank.
+        recipe: augmentation of training patches; None: none.
+        seed: of all draws.
 
     Raises:
         InputError: a task was not prepared, a patient or a scan is in two splits, or the batch does not divide by the
             ranks.
+
+    Examples:
+        >>> UniSegDataModule(["liver"], "outputs/cache").tasks.names  # doctest: +SKIP
+        ('liver',)
     """
 
     def __init__(
         self,
-        task_names: Sequence[str],
-        *,
-        cache_dir: Path,
-        fold: int,
-        patch_size: Sequence[int],
-        batch_size: int,
-        steps_per_epoch: int,
-        val_steps: int,
-        tasks_per_batch: int | None,
-        task_weights: str | float | dict[str, float],
-        foreground_fraction: float,
-        recipe: AugmentRecipe,
-        seed: int,
-        num_patients: int | None,
-        num_workers: int,
-        pin_memory: bool,
+        tasks: Sequence[str],
+        cache_dir: str | os.PathLike,
+        settings: StreamSettings = StreamSettings(),
+        recipe: AugmentRecipe | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.caches = [TaskCache(Path(cache_dir) / name) for name in task_names]
+        self.settings = settings
+        self.caches = [TaskCache(Path(cache_dir) / name) for name in tasks]
         self.tasks = TaskSet(cache.task for cache in self.caches)
         tables = {cache.task.name: cache.splits for cache in self.caches}
-        check_patients(tables, fold)
-        check_scans(tables, {cache.task.name: cache.image_hashes for cache in self.caches}, fold)
+        check_patients(tables, settings.fold)
+        check_scans(tables, {cache.task.name: cache.image_hashes for cache in self.caches}, settings.fold)
         self.patients = {name: table.patients for name, table in tables.items()}
-        self.splits: dict[str, Splits] = {name: table.fold(name, fold) for name, table in tables.items()}
-        if num_patients is not None:
+        self.splits: dict[str, Splits] = {name: table.fold(name, settings.fold) for name, table in tables.items()}
+        if settings.num_patients is not None:
             self.splits = {
-                name: first_patients(name, own, tables[name].patients, num_patients, seed)
-                for name, own in self.splits.items()
+                name: first_patients(name, splits, tables[name].patients, settings.num_patients, seed)
+                for name, splits in self.splits.items()
             }
-        self.patch_size = tuple(patch_size)
-        with_val = sum(bool(own.val) for own in self.splits.values())
-        self.steps_per_epoch = steps_per_epoch
-        self.val_steps = max(val_steps, ceil(with_val / min(tasks_per_batch or batch_size, batch_size)))
-        self.num_workers, self.pin_memory = num_workers, pin_memory
-        shared = {
-            "batch_size": batch_size,
-            "tasks_per_batch": tasks_per_batch,
-            "foreground_fraction": foreground_fraction,
-        }
-        self.train_stream = RequestStream(
-            self._cases("train"),
-            steps_per_epoch=steps_per_epoch,
-            task_weights=task_weights,
-            recipe=recipe,
-            seed=seed,
-            **shared,
-        )
-        self.val_stream = RequestStream(
-            self._cases("val"),
-            steps_per_epoch=self.val_steps,
-            task_weights={name: 0.0 for name, own in self.splits.items() if not own.val},
-            recipe=None,
-            seed=seed + VALIDATION_SEED,
-            **shared,
-        )
-        self._position = EpochPosition(steps_per_epoch)
+        self.train_stream = RequestStream(self._cases("train"), settings, recipe, seed)
+        without_val = {name: 0.0 for name, splits in self.splits.items() if not splits.val}
+        with_val = len(self.splits) - len(without_val)
+        self.val_steps = max(settings.val_steps, ceil(with_val / self.train_stream.draws_per_batch))
+        val_settings = replace(settings, steps_per_epoch=self.val_steps, task_weights=without_val)
+        self.val_stream = RequestStream(self._cases("val"), val_settings, None, seed + VALIDATION_SEED)
+        self._position = EpochPosition(settings.steps_per_epoch)
 
     def _cases(self, split: str) -> list[TaskCases]:
         return [
@@ -172,7 +143,7 @@ class MultiDatasetModule(LightningDataModule):
         ]
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self._sampler(self.train_stream, self.steps_per_epoch, self._position.steps_left))
+        return self._loader(self._sampler(self.train_stream, self.settings.steps_per_epoch, self._position.steps_left))
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(self._sampler(self.val_stream, self.val_steps, lambda: range(self.val_steps)))
@@ -190,12 +161,12 @@ class MultiDatasetModule(LightningDataModule):
 
     def _loader(self, sampler: StepSampler) -> DataLoader:
         return ShieldedLoader(
-            PatchReader(self.caches, self.patch_size),
+            PatchReader(self.caches, self.settings.patch_size),
             batch_sampler=sampler,
             collate_fn=_as_it_is,
-            num_workers=self.num_workers,
+            num_workers=self.settings.num_workers,
             worker_init_fn=leave_signals,
-            pin_memory=self.pin_memory,
+            pin_memory=self.settings.pin_memory,
         )
 
     def on_before_batch_transfer(self, batch: RawBatch | ReadFailure, dataloader_idx: int) -> RawBatch:
@@ -208,7 +179,7 @@ class MultiDatasetModule(LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
-        return make_batch(batch, self.patch_size)
+        return make_batch(batch, self.settings.patch_size)
 
     def step_done(self, step: int) -> None:
         """Told by the LightningModule after the optimiser's step; a resumed run goes on behind it."""

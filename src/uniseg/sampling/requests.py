@@ -10,6 +10,7 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.sampling.augment.draws import AugmentDraw, AugmentRecipe, draw
+from uniseg.sampling.settings import StreamSettings
 
 
 @dataclass(frozen=True)
@@ -56,52 +57,28 @@ class RequestStream:
 
     Args:
         tasks: in TaskSet order.
-        steps_per_epoch: length of a round, in steps.
-        batch_size: of the global batch.
-        tasks_per_batch: how many tasks a batch draws; None: one draw per sample. 1 is the published behaviour.
-        task_weights: see ``weights_of``.
-        foreground_fraction: of a batch, its last samples, that is centred on foreground: rounded as nnU-Net does, but
-            where that would be none or all of them, spread over steps.
+        settings: of which ``steps_per_epoch`` is the length of a round, in steps.
         recipe: None: no augmentation.
         seed: of the whole stream.
 
     Raises:
-        InputError: a task without cases, weights that are unknown, negative, not finite or all 0, a number below 1, a
-            fraction outside 0 to 1.
+        InputError: a task without cases, or weights that do not fit the tasks.
     """
 
     def __init__(
-        self,
-        tasks: Sequence[TaskCases],
-        *,
-        steps_per_epoch: int,
-        batch_size: int,
-        tasks_per_batch: int | None,
-        task_weights: str | float | Mapping[str, float],
-        foreground_fraction: float,
-        recipe: AugmentRecipe | None,
-        seed: int,
+        self, tasks: Sequence[TaskCases], settings: StreamSettings, recipe: AugmentRecipe | None, seed: int
     ) -> None:
-        for name, number in (
-            ("steps_per_epoch", steps_per_epoch),
-            ("batch_size", batch_size),
-            ("tasks_per_batch", tasks_per_batch),
-        ):
-            if number is not None and not number >= 1:
-                raise InputError(f"data.{name}", f"{number}", "1 or more", "correct the number")
-        if not 0 <= foreground_fraction <= 1:
-            raise InputError("data.foreground_fraction", f"{foreground_fraction}", "0 to 1", "correct the number")
-        self.weights = weights_of(task_weights, tasks)
+        self.weights = weights_of(settings.task_weights, tasks)
         for task, weight in zip(tasks, self.weights, strict=True):
             if not task.case_ids and weight:
                 raise InputError(
                     f"task '{task.name}'", "no case", "at least one", "prepare the task or take it out of the list"
                 )
         self.tasks = tuple(tasks)
-        self.batch_size = batch_size
-        self.draws_per_batch = min(tasks_per_batch or batch_size, batch_size)
-        self.round_length = steps_per_epoch * self.draws_per_batch
-        self.foreground_fraction = foreground_fraction
+        self.batch_size = settings.batch_size
+        self.draws_per_batch = min(settings.tasks_per_batch or settings.batch_size, settings.batch_size)
+        self.round_length = settings.steps_per_epoch * self.draws_per_batch
+        self.foreground_fraction = settings.foreground_fraction
         self.recipe = recipe
         self.seed = seed
         self.phases = (np.random.default_rng([seed, 2]).permutation(len(tasks)) + 0.5) / len(tasks)

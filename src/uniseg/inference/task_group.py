@@ -1,0 +1,168 @@
+"""Tasks that see one input: planned within the memory, prepared once, computed window by window together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from uniseg.errors import InputError
+from uniseg.images.volume import Volume
+from uniseg.inference.accumulators import WindowAccumulator, make_accumulator
+from uniseg.inference.memory import ExecutionPlan, MemoryEstimate, num_voxels, plan_execution
+from uniseg.inference.restore import (
+    SLAB_VOXELS,
+    CompressedSegmentation,
+    CropGeometry,
+    OutputOptions,
+    OutputResampler,
+)
+from uniseg.inference.settings import InferenceSettings
+from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.window_pass import WindowPass
+from uniseg.models.uniseg import UniSegModel
+from uniseg.preprocessing.preprocess import nonzero_box, preprocess, require_extent
+from uniseg.preprocessing.resample import target_shape
+
+PER_PROBABILITY = 3  # how much more a probability takes than a label, compressed
+
+
+@dataclass(frozen=True)
+class PreparedGroup:
+    """The input that tasks share, with what it takes to compute them.
+
+    Attributes:
+        image: ``[M,z,y,x]`` at the tasks' spacing.
+
+    Examples:
+        >>> prepared = prepare_group(models, [0, 1], volume, settings, OutputOptions())  # doctest: +SKIP
+        >>> segment_group(models, prepared, settings, device, Stopwatch())  # doctest: +SKIP
+    """
+
+    accumulators: tuple[WindowAccumulator, ...]
+    crop: CropGeometry
+    plan: ExecutionPlan
+    image: np.ndarray
+    options: OutputOptions
+
+
+def group_tasks(model: UniSegModel, task_names: Sequence[str], volume: Volume) -> list[list[int]]:
+    """Indices of the tasks, those that see the same input together.
+
+    Raises:
+        InputError: an unknown task, one of another number of modalities, or one that needs a modality which the scan
+            lacks.
+    """
+    groups: dict[tuple, list[int]] = {}
+    for name in task_names:
+        index = model.tasks.position(name)
+        task = model.tasks[index]
+        if task.num_modalities != len(volume.array):
+            found, expected = f"{len(volume.array)} channels", f"{task.num_modalities} ({', '.join(task.modalities)})"
+            raise InputError(f"task '{name}'", found, expected, "give one image per modality, in this order")
+        missing = [
+            modality
+            for modality, is_present in zip(task.modalities, volume.present, strict=True)
+            if not is_present and modality not in task.optional
+        ]
+        if missing:
+            found, expected = f"a scan without {', '.join(missing)}", "every modality that is not optional"
+            raise InputError(f"task '{name}'", found, expected, "give the file")
+        groups.setdefault((task.spacing_mm, task.normalization, model.stem_of(index)), []).append(index)
+    return list(groups.values())
+
+
+def prepare_group(
+    models: Sequence[UniSegModel],
+    task_indices: Sequence[int],
+    volume: Volume,
+    settings: InferenceSettings,
+    options: OutputOptions,
+    *,
+    keeps_volume: bool = True,
+) -> PreparedGroup:
+    """What memory it takes is counted before anything is made.
+
+    Args:
+        keeps_volume: whether the scan stays in memory while the windows are computed.
+
+    Raises:
+        InputError: a head holds NaN or infinity, or the prepared scan does; the scan is too large for the task's
+            spacing, or for the memory.
+    """
+    first = models[0].tasks[task_indices[0]]
+    features_allowed = not (settings.skip_empty or settings.gate)
+    accumulators = tuple(make_accumulator(models, index, features_allowed=features_allowed) for index in task_indices)
+    box = nonzero_box((volume.array != 0).any(0))
+    crop_shape = [stop - start for start, stop in box]
+    require_extent("scan", [n * mm for n, mm in zip(crop_shape, volume.spacing_mm, strict=True)], first)
+    task_shape = target_shape(crop_shape, volume.spacing_mm, first.spacing_mm)
+    crop = CropGeometry(box, volume.array.shape[1:], volume.spacing_mm, task_shape, first.spacing_mm)
+    estimate = estimate_memory(models, accumulators, crop, len(volume.array), options, keeps_volume=keeps_volume)
+    scale = task_shape[1] / crop_shape[1]
+    plan = plan_execution(estimate, crop_shape[1], scale, settings.window_batch, settings.max_memory_gb)
+    image = preprocess(volume, first).image
+    if not np.isfinite([image.min(), image.max()]).all():
+        found, fix = "NaN or infinity in the prepared scan", "repair the scan, or the task's normalisation"
+        raise InputError(f"task '{first.name}'", found, "finite numbers", fix)
+    return PreparedGroup(accumulators, crop, plan, image, options)
+
+
+def segment_group(
+    models: Sequence[UniSegModel],
+    prepared: PreparedGroup,
+    settings: InferenceSettings,
+    device: torch.device,
+    stopwatch: Stopwatch,
+) -> Mapping[str, CompressedSegmentation]:
+    """Task name -> segmentation in the scan's grid.
+
+    Raises:
+        InputError: the network says NaN or infinity.
+    """
+    resamplers = [
+        OutputResampler(accumulator.scores, accumulator.task.num_labels, prepared.crop, prepared.options)
+        for accumulator in prepared.accumulators
+    ]
+    settings = replace(settings, window_batch=prepared.plan.window_batch)
+    image = torch.from_numpy(prepared.image)
+    windows = WindowPass(models, image, prepared.accumulators, settings, device, stopwatch)
+    for rows in prepared.plan.blocks:
+        for resampler in resamplers:
+            resampler.start_block(rows)
+        for parts in windows.planes(resamplers[0].source_rows(rows)):
+            with stopwatch("restore"):
+                for resampler, planes in zip(resamplers, parts, strict=True):
+                    resampler.add(planes)
+    return {
+        accumulator.task.name: resampler.segmentation
+        for accumulator, resampler in zip(prepared.accumulators, resamplers, strict=True)
+    }
+
+
+def estimate_memory(
+    models: Sequence[UniSegModel],
+    accumulators: Sequence[WindowAccumulator],
+    crop: CropGeometry,
+    num_modalities: int,
+    options: OutputOptions,
+    *,
+    keeps_volume: bool,
+) -> MemoryEstimate:
+    """Sizes of a group of tasks on one scan."""
+    model, label, volume = models[0], num_voxels(crop.shape), num_modalities * num_voxels(crop.shape)
+    window, image = model.patch_size, num_modalities * num_voxels(crop.task_shape)
+    resampled_z = crop.task_shape[0] * crop.crop_shape[1] * crop.crop_shape[2]
+    confidence, probabilities = options.confidence * PER_PROBABILITY, options.probabilities * PER_PROBABILITY
+    channels = [accumulator.channels for accumulator in accumulators]
+    return MemoryEstimate(
+        volume=volume if keeps_volume else 0,
+        compressed=label * sum(1 + confidence + probabilities * each.task.num_labels for each in accumulators),
+        label=label,
+        image=image,
+        weights=sum(p.numel() for each in models for p in each.parameters()),
+        window=num_voxels(window) * max(model.decoder.channels[0], *channels),
+        ring_row=(sum(channels) + len(channels)) * window[0] * max(crop.task_shape[2], window[2]),
+        slab=SLAB_VOXELS,
+        preparing=volume + num_modalities * num_voxels(crop.crop_shape) + image + max(image, resampled_z),
+    )
