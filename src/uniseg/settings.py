@@ -13,13 +13,18 @@ from uniseg.errors import InputError
 
 @dataclass(frozen=True)
 class Bound:
-    """``expected`` in words, ``holds`` of a plain value."""
+    """``expected`` in words, ``holds`` of a plain value, ``words`` where it is one of some."""
 
     expected: str
     holds: Callable[[Any], bool]
+    words: tuple[str, ...] = ()
 
     def __or__(self, other: "Bound") -> "Bound":
-        return Bound(f"{self.expected}, or {other.expected}", lambda value: self.holds(value) or other.holds(value))
+        return Bound(
+            f"{self.expected}, or {other.expected}",
+            lambda value: self.holds(value) or other.holds(value),
+            self.words + other.words,
+        )
 
 
 def number(
@@ -48,7 +53,7 @@ def number(
 
 
 def word(*words: str) -> Bound:
-    return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words)
+    return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words, words)
 
 
 def sequence(

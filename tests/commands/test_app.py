@@ -53,7 +53,7 @@ def test_a_folder_with_a_number_for_a_name(command):
         (["input=a(1).nii.gz"], "write 'input=\"a(1).nii.gz\"'"),
         (["inference.overlap=2"], "inference.overlap: found 2.0; expected a number of at least 0 and below 1"),
         (["inferense.overlap=0.5"], "inferense"),
-        (["inference=nope"], "inference/nope"),
+        (["inference=nope"], "no inference 'nope'"),
         (["inference.window_batch=a"], "window_batch"),
         (["output=${nowhere}"], "nowhere"),
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing: found No such file or directory"),

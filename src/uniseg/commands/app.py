@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NoReturn
 
-from uniseg.environment import CONF_DIR
+from uniseg.commands import completion, help_text
+from uniseg.environment import CONF_DIR, uniseg_version
 from uniseg.errors import InputError
 
 COMMANDS = {
@@ -21,6 +22,10 @@ COMMANDS = {
     "predict": "scans -> label maps in their own grid",
     "report": "a run, several against each other, a few-shot sweep -> page or table",
     "export": "checkpoint -> folder, task file or delta to share",
+}
+TOOLS = {
+    "doctor": "versions, device, memory, folders, and what would go wrong",
+    "completion": 'eval "$(uniseg completion bash)" (or zsh) completes with the tab key',
 }
 
 
@@ -61,14 +66,16 @@ def run(argv: Sequence[str]) -> Result:
     Raises:
         Exception: a bug, with its traceback; every other end is in the result.
     """
-    from uniseg.commands.process_state import process_state_kept
+    try:
+        if _answer(argv):
+            return Result(0)
+        from uniseg.commands.process_state import process_state_kept
 
-    with process_state_kept():
-        try:
-            return Result(0, _run(argv))
-        except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else int(end.code is not None)
-            return Result(code, line=getattr(end, "line", ""))
+        with process_state_kept():
+            return Result(0, _run(argv[0], argv[1:]))
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return Result(code, line=getattr(end, "line", ""))
 
 
 def run_and_exit(command: str | None = None) -> NoReturn:
@@ -80,13 +87,38 @@ def run_and_exit(command: str | None = None) -> NoReturn:
     sys.exit(run([*([] if command is None else [command]), *sys.argv[1:]]).code)
 
 
-def _run(argv: Sequence[str]) -> Any:
+def _answer(argv: Sequence[str]) -> bool:
+    """Whether this was a question that is answered without Hydra, torch and the work of a command."""
+    command, *arguments = argv or ["--help"]
+    with _ending(command):
+        if command in ("--version", "-V"):
+            answer = uniseg_version()
+        elif command in help_text.FLAGS:
+            answer = help_text.overview(COMMANDS | TOOLS)
+        elif command == "complete":
+            answer = "\n".join(completion.complete([*COMMANDS, *TOOLS], *arguments))
+        elif command == "completion":
+            answer = completion.script(*arguments[:1])
+        elif command == "doctor":
+            from uniseg.commands.doctor import findings
+
+            answer = "\n".join(map(str, findings()))
+        elif command not in COMMANDS:
+            raise help_text.unknown_command(command, [*COMMANDS, *TOOLS])
+        elif any(argument in help_text.FLAGS for argument in arguments):
+            answer = help_text.command_help(command, COMMANDS[command], arguments)
+        else:
+            return False
+        sys.stdout.write(f"{answer}\n")
+        return True
+
+
+def _run(command: str, arguments: Sequence[str]) -> Any:
     """What the command returns.
 
     Raises:
         SystemExit: any other end than that of a bug.
     """
-    command, arguments = argv[0], list(argv[1:])
     is_composed, value = False, None
 
     def checked(config: Any) -> Any:
@@ -110,9 +142,11 @@ def _run(argv: Sequence[str]) -> Any:
 def _compose_and_call(work: Callable[[Any], Any], command: str, arguments: Sequence[str]) -> None:
     from hydra import version
     from hydra._internal.utils import _run_hydra, get_args_parser
+    from hydra.errors import HydraException
 
     from uniseg.commands import local_conf, schema
     from uniseg.commands.arguments import readable_arguments
+    from uniseg.commands.suggestions import misspelt
 
     version.setbase("1.3")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing its own traceback
@@ -125,7 +159,12 @@ def _compose_and_call(work: Callable[[Any], Any], command: str, arguments: Seque
         raise InputError(
             f"argument '{unknown[0]}'", "no such flag", "key=value, or a flag of Hydra", "see --hydra-help"
         )
-    _run_hydra(args, parser, work, config_path=str(CONF_DIR), config_name=command)
+    try:
+        _run_hydra(args, parser, work, config_path=str(CONF_DIR), config_name=command)
+    except HydraException as error:
+        if (found := misspelt(command, arguments)) is not None:
+            raise found from error
+        raise
 
 
 @contextmanager

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from omegaconf import DictConfig, OmegaConf
 
+from uniseg.commands.suggestions import nearest_word
 from uniseg.errors import InputError
 from uniseg.settings import NULL, Bound
 
@@ -81,7 +82,9 @@ def check(config: DictConfig, bounds: Mapping[str, Bound], rules: Iterable[Rule]
     for pattern, bound in bounds.items():
         for key, value in values_at(config, pattern):
             if not bound.holds(value):
-                raise InputError(key, f"{value!r:.100}", bound.expected, "correct the value")
+                near = nearest_word(value, bound.words)
+                fix = f"did you mean {near}?" if near else "correct the value"
+                raise InputError(key, f"{value!r:.100}", bound.expected, fix)
     for rule in rules:
         values = [next((value for _, value in values_at(config, key)), None) for key in rule.keys]
         if values[0] is not None and not rule.fits(*values):

@@ -33,6 +33,9 @@ def tasks_of(config: DictConfig) -> TaskSet:
         InputError: no task was chosen, or a task's block is wrong.
     """
     values = OmegaConf.to_container(config.tasks, resolve=True) if not OmegaConf.is_missing(config, "tasks") else {}
+    if not values:
+        fix = "give task=[liver,spleen] or experiment=demo; --help task and --help experiment list them"
+        raise InputError("task", "no task", "one or more", fix)
     return TaskSet(make_task(name, block) for name, block in values.items())
 
 

@@ -30,6 +30,7 @@ NO_MEMORY = (
     "std::bad_alloc",
     "STATUS_ALLOC_FAILED",
 )
+ADVICE = re.compile(r"To append to your config use \+.*")  # Hydra's, to somebody who mistyped
 WORKER_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")
 LOWER = {
     "prepare": "lower num_workers, or gpu_memory_gb where it plans",
@@ -98,8 +99,8 @@ def _told(chain: list[BaseException], command: str) -> str | None:
         if isinstance(each, InstantiationException):
             return _instantiated(each)
         if isinstance(each, (HydraException, OmegaConfBaseException)):
-            cause = str(each.__cause__ or "")
-            return _flat(str(each) if cause in str(each) else f"{each}: {cause}")
+            cause, text = str(each.__cause__ or ""), ADVICE.sub("", str(each))
+            return _flat(text if cause in text else f"{text}: {cause}")
         if isinstance(each, (MisconfigurationException, FloatingPointError)):
             return _flat(_original(each))
     return _called_later(chain[0]) if isinstance(chain[0], USER_VALUES) else None

@@ -1,0 +1,174 @@
+"""What a command may be given, read off the YAML files without Hydra: keys, groups, choices, comments."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from uniseg.environment import CONF_DIR
+
+LOCAL_CONF = Path("conf")
+HIDDEN = ("defaults", "hydra", "_target_", "_partial_")
+PACKAGE = re.compile(r"^# @package (\S+)", re.MULTILINE)
+KEY_LINE = re.compile(r"^(\s*)([\w-]+):(?:\s|$)(?:.*?\s#\s*(.*))?")
+
+
+@dataclass(frozen=True)
+class Key:
+    """A setting.
+
+    Attributes:
+        name: dotted.
+        value: as YAML.
+        comment: that stands above or behind it.
+        group: whose file holds it; empty for the root's own.
+    """
+
+    name: str
+    value: str
+    comment: str
+    group: str
+
+
+class Catalogue:
+    """Keys and groups of a command under the choices of its arguments.
+
+    Attributes:
+        groups: group -> what is chosen of it; nested ones as ``model/encoder``.
+        keys: by dotted name.
+
+    Example:
+        >>> catalogue = Catalogue("train", ["optimizer=adamw"])
+        >>> catalogue.groups["optimizer"], catalogue.keys["optimizer.lr"].value
+        ('adamw', '0.003')
+    """
+
+    def __init__(self, command: str, arguments: Iterable[str] = ()) -> None:
+        self.groups: dict[str, Any] = {}
+        self.keys: dict[str, Key] = {}
+        self._chosen: dict[str, Any] = {}
+        given = dict(argument.split("=", 1) for argument in arguments if "=" in argument)
+        choices = {name.lstrip("+"): value for name, value in given.items() if choices_of(name.lstrip("+"))}
+        if experiment := _find("experiment", choices.get("experiment", "")):
+            self._note_overrides(_defaults(_load(experiment)), "")
+        self._chosen |= {group: _listed(value) for group, value in choices.items()}
+        self._visit(CONF_DIR / f"{command}.yaml", "")
+
+    def _visit(self, path: Path, group: str) -> None:
+        content = _load(path)
+        self._note_overrides(_defaults(content), group)
+        for entry in _defaults(content):
+            if isinstance(entry, str):
+                if base := _find(group, entry):
+                    self._visit(base, group)
+                continue
+            for name, choice in entry.items():
+                if name.startswith("override ") or name.startswith("hydra"):
+                    continue
+                inner = name.removeprefix("optional ").lstrip("/")
+                self._visit_group(f"{group}/{inner}".lstrip("/"), choice)
+        for key in keys_of(path, content, group):
+            before = self.keys.get(key.name)
+            self.keys[key.name] = key if before is None else replace(before, value=key.value)
+
+    def _visit_group(self, group: str, choice: Any) -> None:
+        self.groups[group] = choice = self._chosen.get(group, choice)
+        for each in choice if isinstance(choice, list) else [choice]:
+            if isinstance(each, str) and (path := _find(group, each)):
+                self._visit(path, group)
+
+    def _note_overrides(self, entries: Sequence[Any], group: str) -> None:
+        for entry in entries:
+            for name, choice in entry.items() if isinstance(entry, Mapping) else ():
+                if name.startswith("override "):
+                    inner = name.removeprefix("override ")
+                    full = inner[1:] if inner.startswith("/") else f"{group}/{inner}".lstrip("/")
+                    self._chosen.setdefault(full, choice)
+
+
+def choices_of(group: str) -> list[str]:
+    """Names of the files of a group, those of ``./conf`` included; empty where there is no such group."""
+    folders = [folder / group for folder in (LOCAL_CONF, CONF_DIR)] if group else []
+    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+
+
+def describe_choice(group: str, choice: str) -> str:
+    """The comment that a group's file begins with."""
+    path = _find(group, choice)
+    lines = path.read_text(encoding="utf-8").splitlines() if path else []
+    first = next((line for line in lines if not line.startswith("# @package")), "")
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def examples_of(command: str) -> list[str]:
+    """The commands that the head of a root's YAML file shows."""
+    lines = (CONF_DIR / f"{command}.yaml").read_text(encoding="utf-8").splitlines()
+    return [line.removeprefix("# ") for line in lines if line.startswith("# python ")]
+
+
+def keys_of(path: Path, content: Mapping[str, Any], group: str) -> Iterator[Key]:
+    """The settings of one file, each with its comment."""
+    text = path.read_text(encoding="utf-8")
+    package = found[1] if (found := PACKAGE.search(text)) else group.replace("/", ".")
+    prefix = "" if package in ("_global_", "") else f"{package}."
+    comments = _comments(text)
+    for name, value in _leaves(content):
+        yield Key(prefix + name, _shown(value), comments.get(name, ""), group)
+
+
+def _comments(text: str) -> dict[str, str]:
+    """By dotted key: the comment lines above it, or what stands behind its value."""
+    comments: dict[str, str] = {}
+    above: list[str] = []
+    parents: list[tuple[int, str]] = []
+    for line in text.splitlines():
+        if line.strip().startswith("#"):
+            above.append(line.strip().removeprefix("#").strip())
+        elif found := KEY_LINE.match(line):
+            indent = len(found[1])
+            parents = [parent for parent in parents if parent[0] < indent] + [(indent, found[2])]
+            comments[".".join(name for _, name in parents)] = " ".join(above) or (found[3] or "")
+            above = []
+        else:
+            above = []
+    return comments
+
+
+def _leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in content.items():
+        if name in HIDDEN:
+            continue
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _shown(value: Any) -> str:
+    return yaml.safe_dump(value, default_flow_style=True, width=10**6).removesuffix("\n").removesuffix("\n...")
+
+
+def _find(group: str, choice: str) -> Path | None:
+    paths = [folder / group / f"{choice}.yaml" for folder in (LOCAL_CONF, CONF_DIR)] if choice else []
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _load(path: Path) -> Mapping[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):  # Hydra says what is wrong with it
+        content = None
+    return content if isinstance(content, Mapping) else {}
+
+
+def _defaults(content: Mapping[str, Any]) -> list[Any]:
+    defaults = content.get("defaults")
+    return defaults if isinstance(defaults, list) else []
+
+
+def _listed(value: str) -> Any:
+    """``[a,b]`` of a command line as a list."""
+    return [each.strip() for each in value[1:-1].split(",")] if value.startswith("[") else value
