@@ -22,7 +22,7 @@ LEVELS = [
     {"evaluation"},
     {"training", "reporting"},
     {"commands"},
-    COMMANDS | {"__init__"},
+    COMMANDS | {"model", "__init__"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
 FILES = sorted(SRC.rglob("*.py"))

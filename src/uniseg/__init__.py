@@ -6,18 +6,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from uniseg.errors import InputError as InputError
     from uniseg.images.files import read_volume as read_volume
+    from uniseg.images.files import write_label_map as write_label_map
     from uniseg.images.volume import Volume as Volume
     from uniseg.inference.predict_files import predict_files as predict_files
     from uniseg.inference.predictor import Predictor as Predictor
-    from uniseg.models.uniseg import UniSegModel as UniSegModel
+    from uniseg.model import UniSegModel as UniSegModel
+    from uniseg.model import load_model as load_model
+    from uniseg.sampling.datamodule import UniSegDataModule as UniSegDataModule
     from uniseg.task import Normalization as Normalization
     from uniseg.task import Task as Task
     from uniseg.task import TaskSet as TaskSet
-    from uniseg.weights import import_published as import_published
-    from uniseg.weights.checkpoint import load_model as load_model
     from uniseg.weights.ensemble import load_ensemble as load_ensemble
     from uniseg.weights.ensemble import save_ensemble as save_ensemble
     from uniseg.weights.folder import save_model as save_model
+    from uniseg.weights.foreign.nnunet import import_nnunet as import_nnunet
+    from uniseg.weights.foreign.published import import_published as import_published
     from uniseg.weights.task_file import load_tasks as load_tasks
     from uniseg.weights.task_file import save_task as save_task
 
@@ -30,17 +33,20 @@ _MODULES = {
     "Predictor": "inference.predictor",
     "Task": "task",
     "TaskSet": "task",
-    "UniSegModel": "models.uniseg",
+    "UniSegDataModule": "sampling.datamodule",
+    "UniSegModel": "model",
     "Volume": "images.volume",
-    "import_published": "weights",
+    "import_nnunet": "weights.foreign.nnunet",
+    "import_published": "weights.foreign.published",
     "load_ensemble": "weights.ensemble",
-    "load_model": "weights.checkpoint",
+    "load_model": "model",
     "load_tasks": "weights.task_file",
     "predict_files": "inference.predict_files",
     "read_volume": "images.files",
     "save_ensemble": "weights.ensemble",
     "save_model": "weights.folder",
     "save_task": "weights.task_file",
+    "write_label_map": "images.files",
 }
 __all__ = [*_MODULES, "__version__"]
 

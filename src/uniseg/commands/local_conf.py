@@ -14,7 +14,6 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from uniseg.commands.schema import TaskConfig
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.renamed import KEYS, Renamer
@@ -103,6 +102,8 @@ def _tell(line: str) -> None:
 
 
 def _check_task(path: Path, result: ConfigResult) -> None:
+    from uniseg.commands.schema import TaskConfig  # which knows all rooms
+
     package = result.header["package"]
     if package is None or not PACKAGE.fullmatch(package):
         first = f"# @package tasks.{path.stem}"

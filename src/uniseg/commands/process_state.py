@@ -5,15 +5,21 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
+from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobRuntime
+from omegaconf import DictConfig
+
+from uniseg.commands import local_conf
+from uniseg.environment import CONF_DIR
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)]
 
@@ -25,6 +31,15 @@ def process_state_kept() -> Iterator[None]:
         for keep in (_hydra_kept, _plugins_kept, _logging_kept, _signals_kept, _environment_kept, _torch_kept):
             stack.enter_context(keep())
         yield
+
+
+def compose_group(name: str, overrides: Sequence[str] = ()) -> DictConfig:
+    """One file of a group, such as ``model/uniseg_small``, composed alone, whatever Hydra is used for besides."""
+    with _hydra_kept(), _plugins_kept(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*missing `_self_`")  # which stands in the root's list
+        local_conf.register()
+        with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+            return compose(name, overrides=list(overrides))
 
 
 @contextmanager
