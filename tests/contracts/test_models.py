@@ -1,20 +1,26 @@
 """What every encoder, conditioning, head on disk must do; a new YAML is tested by being there."""
 
+from copy import deepcopy
+from functools import cache, partial
+from math import prod
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra.utils import get_class, instantiate
 
 from samples import make_task
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.dice_ce import DiceCELoss
+from uniseg.models.encoders.base import Encoder
+from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
-from uniseg.weights.build import build_model
+from uniseg.weights.build import build_model, require_loadable
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
 
@@ -28,7 +34,9 @@ TASKS = TaskSet(
         make_task("phantom_brain_tumour", MODALITIES, ("background", "oedema", "necrosis", "enhancing")),
     ]
 )
-UNTOLD = [("none", "static"), ("none", "dynamic")]
+WITHOUT_TASK = [("none", "static"), ("none", "dynamic")]
+SMALL = partial(UNetEncoder, **UNetEncoder.SMALL)
+PATCH = (8, 16, 16)  # of the small encoder: a bottleneck of 4x4x4 voxels
 
 
 def names(group: str) -> list[str]:
@@ -52,10 +60,15 @@ CHOICES = [
 ]
 
 
-def build(*overrides: str, tasks: TaskSet = TASKS, patch_size=(16, 32, 32)) -> UniSegModel:
+@cache
+def factory(*overrides: str) -> partial:
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("train", ["task=[liver]", "model=uniseg_tiny", *overrides])
-    return instantiate(config.model, _convert_="all")(tasks, patch_size=patch_size)
+    return instantiate(config.model, _convert_="all")
+
+
+def build(*overrides: str, tasks: TaskSet = TASKS, encoder=SMALL) -> UniSegModel:
+    return factory(*overrides)(tasks, patch_size=PATCH, encoder=encoder)
 
 
 @pytest.fixture(params=CHOICES, ids="-".join)
@@ -70,7 +83,7 @@ def built(choice) -> UniSegModel:
 
 def mixed_image() -> tuple[torch.Tensor, torch.Tensor]:
     order = torch.tensor([3, 0, 2, 1])
-    image = torch.randn(4, 4, 16, 32, 32)
+    image = torch.randn(4, 4, *PATCH)
     for b, t in enumerate(order):
         image[b, TASKS[t].num_modalities :] = 0
     return image, order
@@ -82,10 +95,8 @@ def test_mixed_batch_equals_one_by_one(built):
     with torch.no_grad():
         mixed = built(image, order)
         assert [tuple(x.shape) for x in mixed] == [
-            (4, 4, 16, 32, 32),
-            (4, 4, 16, 16, 16),
+            (4, 4, 8, 16, 16),
             (4, 4, 8, 8, 8),
-            (4, 4, 4, 4, 4),
         ]
         for b, t in enumerate(order):
             alone = built(image[b : b + 1, : TASKS[t].num_modalities], order[b : b + 1])
@@ -96,24 +107,20 @@ def test_mixed_batch_equals_one_by_one(built):
 
 def test_gradient_reaches_every_trained_tensor(built):
     image, order = mixed_image()
-    label = torch.stack([torch.randint(0, TASKS[t].num_classes, (16, 32, 32)) for t in order])
+    label = torch.stack([torch.randint(0, TASKS[t].num_classes, PATCH) for t in order])
     tasks = [TASKS[t] for t in order]
     loss = DiceCELoss(dice_weight=1, ce_weight=1)
-    sum(
-        loss(
-            logits, label[:, :: 16 // logits.shape[2], :: 32 // logits.shape[3], :: 32 // logits.shape[4]], tasks
-        ).mean()
-        for logits in built(image, order)
-    ).backward()
+    fine, coarse = built(image, order)
+    (loss(fine, label, tasks) + loss(coarse, label[:, :, ::2, ::2], tasks)).mean().backward()
     untrained = [name for name, p in built.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert untrained == []
 
 
-def test_only_the_untold_network_answers_two_tasks_alike(built, choice):
-    image = torch.randn(1, 1, 16, 32, 32)
+def test_only_a_network_that_does_not_know_the_task_answers_two_alike(built, choice):
+    image = torch.randn(1, 1, *PATCH)
     with torch.no_grad():
         liver, spleen = (built(image, torch.tensor([t]))[0][:, :2] for t in (0, 1))
-    assert torch.equal(liver, spleen) == (choice in UNTOLD)
+    assert torch.equal(liver, spleen) == (choice in WITHOUT_TASK)
 
 
 def test_no_tensor_twice_nor_lost_on_the_way(built):
@@ -137,14 +144,14 @@ def test_a_saved_network_answers_bit_for_bit_as_before(built, tmp_path):
     ]
     addresses = [tensor.data_ptr() for tensor in back.state_dict().values() if tensor.numel()]
     assert len(addresses) == len(set(addresses))
-    image, order = torch.randn(3, 4, 16, 32, 32), torch.tensor([4, 3, 1])
+    image, order = torch.randn(3, 4, *PATCH), torch.tensor([4, 3, 1])
     with torch.no_grad():
         for a, b in zip(back(image, order), built.eval()(image, order), strict=True):
             assert torch.equal(a, b)
 
 
 def test_one_encoding_serves_several_tasks(built):
-    built, image, order = built.double(), torch.randn(1, 1, 16, 32, 32).double(), torch.tensor([0, 1])
+    built, image, order = built.double(), torch.randn(1, 1, *PATCH).double(), torch.tensor([0, 1])
     with torch.no_grad():
         both = built.decode(built.encode(image, order[:1]), order)[0]
         for row, t in enumerate(order):
@@ -152,15 +159,14 @@ def test_one_encoding_serves_several_tasks(built):
             torch.testing.assert_close(both[row, : len(own)], own, atol=1e-5, rtol=0)
 
 
-def test_bfloat16_gives_the_logits_of_float32(choice):
+def test_bfloat16_gives_the_logits_of_float32(built):
     """Within a few of bfloat16's 2^-8 of their spread; logits leave in float32, gradients are numbers.
 
     The bottleneck has 4x4x4 voxels: on processors, torch 2.13's bfloat16 convolution reads unset memory in the gradient
     of 2x2x2 ones.
     """
-    built = build(f"model/conditioning={choice[0]}", f"model/head={choice[1]}", patch_size=(32, 64, 64))
     order = torch.tensor([3, 0])
-    image = torch.randn(2, 4, 32, 64, 64)
+    image = torch.randn(2, 4, *PATCH)
     exact = built(image, order)
     with torch.autocast("cpu", torch.bfloat16):
         mixed = built(image, order)
@@ -185,11 +191,11 @@ def check_extension(model: UniSegModel) -> None:
     model.extend([own], adapter_channels=4)
     model.freeze_base()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    wide, mine = torch.randn(1, 3, 16, 32, 32), torch.tensor([4])
+    wide, mine = torch.randn(1, 3, *PATCH), torch.tensor([4])
     first = None
     for _ in range(3):
         loss = torch.nn.functional.cross_entropy(
-            model(wide, mine)[0], torch.randint(0, 6, (1, 16, 32, 32), generator=torch.manual_seed(0))
+            model(wide, mine)[0], torch.randint(0, 6, (1, *PATCH), generator=torch.manual_seed(0))
         )
         first = first or loss.item()
         optimizer.zero_grad()
@@ -209,22 +215,68 @@ def check_extension(model: UniSegModel) -> None:
         torch.testing.assert_close(together[0][1, :4], before[0][0, :4], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("encoder", names("encoder"))
-def test_every_encoder_keeps_its_promises(encoder):
-    model = build(f"model/encoder={encoder}", patch_size=(32, 64, 64))
+@pytest.mark.parametrize("name", names("encoder"))
+def test_every_encoder_on_disk_gives_the_promised_maps(name):
+    """On ``meta``, where shapes cost nothing."""
+    size, first = (64, 128, 128), torch.tensor([0])
     with without_numbers():
-        back = build_model(TASKS, model.config)
-    assign(back, model.state_dict(), "a file", "")
-    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in model.state_dict().items())
-    image = torch.randn(1, 1, 32, 64, 64)
+        model = factory(f"model/encoder={name}")(TASKS, patch_size=size)
+        require_loadable(model)
+        features = model.encoder(model.stem(torch.empty(1, 1, *size), [model.stem_of(0)]))
+        logits = model.decode(model.encode(torch.empty(1, 1, *size), first), first)
+    assert model.encoder.strides[0] == (1, 1, 1)
+    assert [tuple(feature.shape) for feature in features] == [
+        (1, c, *maps) for c, maps in zip(model.encoder.channels, map_sizes(model, size), strict=True)
+    ]
+    assert logits[0].shape == (1, 3, *size)
+
+
+def map_sizes(model: UniSegModel, size: tuple[int, ...]) -> list[tuple[int, ...]]:
+    strides = model.encoder.strides
+    return [
+        tuple(n // prod(s[axis] for s in strides[: i + 1]) for axis, n in enumerate(size)) for i in range(len(strides))
+    ]
+
+
+def encoder_classes() -> list[type[Encoder]]:
+    blocks = [yaml.safe_load((CONF_DIR / f"model/encoder/{name}.yaml").read_text()) for name in names("encoder")]
+    return [get_class(target) for target in sorted({block["_target_"] for block in blocks if "_target_" in block})]
+
+
+@pytest.fixture(params=encoder_classes(), ids=lambda cls: cls.__name__)
+def small(request) -> UniSegModel:
+    """A network around the small encoder of each class."""
+    assert request.param.SMALL
+    return build(encoder=partial(request.param, **request.param.SMALL)).double()
+
+
+def test_an_encoder_comes_back_from_its_description(small):
+    require_loadable(small)
+    with without_numbers():
+        back = build_model(TASKS, small.config)
+    assign(back, small.float().state_dict(), "a file", "")
+    image = torch.randn(1, 1, *PATCH)
     with torch.no_grad():
-        features = model.encoder(model.stem(image, [model.stem_of(0)]))
-        assert [f.shape[1] for f in features] == list(model.encoder.channels)
-        size = torch.tensor(image.shape[2:])
-        for feature, stride in zip(features, model.encoder.strides, strict=True):
-            size = size // torch.tensor(stride)
-            assert list(feature.shape[2:]) == size.tolist()
-        assert model(image, torch.tensor([0]))[0].shape == (1, 3, 32, 64, 64)
+        torch.testing.assert_close(back(image, torch.tensor([0])), small(image, torch.tensor([0])), atol=0, rtol=0)
+
+
+def test_no_sample_reads_another(small):
+    x = torch.randn(2, small.encoder.channels[0], *PATCH).double()
+    for both, alone in zip(small.encoder(x), small.encoder(x[1:]), strict=True):
+        torch.testing.assert_close(both[1:], alone)
+        assert (both[0] - both[1]).abs().max() > 1e-3
+
+
+def test_every_weight_of_an_encoder_learns_and_recomputing_changes_no_gradient(small):
+    image, order = mixed_image()
+    again = deepcopy(small)
+    again.set_recompute(True)
+    for model in (small, again):
+        sum(x[:, :2].square().mean() for x in model.train()(image.double(), order)).backward()
+    for name, p in small.encoder.named_parameters():
+        assert p.grad is not None, name
+        assert p.grad.abs().max() > 0, name
+        torch.testing.assert_close(again.encoder.get_parameter(name).grad, p.grad)
 
 
 @pytest.mark.parametrize("option", ["learned=false", "place=decoder", "fuse=false"])
@@ -237,8 +289,8 @@ def test_ablations_of_the_prompt(option):
     assert any(name.startswith("conditioning.fuse") for name in trained) == (option != "fuse=false")
     bottleneck = model.encoder.channels[-1]
     assert model.decoder.stages[-1].upsample.in_channels == bottleneck + (option != "place=decoder")
-    assert model.head.convs[0].in_channels == 8 + (option == "place=decoder")
-    same = torch.equal(*(model.conditioning.task_prompts(torch.randn(1, bottleneck, 2, 2, 2)) for _ in range(2)))
+    assert model.head.convs[0].in_channels == model.encoder.channels[0] + (option == "place=decoder")
+    same = torch.equal(*(model.conditioning.task_prompts(torch.randn(1, bottleneck, 4, 4, 4)) for _ in range(2)))
     assert same == (option == "fuse=false")
     check_extension(model)
 
@@ -255,8 +307,8 @@ def test_any_number_of_tasks_classes_modalities(num_tasks):
         model = build(f"model/head={head}", tasks=tasks)
         task = torch.tensor([0, num_tasks - 1])
         widest = max(tasks[t].num_classes for t in task)
-        logits = model(torch.randn(2, 16, 16, 32, 32), task)[0]
-        assert logits.shape == (2, widest, 16, 32, 32)
+        logits = model(torch.randn(2, 16, *PATCH), task)[0]
+        assert logits.shape == (2, widest, *PATCH)
         assert torch.isfinite(logits[1, : tasks[-1].num_classes]).all()
 
 

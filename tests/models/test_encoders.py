@@ -1,49 +1,20 @@
-"""Every encoder of the configuration keeps the contract; the residual block computes what its sum says."""
-
-from math import prod
+"""What is particular to an encoder; what all have in common is in ``contracts/test_models.py``."""
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from monai.networks.nets.mednext import MedNeXt
 
-from uniseg.environment import CONF_DIR
+from uniseg.models.encoders.mednext import MedNeXtEncoder
 from uniseg.models.encoders.monai_nets import SegResNetEncoder
 from uniseg.models.encoders.resenc import ResidualBlock, ResidualEncoder
-
-TINY = ["unet_tiny", "resenc_tiny", "segresnet_tiny"]
-
-
-def encoder_of(name):
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("train", overrides=[f"model/encoder={name}", "run_dir=unused"])
-    return instantiate(config.model.encoder, _convert_="all")()
+from uniseg.models.encoders.swinunetr import SwinLayer, SwinUNETREncoder
 
 
-@pytest.mark.parametrize("name", TINY)
-def test_features_have_the_promised_shapes(name):
-    encoder = encoder_of(name)
-    assert encoder.channels == (8, 16, 32, 64, 128)
-    assert encoder.strides[:2] == ((1, 1, 1), (1, 2, 2))
-    size = (16, 32, 32)
-    features = encoder(torch.randn(2, encoder.channels[0], *size))
-    for i, feature in enumerate(features):
-        shrunk = [n // prod(s[axis] for s in encoder.strides[: i + 1]) for axis, n in enumerate(size)]
-        assert list(feature.shape) == [2, encoder.channels[i], *shrunk]
-
-
-@pytest.mark.parametrize("name", TINY)
-def test_no_sample_reads_another(name):
-    encoder = encoder_of(name)
-    x = torch.randn(2, encoder.channels[0], 16, 32, 32)
-    for both, alone in zip(encoder(x), encoder(x[1:]), strict=True):
-        torch.testing.assert_close(both[1:], alone, atol=1e-4, rtol=0)
-
-
-def test_the_anisotropic_stage_does_not_look_across_slices():
-    for encoder in (encoder_of("resenc_tiny"), encoder_of("segresnet_tiny")):
-        assert encoder.stem_kernel == (1, 3, 3)
-        assert {part.kernel_size[0] for part in encoder.stages[0].modules() if isinstance(part, torch.nn.Conv3d)} == {1}
+@pytest.mark.parametrize("cls", [ResidualEncoder, SegResNetEncoder])
+def test_the_anisotropic_stage_does_not_look_across_slices(cls):
+    encoder = cls(**cls.SMALL)
+    assert encoder.stem_kernel == (1, 3, 3)
+    assert {part.kernel_size[0] for part in encoder.stages[0].modules() if isinstance(part, torch.nn.Conv3d)} == {1}
 
 
 def test_a_block_without_branch_is_its_skip():
@@ -59,8 +30,66 @@ def test_projection_only_where_channels_change():
     assert [[len(block.skip) for block in stage] for stage in encoder.stages] == [[0], [1, 0], [2, 0]]
 
 
-def test_lists_that_do_not_fit_are_refused():
-    with pytest.raises(ValueError, match="expected n, n - 1, n, n"):
-        ResidualEncoder(channels=[2, 4], strides=[[2, 2, 2]], kernels=[[3, 3, 3]] * 2, blocks=[1])
-    with pytest.raises(ValueError, match="expected n - 1, n"):
-        SegResNetEncoder(width=2, strides=[[2, 2, 2]], blocks=[1])
+def test_mednext_computes_what_monais_does():
+    ours = MedNeXtEncoder(**MedNeXtEncoder.SMALL)
+    theirs = MedNeXt(
+        init_filters=4,
+        encoder_expansion_ratio=(2, 3),
+        decoder_expansion_ratio=(2, 2),
+        bottleneck_expansion_ratio=2,
+        kernel_size=3,
+        use_residual_connection=True,
+        blocks_down=(1, 2),
+        blocks_bottleneck=1,
+        blocks_up=(1, 1),
+    )
+    theirs.enc_stages[0].load_state_dict(ours.stages[0].state_dict())
+    for i, rest in enumerate((theirs.enc_stages[1], theirs.bottleneck), 1):
+        theirs.down_blocks[i - 1].load_state_dict(ours.stages[i][0].state_dict())
+        rest.load_state_dict(torch.nn.Sequential(*ours.stages[i][1:]).state_dict())
+    features = []
+    for part in (*theirs.enc_stages, theirs.bottleneck):
+        part.register_forward_hook(lambda _, __, output: features.append(output))
+    image = torch.randn(1, 1, 8, 8, 8)
+    theirs(image)
+    torch.testing.assert_close(ours(theirs.stem(image)), features)
+
+
+def test_a_swin_window_looks_at_itself_where_nothing_shifts_and_beyond_where_it_does():
+    layer = SwinLayer(4, 2, 2, 2).eval()
+    x = torch.randn(1, 4, 4, 4, 4)
+    changed = x.clone()
+    changed[:, 0, 2, 2, 2] += 1
+    shifted = (layer(x) - layer(changed)).abs().amax((0, 1)) > 0
+    assert shifted.all()  # the shift joins all windows here
+    still = SwinLayer(4, 1, 2, 2).eval()
+    alone = (still(x) - still(changed)).abs().amax((0, 1)) > 0
+    assert alone.nonzero().tolist() == [[1, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"heads": [1]}, "2 depths, 1 heads"),
+        ({"heads": [4, 2]}, r"heads \[4, 2\]: expected divisors of \[6, 12\]"),
+        ({"depths": [0, 1]}, r"depths \[0, 1\]"),
+        ({"window": 1000}, "window 1000"),
+    ],
+)
+def test_numbers_that_no_swin_encoder_has_are_refused(settings, reason):
+    with pytest.raises(ValueError, match=reason):
+        SwinUNETREncoder(**SwinUNETREncoder.SMALL | settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"),
+    [
+        ({"blocks": [1]}, "1 blocks, 3 expansions"),
+        ({"blocks": [1, 0, 1]}, r"blocks \[1, 0, 1\]: expected 1 to 100"),
+        ({"expansion": [2, 99, 2]}, r"expansion \[2, 99, 2\]: expected 1 to 16"),
+        ({"kernel": 4}, "kernel 4"),
+    ],
+)
+def test_numbers_that_no_mednext_has_are_refused(settings, reason):
+    with pytest.raises(ValueError, match=reason):
+        MedNeXtEncoder(**MedNeXtEncoder.SMALL | settings)

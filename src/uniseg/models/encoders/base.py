@@ -1,5 +1,7 @@
 """What a decoder may know of an encoder."""
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from uniseg.models.blocks import run_stage
@@ -16,8 +18,11 @@ class Encoder(nn.Module):
         stem_kernel: (z, y, x) kernel of the first convolution.
         bare_stem: whether the first stage begins with a norm, so that the first convolution has none after it.
         stages: one module per feature map, each reads the one before.
+        SMALL: constructor arguments of a small network with each kind of its blocks, which every contract test tries.
         recompute: whether training computes the activations of a stage again in the backward pass.
     """
+
+    SMALL: ClassVar[dict] = {}
 
     channels: tuple[int, ...]
     strides: tuple[tuple[int, int, int], ...]

@@ -1,6 +1,7 @@
 """Encoders of MONAI's networks."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.nets.segresnet_ds import SegResEncoder, aniso_kernel
 from torch import nn
@@ -27,6 +28,8 @@ class SegResNetEncoder(Encoder):
         ValueError: the lists do not describe the same number of stages, or a stage has no block or more than
             ``MOST_BLOCKS``.
     """
+
+    SMALL: ClassVar[dict] = {"width": 4, "strides": [[1, 2, 2], [2, 2, 2]], "blocks": [1, 2, 1]}
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """The residual encoder of nnU-Net's ResEnc presets."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from monai.networks.blocks import Convolution
 from monai.networks.layers.utils import get_act_layer
@@ -48,6 +49,13 @@ class ResidualEncoder(Encoder):
         ValueError: the lists do not describe the same number of stages, or a stage has no block or more than
             ``MOST_BLOCKS``.
     """
+
+    SMALL: ClassVar[dict] = {
+        "channels": [4, 6, 8],
+        "strides": [[1, 2, 2], [2, 2, 2]],
+        "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+        "blocks": [1, 2, 1],
+    }
 
     def __init__(
         self,

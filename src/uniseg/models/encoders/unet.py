@@ -1,6 +1,7 @@
 """The encoder of nnU-Net's plain U-Net, which is the published UniSeg's."""
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import nn
 
@@ -19,6 +20,12 @@ class UNetEncoder(Encoder):
     Raises:
         ValueError: the three lists do not describe the same number of stages.
     """
+
+    SMALL: ClassVar[dict] = {
+        "channels": [4, 6, 8],
+        "strides": [[1, 2, 2], [2, 2, 2]],
+        "kernels": [[1, 3, 3], [3, 3, 3], [3, 3, 3]],
+    }
 
     def __init__(
         self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]
