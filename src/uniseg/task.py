@@ -6,60 +6,12 @@ from numbers import Integral, Real
 
 from uniseg.errors import InputError
 from uniseg.files import require_file_name
+from uniseg.normalization.base import Normalization
 
-NORMALIZATION_MODES = ("window", "fingerprint", "zscore")
 LARGEST_LABEL = 32767  # label maps are written in 16 bits
 MOST_TASKS, MOST_MODALITIES = 1000, 256
 LONGEST_TEXT = 200  # characters of a class's or modality's name
-LARGEST_INTENSITY = 1e30  # float32 ends at 3e38
 SPACINGS_MM = (1e-4, 1e3)
-
-
-@dataclass(frozen=True)
-class Normalization:
-    """How one modality's intensities become network input.
-
-    ``window``: clip to [lower, upper], then scale linearly to [0, 1].
-    ``fingerprint``: clip to [lower, upper], subtract ``mean``, divide by ``sd``, all taken over the
-    foreground of the training cases (nnU-Net's CT scheme). ``zscore``: each case by its own mean and standard
-    deviation; with ``masked`` over its non-zero voxels, the others set to 0.
-
-    Values that are None are filled in by preparation, which is the only reader that meets them.
-    """
-
-    mode: str
-    lower: float | None = None
-    upper: float | None = None
-    mean: float | None = None
-    sd: float | None = None
-    masked: bool | None = None
-
-    def __post_init__(self) -> None:
-        if self.mode not in NORMALIZATION_MODES:
-            raise InputError(
-                "normalization",
-                f"mode {self.mode!r:.60}",
-                f"one of {', '.join(NORMALIZATION_MODES)}",
-                "correct the task file",
-            )
-        for name in ("lower", "upper", "mean", "sd"):
-            value = getattr(self, name)
-            if value is not None and not _is_number(value, -LARGEST_INTENSITY, LARGEST_INTENSITY):
-                raise InputError("normalization", f"{name} {value!r:.60}", "a finite number", "correct the task file")
-        if self.masked not in (None, True, False):
-            raise InputError("normalization", f"masked {self.masked!r:.60}", "true or false", "correct the task file")
-        if self.mode == "window" and not (
-            self.lower is not None and self.upper is not None and self.lower < self.upper
-        ):
-            raise InputError(
-                "normalization", f"window [{self.lower}, {self.upper}]", "lower < upper", "give both in the task file"
-            )
-
-    @property
-    def resolved(self) -> bool:
-        if self.mode == "fingerprint":
-            return None not in (self.lower, self.upper, self.mean, self.sd)
-        return self.mode == "window" or self.masked is not None
 
 
 @dataclass(frozen=True)
@@ -181,7 +133,8 @@ class Task:
         """Plain containers, for JSON, YAML and checkpoints."""
         values = asdict(self)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} | {
-            "regions": [list(v) for v in self.regions]
+            "normalization": [how.to_dict() for how in self.normalization],
+            "regions": [list(v) for v in self.regions],
         }
 
     @classmethod
@@ -194,9 +147,7 @@ class Task:
         own = _of_type(values, cls, "task")
         where = f"task {own['name']!r:.{LONGEST_TEXT}}"
         normalization = _listed(own["normalization"], where, "normalization")
-        return cls(
-            **{**own, "normalization": [Normalization(**_of_type(n, Normalization, where)) for n in normalization]}
-        )
+        return cls(**{**own, "normalization": [Normalization.from_dict(how, where) for how in normalization]})
 
 
 class TaskSet(tuple[Task, ...]):
@@ -285,7 +236,8 @@ def make_task(name: str, values: dict) -> Task:
         raise InputError(
             f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file"
         )
-    normalization = [Normalization(**values["normalization"][modality]) for modality in values["modalities"]]
+    where, hows = f"task '{name}'", values["normalization"]
+    normalization = [Normalization.from_dict(hows[modality], where) for modality in values["modalities"]]
     regions = values.get("regions") or {}
     if set(regions) - set(fields["classes"][1:]) or (regions and len(regions) != len(fields["classes"]) - 1):
         raise InputError(

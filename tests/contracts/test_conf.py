@@ -48,6 +48,8 @@ def test_every_root_composes(root):
 def test_every_group_file_composes_into_a_run(path, tmp_path):
     group, choice = "/".join(path.parts[:-1]), path.stem
     overrides = [f"{group}=[{choice}]" if group == "task" else f"{group}={choice}"]
+    if group == "normalization":  # of one modality of one task
+        overrides = ["task=[liver]", f"+{group}@tasks.liver.{group}.CT={choice}"]
     config = composed("train", overrides, tmp_path)
     assert OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
 

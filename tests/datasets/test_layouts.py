@@ -260,8 +260,9 @@ def test_task_files_hold_the_published_recipe():
     ]
     for task in tasks.values():
         for modality, normalization in zip(task.modalities, task.normalization, strict=True):
+            values = normalization.to_dict()
             window = ("window", -325, 325) if modality == "CT" else ("zscore", None, None)
-            assert (normalization.mode, normalization.lower, normalization.upper) == window
+            assert (values["mode"], values["lower"], values["upper"]) == window
 
 
 def test_task_files_compose_with_paths_filled_in(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from uniseg.preprocessing.normalize import normalize
+from uniseg.preprocessing.preprocess import normalize
 from uniseg.preprocessing.resample import (
     axis_matrix,
     axis_orders,

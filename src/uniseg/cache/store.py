@@ -12,7 +12,6 @@ import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from math import isfinite
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +32,7 @@ from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
 from uniseg.files import PART, read_json, write_atomically, write_json
 from uniseg.preprocessing.fingerprint import CaseFingerprint
-from uniseg.task import Normalization, Task
+from uniseg.task import Task
 
 FORMAT = 2
 DESCRIPTION = "a description as preparation writes it"
@@ -122,14 +121,13 @@ def _read_task(values: Mapping) -> Task:
     written = task.to_dict()
     texts = (*task.modalities, *task.classes)
     changed = [key for key, value in values.items() if key != "normalization" and written[key] != value]
-    if changed or not all(isinstance(text, str) for text in texts) or not all(map(_is_measured, task.normalization)):
+    if (
+        changed
+        or not all(isinstance(text, str) for text in texts)
+        or not all(how.resolved for how in task.normalization)
+    ):
         raise ValueError(f"a task of other types: {', '.join(changed)}")
     return task
-
-
-def _is_measured(how: Normalization) -> bool:
-    numbers = [value for value in (how.lower, how.upper, how.mean, how.sd) if value is not None]
-    return how.resolved and all(isinstance(value, int | float) and isfinite(value) for value in numbers)
 
 
 def write_task(

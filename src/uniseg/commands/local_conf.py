@@ -16,6 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
+from uniseg.normalization.base import Normalization
 from uniseg.renamed import KEYS, Renamer
 
 LOCAL_CONF = Path("conf")
@@ -126,6 +127,20 @@ def _check_task(path: Path, result: ConfigResult) -> None:
             line = _line_of(path.read_text(encoding="utf-8"), error.full_key or str(key))
             reason = str(error).splitlines()[0]
             raise InputError(path, f"line {line}: {reason}", "what docs/data.md describes", FIX) from error
+    blocks = OmegaConf.to_container(result.config).get("normalization")
+    for modality, block in blocks.items() if isinstance(blocks, dict) else ():
+        _check_normalization(path, str(modality), block)
+
+
+def _check_normalization(path: Path, modality: str, block: object) -> None:
+    """Of one modality, where the file alone says all of it."""
+    if not isinstance(block, dict) or "mode" not in block or any("${" in str(value) for value in block.values()):
+        return
+    try:
+        Normalization.from_dict(block, f"modality '{modality}'")
+    except InputError as error:
+        line = _line_of(path.read_text(encoding="utf-8"), f"normalization.{modality}")
+        raise InputError(path, f"line {line}: {error.found}", error.expected, FIX) from error
 
 
 def _keys(value: object) -> set[str]:

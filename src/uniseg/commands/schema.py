@@ -40,7 +40,9 @@ from uniseg.training.tracking import tracked
 
 
 @dataclass
-class NormalizationConfig:
+class NormalizationConfig(dict[str, Any]):
+    """A mode of one's own has parameters of its own."""
+
     mode: str = MISSING
     lower: float | None = None
     upper: float | None = None

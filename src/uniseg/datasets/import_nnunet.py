@@ -19,8 +19,9 @@ from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError, printable
 from uniseg.files import write_atomically
 from uniseg.images.files import read_geometry
+from uniseg.normalization.base import Normalization
 from uniseg.preprocessing.target_spacing import target_spacing
-from uniseg.task import Normalization, Task
+from uniseg.task import Task
 
 V1_FOLDER = "nnUNet_raw_data"
 

@@ -99,8 +99,8 @@ def window_groups(tasks: Sequence[Task], within: float = 1.0) -> list[list[Task]
 
 def _fits(task: Task, group: Sequence[Task], within: float) -> bool:
     first = group[0]
-    measured = any(n.mode == "fingerprint" and not n.resolved for n in task.normalization)
-    if measured or (task.modalities, task.normalization) != (first.modalities, first.normalization):
+    differs = any(not how.is_shared for how in task.normalization)
+    if differs or (task.modalities, task.normalization) != (first.modalities, first.normalization):
         return False
     finest, coarsest = _extremes([*group, task])
     return all(c <= f * within for f, c in zip(finest, coarsest, strict=True))

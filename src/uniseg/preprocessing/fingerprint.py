@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from uniseg.errors import InputError
 from uniseg.images.volume import Volume
 from uniseg.preprocessing.modality import foreign_kind
 from uniseg.preprocessing.preprocess import crop, nonzero_box
-from uniseg.task import Normalization, Task
+from uniseg.task import Task
 
 NUM_SAMPLES = 10_000  # foreground voxels per case
-MASK_BELOW = 3 / 4  # nnU-Net: normalise inside the mask where cropping leaves less than this of the voxels
 
 
 @dataclass(frozen=True)
@@ -96,27 +94,8 @@ def _is_placed(volume: Volume) -> bool:
 
 
 def resolve(task: Task, cases: Sequence[CaseFingerprint]) -> Task:
-    """The task with every normalisation complete (nnU-Net's rules: 0.5 and 99.5 percentile, mean and sd of the
-    foreground).
-    """
-    masked = float(np.median([case.crop_ratio for case in cases])) < MASK_BELOW
+    """The task with every normalisation complete, as the training cases say."""
+    crop_ratio = float(np.median([case.crop_ratio for case in cases]))
     samples = np.concatenate([case.samples for case in cases])
     wheres = [f"task '{task.name}', modality '{modality}'" for modality in task.modalities]
-    return task.resolve(_resolve(wheres[m], n, masked, samples[:, m]) for m, n in enumerate(task.normalization))
-
-
-def _resolve(where: str, how: Normalization, masked: bool, samples: np.ndarray) -> Normalization:
-    if how.resolved:
-        return how
-    if how.mode == "zscore":
-        return replace(how, masked=masked)
-    known = samples[np.isfinite(samples)].astype(np.float64)
-    if not known.size:
-        raise InputError(
-            where,
-            "no foreground voxel in any training case",
-            "at least one, to take percentiles of",
-            "label one, or use mode: zscore",
-        )
-    lower, upper = (float(q) for q in np.percentile(known, [0.5, 99.5]))
-    return replace(how, lower=lower, upper=upper, mean=float(known.mean()), sd=float(known.std()))
+    return task.resolve(how.resolve(wheres[m], samples[:, m], crop_ratio) for m, how in enumerate(task.normalization))

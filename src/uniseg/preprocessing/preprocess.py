@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
-from uniseg.preprocessing.normalize import normalize
+from uniseg.normalization.base import Normalization
 from uniseg.preprocessing.resample import resample_image
 from uniseg.task import Task
 
@@ -49,6 +49,23 @@ def preprocess(volume: Volume, task: Task) -> Prepared:
         body = ndimage.binary_fill_holes(body)
     image = normalize(crop(volume.array, box), task.normalization, body, volume.present)
     return Prepared(resample_image(image, volume.spacing_mm, task.spacing_mm), box)
+
+
+def normalize(
+    array: np.ndarray, normalization: Sequence[Normalization], body: np.ndarray, present: Sequence[bool]
+) -> np.ndarray:
+    """``[M,Z,Y,X]`` -> the same in float32; a modality that is not ``present`` is 0.
+
+    Args:
+        body: ``[Z,Y,X]``, the voxels that are not air around; used where ``masked``.
+    """
+    out = np.zeros(array.shape, np.float32)
+    for values, channel, how, is_present in zip(out, array, normalization, present, strict=True):
+        if is_present:
+            values[...] = channel
+            assert how.resolved, "preparation resolves every normalisation"
+            how.apply(values, body)
+    return out
 
 
 def require_extent(where: object, extent_mm: Sequence[float], task: Task) -> None:

@@ -18,7 +18,10 @@ from uniseg.models.encoders.resenc import ResidualEncoder
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
-from uniseg.task import Normalization, Task, TaskSet
+from uniseg.normalization.base import Normalization
+from uniseg.normalization.fingerprint import Fingerprint
+from uniseg.normalization.zscore import ZScore
+from uniseg.task import Task, TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.description import require_facts, require_patch_size
 from uniseg.weights.foreign.unpickle import read_foreign
@@ -315,7 +318,7 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
 
 def _normalization(scheme: str, masked: bool, facts: Mapping, path: Path) -> Normalization:
     if scheme == "ZScoreNormalization":
-        return Normalization("zscore", masked=bool(masked))
+        return ZScore(masked=bool(masked))
     numbers = (
         [float(facts[key]) for key in ("percentile_00_5", "percentile_99_5", "mean", "std")]
         if scheme == "CTNormalization"
@@ -328,7 +331,7 @@ def _normalization(scheme: str, masked: bool, facts: Mapping, path: Path) -> Nor
             "CTNormalization or ZScoreNormalization",
             "take its weights with init=checkpoint instead",
         )
-    return Normalization("fingerprint", *numbers)
+    return Fingerprint("fingerprint", *numbers)
 
 
 def _count(state: Mapping[str, Tensor], pattern: str) -> int:

@@ -3,12 +3,15 @@
 They equal ``conf/task`` as shipped, but a file that is edited there does not change what these weights mean.
 """
 
-from uniseg.task import Normalization, Task, TaskSet
+from uniseg.normalization.base import Normalization
+from uniseg.normalization.window import Window
+from uniseg.normalization.zscore import ZScore
+from uniseg.task import Task, TaskSet
 
-SCAN = Normalization("zscore", masked=False)
-BRAIN = Normalization("zscore", masked=True)  # BraTS is normalised inside its non-zero mask
+SCAN = ZScore(masked=False)
+BRAIN = ZScore(masked=True)  # BraTS is normalised inside its non-zero mask
 ABDOMEN = (3, 1.5, 1.5)
-PER_MODALITY = {"CT": Normalization("window", lower=-325, upper=325)}  # the others are z-scored
+PER_MODALITY = {"CT": Window(lower=-325, upper=325)}  # the others are z-scored
 CT, BRATS = ("CT",), ("T1", "T1ce", "T2", "FLAIR")
 
 
