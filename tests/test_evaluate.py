@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import numpy as np
 import pytest
@@ -11,7 +12,9 @@ from rich.console import Console
 from samples import save_nifti
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.evaluate import evaluate_folders, summary_table
+from uniseg.evaluate import evaluate
+from uniseg.evaluation.records import Summary, TaskSummary
+from uniseg.evaluation.summary import summary_table
 
 
 def ball(value=1, offset=0):
@@ -31,13 +34,13 @@ def folders(tmp_path):
 def evaluated(folder, *overrides):
     given = [f"predictions={folder / 'predictions'}", f"labels={folder / 'labels'}", f"output={folder / 'out'}"]
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return evaluate_folders(compose("evaluate", overrides=["task=[phantom_spleen]", *given, *overrides]))
+        return evaluate(compose("evaluate", overrides=["task=[phantom_spleen]", *given, *overrides])).summary
 
 
 def test_numbers_are_cases_and_no_channels(folders):
     summary = evaluated(folders)
-    assert summary["tasks"]["phantom_spleen"]["num_cases"] == 3
-    assert summary["mean_dice"] == pytest.approx(1 / 3)
+    assert summary.tasks["phantom_spleen"].num_cases == 3
+    assert summary.mean_dice == pytest.approx(1 / 3)
     with (folders / "out/scores.csv").open() as file:
         assert [(row["case_id"], row["dice"]) for row in csv.DictReader(file)] == [
             ("pancreas_0000", "1.0"),
@@ -53,7 +56,7 @@ def test_our_probabilities_are_passed_over(folders):
     with pytest.raises(InputError, match="no 'pancreas_0000_probabilities'"):
         evaluated(folders)
     (own / "pancreas_0000.json").write_text('{"checkpoint": "", "uniseg": "1"}')
-    assert evaluated(folders)["tasks"]["phantom_spleen"]["num_cases"] == 3
+    assert evaluated(folders).tasks["phantom_spleen"].num_cases == 3
 
 
 def test_bad_cases_are_told_together_and_nothing_is_written(folders, capsys):
@@ -74,9 +77,7 @@ def test_whose_values_the_predictions_hold(folders):
         for kind in ("labels", "predictions"):
             save_nifti(folders / f"{kind}/pancreas_{number:04d}.nii.gz", ball(4))
     mapped = "+tasks.phantom_spleen.source.label_map={4: 1}"
-    assert (
-        evaluated(folders, mapped)["mean_dice"] == evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 1
-    )
+    assert evaluated(folders, mapped).mean_dice == evaluated(folders, mapped, "predictions_use=file").mean_dice == 1
     with pytest.raises(InputError, match=r"found label values \[4\] .*; expected values \[0, 1\] .*predictions_use"):
         evaluated(folders, mapped, "predictions_use=task")
     with pytest.raises(InputError, match="predictions_use: found 'files'; expected task, file or null"):
@@ -93,11 +94,11 @@ def test_a_value_that_means_two_things_is_asked_for(folders):
         InputError, match=r"label values of another tool, where 1 may be .*predictions_use=task or file"
     ):
         evaluated(folders, mapped)
-    assert evaluated(folders, mapped, "predictions_use=task")["mean_dice"] == 1
-    assert evaluated(folders, mapped, "predictions_use=file")["mean_dice"] == 0
+    assert evaluated(folders, mapped, "predictions_use=task").mean_dice == 1
+    assert evaluated(folders, mapped, "predictions_use=file").mean_dice == 0
     for number in range(3):
         (folders / f"predictions/pancreas_{number:04d}.json").write_text('{"checkpoint": "", "uniseg": "1"}')
-    assert evaluated(folders, mapped)["mean_dice"] == 1, "ours hold the task's"
+    assert evaluated(folders, mapped).mean_dice == 1, "ours hold the task's"
 
 
 @pytest.mark.parametrize(
@@ -123,8 +124,8 @@ def test_an_output_that_is_a_file(folders):
 
 
 def test_names_are_no_markup():
-    summary = {"tasks": {"[/x]": {"num_cases": 1, "dice": 0.5, "dice_nnunet": 0.5, "blind_dice": None}}}
-    summary |= {"mean_dice": 0.5, "mean_dice_nnunet": 0.5, "blind_mean_dice": None}
+    task = TaskSummary(0.5, 0.5, math.nan, num_cases=1, num_patients=1, classes={})
+    summary = Summary(0.5, 0.5, math.nan, {"[/x]": task})
     console = Console(record=True, width=100)
     console.print(summary_table(summary))
     assert "[/x]" in console.export_text()

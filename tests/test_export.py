@@ -5,7 +5,7 @@ import re
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.export import read_scores
+from uniseg.export import card_scores
 
 BROKEN = [
     b"",
@@ -22,9 +22,9 @@ def test_scores_of_another_kind_are_refused_in_one_line(tmp_path, content):
     path = tmp_path / "metrics.json"
     path.write_bytes(content)
     with pytest.raises(InputError, match=re.escape(str(path))):
-        read_scores(path, "aa")
+        card_scores(path, "aa")
 
 
 def test_scores_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match="No such file"):
-        read_scores(tmp_path / "none.json", "aa")
+        card_scores(tmp_path / "none.json", "aa")

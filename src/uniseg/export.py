@@ -11,15 +11,13 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.errors import InputError
-from uniseg.files import read_json
+from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import file_hash, load_model
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
 from uniseg.weights.folder import save_model
 from uniseg.weights.task_file import save_task
-
-SCORES = ("num_cases", "num_patients", "dice", "dice_nnunet", "blind_dice")
 
 
 def export(config: DictConfig) -> Path:
@@ -37,36 +35,27 @@ def export(config: DictConfig) -> Path:
     if config.added_task is not None:
         return save_task(model, config.added_task, config.output)
     if config.scores is not None:
-        model.origin["scores"] = read_scores(file_of_evaluation(config.scores), file_hash(config.checkpoint))
+        model.origin["scores"] = card_scores(file_of_evaluation(config.scores), file_hash(config.checkpoint))
     return save_model(model, config.output)
 
 
-def read_scores(path: Path, checkpoint_hash: str) -> dict[str, dict]:
-    """Task name -> ``SCORES``, of an evaluation of the weights with this hash.
+def card_scores(path: Path, checkpoint_hash: str) -> dict[str, dict]:
+    """Task name -> what its row of the card shows, of an evaluation of the weights with this hash.
 
     Raises:
-        InputError: unreadable, not such a file, or of other weights.
+        InputError: unreadable, no metrics.json, or of other weights.
     """
-    expected, fix = "metrics.json of uniseg.evaluate", "give scores=<run>/evaluation/metrics.json"
-    content = read_json(path, expected, fix)
-    try:
-        scores = {name: {key: _count_or_mean(task[key]) for key in SCORES} for name, task in content["tasks"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(path, "a file of something else", expected, fix) from error
-    if content.get("checkpoint") != checkpoint_hash:
-        raise InputError(
-            path,
-            f"scores of weights {content.get('checkpoint')}",
-            f"of {checkpoint_hash}, which are exported",
-            "evaluate this checkpoint",
-        )
-    return scores
+    summary = Summary.read(path)
+    if summary.checkpoint != checkpoint_hash:
+        expected = f"of {checkpoint_hash}, which are exported"
+        raise InputError(path, f"scores of weights {summary.checkpoint}", expected, "evaluate this checkpoint")
+    return {name: _card_row(task) for name, task in summary.tasks.items()}
 
 
-def _count_or_mean(value: float | None) -> float | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise TypeError(value)
-    return value
+def _card_row(task: TaskSummary) -> dict[str, float | None]:
+    means = {"dice": task.dice, "dice_nnunet": task.dice_nnunet, "blind_dice": task.baseline_dice}
+    counts = {"num_cases": task.num_cases, "num_patients": task.num_patients}
+    return counts | {key: None if value != value else value for key, value in means.items()}
 
 
 def main(config: DictConfig) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.builders import close_loggers, make_loggers
+from uniseg.commands.builders import close_loggers, make_loggers, make_metrics
 from uniseg.errors import InputError
 from uniseg.reporting.compare_files import write_comparison
 from uniseg.reporting.fewshot_files import write_fewshot
 from uniseg.reporting.html import write_report
+from uniseg.run_folder import RunFolder
 
 
 def report(config: DictConfig) -> Path:
@@ -26,26 +27,20 @@ def report(config: DictConfig) -> Path:
     """
     given = [key for key in ("run", "runs", "sweep") if config[key] is not None]
     if len(given) != 1:
-        raise InputError(
-            "report",
-            " and ".join(given) or "nothing to report on",
-            "one of run, runs, sweep",
-            "give run=<folder>, runs=[a,b] or sweep=<folder>",
-        )
+        found, fix = " and ".join(given) or "nothing to report on", "give run=<folder>, runs=[a,b] or sweep=<folder>"
+        raise InputError("report", found, "one of run, runs, sweep", fix)
+    metrics = make_metrics()
     if config.run is not None:
+        run, loggers = RunFolder(Path(config.run)), make_loggers(config.logger)
         default = OmegaConf.to_container(compose("train"), resolve=True)
-        loggers = make_loggers(config.logger)
-        page = write_report(Path(config.run), Path(config.output or Path(config.run) / "report"), default, loggers)
+        page = write_report(run.path, Path(config.output or run.report), default, loggers, metrics)
         close_loggers(loggers)
         return page
+    metric = metrics[config.metric.name]
     if config.sweep is not None:
-        return write_fewshot(Path(config.sweep), Path(config.output or config.sweep))
-    return write_comparison(
-        [Path(run) for run in config.runs],
-        Path(config.output or "comparison"),
-        metric=config.metric,
-        margin=config.margin,
-    )
+        return write_fewshot(Path(config.sweep), Path(config.output or config.sweep), metric)
+    runs, output = [Path(run) for run in config.runs], Path(config.output or "comparison")
+    return write_comparison(runs, output, metric=metric, margin=config.margin)
 
 
 def main(config: DictConfig) -> None:

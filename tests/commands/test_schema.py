@@ -96,7 +96,7 @@ BAD = {
         input=[] tasks=[] checkpoint=[] modality=[] output= inference.overlap=1 inference.mirror_axes=[3]
         inference.window_batch=0
     """,
-    "report": "runs=[] margin=-1 margin=nan metric=psnr",
+    "report": "runs=[] margin=-1 margin=nan",
     "export": "output= checkpoint=[]",
 }
 GOOD = {

@@ -44,7 +44,7 @@ def test_every_root_composes(root):
     assert composed(root)
 
 
-@pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] not in ("experiment", "hydra")], ids=str)
+@pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] not in ("experiment", "hydra", "metric")], ids=str)
 def test_every_group_file_composes_into_a_run(path, tmp_path):
     group, choice = "/".join(path.parts[:-1]), path.stem
     overrides = [f"{group}=[{choice}]" if group == "task" else f"{group}={choice}"]
@@ -80,7 +80,8 @@ def test_everything_with_a_target_can_be_built(path, tmp_path):
         assert isinstance(instantiate(composed("train", [], tmp_path).trainer, logger=False, _convert_="all"), Trainer)
         return
     group, choice = "/".join(path.parts[:-1]), path.stem
-    config = composed("train", [f"{group}={choice}"], tmp_path)
+    root, run_dir = ("report", None) if group == "metric" else ("train", tmp_path)
+    config = composed(root, [f"{group}={choice}"], run_dir)
     assert instantiate(OmegaConf.select(config, group.replace("/", ".")), _convert_="all")
 
 

@@ -117,7 +117,7 @@ def test_tasks_predicted_together_or_alone_agree(trained):
 
 def test_evaluate_then_report(trained):
     done = succeed("evaluate", "experiment=demo", *TINY, cwd=trained)
-    assert "image-blind" in done.stdout
+    assert "baseline" in done.stdout
     metrics = json.loads((trained / "outputs/demo/evaluation/metrics.json").read_text())
     assert set(metrics["tasks"]) == set(NAMES)
     with (trained / "outputs/demo/evaluation/scores.csv").open() as file:

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
+from uniseg.metrics.registry import packaged_metrics
 from uniseg.reporting.fewshot import points, read_shots, shot_figure
 from uniseg.reporting.fewshot_files import write_fewshot
 
+DICE, HD95 = (packaged_metrics()[name] for name in ("dice", "hd95_mm"))
+METRICS = {"mean_dice": 0.5, "mean_dice_nnunet": 0.5, "blind_mean_dice": 0.2, "tasks": {}}
 HEAD = "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml"
 
 
@@ -25,7 +28,7 @@ def write(sweep, init, strategy, number, seed, dice):
         for c in ("anterior", "posterior")
     ]
     (run / "evaluation/scores.csv").write_text("\n".join([HEAD, *rows]) + "\n")
-    (run / "evaluation/metrics.json").write_text(json.dumps({"blind_mean_dice": 0.2}))
+    (run / "evaluation/metrics.json").write_text(json.dumps(METRICS))
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def sweep(tmp_path):
 
 
 def test_points_by_hand(sweep):
-    found = points(read_shots(sweep))
+    found = points(read_shots(sweep, DICE), DICE)
     keys = [("scratch", 1), ("scratch", None), ("upstream", 1), ("upstream", None), ("upstream, prompt_only", 1)]
     assert [(point.start, point.num_patients) for point in found] == keys
     scratch, _, upstream, same, only = found
@@ -56,23 +59,36 @@ def test_points_by_hand(sweep):
 
 
 def test_files(sweep):
-    text = write_fewshot(sweep, sweep / "out").read_text()
+    text = write_fewshot(sweep, sweep / "out", DICE).read_text()
     assert "| scratch | 1 | 2 | 0.410 ± 0.014 |  |  |  |" in text
-    assert "| image-blind | | | 0.200 | | | |" in text
+    assert "| majority-vote baseline |  |  | 0.200 |  |  |  |" in text
     assert (sweep / "out/fewshot.png").stat().st_size > 10_000
-    axes = shot_figure(points(read_shots(sweep)), 0.2).axes[0]
+    axes = shot_figure(points(read_shots(sweep, DICE), DICE), DICE, 0.2).axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1", "all"]
     assert [text.get_text() for text in axes.get_legend().get_texts()] == [
         "scratch",
         "upstream",
         "upstream, prompt_only",
-        "image-blind",
+        "majority-vote baseline",
     ]
+
+
+def test_a_distance_is_better_where_it_is_smaller(tmp_path):
+    for start, shift in (("scratch", 5.0), ("upstream", 1.0)):
+        write(tmp_path, start, "full", 1, 0, np.linspace(0.3, 0.5, 8))
+        path = tmp_path / f"{start}-full/1/seed0/evaluation/scores.csv"
+        lines = path.read_text().splitlines()
+        path.write_text("\n".join([f"{lines[0]},hd95_mm", *(f"{line},{shift}" for line in lines[1:])]) + "\n")
+    _, upstream = points(read_shots(tmp_path, HD95), HD95)
+    assert (upstream.seeds, upstream.against.difference) == ((1.0,), 4.0)
+    text = write_fewshot(tmp_path, tmp_path / "out", HD95).read_text()
+    assert "test HD95, mm" in text
+    assert "baseline" not in text, "it is known of the Dice alone"
 
 
 def test_nothing_evaluated_is_told(tmp_path):
     with pytest.raises(InputError, match="no evaluated run"):
-        write_fewshot(tmp_path, tmp_path / "out")
+        write_fewshot(tmp_path, tmp_path / "out", DICE)
     assert not (tmp_path / "out").exists()
 
 
@@ -91,5 +107,5 @@ def test_a_file_of_something_else_is_refused_in_one_line(sweep, name, content):
     path = sweep / "scratch-full/1/seed0" / name
     path.write_text(content)
     with pytest.raises(InputError, match=name.rpartition("/")[2]):
-        write_fewshot(sweep, sweep / "out")
+        write_fewshot(sweep, sweep / "out", DICE)
     assert not (sweep / "out").exists()

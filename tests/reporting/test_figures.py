@@ -30,19 +30,20 @@ def test_curves_are_drawn_over_epochs(run_dir):
     assert figure.axes[0].get_xlim() == figure.axes[1].get_xlim() == (-0.5, 2.5)
 
 
-def test_boxes_show_every_case_and_the_blind_mean(run_dir):
+def test_boxes_show_every_case_and_the_baseline(run_dir):
     tasks = read_run(run_dir).tasks
     axes = box_figure(tasks).axes
-    liver, blind = axes[0].collections[:2]
+    liver, baseline = axes[0].collections[:2]
     assert sorted(liver.get_offsets()[:, 0]) == pytest.approx([0.2, 0.5, 0.6, 0.9])
-    assert blind.get_segments()[0][:, 0] == pytest.approx([0.5009, 0.5009])
+    assert baseline.get_segments()[0][:, 0] == pytest.approx([0.5009, 0.5009])
     assert [text.get_text() for text in axes[0].get_yticklabels()] == ["liver", "spleen"]
     assert axes[1].get_title(loc="left") == "lesions (n = 1)"
 
 
-def test_an_unknown_blind_mean_draws_nothing(run_dir):
+def test_an_unknown_baseline_draws_nothing(run_dir):
     task = read_run(run_dir).tasks[1]
-    unknown = replace(task, classes=tuple(replace(c, blind_dice=float("nan")) for c in task.classes))
+    classes = {name: replace(each, baseline_dice=float("nan")) for name, each in task.summary.classes.items()}
+    unknown = replace(task, summary=replace(task.summary, classes=classes))
     figure = box_figure([unknown])
     figure.draw_without_rendering()
     segments = figure.axes[0].collections[1].get_segments()

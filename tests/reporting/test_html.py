@@ -18,8 +18,9 @@ def test_page_holds_everything_by_itself(run_dir, tmp_path):
     for text in (
         "organs",
         "lesions",
-        "image-blind mean 0.313",
+        "majority-vote baseline 0.313",
         "0.501",
+        "Majority-vote baseline (location prior): the class that",
         "0.126",
         "small: 1 patient",
         "Best: b",

@@ -8,15 +8,19 @@ from matplotlib.figure import Figure
 
 from samples import make_task
 from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap
+from uniseg.evaluation.records import ClassSummary, Score, TaskSummary
 from uniseg.images.volume import Volume
+from uniseg.metrics.registry import packaged_metrics
 from uniseg.reporting.fewshot import Point, shot_figure
 from uniseg.reporting.fewshot_files import table
 from uniseg.reporting.figures import Panel, box_figure, curve_figure
 from uniseg.reporting.markup import cell, plain
 from uniseg.reporting.overlays import overlay_figure
 from uniseg.reporting.prompts import evolution_figure, map_figure, similarity_figure
-from uniseg.reporting.run import CaseResult, ClassResult, Curve, Score, TaskResult
+from uniseg.reporting.run import CaseResult, TaskResult
+from uniseg.reporting.run_files import Curve
 
+DICE = packaged_metrics()["dice"]
 ODD = [r"$\frac$", "$a$", "_hidden", "[/x]", "5 $ or $10", "<b>|x"]
 
 
@@ -45,10 +49,8 @@ def _here(tmp_path, monkeypatch):
 def test_every_figure_takes_the_name(name):
     curve = Curve((0, 1), (0.5, 0.6))
     scores = (Score(name, "c", "p", name, 0.5, 0.5, 0.1, 1.0, 1.0),)
-    task = TaskResult(
-        name, ("CT",), (1, 1, 1), "", 1, 1, 1, 1, 1, 0.5, 0.5, 0.1,
-        (ClassResult(name, 0.5, 0.5, 0.1),), (CaseResult(name, "c", "p", scores),),
-    )  # fmt: skip
+    summary = TaskSummary(0.5, 0.5, 0.1, 1, 1, {name: ClassSummary(0.5, 0.1)})
+    task = TaskResult(name, summary, (CaseResult(name, "c", "p", scores),))
     mask = np.zeros((4, 6, 6), np.int16)
     mask[1:3, 2:4, 2:4] = 1
     volume = Volume.of_array(np.random.default_rng(0).normal(size=mask.shape), (1, 1, 1))
@@ -62,7 +64,7 @@ def test_every_figure_takes_the_name(name):
         similarity_figure(cosine, [name, "other"]),
         evolution_figure(PromptEvolution.begin([name, "other"]).append(0, 5, cosine).append(1, 10, cosine)),
         map_figure(seen),
-        shot_figure([Point(name, 1, (0.5,), None, None)], 0.1),
+        shot_figure([Point(name, 1, (0.5,), None, None)], DICE, 0.1),
     ]
     expected = plain(name).strip().replace(r"\$", "$")
     for figure in figures:
@@ -80,7 +82,7 @@ def test_plain_text_by_hand():
 
 
 def test_a_table_keeps_its_columns():
-    text = table([Point("scratch | x", 1, (0.5,), None, None)], 0.1)
+    text = table([Point("scratch | x", 1, (0.5,), None, None)], DICE, 0.1)
     (row,) = [line for line in text.splitlines() if "scratch" in line]
     assert row.startswith(r"| scratch \| x | 1 | 1 |")
     assert cell("a\\|b\n") == r"a\\\|b?"

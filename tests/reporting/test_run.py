@@ -4,17 +4,20 @@ import contextlib
 import json
 import random
 import shutil
-from pathlib import Path
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.evaluation.case_files import content_hash
+from uniseg.evaluation.case_record import CaseRecord, read_cases, write_cases
 from uniseg.images.stamp import stamp
-from uniseg.reporting.run import Curve, extremes, read_curves, read_run, read_scan
+from uniseg.metrics.registry import packaged_metrics
+from uniseg.reporting.run import extremes, read_run
+from uniseg.reporting.run_files import Curve, read_curves
 from uniseg.reporting.tables import case_table, data_rows, stage_rows, summary_line, task_table
+from uniseg.run_folder import RunFolder
 
 
 def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):
@@ -26,27 +29,22 @@ def test_curves_keep_the_last_value_of_an_epoch_and_skip_empty_cells(run_dir):
     assert "lr-SGD" not in curves  # logged without an epoch
 
 
-def test_cases_per_side_of_earlier_evaluations(run_dir):
-    path = run_dir / "evaluation" / "metrics.json"
-    values = json.loads(path.read_text())
-    values["tasks"]["organs"]["cases_per_side"] = {"train": 20, "dev": 3, "test": 4}
-    del values["tasks"]["organs"]["cases_per_split"]
-    path.write_text(json.dumps(values))
-    organs = read_run(run_dir).tasks[0]
-    assert (organs.num_train, organs.num_val, organs.num_test) == (20, 3, 4)
-
-
 def test_numbers_are_those_of_the_files(run_dir):
     run = read_run(run_dir)
-    assert (run.mean_dice, run.mean_dice_nnunet, run.blind_mean_dice) == (0.4253, 0.3917, 0.3128)
+    assert (run.summary.mean_dice, run.summary.mean_dice_nnunet, run.summary.baseline_mean_dice) == (
+        0.4253,
+        0.3917,
+        0.3128,
+    )
     assert [task.name for task in run.tasks] == ["organs", "lesions"]
     organs = run.tasks[0]
-    assert (organs.num_train, organs.num_val, organs.num_test, organs.num_patients) == (20, 3, 4, 6)
-    assert [(c.name, c.dice, c.blind_dice) for c in organs.classes] == [
+    assert organs.summary.data.cases_per_split == {"train": 20, "val": 3, "test": 4}
+    assert organs.summary.num_patients == 6
+    assert [(name, each.dice, each.baseline_dice) for name, each in organs.summary.classes.items()] == [
         ("liver", 0.5507, 0.5009),
         ("spleen", 0.6508, 0.5011),
     ]
-    assert [c.dice_nnunet for c in organs.classes] == pytest.approx(
+    assert [organs.dice_nnunet(name) for name in organs.class_names] == pytest.approx(
         [(0.9 + 0.6 + 0.2 + 0.5) / 4, (0.7 + 0.4 + 0.5) / 3]
     )
     assert len(run.cases) == 5
@@ -64,13 +62,13 @@ def test_extremes_rank_by_the_mean_over_classes(run_dir):
 
 
 def test_a_scan_is_turned_to_canonical_with_mapped_classes(run_dir):
-    scan = read_scan(read_run(run_dir).files["lesions", "p"])
-    assert scan.volume.array.shape == (2, 12, 16, 16)
-    assert scan.volume.spacing_mm == pytest.approx((2, 1, 1.5))
+    volume, reference, prediction = read_run(run_dir).records["lesions", "p"].load()
+    assert volume.array.shape == (2, 12, 16, 16)
+    assert volume.spacing_mm == pytest.approx((2, 1, 1.5))
     expected = np.zeros((12, 16, 16))
     expected[3:9, 4:10, 3:9] = 1
-    assert np.array_equal(scan.reference, expected)
-    assert scan.prediction.sum() == 5 * 6 * 6
+    assert np.array_equal(reference, expected)
+    assert prediction.sum() == 5 * 6 * 6
 
 
 @pytest.mark.parametrize(
@@ -87,14 +85,14 @@ def test_a_missing_file_is_named(run_dir, name):
 @pytest.mark.parametrize(
     ("name", "text", "found"),
     [
-        ("evaluation/metrics.json", '{"mean_dice": 0.5', "JSONDecodeError"),
+        ("evaluation/metrics.json", '{"mean_dice": 0.5', "no JSON"),
         ("evaluation/metrics.json", '{"tasks": {}}', "mean_dice"),
         ("evaluation/cases.json", "[]", "case 'a' of task 'organs'"),
-        ("evaluation/scores.csv", "task,case_id\norgans,a\n", "'dice'"),
+        ("evaluation/scores.csv", "task,case_id\norgans,a\n", "'patient_id'"),
         (
             "evaluation/scores.csv",
             "task,case_id,patient_id,class,dice,dice_nnunet,blind_dice,reference_ml,prediction_ml\n",
-            "lesions, organs",
+            "no scores",
         ),
         ("logs/metrics.csv", "epoch,step,train/loss\n0,1,lots\n", "lots"),
         ("config.yaml", "a: [1", "ParserError"),
@@ -129,7 +127,7 @@ def places(content, above=()):
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "cases.json"])
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(4))
 def test_a_mutated_file_is_read_or_one_line(run_dir, name, seed):
     path, rng = run_dir / "evaluation" / name, random.Random(seed)
     whole = json.loads(path.read_text())
@@ -150,27 +148,30 @@ def test_a_mutated_file_is_read_or_one_line(run_dir, name, seed):
                 summary_line(run),
                 stage_rows(run),
                 data_rows(run),
-                [(task_table(task), case_table(task)) for task in run.tasks],
+                [(task_table(task, packaged_metrics()), case_table(task)) for task in run.tasks],
             ]
-            told += [read_scan(run.files[task.name, task.cases[0].case_id]) for task in run.tasks]
+            told += [run.records[task.name, task.cases[0].case_id].load() for task in run.tasks]
             assert told
 
 
 def test_what_is_no_longer_what_was_scored_is_told(run_dir):
-    path = run_dir / "evaluation/cases.json"
-    entries = json.loads(path.read_text())
-    for entry in entries:
-        prediction = run_dir / "evaluation" / entry["prediction"]
-        images, label = [stamp(image) for image in entry["images"]], stamp(entry["label"])
-        entry["stamps"] = {"images": images, "label": label, "prediction": content_hash(prediction)}
-    path.write_text(json.dumps(entries))
+    evaluation = RunFolder(run_dir).evaluation("test")
+    records = [
+        replace(
+            CaseRecord.of(record.task, record.source, record.case, record.prediction),
+            image_stamps=tuple(map(stamp, record.case.image_paths)),
+        )
+        for record in read_cases(evaluation)
+    ]
+    write_cases(records, evaluation)
+    assert read_cases(evaluation) == records
     assert len(read_run(run_dir).cases) == 5
     copy = shutil.copytree(run_dir, run_dir.with_name("moved"))
     assert len(read_run(copy).cases) == 5, "a run folder may be copied"
     for changed in (
-        Path(entries[4]["images"][1]),
-        Path(entries[0]["label"]),
-        run_dir / "evaluation" / entries[2]["prediction"],
+        records[4].case.image_paths[1],
+        records[0].case.label_path,
+        records[2].prediction,
     ):
         whole = changed.read_bytes()
         changed.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
@@ -183,8 +184,8 @@ def test_what_is_no_longer_what_was_scored_is_told(run_dir):
 
 
 def test_a_prediction_of_foreign_values_is_not_drawn(run_dir):
-    files = read_run(run_dir).files["lesions", "p"]
-    image = nib.load(files.prediction_path)
-    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * 3, image.affine), files.prediction_path)
+    record = read_run(run_dir).records["lesions", "p"]
+    image = nib.load(record.prediction)
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj) * 3, image.affine), record.prediction)
     with pytest.raises(InputError, match=r"label values \[3\]"):
-        read_scan(files)
+        record.load()

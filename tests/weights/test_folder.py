@@ -2,13 +2,15 @@
 
 import hashlib
 import json
+import math
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from uniseg import InputError, load_model, save_model
-from uniseg.export import read_scores
+from uniseg.evaluation.records import Summary, TaskSummary
+from uniseg.export import card_scores
 from uniseg.weights.card import model_card, split_hash
 from uniseg.weights.checkpoint import file_hash
 from uniseg.weights.licences import UNKNOWN, strictest, strictness
@@ -117,11 +119,11 @@ def test_scores_stand_beside_the_image_blind_ones(model):
 
 def test_scores_of_other_weights_are_refused(tmp_path):
     path = tmp_path / "metrics.json"
-    own = {"num_cases": 1, "num_patients": 1, "dice": 0.5, "dice_nnunet": 0.5, "blind_dice": 0.1}
-    path.write_text(json.dumps({"checkpoint": "aa", "tasks": {"liver": own | {"classes": {}}}}))
-    assert read_scores(path, "aa") == {"liver": own}
+    own = {"num_cases": 1, "num_patients": 1, "dice": 0.5, "dice_nnunet": None, "blind_dice": 0.1}
+    Summary(0.5, math.nan, 0.1, {"liver": TaskSummary(0.5, math.nan, 0.1, 1, 1, {})}, checkpoint="aa").write(path)
+    assert card_scores(path, "aa") == {"liver": own}
     with pytest.raises(InputError, match="scores of weights aa"):
-        read_scores(path, "bb")
+        card_scores(path, "bb")
 
 
 def test_licences_from_free_to_strict():

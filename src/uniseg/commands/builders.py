@@ -13,12 +13,15 @@ from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from uniseg.commands.failures import BAD_INPUT
+from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.commands.structured import settings_from
 from uniseg.datasets.availability import availability_message, missing_datasets
 from uniseg.datasets.source import Source
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.settings import InferenceSettings
+from uniseg.metrics.registry import Metrics, find_metrics
 from uniseg.reporting.prompts import similarity_image
 from uniseg.run_folder import file_of_evaluation
 from uniseg.task import TaskSet, make_task
@@ -67,6 +70,15 @@ def make_predictor(
     if postprocessing is not None:
         postprocessing = file_of_evaluation(postprocessing)
     return Predictor.from_pretrained(checkpoint, task_files, settings, postprocessing)
+
+
+def make_metrics() -> Metrics:
+    """Those of ``conf/metric``, with a user's own in ``./conf/metric``.
+
+    Raises:
+        InputError: a file that makes no metric.
+    """
+    return find_metrics([CONF_DIR, LOCAL_CONF])
 
 
 def make_loggers(config: Mapping[str, DictConfig] | None) -> list:

@@ -11,6 +11,7 @@ from uniseg.commands.bounds import as_text, check, settings_of, values_at
 from uniseg.commands.group_bounds import BOUNDS, RULES
 from uniseg.commands.structured import schema_of
 from uniseg.environment import CONF_DIR
+from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
 from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.run_folder import RunFolder
@@ -24,11 +25,9 @@ from uniseg.settings import (
     NOT_NEGATIVE,
     PRECISIONS,
     SEED,
-    SHARE,
     TEXT,
     Bound,
     bounded,
-    mapping,
     number,
     sequence,
     word,
@@ -99,6 +98,7 @@ DataSchema = schema_of(StreamSettings)
 InferenceSchema = schema_of(InferenceSettings)
 SpeedSchema = schema_of(SpeedSettings)
 InitSchema = schema_of(InitSettings, name=str, run=str | None)
+ScoringSchema = schema_of(ScoringRules)
 FineTuningSchema = schema_of(FineTuning, name=str)
 
 
@@ -159,17 +159,8 @@ class TrainConfig(RunConfig):
 
 
 @dataclass
-class RulesConfig:
-    tolerance_mm: float = field(default=MISSING, metadata=bounded(NOT_NEGATIVE))
-    tolerances_mm: dict[str, float] = field(default=MISSING, metadata=bounded(mapping(NOT_NEGATIVE)))
-    surfaces: bool = MISSING
-    lesion_overlap: float = field(default=MISSING, metadata=bounded(SHARE))
-    lesions: bool = MISSING
-
-
-@dataclass
 class EvaluateConfig(RunConfig):
-    rules: RulesConfig = MISSING
+    rules: ScoringSchema = MISSING
     checkpoint: Any = field(default=None, metadata=TEXT)
     task_files: list[str] = MISSING
     split: str = MISSING
@@ -213,7 +204,7 @@ class ReportConfig:
     logger: Any = None
     runs: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     sweep: str | None = None
-    metric: str = field(default=MISSING, metadata=bounded(word("dice", "iou", "nsd", "hd95_mm", "assd_mm")))
+    metric: Any = MISSING
     margin: float = field(default=MISSING, metadata=bounded(NOT_NEGATIVE))
     output: str | None = None
 

@@ -1,4 +1,4 @@
-"""Task prompts that a trained network makes of scans."""
+"""Task prompts that a trained network makes of scans, and their files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,14 +10,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniseg.datasets.case import Case
+from uniseg.datasets.dataset import Dataset
 from uniseg.evaluation.prompt_files import PromptMap, PromptSimilarity
 from uniseg.images.files import read_volume
 from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.preprocess import preprocess
+from uniseg.run_folder import EvaluationFolder
 from uniseg.task import Task
 
 OVERLAP = 0.5
+CASES_PER_TASK = 2  # validation scans over which the prompts are compared
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,20 @@ class SeenCase:
 
     task: Task
     case: Case
+
+
+def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, output: EvaluationFolder) -> None:
+    """``prompts/similarity.npz`` over a few validation scans of every task, ``prompts/map.npz`` over the first; nothing
+    for a network without prompts.
+    """
+    seen = [
+        SeenCase(model.tasks[model.tasks.position(dataset.task.name)], case)
+        for dataset in datasets
+        for case in dataset.cases_of("val", fold)[:CASES_PER_TASK]
+    ]
+    if similarity := prompt_similarity(model, seen):
+        similarity.save(output.prompt_similarity)
+        prompt_map(model, seen[0], telling_tasks(similarity, seen[0].task.name)).save(output.prompt_map)
 
 
 def batch_prompts(model: UniSegModel, image: Tensor, task: Tensor) -> Tensor:
@@ -45,7 +62,7 @@ def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSim
     windows = []
     for each in seen:
         image = _middle(_prepared(each), model.patch_size).to(model.device)
-        windows.append(batch_prompts(model, image[None], _asked(model, each.task)).cpu())
+        windows.append(batch_prompts(model, image[None], _task_index(model, each.task)).cpu())
         if not len(windows[0]):
             return None
     if not windows:
@@ -58,13 +75,13 @@ def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSim
 
 @torch.inference_mode()
 def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> PromptMap:
-    """Prompts of ``tasks`` (positions) over a whole scan: overlapping windows, each map brought to the size of its
+    """Prompts of ``tasks`` (indices) over a whole scan: overlapping windows, each map brought to the size of its
     window.
     """
     image = _prepared(seen)
 
     def window_maps(window: Tensor) -> Tensor:
-        maps = batch_prompts(model, window, _asked(model, seen.task)).transpose(0, 1)[:, list(tasks)]
+        maps = batch_prompts(model, window, _task_index(model, seen.task)).transpose(0, 1)[:, list(tasks)]
         return F.interpolate(maps, window.shape[2:], mode="trilinear")
 
     maps = sliding_window_inference(
@@ -82,7 +99,7 @@ def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> Prom
 
 
 def telling_tasks(similarity: PromptSimilarity, task: str) -> list[int]:
-    """Positions of a task, of the one whose prompt is most like its own, of the one whose is least; fewer where there
+    """Indices of a task, of the one whose prompt is most like its prompt, of the one whose is least; fewer where there
     are fewer.
     """
     own = similarity.tasks.tolist().index(task)
@@ -97,13 +114,13 @@ def _prepared(seen: SeenCase) -> Tensor:
     )
 
 
-def _asked(model: UniSegModel, task: Task) -> Tensor:
+def _task_index(model: UniSegModel, task: Task) -> Tensor:
     return torch.tensor([model.tasks.position(task.name)])
 
 
 def _middle(image: Tensor, size: Sequence[int]) -> Tensor:
     """The middle of ``[M,z,y,x]``, zeros around a scan that is smaller than ``size``."""
     spare = [(n - s) // 2 for n, s in zip(image.shape[1:], size, strict=True)]
-    pads = [side for n, s, low in zip(image.shape[1:], size, spare, strict=True) for side in (-low, s - n + low)]
+    pads = [pad for n, s, low in zip(image.shape[1:], size, spare, strict=True) for pad in (-low, s - n + low)]
     axes = [pads[i : i + 2] for i in (4, 2, 0)]
-    return F.pad(image, [side for axis in axes for side in axis])
+    return F.pad(image, [pad for axis in axes for pad in axis])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from uniseg.errors import InputError
 from uniseg.files import read_json, write_json
+from uniseg.metrics.dice import BOTH_EMPTY
 from uniseg.metrics.lesions import TOUCHING
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import bounding_box
@@ -155,7 +156,7 @@ def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray
 
 
 def _dice(task: Task, predicted: np.ndarray, reference: Tensor) -> list[float]:
-    return count_classes(torch.from_numpy(predicted), reference, task.membership).dice().nan_to_num(1.0).tolist()
+    return count_classes(torch.from_numpy(predicted), reference, task.membership).dice().nan_to_num(BOTH_EMPTY).tolist()
 
 
 def write_postprocessing(choices: Sequence[Choice], checkpoint_hash: str, path: Path) -> None:

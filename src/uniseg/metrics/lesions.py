@@ -42,7 +42,7 @@ def count_lesions(predicted: np.ndarray, reference: np.ndarray, *, least_overlap
     """Two boolean masks ``[Z,Y,X]``.
 
     Args:
-        least_overlap: share of a lesion's voxels that must be predicted; 0: one voxel.
+        least_overlap: fraction of a lesion's voxels that must be predicted; 0: one voxel.
     """
     both = predicted | reference
     if not both.any():

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import binary_erosion, distance_transform_edt
 
-HD_PERCENTILE = 95
+NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,18 @@ class SurfaceDistances:
     to_prediction: np.ndarray
 
     def nsd(self, tolerance_mm: float) -> float:
-        """Normalised surface Dice: the share of both surfaces within the tolerance (Nikolov et al. 2018, by voxels)."""
+        """Normalised surface Dice: the fraction of both surfaces within the tolerance (Nikolov et al. 2018)."""
         near = np.count_nonzero(self.to_reference <= tolerance_mm) + np.count_nonzero(
             self.to_prediction <= tolerance_mm
         )
         return near / (len(self.to_reference) + len(self.to_prediction))
 
-    def hd95(self) -> float:
-        """The larger of the 95th percentiles of both directions."""
-        return float(max(np.percentile(own, HD_PERCENTILE) for own in (self.to_reference, self.to_prediction)))
+    def hausdorff(self, percentile: float) -> float:
+        """The larger of the percentiles of both directions, in mm."""
+        return float(max(np.percentile(distances, percentile) for distances in (self.to_reference, self.to_prediction)))
 
     def assd(self) -> float:
-        """Mean over the voxels of both surfaces."""
+        """Mean over the voxels of both surfaces, in mm."""
         return float(np.concatenate([self.to_reference, self.to_prediction]).mean())
 
 
@@ -54,7 +54,7 @@ def surface_distances(predicted: np.ndarray, reference: np.ndarray, spacing_mm: 
 
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, ...]:
-    """Of what is inside ``mask [Z,Y,X]``; all of it must not be empty."""
+    """Of what is inside ``mask [Z,Y,X]``, which must not be empty."""
     lines = [mask.any(tuple(other for other in range(mask.ndim) if other != axis)) for axis in range(mask.ndim)]
     return tuple(slice(int(line.argmax()), len(line) - int(line[::-1].argmax())) for line in lines)
 

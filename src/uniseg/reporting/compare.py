@@ -2,18 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isnan
 from pathlib import Path
 
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.evaluation.scores import score_rows
+from uniseg.evaluation.records import read_scores
+from uniseg.metrics.base import Metric
 from uniseg.metrics.paired import ALPHA, Comparison, by_patient, compare, holm
-from uniseg.reporting.run import parse
+from uniseg.run_folder import TEST, EvaluationFolder, RunFolder
 
-SCORES = "scores.csv"
-LOWER_IS_BETTER = ("hd95_mm", "assd_mm")
-METRICS = ("dice", "iou", "nsd", *LOWER_IS_BETTER)
 BETTER, WORSE, NOISE, FEW = "better", "worse", "noise", "too few patients to tell"
 
 
@@ -62,38 +61,35 @@ class Difference:
         return BETTER if self.comparison.difference > 0 else WORSE
 
 
-def read_evaluated(folder: Path, metric: str) -> Evaluated:
+def read_evaluated(folder: Path, metric: Metric) -> Evaluated:
     """Of a run folder, or of the folder that ``uniseg.evaluate`` wrote.
 
     Raises:
-        InputError: no scores there, an unknown metric, or one that was not computed.
+        InputError: no scores there, or none of the metric.
     """
-    if metric not in METRICS:
-        raise InputError("metric", f"'{metric}'", f"one of {', '.join(METRICS)}", "correct the name")
-    path = next(
-        (p for p in (folder / SCORES, folder / "evaluation" / SCORES) if p.is_file()), folder / "evaluation" / SCORES
-    )
-    rows = parse(path, score_rows)
+    scored, of_run = EvaluationFolder(folder).scores, RunFolder(folder).evaluation(TEST).scores
+    path = scored if scored.is_file() else of_run
     known: dict[tuple[str, str], list[tuple[str, float]]] = {}
     misses: dict[tuple[str, str], int] = {}
-    for row in rows:
-        key = (row["task"], row["class"])
-        misses[key] = misses.get(key, 0) + (float(row["dice"]) == 0 < float(row["reference_ml"]))
-        if row.get(metric):
-            known.setdefault(key, []).append((row["patient_id"], float(row[metric])))
+    for score in read_scores(path):
+        key = (score.task, score.class_name)
+        misses[key] = misses.get(key, 0) + score.complete_miss
+        if not isnan(value := score.value(metric.name)):
+            known.setdefault(key, []).append((score.patient_id, value))
     if not known:
-        raise InputError(path, f"no {metric}", "scores of this metric", "evaluate again with the rules that compute it")
+        fix = "evaluate again with the rules that compute it"
+        raise InputError(path, f"no {metric.name}", "scores of this metric", fix)
     values = {key: dict(zip(*by_patient(*zip(*pairs, strict=True)), strict=True)) for key, pairs in known.items()}
     return Evaluated(folder.name, values, misses)
 
 
-def differences(own: Evaluated, other: Evaluated, *, metric: str, margin: float) -> list[Difference]:
+def differences(own: Evaluated, other: Evaluated, *, metric: Metric, margin: float) -> list[Difference]:
     """``other`` is what ``own`` is measured against; classes and patients that both have.
 
     Raises:
         InputError: they share none.
     """
-    sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
+    sign = 1.0 if metric.higher_is_better else -1.0
     found = []
     for key in own.values.keys() & other.values.keys():
         patients = sorted(own.values[key].keys() & other.values[key].keys())

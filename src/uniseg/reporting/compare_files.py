@@ -1,18 +1,16 @@
 """A comparison on the disk: CSV, JSON, a page."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from uniseg.errors import InputError
-from uniseg.evaluation.scores import score_cell
+from uniseg.evaluation.csv_cells import to_cell, write_rows
 from uniseg.files import write_atomically, write_json
+from uniseg.metrics.base import Metric
 from uniseg.reporting.compare import Difference, differences, read_evaluated
+from uniseg.reporting.markup import render_page
 
-TEMPLATE = Path(__file__).with_name("compare.html.jinja")
 HEAD = (
     "run", "against", "task", "class", "patients", "own", "other", "difference", "low", "high", "p", "p_holm",
     "verdict", "non_inferior",
@@ -20,7 +18,7 @@ HEAD = (
 )  # fmt: skip
 
 
-def write_comparison(runs: Sequence[Path], output: Path, *, metric: str, margin: float) -> Path:
+def write_comparison(runs: Sequence[Path], output: Path, *, metric: Metric, margin: float) -> Path:
     """Every run against the first: ``comparison.csv``, ``comparison.json``, ``comparison.html``; returns the page's
     path.
 
@@ -32,27 +30,19 @@ def write_comparison(runs: Sequence[Path], output: Path, *, metric: str, margin:
     first, *others = (read_evaluated(run, metric) for run in runs)
     names = names_of(runs)
     compared = {
-        name: differences(own, first, metric=metric, margin=margin) for name, own in zip(names[1:], others, strict=True)
+        name: differences(run, first, metric=metric, margin=margin) for name, run in zip(names[1:], others, strict=True)
     }
-    rows = [row(name, names[0], each) for name, own in compared.items() for each in own]
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template(TEMPLATE.name).render(
-        first=names[0], compared=compared, metric=metric, margin=margin
-    )
+    rows = [row(name, names[0], each) for name, found in compared.items() for each in found]
+    page = render_page("compare.html.jinja", first=names[0], compared=compared, metric=metric, margin=margin)
     content = {
-        "metric": metric,
+        "metric": metric.name,
         "margin": margin,
         "against": names[0],
-        "runs": {name: [_plain(each) for each in own] for name, own in compared.items()},
+        "runs": {
+            name: [asdict(each) | {"verdict": each.verdict} for each in found] for name, found in compared.items()
+        },
     }
-    with write_atomically(output / "comparison.csv") as part, part.open("w", newline="") as file:
-        csv.writer(file).writerows([HEAD, *rows])
+    write_rows(output / "comparison.csv", HEAD, rows)
     write_json(output / "comparison.json", content)
     with write_atomically(output / "comparison.html") as part:
         part.write_text(page, encoding="utf-8")
@@ -63,7 +53,7 @@ def names_of(runs: Sequence[Path]) -> list[str]:
     """The last part of each path that tells them apart."""
     parts = [run.resolve().parts for run in runs]
     for depth in range(1, max(map(len, parts)) + 1):
-        names = ["/".join(own[-depth:]) for own in parts]
+        names = ["/".join(each[-depth:]) for each in parts]
         if len(set(names)) == len(names):
             return names
     raise InputError("runs", f"{runs[0]} twice", "different runs", "correct runs=[...]")
@@ -71,16 +61,12 @@ def names_of(runs: Sequence[Path]) -> list[str]:
 
 def row(name: str, against: str, each: Difference) -> list:
     """In the order of ``HEAD``."""
-    own = each.comparison
-    numbers = [each.own, each.other, own.difference, own.interval.low, own.interval.high]
+    found = each.comparison
+    numbers = [each.own, each.other, found.difference, found.interval.low, found.interval.high]
     return [
-        *map(score_cell, (name, against, each.task, each.class_name)),
-        own.num_patients, *(f"{value:.4f}" for value in numbers),
-        *("" if p is None else f"{p:.4g}" for p in (own.p, each.p_holm)), each.verdict,
+        *map(to_cell, (name, against, each.task, each.class_name)),
+        found.num_patients, *(f"{value:.4f}" for value in numbers),
+        *("" if p is None else f"{p:.4g}" for p in (found.p, each.p_holm)), each.verdict,
         "" if each.non_inferior is None else each.non_inferior,
-        own.wins, own.ties, own.losses, each.misses, each.other_misses,
+        found.wins, found.ties, found.losses, each.misses, each.other_misses,
     ]  # fmt: skip
-
-
-def _plain(each: Difference) -> dict:
-    return asdict(each) | {"verdict": each.verdict}

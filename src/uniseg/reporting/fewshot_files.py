@@ -6,52 +6,56 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg.evaluation.baseline import DEFINITION
 from uniseg.files import write_atomically, write_json
-from uniseg.reporting.fewshot import Point, blind_dice, points, read_shots, shot_figure
+from uniseg.metrics.base import Metric
+from uniseg.reporting.fewshot import Point, mean_baseline, points, read_shots, shot_figure
 from uniseg.reporting.markup import cell
 
 DPI = 110
 
 
-def write_fewshot(sweep: Path, output: Path) -> Path:
+def write_fewshot(sweep: Path, output: Path, metric: Metric) -> Path:
     """``fewshot.md``, ``fewshot.json``, ``fewshot.png``; returns the table's path.
 
     Raises:
         InputError: no evaluated run below ``sweep``, or a malformed file.
     """
-    found, blind = points(read_shots(sweep)), blind_dice(sweep)
-    figure = shot_figure(found, blind)
+    found, baseline = points(read_shots(sweep, metric), metric), mean_baseline(sweep, metric)
+    figure = shot_figure(found, metric, baseline)
+    content = {"metric": metric.name, "blind_dice": baseline, "points": [asdict(point) for point in found]}
     with write_atomically(output / "fewshot.png") as part:
         figure.savefig(part, format="png", dpi=DPI)
-    write_json(output / "fewshot.json", {"blind_dice": blind, "points": [asdict(point) for point in found]})
+    write_json(output / "fewshot.json", content)
     with write_atomically(output / "fewshot.md") as part:
-        part.write_text(table(found, blind), encoding="utf-8")
+        part.write_text(table(found, metric, baseline), encoding="utf-8")
     return output / "fewshot.md"
 
 
-def table(found: Sequence[Point], blind: float) -> str:
+def table(found: Sequence[Point], metric: Metric, baseline: float | None) -> str:
     """Markdown: mean over test patients, then seeds, with their standard deviation; the difference to the first start
     with its interval.
     """
-    lines = [
-        "| start | training patients | seeds | test Dice | difference to the first start | 95 % interval | p (Holm) |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for point in found:
-        spread = f" ± {np.std(point.seeds, ddof=1):.3f}" if len(point.seeds) > 1 else ""
-        own = point.against
-        told = (
-            ("", "", "")
-            if own is None
-            else (f"{own.difference:+.3f}", f"{own.interval.low:+.3f} to {own.interval.high:+.3f}", _p(point.p_holm))
-        )
-        number = "all" if point.num_patients is None else point.num_patients
-        lines.append(
-            f"| {cell(point.start)} | {number} | {len(point.seeds)} | {np.mean(point.seeds):.3f}{spread} | "
-            f"{' | '.join(told)} |"
-        )
-    lines.append(f"| image-blind | | | {blind:.3f} | | | |")
+    heads = ["start", "training patients", "seeds", f"test {cell(metric.head)}", "difference to the first start"]
+    lines = [_line([*heads, "95 % interval", "p (Holm)"]), "|---" * 7 + "|", *(_line(_cells(point)) for point in found)]
+    if baseline is not None:
+        lines += [_line(["majority-vote baseline", "", "", f"{baseline:.3f}", "", "", ""]), "", DEFINITION]
     return "\n".join(lines) + "\n"
+
+
+def _cells(point: Point) -> list[str]:
+    spread = f" ± {np.std(point.seeds, ddof=1):.3f}" if len(point.seeds) > 1 else ""
+    number = "all" if point.num_patients is None else str(point.num_patients)
+    found = point.against
+    compared = ["", "", ""]
+    if found is not None:
+        interval = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
+        compared = [f"{found.difference:+.3f}", interval, _p(point.p_holm)]
+    return [cell(point.start), number, str(len(point.seeds)), f"{np.mean(point.seeds):.3f}{spread}", *compared]
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _p(value: float | None) -> str:

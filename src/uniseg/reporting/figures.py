@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from uniseg.reporting.markup import plain
 from uniseg.reporting.overlays import overlay_figure
-from uniseg.reporting.run import Curve, Run, TaskResult
+from uniseg.reporting.run import Run, TaskResult
+from uniseg.reporting.run_files import Curve
 
 __all__ = ["box_figure", "curve_figure", "dice_panels", "loss_panels", "overlay_figure"]
 
@@ -40,9 +41,7 @@ def loss_panels(run: Run) -> list[Panel]:
 def dice_panels(run: Run) -> list[Panel]:
     """Pseudo-Dice on the validation patches: the mean, then each task by class; what was not logged is left out."""
     keys = [("all tasks", [("mean", "val/pseudo_dice")])]
-    keys += [
-        (task.name, [(c.name, f"val/pseudo_dice/{task.name}/{c.name}") for c in task.classes]) for task in run.tasks
-    ]
+    keys += [(task.name, [(c, f"val/pseudo_dice/{task.name}/{c}") for c in task.class_names]) for task in run.tasks]
     return _panels(keys, run.curves)
 
 
@@ -68,8 +67,8 @@ def curve_figure(panels: Sequence[Panel], quantity: str, limits: tuple[float, fl
 
 
 def box_figure(tasks: Sequence[TaskResult]) -> Figure:
-    """Dice of every case: a row per class, a chart per task; the red tick is the image-blind mean."""
-    counts = [len(task.classes) for task in tasks]
+    """Dice of every case: a row per class, a chart per task; the red tick is the mean of the majority-vote baseline."""
+    counts = [len(task.class_names) for task in tasks]
     height = BOX_INCHES * sum(counts) + 0.5 * len(tasks) + 0.6
     figure = Figure(figsize=(WIDTH_INCHES, height), layout="constrained")
     for axes, task in zip(
@@ -101,7 +100,7 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_boxes(axes: Axes, task: TaskResult) -> None:
-    places = np.arange(len(task.classes))
+    places = np.arange(len(task.class_names))
     columns = [[case.scores[k].dice for case in task.cases] for k in places]
     axes.boxplot(
         columns,
@@ -114,11 +113,11 @@ def _draw_boxes(axes: Axes, task: TaskResult) -> None:
         whiskerprops={"color": GREY},
         capprops={"color": GREY},
     )
-    for place, values, result in zip(places, columns, task.classes, strict=True):
+    for place, values, result in zip(places, columns, task.summary.classes.values(), strict=True):
         spread = place + np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [place]
         axes.scatter(values, spread, s=14, color=BLUE, alpha=0.55, linewidths=0, zorder=3)
-        axes.vlines(result.blind_dice, place - 0.38, place + 0.38, color=RED, lw=2.2, zorder=4)
-    axes.set_yticks(places, [plain(c.name) for c in task.classes], fontsize=9)
+        axes.vlines(result.baseline_dice, place - 0.38, place + 0.38, color=RED, lw=2.2, zorder=4)
+    axes.set_yticks(places, [plain(name) for name in task.class_names], fontsize=9)
     axes.set_ylim(len(places) - 0.4, -0.6)
     axes.set_xlim(-0.02, 1.02)
     axes.set_title(f"{plain(task.name)} (n = {len(task.cases)})", fontsize=10, loc="left")

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from uniseg.files import write_atomically
+from uniseg.metrics.registry import Metrics, packaged_metrics
 from uniseg.reporting.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
+from uniseg.reporting.markup import render_page
 from uniseg.reporting.prompts import prompt_figures
 from uniseg.reporting.provenance import environment_rows, forgetting_rows, weight_rows
-from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run, read_scan
+from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run
 from uniseg.reporting.tables import (
     RULE,
     case_table,
@@ -27,8 +28,6 @@ from uniseg.reporting.tables import (
     summary_line,
     task_table,
 )
-
-TEMPLATE = Path(__file__).with_name("template.html.jinja")
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,29 @@ class Picture:
         return "data:image/png;base64," + base64.b64encode(self.png).decode()
 
 
+@dataclass(frozen=True)
+class Pictures:
+    """All pictures of a page; ``overlays`` by task."""
+
+    curves: list[Picture]
+    prompts: list[Picture]
+    overlays: list[tuple[TaskResult, list[Picture]]]
+    boxes: Picture
+
+    def __iter__(self) -> Iterator[Picture]:
+        yield from self.curves
+        yield from self.prompts
+        for _, overlays in self.overlays:
+            yield from overlays
+        yield self.boxes
+
+
 def write_report(
-    run_dir: Path, output: Path, default: Mapping[str, Any] | None = None, loggers: Sequence[Any] = ()
+    run_dir: Path,
+    output: Path,
+    default: Mapping[str, Any] | None = None,
+    loggers: Sequence[Any] = (),
+    metrics: Metrics | None = None,
 ) -> Path:
     """Write ``report.html``, its pictures inside, with the same pictures in ``figures/`` beside it; returns the page's
     path.
@@ -56,32 +76,53 @@ def write_report(
     Args:
         default: the configuration without an experiment, as plain containers; None: what the run changed is left out.
         loggers: of Lightning; those with ``log_image`` get the pictures.
+        metrics: columns of the tables; None: those of uniseg.
 
     Raises:
         InputError: the run folder lacks a file, or one of its files is malformed.
     """
     run = read_run(run_dir)
-    curves = list(curve_pictures(run))
-    overlays = [
-        (task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)]) for task in run.tasks
-    ]
-    boxes = picture(
-        "dice_per_case",
-        "Dots: cases. Boxes: quartiles, median in blue. Red tick: image-blind mean.",
-        box_figure(run.tasks),
+    pictures = draw(run, run_dir)
+    page = render_page(
+        "report.html.jinja",
+        run=run,
+        summary=summary_line(run),
+        settings=[*settings_rows(run.config), *weight_rows(run_dir)],
+        environment=environment_rows(),
+        rule=RULE,
+        changed=changed_rows(run.config, default or {}),
+        data=data_rows(run),
+        stages=stage_rows(run),
+        tasks=[task_table(task, packaged_metrics() if metrics is None else metrics) for task in run.tasks],
+        forgetting=forgetting_rows(run_dir),
+        pictures=pictures,
+        cases=[case_table(task) for task in run.tasks],
     )
-    prompts = [picture(*each) for each in prompt_figures(run_dir)]
-    page = render(run, default or {}, weight_rows(run_dir), forgetting_rows(run_dir), curves, overlays, boxes, prompts)
-    pictures = (*curves, *prompts, *(p for _, own in overlays for p in own), boxes)
-    for each in pictures:
-        _write(output / "figures" / f"{each.name}.png", each.png)
+    files = {each: output / "figures" / f"{each.name}.png" for each in pictures}
+    for each, path in files.items():
+        _write(path, each.png)
     _write(output / "report.html", page.encode())
     for logger in (logger for logger in loggers if hasattr(logger, "log_image")):
-        for each in pictures:
-            logger.log_image(
-                f"report/{each.name}", [str(output / "figures" / f"{each.name}.png")], caption=[each.caption]
-            )
+        for each, path in files.items():
+            logger.log_image(f"report/{each.name}", [str(path)], caption=[each.caption])
     return output / "report.html"
+
+
+def draw(run: Run, run_dir: Path) -> Pictures:
+    """
+    Raises:
+        InputError: a case, or a file of prompts, cannot be read.
+    """
+    boxes = "Dots: cases. Boxes: quartiles, median in blue. Red tick: mean of the majority-vote baseline."
+    return Pictures(
+        curves=list(curve_pictures(run)),
+        prompts=[picture(*each) for each in prompt_figures(run_dir)],
+        overlays=[
+            (task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)])
+            for task in run.tasks
+        ],
+        boxes=picture("dice_per_case", boxes, box_figure(run.tasks)),
+    )
 
 
 def curve_pictures(run: Run) -> Iterator[Picture]:
@@ -101,18 +142,15 @@ def overlay_picture(run: Run, task: TaskResult, rank: str, case: CaseResult) -> 
     Raises:
         InputError: the case cannot be read.
     """
-    files = run.files[task.name, case.case_id]
-    scan = read_scan(files)
+    record = run.records[task.name, case.case_id]
     figure = overlay_figure(
-        scan.volume,
-        scan.reference,
-        scan.prediction,
-        task=files.task,
+        *record.load(),
+        task=record.task,
         dice=[score.dice for score in case.scores],
         title=f"{task.name}, {rank}: {case.case_id}, mean Dice {number(case.dice)}",
     )
     caption = (
-        f"{rank.capitalize()}: {case.case_id}, mean Dice {number(case.dice)}, image-blind {number(case.blind_dice)}."
+        f"{rank.capitalize()}: {case.case_id}, mean Dice {number(case.dice)}, baseline {number(case.baseline_dice)}."
     )
     return picture(f"overlay_{task.name}_{rank}", caption, figure)
 
@@ -121,43 +159,6 @@ def picture(name: str, caption: str, figure: Figure) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return Picture(re.sub(r"[^\w.-]+", "_", name), caption, buffer.getvalue())
-
-
-def render(
-    run: Run,
-    default: Mapping[str, Any],
-    weights: list[tuple[str, str]],
-    forgetting: list[tuple[str, str, str]],
-    curves: list[Picture],
-    overlays: list[tuple[TaskResult, list[Picture]]],
-    boxes: Picture,
-    prompts: list[Picture],
-) -> str:
-    """The page as text."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATE.parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template(TEMPLATE.name).render(
-        run=run,
-        summary=summary_line(run),
-        settings=[*settings_rows(run.config), *weights],
-        environment=environment_rows(),
-        rule=RULE,
-        changed=changed_rows(run.config, default),
-        data=data_rows(run),
-        stages=stage_rows(run),
-        tasks=[task_table(task) for task in run.tasks],
-        forgetting=forgetting,
-        curves=curves,
-        overlays=overlays,
-        boxes=boxes,
-        prompts=prompts,
-        cases=[case_table(task) for task in run.tasks],
-    )
 
 
 def _write(path: Path, content: bytes) -> None:

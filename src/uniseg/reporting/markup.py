@@ -1,4 +1,8 @@
-"""Names of tasks, classes and cases as plain text where a library reads markup."""
+"""Names of tasks, classes and cases as plain text where a library reads markup; pages from templates."""
+
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 
 def plain(name: object) -> str:
@@ -16,3 +20,12 @@ def cell(name: object) -> str:
 
 def printable(name: object) -> str:
     return "".join(character if character.isprintable() else "?" for character in str(name))
+
+
+def render_page(template: str, **values: object) -> str:
+    """HTML of a template beside this file; values are text, whatever stands in them."""
+    loader = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template(template).render(**values)

@@ -18,7 +18,7 @@ from uniseg.task import Task
 DARK, LIGHT = "#101418", "#e8ecf0"
 COLOURS = ("#ff4d4d", "#35c4ff", "#ffd23f", "#4ade80", "#d16bff", "#ff9f40", "#ff7ac6", "#5eead4")
 CT_BELOW_HU, CT_WINDOW_HU = -500, (-160.0, 240.0)
-MARGIN_SHARE, MARGIN_MM = 0.35, 30.0  # shown around the structures, the larger of the two
+MARGIN_FRACTION, MARGIN_MM = 0.35, 30.0  # shown around the structures, the larger of the two
 WIDTH_INCHES, ROW_INCHES, GAP_INCHES, LINE_INCHES = 11.0, 4.2, 0.12, 0.24
 LEGEND_INCHES, LETTER_INCHES = 0.7, 0.08  # width of an entry's line with its gap, of a letter
 LINE_POINTS = 1.5
@@ -49,6 +49,59 @@ PLANES = (
 )
 
 
+@dataclass(frozen=True)
+class _Case:
+    """What all pictures of a case share.
+
+    Attributes:
+        box: first and last voxel shown per axis (z, y, x).
+    """
+
+    task: Task
+    reference: np.ndarray
+    prediction: np.ndarray
+    spacing_mm: tuple[float, ...]
+    box: list[tuple[int, int]]
+
+    def size_mm(self, axis: int) -> float:
+        low, high = self.box[axis]
+        return (high - low + 1) * self.spacing_mm[axis]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where pictures stand in a figure of ``height`` inches: rows of three, ``scale`` inches a millimetre, above the
+    legend in ``columns`` columns.
+    """
+
+    widths: list[float]
+    heights: list[float]
+    scale: float
+    height: float
+    columns: int
+
+    @classmethod
+    def of(cls, case: _Case, num_rows: int, labels: Sequence[str]) -> "_Layout":
+        widths = [case.size_mm(plane.columns) for plane in PLANES]
+        heights = [case.size_mm(plane.rows) for plane in PLANES]
+        scale = min((WIDTH_INCHES - GAP_INCHES * (len(PLANES) + 1)) / sum(widths), ROW_INCHES / max(heights))
+        entry = LEGEND_INCHES + LETTER_INCHES * max(map(len, labels))
+        columns = min(len(labels), max(1, int(WIDTH_INCHES / entry)))
+        footer = LINE_INCHES * (ceil(len(labels) / columns) + 0.5)
+        height = num_rows * (max(heights) * scale + LINE_INCHES) + footer + 1.5 * LINE_INCHES + GAP_INCHES
+        return cls(widths, heights, scale, height, columns)
+
+    def rectangle(self, row: int, column: int) -> tuple[float, float, float, float]:
+        """Left, bottom, width and height of a picture as fractions of the figure."""
+        tallest, width, height = max(self.heights), self.widths[column], self.heights[column]
+        left = (WIDTH_INCHES - sum(self.widths) * self.scale - GAP_INCHES * (len(PLANES) - 1)) / 2
+        left += sum(self.widths[:column]) * self.scale + GAP_INCHES * column
+        top = self.height - 1.5 * LINE_INCHES - row * (tallest * self.scale + LINE_INCHES)
+        bottom = top - LINE_INCHES - (tallest + height) / 2 * self.scale
+        sides = (left / WIDTH_INCHES, bottom / self.height)
+        return *sides, width * self.scale / WIDTH_INCHES, height * self.scale / self.height
+
+
 def overlay_figure(
     volume: Volume,
     reference: np.ndarray,
@@ -69,42 +122,24 @@ def overlay_figure(
         title: one line above the pictures.
     """
     prediction = np.zeros_like(reference) if prediction is None else prediction
-    shown = shown_modalities(len(volume.array))
     box = view_box((reference > 0) | (prediction > 0), volume.spacing_mm)
-    sizes = [(high - low + 1) * mm for (low, high), mm in zip(box, volume.spacing_mm, strict=True)]
-    widths, heights = [sizes[p.columns] for p in PLANES], [sizes[p.rows] for p in PLANES]
-    scale = min((WIDTH_INCHES - GAP_INCHES * (len(PLANES) + 1)) / sum(widths), ROW_INCHES / max(heights))
-    row_height = max(heights) * scale + LINE_INCHES
+    case = _Case(task, reference, prediction, tuple(volume.spacing_mm), box)
     handles = _legend_handles(task, dice, np.union1d(reference, prediction))
-    columns = min(
-        len(handles),
-        max(1, int(WIDTH_INCHES / (LEGEND_INCHES + LETTER_INCHES * max(len(h.get_label()) for h in handles)))),
-    )
-    footer = LINE_INCHES * (ceil(len(handles) / columns) + 0.5)
-    total = len(shown) * row_height + footer + 1.5 * LINE_INCHES + GAP_INCHES
-    figure = Figure(figsize=(WIDTH_INCHES, total), facecolor=DARK)
-    figure.text(0.5, 1 - 0.75 * LINE_INCHES / total, plain(title), color=LIGHT, ha="center", va="center", fontsize=12)
+    shown = shown_modalities(len(volume.array))
+    layout = _Layout.of(case, len(shown), [handle.get_label() for handle in handles])
+    figure = Figure(figsize=(WIDTH_INCHES, layout.height), facecolor=DARK)
+    line = 1 - 0.75 * LINE_INCHES / layout.height
+    figure.text(0.5, line, plain(title), color=LIGHT, ha="center", va="center", fontsize=12)
     for row, modality in enumerate(shown):
         window = display_window(volume.array[modality])
-        left = (WIDTH_INCHES - sum(widths) * scale - GAP_INCHES * (len(PLANES) - 1)) / 2
-        top = total - 1.5 * LINE_INCHES - row * row_height
-        for plane, width, height in zip(PLANES, widths, heights, strict=True):
-            bottom = top - LINE_INCHES - (max(heights) + height) / 2 * scale
-            axes = figure.add_axes(
-                (left / WIDTH_INCHES, bottom / total, width * scale / WIDTH_INCHES, height * scale / total)
-            )
+        for column, plane in enumerate(PLANES):
+            axes = figure.add_axes(layout.rectangle(row, column))
             index = slice_index(reference, prediction, plane.axis)
-            _draw_plane(
-                axes, plane, index, volume.array[modality], reference, prediction, volume.spacing_mm, box, window, task
-            )
-            axes.set_title(
-                f"{plain(task.modalities[modality])}, {plane.name} {index + 1}/{reference.shape[plane.axis]}",
-                color=LIGHT,
-                fontsize=9,
-                pad=3,
-            )
-            left += width * scale + GAP_INCHES
-    figure.legend(handles=handles, loc="lower center", ncols=columns, frameon=False, labelcolor=LIGHT, fontsize=9)
+            _draw_plane(axes, plane, index, volume.array[modality], window, case)
+            where = f"{plane.name} {index + 1}/{reference.shape[plane.axis]}"
+            axes.set_title(f"{plain(task.modalities[modality])}, {where}", color=LIGHT, fontsize=9, pad=3)
+    legend = {"loc": "lower center", "ncols": layout.columns, "frameon": False, "labelcolor": LIGHT, "fontsize": 9}
+    figure.legend(handles=handles, **legend)
     return figure
 
 
@@ -126,7 +161,7 @@ def view_box(mask: np.ndarray, spacing_mm: Sequence[float]) -> list[tuple[int, i
     for axis, mm in enumerate(spacing_mm):
         inside = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         low, high = (inside[0], inside[-1]) if inside.size else (0, mask.shape[axis] - 1)
-        margin = ceil(max(MARGIN_SHARE * (high - low + 1), MARGIN_MM / mm))
+        margin = ceil(max(MARGIN_FRACTION * (high - low + 1), MARGIN_MM / mm))
         box.append((max(int(low) - margin, 0), min(int(high) + margin, mask.shape[axis] - 1)))
     return box
 
@@ -154,56 +189,35 @@ def class_colours(num_classes: int) -> list[tuple[float, float, float] | str]:
 
 
 def _draw_plane(
-    axes: Axes,
-    plane: Plane,
-    index: int,
-    image: np.ndarray,
-    reference: np.ndarray,
-    prediction: np.ndarray,
-    spacing_mm: Sequence[float],
-    box: Sequence[tuple[int, int]],
-    window: tuple[float, float],
-    task: Task,
+    axes: Axes, plane: Plane, index: int, image: np.ndarray, window: tuple[float, float], case: _Case
 ) -> None:
     """One slice of ``image [Z,Y,X]`` in millimetres, voxel centres at index * spacing."""
-    down, across = spacing_mm[plane.rows], spacing_mm[plane.columns]
-    edges = [
-        ((low - 0.5) * mm, (high + 0.5) * mm)
-        for (low, high), mm in ((box[plane.columns], across), (box[plane.rows], down))
-    ]
+    down, across = case.spacing_mm[plane.rows], case.spacing_mm[plane.columns]
     picture = np.take(image, index, plane.axis)
     extent = (-0.5 * across, (picture.shape[1] - 0.5) * across, -0.5 * down, (picture.shape[0] - 0.5) * down)
-    axes.imshow(
-        picture,
-        cmap="gray",
-        vmin=window[0],
-        vmax=window[1],
-        extent=extent,
-        origin="lower",
-        interpolation="nearest",
-        aspect="auto",
-    )
-    for label, style in ((reference, "solid"), (prediction, "dashed")):
+    grey = {"cmap": "gray", "vmin": window[0], "vmax": window[1], "interpolation": "nearest"}
+    axes.imshow(picture, extent=extent, origin="lower", aspect="auto", **grey)
+    for label, style in ((case.reference, "solid"), (case.prediction, "dashed")):
         cut = np.take(label, index, plane.axis)
-        for values, colour in zip(task.class_values, class_colours(task.num_classes), strict=True):
+        for values, colour in zip(case.task.class_values, class_colours(case.task.num_classes), strict=True):
             _draw_contour(axes, np.isin(cut, values), down, across, colour, style)
-    axes.set_xlim(*edges[0])
-    axes.set_ylim(*(edges[1] if plane.rows_up else edges[1][::-1]))
+    horizontal, vertical = (
+        ((low - 0.5) * mm, (high + 0.5) * mm)
+        for (low, high), mm in ((case.box[plane.columns], across), (case.box[plane.rows], down))
+    )
+    axes.set_xlim(*horizontal)
+    axes.set_ylim(*(vertical if plane.rows_up else vertical[::-1]))
     axes.set_axis_off()
-    for letter, place in zip(plane.letters, ((0.015, 0.5), (0.985, 0.5), (0.5, 0.985), (0.5, 0.015)), strict=True):
-        alignment = {
-            "ha": {0.015: "left", 0.985: "right"}.get(place[0], "center"),
-            "va": {0.985: "top", 0.015: "bottom"}.get(place[1], "center"),
-        }
-        axes.text(
-            *place,
-            letter,
-            transform=axes.transAxes,
-            color=LIGHT,
-            fontsize=8,
-            path_effects=[withStroke(linewidth=2, foreground=DARK)],
-            **alignment,
-        )
+    _write_letters(axes, plane)
+
+
+def _write_letters(axes: Axes, plane: Plane) -> None:
+    """Which way the patient faces, at the four borders."""
+    halo = [withStroke(linewidth=2, foreground=DARK)]
+    borders = ((0.015, 0.5, "left"), (0.985, 0.5, "right"), (0.5, 0.985, "top"), (0.5, 0.015, "bottom"))
+    for letter, (x, y, border) in zip(plane.letters, borders, strict=True):
+        ha, va = (border, "center") if x != 0.5 else ("center", border)
+        axes.text(x, y, letter, transform=axes.transAxes, color=LIGHT, fontsize=8, path_effects=halo, ha=ha, va=va)
 
 
 def _draw_contour(axes: Axes, mask: np.ndarray, down: float, across: float, colour: object, style: str) -> None:

@@ -4,7 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from uniseg.reporting.run import ClassResult, Run, TaskResult
+from uniseg.datasets.split_file import SPLITS
+from uniseg.evaluation.baseline import DEFINITION
+from uniseg.evaluation.csv_cells import NAN
+from uniseg.evaluation.records import ClassSummary
+from uniseg.metrics.base import Metric
+from uniseg.metrics.registry import Metrics
+from uniseg.reporting.run import Run, TaskResult
 
 FEW_PATIENTS = 6
 NOTHING = "–"  # noqa: RUF001
@@ -26,37 +32,35 @@ SETTINGS = (
 RULE = (
     "Every mean is taken first over cases, then over classes, then over tasks. A class that is empty in reference "
     "and prediction counts 1 here; "
-    "nnU-Net's convention leaves such a case out of the class. Image-blind is the score of the class that training "
-    "labels show most often at each place, "
-    "stretched to the scan: what can be had without looking at the image. The interval is a 95 % bootstrap over "
-    "patients. NSD, HD95: surface Dice at the "
-    "tolerance of the evaluation, 95th percentile of the surface distance; a class that only one of the two has gets "
-    "0 and the scan's diagonal. "
-    "Missed: cases of which nothing was found."
+    f"nnU-Net's convention leaves such a case out of the class. {DEFINITION} The interval is a 95 % bootstrap over "
+    "patients. NSD, HD95, ASSD: surface Dice at the tolerance of the evaluation, 95th percentile and mean of the "
+    "surface distance; a class that only one of the two has gets 0 and the scan's diagonal. Missed: cases of which "
+    "nothing was found."
 )
 
 
 @dataclass(frozen=True)
 class DiceRow:
-    """Scores of one class, or the Dice of the task's mean: text for the cells, shares of 1 (None where unknown) for the
-    bar.
+    """Scores of one class, or the Dice of the task's mean: text for the cells, fractions of 1 (None where unknown) for
+    the bar; ``metrics`` are those beside the Dice.
     """
 
     name: str
     dice: str
     dice_nnunet: str
-    blind_dice: str
+    baseline_dice: str
     bar: float | None
-    blind_bar: float | None
+    baseline_bar: float | None
+    metrics: tuple[str, ...]
     interval: str = ""
-    nsd: str = ""
-    hd95_mm: str = ""
     misses: str = ""
 
 
 @dataclass(frozen=True)
 class TaskTable:
-    """One task: facts, one row per class, the mean, a warning where there are few patients (else empty)."""
+    """One task: facts, heads of the metrics beside the Dice, one row per class, the mean, a warning where there are few
+    patients (else empty).
+    """
 
     name: str
     modalities: str
@@ -65,6 +69,7 @@ class TaskTable:
     test: str
     licence: str
     warning: str
+    metric_heads: tuple[str, ...]
     rows: tuple[DiceRow, ...]
     mean: DiceRow
 
@@ -79,11 +84,11 @@ class CaseTable:
 
 
 def summary_line(run: Run) -> str:
-    patients = len({case.patient_id for case in run.cases})
+    summary, patients = run.summary, len({case.patient_id for case in run.cases})
     counts = f"{_count(len(run.tasks), 'task')}, {_count(len(run.cases), 'case')}, {_count(patients, 'patient')}"
     return (
-        f"Mean {run.split} Dice {number(run.mean_dice)} (nnU-Net's convention {number(run.mean_dice_nnunet)}); "
-        f"image-blind mean {number(run.blind_mean_dice)}; {counts}."
+        f"Mean {summary.split} Dice {number(summary.mean_dice)} (nnU-Net's convention "
+        f"{number(summary.mean_dice_nnunet)}); majority-vote baseline {number(summary.baseline_mean_dice)}; {counts}."
     )
 
 
@@ -121,41 +126,51 @@ def data_rows(run: Run) -> list[tuple[str, ...]]:
     """Task, modalities, spacing, cases of each split, scored cases and patients, licence."""
     return [
         (
-            t.name,
-            ", ".join(t.modalities),
-            _plain(t.spacing_mm),
-            *map(str, (t.num_train, t.num_val, t.num_test, t.num_cases, t.num_patients)),
-            t.licence,
+            task.name,
+            ", ".join(task.summary.data.modalities),
+            _plain(task.summary.data.spacing_mm),
+            *_split_counts(task),
+            str(task.summary.num_cases),
+            str(task.summary.num_patients),
+            task.summary.data.licence,
         )
-        for t in run.tasks
+        for task in run.tasks
     ]
 
 
+def _split_counts(task: TaskResult) -> list[str]:
+    return [str(task.summary.data.cases_per_split.get(split, 0)) for split in SPLITS]
+
+
 def stage_rows(run: Run) -> list[tuple[str, str, str]]:
-    """Stage of prediction, seconds a case, share of their sum; reading and writing overlap with the rest."""
-    total = sum(run.stages_s.values())
+    """Stage of prediction, seconds a case, fraction of their sum; reading and writing overlap with the rest."""
+    stages_s = run.summary.stages_s or {}
+    total = sum(stages_s.values())
     return (
         [
             (stage, f"{seconds / max(1, len(run.cases)):.2f}", f"{seconds / total:.0%}")
-            for stage, seconds in run.stages_s.items()
+            for stage, seconds in stages_s.items()
         ]
         if total
         else []
     )
 
 
-def task_table(task: TaskResult) -> TaskTable:
-    few = task.num_patients < FEW_PATIENTS
+def task_table(task: TaskResult, metrics: Metrics) -> TaskTable:
+    summary, data = task.summary, task.summary.data
+    few = summary.num_patients < FEW_PATIENTS
+    beside = [metric for name, metric in metrics.items() if name != "dice"]
     return TaskTable(
         task.name,
-        modalities=", ".join(task.modalities),
-        spacing_mm=_plain(task.spacing_mm),
-        cases=f"{task.num_train} / {task.num_val} / {task.num_test}",
-        test=f"{_count(task.num_cases, 'case')} of {_count(task.num_patients, 'patient')}",
-        licence=task.licence,
-        warning=f"small: {_count(task.num_patients, 'patient')}; differences are not tests" if few else "",
-        rows=tuple(_class_row(c) for c in task.classes),
-        mean=_dice_row("mean", task.dice, task.dice_nnunet, task.blind_dice),
+        modalities=", ".join(data.modalities),
+        spacing_mm=_plain(data.spacing_mm),
+        cases=" / ".join(_split_counts(task)),
+        test=f"{_count(summary.num_cases, 'case')} of {_count(summary.num_patients, 'patient')}",
+        licence=data.licence,
+        warning=f"small: {_count(summary.num_patients, 'patient')}; differences are not tests" if few else "",
+        metric_heads=tuple(metric.head for metric in beside),
+        rows=tuple(_class_row(task, name, each, beside) for name, each in summary.classes.items()),
+        mean=_dice_row("mean", summary.dice, summary.dice_nnunet, summary.baseline_dice, ("",) * len(beside)),
     )
 
 
@@ -167,14 +182,12 @@ def case_table(task: TaskResult) -> CaseTable:
             case.case_id,
             case.patient_id,
             number(case.dice),
-            number(case.blind_dice),
+            number(case.baseline_dice),
             *(f"{number(s.dice)} ({_ml(s.reference_ml)} → {_ml(s.prediction_ml)} ml)" for s in case.scores),
         )
         for case in ranked
     )
-    return CaseTable(
-        task.name, ("case", "patient", "mean Dice", "image-blind", *(c.name for c in task.classes)), tuple(rows)
-    )
+    return CaseTable(task.name, ("case", "patient", "mean Dice", "baseline", *task.class_names), tuple(rows))
 
 
 def number(value: float) -> str:
@@ -182,30 +195,28 @@ def number(value: float) -> str:
     return f"{value:.3f}" if value == value else NOTHING
 
 
-def _dice_row(name: str, dice: float, dice_nnunet: float, blind_dice: float) -> DiceRow:
-    return DiceRow(name, number(dice), number(dice_nnunet), number(blind_dice), _share(dice), _share(blind_dice))
+def _dice_row(
+    name: str, dice: float, dice_nnunet: float, baseline_dice: float, metrics: tuple[str, ...], **cells: str
+) -> DiceRow:
+    texts = map(number, (dice, dice_nnunet, baseline_dice))
+    return DiceRow(name, *texts, _fraction(dice), _fraction(baseline_dice), metrics, **cells)
 
 
-def _class_row(c: ClassResult) -> DiceRow:
-    interval = f"{number(c.interval[0])} to {number(c.interval[1])}" if c.interval[0] < c.interval[1] else NOTHING
-    extra = (
-        interval,
-        number(c.nsd),
-        f"{c.hd95_mm:.1f}" if c.hd95_mm == c.hd95_mm else NOTHING,
-        f"{c.misses:.0f}" if c.misses == c.misses else NOTHING,
-    )
-    return DiceRow(
-        c.name,
-        number(c.dice),
-        number(c.dice_nnunet),
-        number(c.blind_dice),
-        _share(c.dice),
-        _share(c.blind_dice),
-        *extra,
+def _class_row(task: TaskResult, name: str, means: ClassSummary, metrics: Sequence[Metric]) -> DiceRow:
+    low, high = means.dice_interval
+    values = [(metric, means.metrics.get(metric.name, NAN)) for metric in metrics]
+    return _dice_row(
+        name,
+        means.dice,
+        task.dice_nnunet(name),
+        means.baseline_dice,
+        tuple(metric.text(value) if value == value else NOTHING for metric, value in values),
+        interval=f"{number(low)} to {number(high)}" if low < high else NOTHING,
+        misses=f"{means.complete_misses:.0f}" if means.complete_misses == means.complete_misses else NOTHING,
     )
 
 
-def _share(value: float) -> float | None:
+def _fraction(value: float) -> float | None:
     return min(max(value, 0.0), 1.0) if value == value else None
 
 

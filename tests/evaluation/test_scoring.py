@@ -12,9 +12,12 @@ from samples import make_task, save_nifti
 from uniseg.datasets.case import Case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.evaluation.score_case import Rules, blind_map, score_case, stretch
+from uniseg.evaluation.baseline import majority_vote, stretch
+from uniseg.evaluation.scoring import Scorer, ScoringRules
+from uniseg.metrics.lesions import LesionCounts
 from uniseg.metrics.overlap import ClassCounts, count_classes
 
+OVERLAP = Scorer(ScoringRules(surfaces=False, lesions=False))
 TASK = make_task(modalities=("T2",))
 SOURCE = Source("nnunet", Path("set"))
 
@@ -43,15 +46,9 @@ def test_a_case_by_hand(tmp_path):
     reference[:2] = 1
     predicted = np.zeros_like(reference)
     predicted[1:3] = 1
-    scores = score_case(
-        TASK,
-        SOURCE,
-        case(tmp_path, reference),
-        save_nifti(tmp_path / "p.nii.gz", predicted),
-        blind=np.ones((2, 2, 2), np.int16),
-    )
-    liver, tumour = scores
-    assert (liver.dice, liver.dice_nnunet, liver.blind_dice) == (0.5, 0.5, pytest.approx(2 / 3))
+    path, baseline = save_nifti(tmp_path / "p.nii.gz", predicted), np.ones((2, 2, 2), np.int16)
+    liver, tumour = OVERLAP.score_case(TASK, SOURCE, case(tmp_path, reference), path, baseline)
+    assert (liver.dice, liver.dice_nnunet, liver.baseline_dice) == (0.5, 0.5, pytest.approx(2 / 3))
     assert (liver.reference_ml, liver.prediction_ml) == pytest.approx((0.032, 0.032))
     assert tumour.dice == 1
     assert math.isnan(tumour.dice_nnunet)
@@ -60,8 +57,8 @@ def test_a_case_by_hand(tmp_path):
 def test_a_false_alarm_in_an_empty_case_scores_nothing(tmp_path):
     predicted = np.zeros((2, 2, 2), np.uint8)
     predicted[0, 0, 0] = 2
-    tumour = score_case(
-        TASK, SOURCE, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted), None
+    tumour = OVERLAP.score_case(
+        TASK, SOURCE, case(tmp_path, np.zeros((2, 2, 2))), save_nifti(tmp_path / "p.nii.gz", predicted)
     )[1]
     assert tumour.dice == tumour.dice_nnunet == 0
 
@@ -69,17 +66,19 @@ def test_a_false_alarm_in_an_empty_case_scores_nothing(tmp_path):
 def test_the_reference_goes_through_the_label_map(tmp_path):
     reference = np.full((2, 2, 2), 7, np.uint8)
     predicted = save_nifti(tmp_path / "p.nii.gz", np.ones((2, 2, 2), np.uint8))
-    assert score_case(TASK, replace(SOURCE, label_map={7: 1}), case(tmp_path, reference), predicted, None)[0].dice == 1
+    assert (
+        OVERLAP.score_case(TASK, replace(SOURCE, label_map={7: 1}), case(tmp_path, reference), predicted)[0].dice == 1
+    )
     with pytest.raises(InputError, match=r"label values \[7\]"):
-        score_case(TASK, SOURCE, case(tmp_path, reference), predicted, None)
+        OVERLAP.score_case(TASK, SOURCE, case(tmp_path, reference), predicted)
 
 
 def test_ignored_voxels_count_nowhere(tmp_path):
     reference, predicted = np.full((2, 2, 2), 1, np.uint8), np.ones((2, 2, 2), np.uint8)
     reference[0] = 255
     predicted[0] = 2
-    scores = score_case(
-        TASK, replace(SOURCE, ignore=255), case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted), None
+    scores = OVERLAP.score_case(
+        TASK, replace(SOURCE, ignore=255), case(tmp_path, reference), save_nifti(tmp_path / "p.nii.gz", predicted)
     )
     assert [s.dice for s in scores] == [1, 1]
     assert (scores[0].reference_ml, scores[1].prediction_ml) == pytest.approx((0.004, 0))
@@ -88,7 +87,7 @@ def test_ignored_voxels_count_nowhere(tmp_path):
 def test_a_scan_without_the_target_scores_against_nothing(tmp_path):
     image = save_nifti(tmp_path / "a.nii.gz", np.ones((2, 2, 2), np.uint8))
     predicted = save_nifti(tmp_path / "p.nii.gz", np.ones((2, 2, 2), np.uint8))
-    liver, tumour = score_case(TASK, SOURCE, Case("a", "set/a", (image,), None, absent=True), predicted, None)
+    liver, tumour = OVERLAP.score_case(TASK, SOURCE, Case("a", "set/a", (image,), None, absent=True), predicted)
     assert (liver.dice, liver.reference_ml, liver.prediction_ml, tumour.dice) == (0, 0, pytest.approx(0.008), 1)
 
 
@@ -102,16 +101,16 @@ def test_a_foreign_value_in_a_prediction_is_refused_by_name(tmp_path, value, kno
         InputError,
         match=rf"p\.nii\.gz: found label values \[{value}\]; expected values {known} for background, liver, tumour",
     ):
-        score_case(TASK, SOURCE, case(tmp_path, np.full((2, 2, 2), 2)), path, None)
+        OVERLAP.score_case(TASK, SOURCE, case(tmp_path, np.full((2, 2, 2), 2)), path)
 
 
 def test_a_value_of_no_region_is_foreign_too(tmp_path):
     nested = make_task("tumour", ("T2",), ("background", "whole", "core"), regions=((1, 2, 4), (4,)))
     own = case(tmp_path, np.full((2, 2, 2), 4))
     good, odd = (save_nifti(tmp_path / f"p{value}.nii.gz", np.full((2, 2, 2), value, np.uint8)) for value in (4, 3))
-    assert [score.dice for score in score_case(nested, SOURCE, own, good, None)] == [1, 1]
+    assert [score.dice for score in OVERLAP.score_case(nested, SOURCE, own, good)] == [1, 1]
     with pytest.raises(InputError, match=r"label values \[3\]; expected values \[0, 1, 2, 4\]"):
-        score_case(nested, SOURCE, own, odd, None)
+        OVERLAP.score_case(nested, SOURCE, own, odd)
 
 
 def test_values_of_the_files_go_through_the_label_map(tmp_path):
@@ -121,21 +120,21 @@ def test_values_of_the_files_go_through_the_label_map(tmp_path):
     source = replace(SOURCE, label_map={1: 2, 2: 1, 7: 0}, ignore=9)
     own = case(tmp_path, [[[1, 1, 2, 7, 9]]])
     prediction = save_nifti(tmp_path / "p.nii.gz", np.array([[[1, 1, 2, 7, 0]]], np.uint8))
-    assert [score.dice for score in score_case(TASK, source, own, prediction, None, None, "file")] == [1, 1]
+    assert [score.dice for score in OVERLAP.score_case(TASK, source, own, prediction, values="file")] == [1, 1]
     with pytest.raises(InputError, match=r"label values \[7\]"):
-        score_case(TASK, source, own, prediction, None)
+        OVERLAP.score_case(TASK, source, own, prediction)
     with pytest.raises(InputError, match=r"label values \[9\]"):
-        score_case(TASK, source, own, own.label_path, None, None, "file")
+        OVERLAP.score_case(TASK, source, own, own.label_path, values="file")
 
 
-def test_the_blind_map_is_the_majority(tmp_path):
+def test_the_baseline_is_the_majority(tmp_path):
     labels = [np.zeros((4, 4, 4)), np.zeros((6, 4, 8)), np.zeros((4, 4, 4))]
     for label in labels[:2]:
         label[: len(label) // 2] = 2
-    blind = blind_map(TASK, SOURCE, [case(tmp_path, label, str(i)) for i, label in enumerate(labels)])
-    assert (blind[:24] == 2).all()
-    assert (blind[24:] == 0).all()
-    assert stretch(blind, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]
+    votes = majority_vote(TASK, SOURCE, [case(tmp_path, label, str(i)) for i, label in enumerate(labels)])
+    assert (votes[:24] == 2).all()
+    assert (votes[24:] == 0).all()
+    assert stretch(votes, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]
 
 
 def test_shapes_by_hand(tmp_path):
@@ -144,26 +143,25 @@ def test_shapes_by_hand(tmp_path):
     reference[1], predicted[2] = 1, 1
     reference[4, 0, 0] = reference[4, 4, 4] = predicted[4, 4, 4] = 2
     path = save_nifti(tmp_path / "p.nii.gz", predicted)
-    liver, tumour = score_case(
-        TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerance_mm=0.5, tolerances_mm={"other": 9.0})
-    )
-    assert (liver.nsd, liver.hd95_mm, liver.assd_mm, liver.dice, liver.iou) == (0, 1, 1, 0, 0)
+    strict = Scorer(ScoringRules(tolerance_mm=0.5, tolerances_mm={"other": 9.0}))
+    liver, tumour = strict.score_case(TASK, SOURCE, case(tmp_path, reference), path)
+    assert (liver.dice, liver.metrics) == (0, {"iou": 0, "nsd": 0, "hd95_mm": 1, "assd_mm": 1})
     assert liver.complete_miss
-    assert (tumour.lesions_found, tumour.lesions_missed, tumour.lesions_false) == (1, 1, 0)
-    assert (tumour.dice, tumour.iou) == (pytest.approx(2 / 3), pytest.approx(0.5))
+    assert tumour.lesions == LesionCounts(found=1, missed=1, false=0)
+    assert (tumour.dice, tumour.value("iou")) == (pytest.approx(2 / 3), pytest.approx(0.5))
     assert tumour.volume_difference_ml == pytest.approx(-0.001)
-    near = score_case(
-        TASK, SOURCE, case(tmp_path, reference), path, None, Rules(tolerances_mm={TASK.name: 1.0}, lesions=False)
-    )[0]
-    assert near.nsd == 1
-    assert math.isnan(near.lesions_found)
+    lenient = Scorer(ScoringRules(tolerances_mm={TASK.name: 1.0}, lesions=False))
+    near = lenient.score_case(TASK, SOURCE, case(tmp_path, reference), path)[0]
+    assert near.value("nsd") == 1
+    assert near.lesions is None
+    assert math.isnan(OVERLAP.score_case(TASK, SOURCE, case(tmp_path, reference), path)[0].value("nsd"))
 
 
 def test_a_miss_costs_the_diagonal(tmp_path):
     reference = np.zeros((3, 4, 12), np.uint8)
     reference[0, 0, 0] = 1
     path = save_nifti(tmp_path / "p.nii.gz", np.zeros_like(reference))
-    liver, tumour = score_case(TASK, SOURCE, case(tmp_path, reference), path, None, Rules())
-    assert (liver.nsd, liver.hd95_mm, liver.assd_mm) == (0, 13, 13)
-    assert tumour.nsd == 1
-    assert math.isnan(tumour.hd95_mm)
+    liver, tumour = Scorer().score_case(TASK, SOURCE, case(tmp_path, reference), path)
+    assert [liver.value(name) for name in ("nsd", "hd95_mm", "assd_mm")] == [0, 13, 13]
+    assert tumour.value("nsd") == 1
+    assert math.isnan(tumour.value("hd95_mm"))

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from uniseg import InputError
-from uniseg.evaluation.in_order import in_order
+from uniseg.evaluation.score_all import in_order
 
 
 def test_results_come_in_order_while_items_are_made():
