@@ -20,11 +20,8 @@ one_core()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
 
-from uniseg.environment import CONF_DIR  # noqa: E402
-from uniseg.sampling.augment.draws import AugmentRecipe, draw  # noqa: E402
+from uniseg.sampling.augment.recipe import AugmentRecipe  # noqa: E402
 from uniseg.sampling.augment.spatial import box_margin  # noqa: E402
 from uniseg.sampling.batch import RawBatch  # noqa: E402
 from uniseg.sampling.patches import make_batch  # noqa: E402
@@ -40,14 +37,14 @@ def seconds_of_ours(recipe: AugmentRecipe, channels: int, draws: int, seed: int)
     rng = np.random.default_rng(seed)
     seconds = []
     for place in range(-WARM_UP, draws):
-        augmentation = draw(recipe, (False,) * channels, rng)
-        size = [n + 2 * m for n, m in zip(PATCH, box_margin(augmentation, PATCH), strict=True)]
+        augmentation = recipe.draw(rng, (False,) * channels)
+        size = [n + 2 * m for n, m in zip(PATCH, box_margin(augmentation.matrix, PATCH), strict=True)]
         image, label = torch.randn(channels, *size), torch.zeros(size, dtype=torch.int16)
         label[20:60, 40:150, 50:140] = 1
         label[30:50, 60:100, 70:110] = 2
         raw = RawBatch([image], [label], [PatchRequest(0, "case", place + WARM_UP, False, augmentation, 0, 0)])
         start = time.perf_counter()
-        batch = make_batch(raw, PATCH)
+        batch = make_batch(raw, PATCH, recipe)
         if place >= 0:
             seconds.append(time.perf_counter() - start)
     assert batch.image.shape == (1, channels, *PATCH)
@@ -71,7 +68,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="ours alone, nothing recorded")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
+    recipe = AugmentRecipe()
     ours, anchor = [], []
     for number in range(ROUNDS):
         ours += seconds_of_ours(recipe, options.channels, options.draws // ROUNDS, number)

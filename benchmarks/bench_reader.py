@@ -23,15 +23,14 @@ one_core()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from hydra.utils import instantiate  # noqa: E402
-from omegaconf import OmegaConf  # noqa: E402
 from scipy import ndimage  # noqa: E402
 
 from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task  # noqa: E402
 from uniseg.datasets.splits import SplitTable  # noqa: E402
-from uniseg.environment import CONF_DIR  # noqa: E402
+from uniseg.sampling.augment.recipe import AugmentRecipe  # noqa: E402
 from uniseg.sampling.patches import PatchReader  # noqa: E402
 from uniseg.sampling.requests import RequestStream, TaskCases  # noqa: E402
+from uniseg.sampling.settings import StreamSettings  # noqa: E402
 from uniseg.task import Normalization, Task  # noqa: E402
 
 PATCH = (64, 192, 192)
@@ -75,12 +74,12 @@ def write_cases(source: Path, folder: Path) -> TaskCache:
 
 
 def seconds_of_ours(cache: TaskCache, batches: int, seed: int) -> list[float]:
-    recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
     stream = RequestStream(
-        [TaskCases(TASK.name, tuple(cache.entries), (False,))], steps_per_epoch=250, batch_size=BATCH,
-        tasks_per_batch=None,
-        task_weights={}, foreground_fraction=0.33, recipe=recipe, seed=seed,
-    )  # fmt: skip
+        [TaskCases(TASK.name, tuple(cache.entries), (False,))],
+        StreamSettings(steps_per_epoch=250, batch_size=BATCH),
+        AugmentRecipe(),
+        seed,
+    )
     reader, seconds = PatchReader([cache], PATCH), []
     for step in range(WARM_UP + batches):
         start = time.perf_counter()

@@ -16,7 +16,7 @@ from statistics import median
 from uniseg.cache.store import FORMAT, CaseEntry
 from uniseg.datasets.case import Case
 from uniseg.datasets.splits import split_cases
-from uniseg.sampling.augment.draws import AugmentRecipe
+from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.datamodule import UniSegDataModule
 from uniseg.sampling.settings import StreamSettings
 from uniseg.task import Normalization, Task
@@ -24,15 +24,7 @@ from uniseg.task import Normalization, Task
 SIZES = ((1, 10), (1, 1000), (1, 10_000), (10, 1000), (10, 10_000), (100, 1000), (100, 10_000))
 BATCHES = 500
 SETTINGS = StreamSettings(patch_size=(64, 192, 192), batch_size=2, steps_per_epoch=550, val_steps=50)
-RECIPE = AugmentRecipe(
-    p_rotation=0.2, rotation_deg=(-30, 30), p_scale=0.2, scale=(0.7, 1.4), p_noise=0.1, noise_sd=(0, 0.1), p_blur=0.2,
-    p_blur_channel=0.5,
-    blur_sigma=(0.5, 1), p_brightness=0.15, brightness=(0.75, 1.25), p_contrast=0.15, contrast=(0.75, 1.25),
-    p_low_resolution=0.25,
-    p_low_resolution_channel=0.5, low_resolution_zoom=(0.5, 1), p_gamma_inverted=0.1, p_gamma=0.3, gamma=(0.7, 1.5),
-    mirror_axes=(0, 1, 2),
-    p_channel_dropout=0,
-)  # fmt: skip
+RECIPE = AugmentRecipe(p_channel_dropout=0)
 
 
 def write_entries(root: Path, num_tasks: int, num_cases: int) -> list[str]:

@@ -20,6 +20,7 @@ MODULES: dict[str, str] = {
     "uniseg.config.read_vectors": "uniseg.models.conditioning.text_vectors.read_vectors",
     "uniseg.report.prompts.": "uniseg.reporting.prompts.",
     "uniseg.scans.datasets.": "uniseg.datasets.layouts.",
+    "uniseg.stream.augment.draws.": "uniseg.sampling.augment.recipe.",
     "uniseg.stream.": "uniseg.sampling.",
     "uniseg.training.callbacks.EpochMeans": "uniseg.training.callbacks.resume_state.EpochMeans",
     "uniseg.training.callbacks.FiniteLoss": "uniseg.training.callbacks.finite_loss.FiniteLoss",

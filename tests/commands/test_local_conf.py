@@ -112,10 +112,10 @@ def test_an_experiment_with_old_names(folder, caplog):
         config = compose("train", overrides=["experiment=mine"])
     assert (config.finetune.layer_decay, config.finetune.adapter_channels) == (0.7, 8)
     assert config.run_dir == "outputs/layer_decay"
-    assert config.augment._target_ == "uniseg.sampling.augment.draws.AugmentRecipe"
+    assert config.augment._target_ == "uniseg.sampling.augment.recipe.AugmentRecipe"
     assert [message.partition(": ")[2] for message in caplog.messages] == [
         "'strategy' is called 'finetune' now.",
-        "'uniseg.stream.augment.draws.AugmentRecipe' is called 'uniseg.sampling.augment.draws.AugmentRecipe' now.",
+        "'uniseg.stream.augment.draws.AugmentRecipe' is called 'uniseg.sampling.augment.recipe.AugmentRecipe' now.",
     ]
 
 

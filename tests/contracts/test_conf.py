@@ -24,6 +24,7 @@ GROUPS = sorted(
     - {Path(f"{name}.yaml") for name in [*ROOTS, "stack"]}
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
+TRANSFORM = ("augment", "transform")
 TASKS = sorted(path.stem for path in (CONF_DIR / "task").glob("*.yaml"))
 
 
@@ -44,13 +45,19 @@ def test_every_root_composes(root):
     assert composed(root)
 
 
+def choosing(path):
+    """The overrides that choose a file of a group."""
+    group, choice = "/".join(path.parts[:-1]), path.stem
+    if path.parts[:-1] == TRANSFORM:  # any number beside each other, each under a name
+        return [f"+{group}@augment.transforms.added={choice}"]
+    if group == "normalization":  # of one modality of one task
+        return ["task=[liver]", f"+{group}@tasks.liver.{group}.CT={choice}"]
+    return [f"{group}=[{choice}]" if group == "task" else f"{group}={choice}"]
+
+
 @pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] not in ("experiment", "hydra", "metric")], ids=str)
 def test_every_group_file_composes_into_a_run(path, tmp_path):
-    group, choice = "/".join(path.parts[:-1]), path.stem
-    overrides = [f"{group}=[{choice}]" if group == "task" else f"{group}={choice}"]
-    if group == "normalization":  # of one modality of one task
-        overrides = ["task=[liver]", f"+{group}@tasks.liver.{group}.CT={choice}"]
-    config = composed("train", overrides, tmp_path)
+    config = composed("train", choosing(path), tmp_path)
     assert OmegaConf.to_container(config, resolve=True, throw_on_missing=False)
 
 
@@ -79,10 +86,9 @@ def test_everything_with_a_target_can_be_built(path, tmp_path):
     if path.parts[0] == "trainer":
         assert isinstance(instantiate(composed("train", [], tmp_path).trainer, logger=False, _convert_="all"), Trainer)
         return
-    group, choice = "/".join(path.parts[:-1]), path.stem
-    root, run_dir = ("report", None) if group == "metric" else ("train", tmp_path)
-    config = composed(root, [f"{group}={choice}"], run_dir)
-    assert instantiate(OmegaConf.select(config, group.replace("/", ".")), _convert_="all")
+    key = "augment.transforms.added" if path.parts[:-1] == TRANSFORM else ".".join(path.parts[:-1])
+    root, run_dir = ("report", None) if key == "metric" else ("train", tmp_path)
+    assert instantiate(OmegaConf.select(composed(root, choosing(path), run_dir), key), _convert_="all")
 
 
 @pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] in ("callbacks", "logger")], ids=str)

@@ -3,20 +3,18 @@ side.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields
 
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from uniseg.environment import CONF_DIR
 from uniseg.losses.deep_supervision import shrink
-from uniseg.sampling.augment.draws import AugmentRecipe, draw
-from uniseg.sampling.augment.intensity import augment_intensity
-from uniseg.sampling.augment.spatial import box_margin, grid_matrix, sample_patch
+from uniseg.sampling.augment.base import PatchImages
+from uniseg.sampling.augment.mirror import Mirror
+from uniseg.sampling.augment.recipe import NNUNET, AugmentRecipe
+from uniseg.sampling.augment.spatial import box_margin, sample_patch
 
 pytest.importorskip("batchgeneratorsv2", reason="batchgeneratorsv2 is not installed: pip install 'uniseg[bench]'")
 
@@ -79,9 +77,9 @@ def _one_thread():
 
 def recipe(**changes) -> AugmentRecipe:
     """The shipped ranges; nothing happens but ``changes``."""
-    shipped = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
-    off = {name: 0.0 for name in vars(shipped) if name.startswith("p_") and not name.endswith("_channel")}
-    return replace(shipped, **off | {"p_blur_channel": 1, "p_low_resolution_channel": 1, "mirror_axes": ()} | changes)
+    names = [each.name for kind in NNUNET for each in fields(kind)]
+    off = {name: 0.0 for name in names if name.startswith("p_") and not name.endswith("_channel")}
+    return AugmentRecipe(**off | {"p_blur_channel": 1, "p_low_resolution_channel": 1, "mirror_axes": ()} | changes)
 
 
 def field() -> Tensor:
@@ -109,11 +107,12 @@ def effect(patch: Tensor) -> list[float]:
 def ours(how: AugmentRecipe) -> np.ndarray:
     rng, source, effects = np.random.default_rng(1), field(), []
     for seed in range(DRAWS):
-        one = draw(how, (False,), rng)
-        size = tuple(n + 2 * m for n, m in zip(PATCH, box_margin(one, PATCH), strict=True))
+        draw = how.draw(rng, (False,))
+        size = tuple(n + 2 * m for n, m in zip(PATCH, box_margin(draw.matrix, PATCH), strict=True))
         box = centre(source, size)
-        image, _ = sample_patch(box[None], torch.zeros(size, dtype=torch.int16), one, PATCH)
-        effects.append(effect(augment_intensity(image[None], [one], [seed])[0, 0]))
+        image, _ = sample_patch(box[None], torch.zeros(size, dtype=torch.int16), draw.matrix, PATCH)
+        how.apply_intensity(PatchImages(image[None], [1], [seed]), [draw])
+        effects.append(effect(image[0]))
     return np.array(effects)
 
 
@@ -142,7 +141,7 @@ def test_matrices_are_distributed_alike(name):
     rng = np.random.default_rng(3)
     np.random.seed(4)
     image = torch.zeros(1, *FIELD)
-    a = [grid_matrix(draw(recipe(**{name: 1.0}), (False,), rng)) for _ in range(2 * DRAWS)]
+    a = [np.array(recipe(**{name: 1.0}).draw(rng, (False,)).matrix) for _ in range(2 * DRAWS)]
     b = [THEIRS[name].get_parameters(image=image)["affine"] for _ in range(2 * DRAWS)]
 
     def size_with_angle(matrices: list[np.ndarray]) -> np.ndarray:
@@ -159,7 +158,7 @@ def test_matrices_are_distributed_alike(name):
 def test_mirrors_are_distributed_alike():
     rng = np.random.default_rng(5)
     torch.manual_seed(6)
-    a = [draw(recipe(mirror_axes=(0, 2)), (False,), rng).mirror for _ in range(2 * DRAWS)]
+    a = [Mirror(mirror_axes=(0, 2)).draw(rng, (False,)) for _ in range(2 * DRAWS)]
     mirror = MirrorTransform((0, 2))
     b = [tuple(axis in mirror.get_parameters()["axes"] for axis in range(3)) for _ in range(2 * DRAWS)]
     kinds = sorted(set(a) | set(b))

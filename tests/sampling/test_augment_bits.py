@@ -56,7 +56,7 @@ def batches(tmp_path_factory):
             seed=3,
         )
         reader = PatchReader(caches, PATCH)
-        return [make_batch(reader.__getitems__(stream.batch(step)), PATCH) for step in range(STEPS)]
+        return [make_batch(reader.__getitems__(stream.batch(step)), PATCH, recipe) for step in range(STEPS)]
 
     return run
 

@@ -1,19 +1,14 @@
 """The same request gives the same patch, whoever reads it."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
-from hydra.utils import instantiate
-from omegaconf import OmegaConf
 from torch.utils.data import DataLoader
 
 from samples import make_task
 from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task
 from uniseg.datasets.splits import SplitTable
-from uniseg.environment import CONF_DIR
-from uniseg.sampling.augment.draws import draw
+from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.augment.spatial import sample_patch
 from uniseg.sampling.batch import Batch
 from uniseg.sampling.patches import PatchReader, make_batch
@@ -37,7 +32,7 @@ def cache(tmp_path) -> TaskCache:
 
 
 def batches(cache: TaskCache, num_workers: int) -> list[Batch]:
-    recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
+    recipe = AugmentRecipe()
     stream = RequestStream(
         [TaskCases("liver", ("a", "b"), (False,))],
         StreamSettings(steps_per_epoch=6, batch_size=2, foreground_fraction=0.5),
@@ -48,7 +43,7 @@ def batches(cache: TaskCache, num_workers: int) -> list[Batch]:
     loader = DataLoader(
         PatchReader([cache], PATCH), batch_sampler=steps, collate_fn=lambda raw: raw, num_workers=num_workers
     )
-    return [make_batch(raw, PATCH) for raw in loader]
+    return [make_batch(raw, PATCH, recipe) for raw in loader]
 
 
 def test_workers_read_the_same_patches(cache):
@@ -73,17 +68,16 @@ def test_outside_the_body_stays_zero_whatever_augmentation_does(tmp_path, masked
     entry = CaseEntry("a", "set/a", SHAPE, "key")
     write_case(tmp_path, entry, image, (image[0] > 3).astype(np.int16), BRAIN)
     write_task(tmp_path, BRAIN, [entry], SplitTable((), (("a",),), (), {"a": "set/a"}))
-    recipe = instantiate(OmegaConf.load(CONF_DIR / "augment" / "nnunet.yaml"), _convert_="all")
-    recipe = replace(recipe, p_rotation=1, p_scale=1, p_noise=1, p_contrast=1, noise_sd=(0.1, 0.1), p_channel_dropout=0)
+    recipe = AugmentRecipe(p_rotation=1, p_scale=1, p_noise=1, p_contrast=1, noise_sd=(0.1, 0.1), p_channel_dropout=0)
     patch = (16, 20, 20)
     reader = PatchReader([TaskCache(tmp_path)], patch)
     rng = np.random.default_rng(1)
-    draws = [draw(recipe, (False, False), rng, masked) for _ in range(4)]
+    draws = [recipe.draw(rng, (False, False), masked) for _ in range(4)]
     raw = reader.__getitems__([PatchRequest(0, "a", seed, False, one, 0, seed) for seed, one in enumerate(draws)])
-    batch = make_batch(raw, patch)
+    batch = make_batch(raw, patch, recipe)
     assert set(batch.label.unique().tolist()) == {0, 1}
     for sample, label, one, box in zip(batch.image, batch.label, draws, raw.images, strict=True):
-        _, body = sample_patch(box, (box[0] != 0).to(torch.int16), one, patch)
+        _, body = sample_patch(box, (box[0] != 0).to(torch.int16), one.matrix, patch)
         outside = (body == 0) & (label == 0)
         assert 0.1 < outside.float().mean() < 0.98
         assert [(channel[outside] == 0).all().item() for channel in sample] == list(masked)

@@ -3,7 +3,6 @@
 import hashlib
 import tracemalloc
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from hydra.utils import instantiate
 
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.sampling.augment.draws import draw
+from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.requests import RequestStream, TaskCases, round_counts, weights_of
 from uniseg.sampling.settings import StreamSettings
 
@@ -229,17 +228,17 @@ def test_foreground_is_forced_as_often_as_told(batch_size, fraction, mean):
 
 
 def test_draws_follow_the_published_probabilities():
-    rng = np.random.default_rng(0)
-    published = recipe()
-    draws = [draw(published, (False, False), rng) for _ in range(4000)]
-    share = {
-        "rotation": np.mean([any(d.rotation) for d in draws]),
-        "scale": np.mean([d.scale != 1 for d in draws]),
-        "noise": np.mean([d.noise_sd == d.noise_sd for d in draws]),
-        "blur": np.mean([d.blur_sigma[0] == d.blur_sigma[0] for d in draws]),
-        "low resolution": np.mean([d.zoom[1] == d.zoom[1] for d in draws]),
-        "gamma": np.mean([d.gamma[0] == d.gamma[0] for d in draws]),
-        "mirror": np.mean([d.mirror[2] for d in draws]),
+    rng, published = np.random.default_rng(0), recipe()
+    names = [type(transform).__name__ for transform in published.transforms]
+    draws = [dict(zip(names, published.draw(rng, (False, False)).values, strict=True)) for _ in range(4000)]
+    fractions = {
+        "rotation": np.mean([any(d["Affine"].rotation) for d in draws]),
+        "scale": np.mean([d["Affine"].scale != 1 for d in draws]),
+        "noise": np.mean([not np.isnan(d["Noise"]) for d in draws]),
+        "blur": np.mean([not np.isnan(d["Blur"][0]) for d in draws]),
+        "low resolution": np.mean([not np.isnan(d["LowResolution"][1]) for d in draws]),
+        "gamma": np.mean([not np.isnan(d["Gamma"][0]) for d in draws]),
+        "mirror": np.mean([d["Mirror"][2] for d in draws]),
     }
     expected = {
         "rotation": 0.2,
@@ -250,37 +249,29 @@ def test_draws_follow_the_published_probabilities():
         "gamma": 0.3,
         "mirror": 0.5,
     }
-    assert share == pytest.approx(expected, abs=0.025)
-    scales = np.array([d.scale for d in draws if d.scale != 1])
+    assert fractions == pytest.approx(expected, abs=0.025)
+    scales = np.array([d["Affine"].scale for d in draws if d["Affine"].scale != 1])
     assert scales.min() >= 0.7
     assert scales.max() <= 1.4
     assert np.mean(scales < 1) == pytest.approx(0.5, abs=0.06)
-
-
-def test_nothing_is_drawn_where_nothing_is_wanted():
-    plain = draw(recipe("none"), (True,) * 3, np.random.default_rng(0))
-    assert not plain.is_spatial
-    assert not any(plain.mirror)
-    assert np.isnan([plain.noise_sd, *plain.blur_sigma, *plain.gamma, *plain.contrast]).all()
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("p_noise", 1.5), ("p_gamma", -0.1), ("p_blur", NAN), ("p_scale", "often"), ("p_blur_channel", None),
-        ("scale", [1.4, 0.7]),
-        ("scale", [0, 1]), ("scale", [1, 50]), ("gamma", [0.7]), ("gamma", 0.7), ("noise_sd", [-0.1, 0.1]),
-        ("blur_sigma", [0.5, INF]),
-        ("rotation_deg", [NAN, 30]), ("brightness", ["a", "b"]), ("mirror_axes", [3]), ("mirror_axes", [-1]),
-        ("mirror_axes", 1), ("mirror_axes", "all"),
+        ("scale", [1.4, 0.7]), ("scale", [0, 1]), ("scale", [1, 50]), ("gamma", [0.7]), ("gamma", 0.7),
+        ("noise_sd", [-0.1, 0.1]), ("blur_sigma", [0.5, INF]), ("rotation_deg", [NAN, 30]),
+        ("brightness", ["a", "b"]), ("mirror_axes", [3]), ("mirror_axes", [-1]), ("mirror_axes", 1),
+        ("mirror_axes", "all"),
     ],
 )  # fmt: skip
 def test_a_recipe_that_makes_no_sense_is_refused(name, value):
     with pytest.raises(InputError, match=rf"augment\.{name}: found .* correct the value"):
-        replace(recipe(), **{name: value})
+        AugmentRecipe(**{name: value})
 
 
 def test_only_optional_modalities_are_dropped():
     rng, published = np.random.default_rng(0), recipe()
-    dropped = np.array([draw(published, (False, True, True), rng).dropped for _ in range(2000)])
+    dropped = np.array([published.draw(rng, (False, True, True)).values[-1] for _ in range(2000)])
     assert dropped.mean(0) == pytest.approx([0, 0.2, 0.2], abs=0.03)

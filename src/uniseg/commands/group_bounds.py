@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from uniseg.commands.bounds import Rule
+from uniseg.commands.bounds import Rule, settings_of
+from uniseg.sampling.augment.recipe import NNUNET
 from uniseg.settings import (
-    AXES,
     CHANNELS,
     COUNT,
     NO_LIMIT,
@@ -12,7 +12,6 @@ from uniseg.settings import (
     NULL,
     POSITIVE,
     PRECISIONS,
-    SHARE,
     STEPS,
     WORKERS,
     Bound,
@@ -22,24 +21,8 @@ from uniseg.settings import (
     word,
 )
 
-RANGE = {"length": 2, "ascending": True}
 BOUNDS = {
-    **{
-        f"augment.p_{name}": SHARE
-        for name in ("rotation", "scale", "noise", "blur", "blur_channel", "brightness", "contrast")
-    },
-    **{
-        f"augment.p_{name}": SHARE
-        for name in ("low_resolution", "low_resolution_channel", "gamma_inverted", "gamma", "channel_dropout")
-    },
-    "augment.rotation_deg": sequence(number(least=-360, most=360), **RANGE),
-    **{
-        f"augment.{name}": sequence(number(above=0, most=10), **RANGE)
-        for name in ("scale", "brightness", "contrast", "gamma")
-    },
-    **{f"augment.{name}": sequence(number(least=0, most=10), **RANGE) for name in ("noise_sd", "blur_sigma")},
-    "augment.low_resolution_zoom": sequence(number(above=0, most=1), **RANGE),
-    "augment.mirror_axes": AXES,
+    **{each.key: each.bound for transform in NNUNET for each in settings_of(transform, "augment.") if each.bound},
     "loss.dice_weight": NOT_NEGATIVE,
     "loss.ce_weight": NOT_NEGATIVE,
     "optimizer.lr": POSITIVE,

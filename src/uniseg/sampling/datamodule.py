@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from uniseg.cache.store import TaskCache
 from uniseg.datasets.splits import Splits, check_patients, check_scans, first_patients
 from uniseg.errors import InputError
-from uniseg.sampling.augment.draws import AugmentRecipe
+from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
 from uniseg.sampling.patches import PatchReader, make_batch
 from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
@@ -179,7 +179,7 @@ class UniSegDataModule(LightningDataModule):
         return batch
 
     def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
-        return make_batch(batch, self.settings.patch_size)
+        return make_batch(batch, self.settings.patch_size, self.train_stream.recipe)
 
     def step_done(self, step: int) -> None:
         """Told by the LightningModule after the optimiser's step; a resumed run goes on behind it."""

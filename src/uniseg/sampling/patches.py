@@ -9,12 +9,13 @@ from torch.utils.data import Dataset
 
 from uniseg.cache.store import TaskCache
 from uniseg.errors import InputError
-from uniseg.sampling.augment.intensity import augment_intensity
+from uniseg.sampling.augment.base import PatchImages
+from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.augment.spatial import box_margin, sample_patch
 from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
 from uniseg.sampling.requests import PatchRequest
 
-CARRIED = (InputError, OSError, MemoryError, FloatingPointError)  # out of a reader process
+RETURNED = (InputError, OSError, MemoryError, FloatingPointError)  # by a reader process, for the main one to raise
 OUTSIDE = -2  # label of voxels without a body, between reading and augmentation (nnU-Net has -1 for them)
 
 
@@ -29,7 +30,7 @@ class PatchReader(Dataset):
         """An error of the data or the machine is returned, to be raised in the main process."""
         try:
             boxes = [self.read(request) for request in requests]
-        except CARRIED as error:
+        except RETURNED as error:
             return ReadFailure(error)
         return RawBatch([image for image, _ in boxes], [label for _, label in boxes], list(requests))
 
@@ -44,7 +45,7 @@ class PatchReader(Dataset):
         foreground = cache.foreground(request.case_id) if request.force_foreground else {}
         centres = foreground or cache.annotated(request.case_id)
         start = np.array(patch_start(entry.shape, centres, request.seed, self.patch_size))
-        margin = np.array(box_margin(request.augmentation, self.patch_size) if request.augmentation else (0, 0, 0))
+        margin = np.array(box_margin(request.augmentation and request.augmentation.matrix, self.patch_size))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
         new = np.empty if (low == start).all() and (high == stop).all() else np.zeros
@@ -81,27 +82,35 @@ def patch_start(
     return tuple(int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True))
 
 
-def make_batch(raw: RawBatch, patch_size: Sequence[int]) -> Batch:
-    """Augment on the device that holds the boxes, pad modalities to the widest sample."""
-    patches = [
-        sample_patch(image, label, request.augmentation, patch_size) if request.augmentation else (image, label)
-        for image, label, request in zip(raw.images, raw.labels, raw.requests, strict=True)
-    ]
-    widest = max(len(image) for image, _ in patches)
-    image = patches[0][0].new_zeros((len(patches), widest, *patch_size))
-    for row, (own, _) in zip(image, patches, strict=True):
-        row[: len(own)] = own
-    label = torch.stack([label for _, label in patches])
+def make_batch(raw: RawBatch, patch_size: Sequence[int], recipe: AugmentRecipe | None = None) -> Batch:
+    """Augment on the device that holds the boxes, pad modalities to the widest sample.
+
+    Args:
+        recipe: that drew the augmentation of the requests, where they have one.
+    """
     draws = [request.augmentation for request in raw.requests]
-    if all(draws):
-        augment_intensity(image, draws, [request.seed for request in raw.requests])
-        for own, one in zip(image, draws, strict=True):
-            own[[m for m, dropped in enumerate(one.dropped) if dropped]] = 0
-        for own, target, one in zip(image, label, draws, strict=True):
-            if any(one.masked):
-                outside = target == OUTSIDE
-                target.masked_fill_(outside, 0)
-                for m in np.flatnonzero(one.masked):
-                    own[m].masked_fill_(outside, 0)
+    patches = [
+        sample_patch(image, label, draw and draw.matrix, patch_size)
+        for image, label, draw in zip(raw.images, raw.labels, draws, strict=True)
+    ]
+    num_modalities = [len(image) for image, _ in patches]
+    image = patches[0][0].new_zeros((len(patches), max(num_modalities), *patch_size))
+    for row, (patch, _) in zip(image, patches, strict=True):
+        row[: len(patch)] = patch
+    label = torch.stack([label for _, label in patches])
+    if recipe is not None and all(draws):
+        images = PatchImages(image, num_modalities, [request.seed for request in raw.requests])
+        recipe.apply_intensity(images, draws)
+        for sample, target, draw in zip(image, label, draws, strict=True):
+            _clear_outside(sample, target, np.flatnonzero(draw.masked))
     task = torch.tensor([request.task for request in raw.requests])
     return Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)
+
+
+def _clear_outside(image: Tensor, label: Tensor, masked: np.ndarray) -> None:
+    """Set modalities that are normalised inside the body to 0 outside it, whatever augmentation did."""
+    if len(masked):
+        outside = label == OUTSIDE
+        label.masked_fill_(outside, 0)
+        for modality in masked:
+            image[modality].masked_fill_(outside, 0)

@@ -9,7 +9,7 @@ from numbers import Real
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.sampling.augment.draws import AugmentDraw, AugmentRecipe, draw
+from uniseg.sampling.augment.recipe import AugmentDraw, AugmentRecipe
 from uniseg.sampling.settings import StreamSettings
 
 
@@ -18,11 +18,17 @@ class PatchRequest:
     """One sample of a batch, before anything is read.
 
     Attributes:
-        task: position in the TaskSet.
+        task: index in the TaskSet.
         seed: of every choice that needs the case itself (which class, which voxel) and of the noise.
         force_foreground: centre the patch on a foreground voxel.
         augmentation: None where the patch is taken as it is.
-        step, place: of the batch in the run, in the batch.
+        step: of the batch in the run.
+        place: in the batch.
+
+    Examples:
+        >>> stream = RequestStream([TaskCases("liver", ("a", "b"), (False,))], StreamSettings(), None, seed=0)
+        >>> stream.batch(step=7)[0].step
+        7
     """
 
     task: int
@@ -110,9 +116,7 @@ class RequestStream:
             case_id=cases[rng.integers(len(cases))],
             seed=int(rng.integers(2**62)),
             force_foreground=place >= self._first_forced(step),
-            augmentation=draw(self.recipe, self.tasks[task].optional, rng, self.tasks[task].masked)
-            if self.recipe
-            else None,
+            augmentation=self.recipe and self.recipe.draw(rng, self.tasks[task].optional, self.tasks[task].masked),
             step=step,
             place=place,
         )
@@ -159,19 +163,19 @@ def round_counts(weights: np.ndarray, phases: np.ndarray, number: int, length: i
     """How often each task is drawn in round ``number`` of ``length`` draws.
 
     Draw j of a task is due at (j + phase) / weight. A run takes all draws in that order, a round the next ``length`` of
-    them. So over rounds every task keeps its share, however small, and what does not divide goes round by the phases;
-    where all shares of a round are whole, each round holds just them.
+    them. So over rounds every task keeps its fraction, however small, and what does not divide goes round by the
+    phases; where all fractions of a round are whole, each round holds just them.
 
     Args:
         weights: relative, ``[K]``.
         phases: above 0, below 1, different for each task, ``[K]``.
     """
-    shares = weights / weights.sum()
+    fractions = weights / weights.sum()
     # By draw n, between n - K and n + K draws are due, in any order of the phases.
-    bounds = (max(number * length - len(shares), 0), (number + 1) * length + len(shares))
-    first, last = (np.ceil(bound * shares - phases).astype(np.int64) for bound in bounds)
-    task = np.repeat(np.arange(len(shares)), last - first)
+    bounds = (max(number * length - len(fractions), 0), (number + 1) * length + len(fractions))
+    first, last = (np.ceil(bound * fractions - phases).astype(np.int64) for bound in bounds)
+    task = np.repeat(np.arange(len(fractions)), last - first)
     nth = np.concatenate([np.arange(a, b) for a, b in zip(first, last, strict=True)])
-    in_turn = task[np.argsort((nth + phases[task]) / shares[task], kind="stable")]
+    in_turn = task[np.argsort((nth + phases[task]) / fractions[task], kind="stable")]
     skipped = number * length - int(first.sum())
-    return np.bincount(in_turn[skipped : skipped + length], minlength=len(shares))
+    return np.bincount(in_turn[skipped : skipped + length], minlength=len(fractions))
