@@ -6,6 +6,7 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
     run_and_exit("export")
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -13,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.run_folder import file_of_evaluation
-from uniseg.weights.checkpoint import file_hash, load_model
+from uniseg.weights.checkpoint import checkpoint_hash, load_model
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
 from uniseg.weights.folder import save_model
@@ -35,7 +36,8 @@ def export(config: DictConfig) -> Path:
     if config.added_task is not None:
         return save_task(model, config.added_task, config.output)
     if config.scores is not None:
-        model.origin["scores"] = card_scores(file_of_evaluation(config.scores), file_hash(config.checkpoint))
+        scores = card_scores(file_of_evaluation(config.scores), checkpoint_hash(config.checkpoint))
+        model.provenance = replace(model.provenance, scores=scores)
     return save_model(model, config.output)
 
 

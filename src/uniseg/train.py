@@ -195,7 +195,7 @@ def build_module(
         )
         for name, own in data.splits.items()
     }
-    before = merge_data(model.origin.get("data", {}), saved.data if saved else {})
+    before = merge_data(model.provenance.data, saved.data if saved else {})
     downstream = partial(DownstreamModule, layer_decay=config.finetune.layer_decay)
     accumulated = config.trainer.get("accumulate_grad_batches", 1)
     module = (UpstreamModule if initial_weights(config) is None else downstream)(

@@ -22,10 +22,10 @@ def test_a_shared_folder_predicts_as_its_checkpoint(trained, tmp_path):
         "model.safetensors",
         "shared",
     ]
-    origin = load_model(tmp_path / "shared").origin
+    provenance = load_model(tmp_path / "shared").provenance
     splits = json.loads((trained / f"outputs/cache/{NAME}/splits.json").read_text())
-    assert origin["data"][NAME]["test"] == splits["test"]
-    assert "commit" in origin
+    assert provenance.data[NAME]["test"] == splits["test"]
+    assert provenance.commit
     assert "Strictest licence of the training data: none needed." in (tmp_path / "shared/README.md").read_text()
     scan = next((trained / f"outputs/phantoms/{NAME}/imagesTr").glob("*_0000.nii.gz"))
     maps = []

@@ -44,7 +44,7 @@ def test_the_old_weights_and_answers_keep_their_bits(grown):
         change["identical"] and change["largest"] == 0 and change["num_changed_voxels"] == 0 < change["num_voxels"]
         for change in told.values()
     )
-    assert set(more.origin["data"]) == {*base.tasks.names, NEW}
+    assert set(more.provenance.data) == {*base.tasks.names, NEW}
 
 
 def test_a_grown_run_goes_on(grown):

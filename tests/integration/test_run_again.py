@@ -136,8 +136,8 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     ]
     train(composed(tmp_path / "tuned", *settings))
     model = load_model(tmp_path / "tuned" / LAST)
-    before = load_model(folder / LAST).origin["data"]["phantom_spleen"]
-    after = model.origin["data"]["phantom_spleen"]
+    before = load_model(folder / LAST).provenance.data["phantom_spleen"]
+    after = model.provenance.data["phantom_spleen"]
     assert set(after["train"]) > set(before["train"])
     assert set(after["val"]) > set(before["val"])
     assert set(after["patients"]["train"]) == {f"phantom_spleen/{case}" for case in after["train"]}
@@ -149,7 +149,7 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     for fold in (0, 1):
         with pytest.raises(InputError, match=r"val case '.*' of 'phantom_spleen' in its train split"):
             refuse_seen(model, dataset, fold, "val", "x")
-    model.origin["data"] = {"organs": after}
+    model.provenance.data = {"organs": after}
     with pytest.raises(
         InputError, match=r"whose patient 'phantom_spleen/.*' is in its train split of 'organs'.*patient_namespace"
     ):

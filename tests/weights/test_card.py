@@ -3,6 +3,7 @@
 import pytest
 
 from samples import make_task, small_model
+from uniseg.models.provenance import Provenance
 from uniseg.task import TaskSet
 from uniseg.weights.card import model_card
 
@@ -29,7 +30,9 @@ def rows(card: str, name: str) -> list[list[str]]:
 @pytest.mark.parametrize(("text", "shown"), HOSTILE.items(), ids=HOSTILE)
 def test_a_licence_and_a_homepage_are_text(text, shown):
     model = small_model(TaskSet([make_task()]))
-    model.origin = {"commit": text, "data": {"liver": {"licence": text, "homepage": text, "train": ["a"]}}}
+    model.provenance = Provenance.from_dict(
+        {"commit": text, "data": {"liver": {"licence": text, "homepage": text, "train": ["a"]}}}
+    )
     card = model_card(model)
     assert rows(card, "liver")[1][-2:] == [shown, shown]
     assert f"training data: unknown ({shown}).**" in card
@@ -39,7 +42,7 @@ def test_a_licence_and_a_homepage_are_text(text, shown):
 def test_names_are_text():
     name = "a|`x`"
     model = small_model(TaskSet([make_task(name, classes=("background", "<b>", "=1+1"))]))
-    model.origin = {"scores": {name: {"num_cases": 2, "dice": 0.5}}}
+    model.provenance = Provenance.from_dict({"scores": {name: {"num_cases": 2, "dice": 0.5}}})
     card = model_card(model)
     shown = r"a\|\`x\`"
     tasks, data, scores = rows(card, shown)

@@ -6,6 +6,7 @@ from safetensors import safe_open
 
 from samples import make_task
 from uniseg import InputError, load_model, save_model
+from uniseg.models.provenance import Provenance
 from uniseg.weights.delta import save_delta
 
 
@@ -19,7 +20,7 @@ def tuned(base):
     """The head moved, and a task was added."""
     model = load_model(base)
     model.extend([make_task("spine")], adapter_channels=2)
-    model.origin = {"commit": "abc"}
+    model.provenance = Provenance.from_dict({"commit": "abc"})
     with torch.no_grad():
         model.head.convs[0].weight.add_(1)
     return model.eval()
@@ -32,7 +33,7 @@ def test_a_delta_holds_what_changed_and_gives_the_whole(base, tuned, tmp_path):
             name for name in tuned.state_dict() if name.startswith("added.") or name == "head.convs.0.weight"
         }
     whole = load_model(path, base=base)
-    assert (whole.tasks, whole.config, whole.origin) == (tuned.tasks, tuned.config, tuned.origin)
+    assert (whole.tasks, whole.config, whole.provenance) == (tuned.tasks, tuned.config, tuned.provenance)
     state = tuned.state_dict()
     assert list(whole.state_dict()) == list(state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in whole.state_dict().items())

@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 from uniseg import InputError, load_model, save_model
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.export import card_scores
+from uniseg.models.provenance import Provenance
 from uniseg.weights.card import model_card, split_hash
-from uniseg.weights.checkpoint import file_hash
+from uniseg.weights.checkpoint import checkpoint_hash
 from uniseg.weights.licences import UNKNOWN, strictest, strictness
 
 ORIGIN = {
@@ -33,7 +34,7 @@ ORIGIN = {
 
 @pytest.fixture
 def folder(model, tmp_path):
-    model.origin = ORIGIN
+    model.provenance = Provenance.from_dict(ORIGIN)
     return save_model(model.eval(), tmp_path / "shared")
 
 
@@ -61,12 +62,12 @@ def test_a_round_trip_changes_nothing(model, folder):
     state = model.state_dict()
     assert list(back.state_dict()) == list(state)
     assert all(torch.equal(tensor, state[name]) for name, tensor in back.state_dict().items())
-    assert (back.tasks, back.config, back.origin) == (model.tasks, model.config, ORIGIN)
+    assert (back.tasks, back.config, back.provenance.to_dict()) == (model.tasks, model.config, ORIGIN)
     image, task = torch.randn(2, 4, 8, 16, 16), torch.tensor([0, 2])
     with torch.inference_mode():
         for ours, theirs in zip(back(image, task), model(image, task), strict=True):
             assert torch.equal(ours, theirs)
-    assert file_hash(folder) == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
+    assert checkpoint_hash(folder) == hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()[:16]
 
 
 def test_writing_again_replaces_the_folder_alone(model, folder):
@@ -111,7 +112,9 @@ def test_a_case_on_another_side_is_another_split():
 
 
 def test_scores_stand_beside_the_image_blind_ones(model):
-    model.origin = {"scores": {"liver": {"num_cases": 7, "dice": 0.8125, "dice_nnunet": None, "blind_dice": 0.25}}}
+    model.provenance = Provenance.from_dict(
+        {"scores": {"liver": {"num_cases": 7, "dice": 0.8125, "dice_nnunet": None, "blind_dice": 0.25}}}
+    )
     card = model_card(model)
     assert "| liver | 7 | 0.812 | - | 0.250 |" in card
     assert "Strictest licence of the training data: unknown (not recorded)." in card

@@ -58,7 +58,7 @@ def test_the_task_comes_from_the_plans():
     )
     assert all(own.mode == "zscore" and own.masked for own in task.normalization)
     assert model.patch_size == (8, 16, 24)
-    assert model.origin["data"]["residual"]["licence"] == "CC BY 4.0"
+    assert model.provenance.data["residual"]["licence"] == "CC BY 4.0"
 
 
 def test_an_imported_network_is_saved_as_ours(tmp_path):

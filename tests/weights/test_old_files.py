@@ -25,7 +25,7 @@ def test_they_answer_as_then(path, task_files, base, tasks):
     model = load_model(DATA / path, [DATA / name for name in task_files], base=base and DATA / base)
     assert model.tasks.names == tasks
     assert model.tasks[1].regions == ((1, 2, 4), (2,))
-    assert model.origin["data"]["liver"]["licence"] == LICENCE
+    assert model.provenance.data["liver"]["licence"] == LICENCE
     assert not model.training
     expected = torch.load(DATA / "expected.pt", weights_only=True)
     with torch.inference_mode():

@@ -7,13 +7,14 @@ import torch
 
 from plugin import install
 from samples import make_task
-from uniseg import InputError, load_model, save_model
+from uniseg import InputError, save_model
 from uniseg.models.conditioning.none import NoConditioning
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.build import build_model, require_loadable
+from uniseg.weights.checkpoint import load_model
 
 TASKS = TaskSet([make_task(), make_task("spleen", classes=("background", "spleen"))])
 

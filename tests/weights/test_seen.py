@@ -4,8 +4,9 @@ import pytest
 
 from samples import make_task, small_model
 from uniseg import load_model, save_model, save_task
+from uniseg.models.provenance import Provenance
 from uniseg.task import TaskSet
-from uniseg.weights.description import require_origin
+from uniseg.weights.description import require_provenance
 from uniseg.weights.foreign.open import open_source
 from uniseg.weights.seen import Seen, data_facts, find_seen, merge_data
 from uniseg.weights.transfer import transfer
@@ -53,34 +54,34 @@ def test_a_patient_is_known_under_every_task():
 @pytest.fixture
 def trained(tmp_path):
     model = small_model(TaskSet([make_task()]))
-    model.origin = {"data": {"liver": facts(["c0"], ["c1"], ["c2"])}}
+    model.provenance = Provenance.from_dict({"data": {"liver": facts(["c0"], ["c1"], ["c2"])}})
     return model, save_model(model, tmp_path / "trained")
 
 
 def test_a_transfer_adds_to_the_record(trained):
     _, folder = trained
     other = small_model(TaskSet([make_task()]), seed=1)
-    other.origin = {"data": {"liver": facts(["c3"])}}
+    other.provenance = Provenance.from_dict({"data": {"liver": facts(["c3"])}})
     transfer(other, open_source(folder))
-    assert set(other.origin["data"]["liver"]["train"]) == {"c0", "c3"}
+    assert set(other.provenance.data["liver"]["train"]) == {"c0", "c3"}
 
 
 def test_a_task_file_adds_to_the_record(trained, tmp_path):
     """The base once learnt from other cases of a task of the same name, which it does not answer any more."""
     model, _ = trained
-    model.origin["data"]["spleen"] = facts(["c4"])
+    model.provenance.data["spleen"] = facts(["c4"])
     folder = save_model(model, tmp_path / "base")
     grown = load_model(folder)
     grown.extend([make_task("spleen", classes=("background", "spleen"))], adapter_channels=2)
-    grown.origin = {"data": {"spleen": facts(["c5"])}}
+    grown.provenance = Provenance.from_dict({"data": {"spleen": facts(["c5"])}})
     file = save_task(grown, "spleen", tmp_path / "spleen.safetensors")
-    assert set(load_model(folder, [file]).origin["data"]["spleen"]["train"]) == {"c4", "c5"}
+    assert set(load_model(folder, [file]).provenance.data["spleen"]["train"]) == {"c4", "c5"}
 
 
 def test_facts_of_earlier_files_say_dev():
     former = {"train": ["c0"], "dev": ["c1"], "test": [], "patients": {"train": ["hospital/0"], "dev": ["hospital/1"]}}
-    origin = require_origin({"data": {"liver": former}}, "file")
-    assert origin["data"]["liver"] == {
+    data = require_provenance({"data": {"liver": former}}, "file").data
+    assert data["liver"] == {
         "train": ["c0"],
         "val": ["c1"],
         "test": [],

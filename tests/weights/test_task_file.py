@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from samples import make_task
 from uniseg import InputError, load_model, load_tasks, save_model, save_task
 from uniseg.environment import CONF_DIR
+from uniseg.models.provenance import Provenance
 from uniseg.task import TaskSet
-from uniseg.weights.checkpoint import file_hash
+from uniseg.weights.checkpoint import checkpoint_hash
 from uniseg.weights.task_file import base_hash
 
 GALLBLADDER = make_task("gallbladder", classes=("background", "wall", "bile", "stone"))
@@ -32,7 +33,9 @@ def grown(base, *tasks):
     model.extend(tasks, adapter_channels=2)
     for p in model.added.parameters():
         p.data += 0.1 * torch.randn_like(p)
-    model.origin = {"data": {task.name: {"licence": "CC BY 4.0", "train": ["a"]} for task in tasks}}
+    model.provenance = Provenance.from_dict(
+        {"data": {task.name: {"licence": "CC BY 4.0", "train": ["a"]} for task in tasks}}
+    )
     return model.eval()
 
 
@@ -57,7 +60,7 @@ def test_a_task_comes_back_bit_for_bit_whatever_the_order(base, model, tmp_path)
             assert equal(logits(here, name), logits(there, name))
         for name in model.tasks.names:
             assert equal(logits(here, name), logits(model.eval(), name))
-        assert here.origin["data"]["heart"]["licence"] == "CC BY 4.0"
+        assert here.provenance.data["heart"]["licence"] == "CC BY 4.0"
     assert load_model(save_model(here, tmp_path / "both")).tasks == here.tasks
     assert not equal(logits(here, "gallbladder"), logits(grown(base, GALLBLADDER), "gallbladder"))
 
@@ -157,9 +160,9 @@ def test_predictions_name_the_task_files(base, tmp_path):
     files = [tmp_path / "b", tmp_path / "a"]
     for file in files:
         file.write_bytes(file.name.encode())
-    names = file_hash(base, files)
-    assert names == file_hash(base, files[::-1])
-    assert names.startswith(file_hash(base) + "+")
+    names = checkpoint_hash(base, files)
+    assert names == checkpoint_hash(base, files[::-1])
+    assert names.startswith(checkpoint_hash(base) + "+")
     assert len(names.split("+")) == 3
 
 

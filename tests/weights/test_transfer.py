@@ -12,6 +12,7 @@ from uniseg import InputError, save_model
 from uniseg.models.conditioning.none import NoConditioning
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights import import_published
@@ -38,7 +39,7 @@ def downstream(like: UniSegModel, *tasks, channels=None) -> UniSegModel:
 
 @pytest.fixture
 def source(model, tmp_path):
-    model.origin = {"data": {name: {"licence": "CC BY-NC 4.0"} for name in model.tasks.names}}
+    model.provenance = Provenance.from_dict({"data": {name: {"licence": "CC BY-NC 4.0"} for name in model.tasks.names}})
     return open_source(save_model(model, tmp_path / "base"))
 
 
@@ -72,7 +73,7 @@ def test_every_tensor_is_accounted_for(model, source):
     assert torch.equal(after[upsample], source.tensors[upsample][:-1])
     numbers = sum(tensor.numel() for tensor in before.values())
     assert report.coverage == pytest.approx(1 - sum(before[name].numel() for name in report.missing) / numbers)
-    assert {name: facts["licence"] for name, facts in target.origin["data"].items()} == dict.fromkeys(
+    assert {name: facts["licence"] for name, facts in target.provenance.data.items()} == dict.fromkeys(
         model.tasks.names, "CC BY-NC 4.0"
     )
     assert any("drop_prompt_channel" in line for line in report.lines())

@@ -136,7 +136,7 @@ def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, split: str, che
     """
     name, patients = dataset.task.name, dataset.splits.patients
     scored = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, fold)[split]}
-    seen = list(find_seen(model.origin.get("data", {}), name, scored, _before(split)))
+    seen = list(find_seen(model.provenance.data, name, scored, _before(split)))
     if not seen:
         return
     first, number = seen[0], f"({len(seen)} such cases)"

@@ -16,6 +16,7 @@ from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.heads.base import Head, Readout, conv_readout
+from uniseg.models.provenance import Provenance
 from uniseg.models.stem import Stem
 from uniseg.task import Task, TaskSet
 
@@ -53,7 +54,7 @@ class UniSegModel(nn.Module):
     Attributes:
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
         added: one module per task that ``extend`` added; the last tasks of ``tasks``.
-        origin: plain containers that say how the weights came to be.
+        provenance: how the weights came to be.
 
     Raises:
         InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning
@@ -101,7 +102,7 @@ class UniSegModel(nn.Module):
             "decoder": describe_factory(decoder),
             "added": [],
         }
-        self.origin: dict = {}
+        self.provenance = Provenance()
 
     def extend(self, tasks: Iterable[Task], *, adapter_channels: int) -> None:
         """Add tasks; the output for the old ones stays bit-identical as long as only the new weights train

@@ -11,15 +11,14 @@ from uniseg.task import Task
 from uniseg.weights.licences import strictest
 
 LACKING = "-"
-# What Markdown, HTML or GitHub's formulas would read as theirs; an underscore inside a word is text.
+# What Markdown, HTML or GitHub's formulas would interpret; an underscore inside a word is text.
 MARKUP = re.compile(r"[\\`*\[\]<>|&~$!#]|(?<![^\W_])_|_(?![^\W_])")
 
 
 def model_card(model: UniSegModel) -> str:
     """Markdown: tasks, training data, licence, scores, versions, how to load."""
-    data = {task.name: model.origin.get("data", {}).get(task.name, {}) for task in model.tasks}
-    data |= model.origin.get("data", {})
-    scores = model.origin.get("scores", {})
+    provenance = model.provenance
+    data = {task.name: {} for task in model.tasks} | dict(provenance.data)
     licence = strictest(facts.get("licence", "") for facts in data.values())
     names = [task.name for task in model.tasks]
     example = next((name for name in names if re.fullmatch(r"\w+", name)), "<task>")
@@ -27,6 +26,7 @@ def model_card(model: UniSegModel) -> str:
         f"# A uniseg model of {len(model.tasks)} task{'s' if len(model.tasks) > 1 else ''}",
         f"**Strictest licence of the training data: {_text(licence)}.** Each dataset's own terms hold for these "
         f"weights.",
+        *([f"Licence of the weights: {_text(provenance.licence)}."] if provenance.licence else []),
         "Research use only: not a medical device.",
         "## Tasks",
         _table(("task", "modalities", "classes", "spacing z, y, x (mm)"), map(_task_row, model.tasks)),
@@ -36,10 +36,10 @@ def model_card(model: UniSegModel) -> str:
         ),
         "Cases per split; `hash` is one of their ids. The ids themselves are in `model.json`.",
         "## Scores",
-        _score_part(scores),
+        _score_part(provenance.scores),
         "## Versions",
-        f"Trained at commit {_text(model.origin.get('commit') or 'not recorded')}; written by uniseg "
-        f"{uniseg_version()}.",
+        f"Trained at commit {_text(provenance.commit or 'not recorded')}; written by uniseg {uniseg_version()}.",
+        *(["## Cite", *map(_text, provenance.citations)] if provenance.citations else []),
         "## Use",
         "```python\nfrom uniseg import Predictor, load_model, read_volume\n\n"
         'predictor = Predictor(load_model("<this folder>"))\n'
@@ -85,8 +85,8 @@ def _score_part(scores: Mapping[str, Mapping]) -> str:
     return _table(
         heads,
         (
-            (_text(name), str(own.get("num_cases", LACKING)), *(_score(own.get(key)) for key in keys))
-            for name, own in scores.items()
+            (_text(name), str(numbers.get("num_cases", LACKING)), *(_score(numbers.get(key)) for key in keys))
+            for name, numbers in scores.items()
         ),
     )
 

@@ -2,18 +2,20 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from torch import Tensor
 
 from uniseg.errors import InputError
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.build import Model, build_model
 from uniseg.weights.delta import read_delta
-from uniseg.weights.description import require_config, require_origin, require_plain
-from uniseg.weights.folder import TENSORS, Stored, read_folder
+from uniseg.weights.description import require_config, require_plain, require_provenance
+from uniseg.weights.folder import TENSORS, StoredModel, read_folder
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.pickled import read_pickled
 from uniseg.weights.reading import reading, require_tensors
@@ -21,6 +23,7 @@ from uniseg.weights.task_file import load_tasks
 
 KEY = "uniseg"
 FORMAT = 2
+PROVENANCE = tuple(each.name for each in fields(Provenance))
 PREFIX = "model."  # of the network's tensors in a training checkpoint
 EXPECTED, FIX = "a checkpoint of uniseg.train", "give checkpoint=<run>/checkpoints/last.ckpt"
 
@@ -53,7 +56,7 @@ def load_model(
 
     Args:
         path: of either; of a delta where ``base`` is given.
-        task_files: of tasks that were added to this network; they come behind its own.
+        task_files: of tasks that were added to this network; they come after its own.
         base: checkpoint or folder that the delta was written against.
         cls: what is built.
 
@@ -67,25 +70,26 @@ def load_model(
     return model.eval()
 
 
-def _read(path: str | Path) -> Stored:
+def _read(path: str | Path) -> StoredModel:
     return read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
 
 
-def _restore(stored: Stored, path: str | Path, cls: type[Model]) -> Model:
+def _restore(stored: StoredModel, path: str | Path, cls: type[Model]) -> Model:
     fix = "give the original file, or install the package of the part that it names"
     with reading(path, "a description that this version wrote", fix):
-        config, origin = require_config(stored.config, path), require_origin(stored.origin, path)
+        config, provenance = require_config(stored.config, path), require_provenance(stored.provenance, path)
         with without_numbers():
             model = build_model(TaskSet.from_list(stored.tasks), config, cls)
     assign(model, stored.state, path, "give the original file")
-    model.origin = origin
+    model.provenance = provenance
     return model
 
 
-def _stored(content: Mapping) -> Stored:
-    own = content[KEY]
+def _stored(content: Mapping) -> StoredModel:
+    description = content[KEY]
     state = {name.removeprefix(PREFIX): tensor for name, tensor in _of_network(content["state_dict"]).items()}
-    return Stored(own["tasks"], own["model"], {key: own[key] for key in ("data", "commit") if key in own}, state)
+    provenance = {key: description[key] for key in PROVENANCE if key in description}
+    return StoredModel(description["tasks"], description["model"], provenance, state)
 
 
 def read_checkpoint(path: str | Path) -> dict:
@@ -96,20 +100,20 @@ def read_checkpoint(path: str | Path) -> dict:
     """
     content = read_pickled(path, EXPECTED, FIX)
     with reading(path, EXPECTED, FIX):
-        own, state = content.get(KEY), content.get("state_dict")
-        if not isinstance(own, Mapping) or not isinstance(state, Mapping):
+        description, state = content.get(KEY), content.get("state_dict")
+        if not isinstance(description, Mapping) or not isinstance(state, Mapping):
             raise InputError(path, "a file of something else", EXPECTED, FIX)
-        require_plain(own, path)
-        if own["format"] != FORMAT:
+        require_plain(description, path)
+        if description["format"] != FORMAT:
             raise InputError(
-                path, f"format {own['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it"
+                path, f"format {description['format']}", f"format {FORMAT}", "use the version of uniseg that wrote it"
             )
-        if not isinstance(own.get("tasks"), list) or not isinstance(own.get("model"), Mapping):
+        if not isinstance(description.get("tasks"), list) or not isinstance(description.get("model"), Mapping):
             raise InputError(
                 path, "a description without tasks or model", "one that this version wrote", "give the original file"
             )
         tensors = require_tensors(_of_network(state), path)
-        if "sha256" in own and own["sha256"] != state_hash(tensors):  # older ones have none
+        if "sha256" in description and description["sha256"] != state_hash(tensors):  # older ones have none
             raise InputError(
                 path, "damaged tensors", "those of the SHA-256 that stands in it", "give the original file"
             )
@@ -118,7 +122,7 @@ def read_checkpoint(path: str | Path) -> dict:
         return content
 
 
-def file_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:
+def checkpoint_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:
     """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a
     prediction.
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.folder import Stored
+from uniseg.weights.folder import StoredModel
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.reading import reading
 from uniseg.weights.safetensors_file import read_described, write_described
@@ -29,7 +29,7 @@ def save_delta(model: UniSegModel, base: UniSegModel, path: str | Path) -> Path:
         "base": state_hash(before),
         "tasks": model.tasks.to_list(),
         "config": model.config,
-        "origin": model.origin,
+        "origin": model.provenance.to_dict(),
         "kept": kept,
     }
     return write_described(
@@ -37,7 +37,7 @@ def save_delta(model: UniSegModel, base: UniSegModel, path: str | Path) -> Path:
     )
 
 
-def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> Stored:
+def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> StoredModel:
     """The whole network of a delta.
 
     Args:
@@ -47,17 +47,17 @@ def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> Stored:
         InputError: no delta, or one of another base.
     """
     description, tensors = read_described(path, KIND, FIELDS, GIVE)
-    found = state_hash(base)
-    if description["base"] != found:
+    loaded = state_hash(base)
+    if description["base"] != loaded:
         raise InputError(
             path,
             f"a delta of the network {description['base'][:16]}",
-            f"one of {found[:16]}, which is loaded",
+            f"one of {loaded[:16]}, which is loaded",
             "give the network that it was trained from",
         )
     with reading(path, "names of tensors of the network", GIVE):
         state = {name: base[name] for name in description["kept"]} | tensors
-    return Stored(description["tasks"], description["config"], description["origin"], state)
+    return StoredModel(description["tasks"], description["config"], description["origin"], state)
 
 
 def _same(one: Tensor, other: Tensor) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from uniseg.datasets.split_file import SPLITS
 from uniseg.errors import InputError
+from uniseg.models.provenance import Provenance
 from uniseg.weights.seen import current_facts
 
 FIX = "give the file as it was written"
@@ -47,19 +48,19 @@ def require_config(config: object, where: str | os.PathLike) -> dict:
     Raises:
         InputError: another type, a part without its class, a number that no network has.
     """
-    own = _mapping(config, "the network", where)
+    values = _mapping(config, "the network", where)
     for name in PARTS:
-        if name in own or name != "decoder":  # older ones had one decoder
-            part = dict(_mapping(own.get(name), name, where))
+        if name in values or name != "decoder":  # older ones had one decoder
+            part = dict(_mapping(values.get(name), name, where))
             if not isinstance(part.pop("_target_", None), str):
                 raise InputError(where, f"{name} without '_target_'", "the name of its class", FIX)
             _require_numbers(list(part.values()), name, where)
-    require_patch_size(own.get("patch_size"), where)
-    if not isinstance(own.get("added"), list):
-        raise InputError(where, f"added {own.get('added')!r:.60}", "a list, of what each added task brought", FIX)
-    for added in own["added"]:
+    require_patch_size(values.get("patch_size"), where)
+    if not isinstance(values.get("added"), list):
+        raise InputError(where, f"added {values.get('added')!r:.60}", "a list, of what each added task brought", FIX)
+    for added in values["added"]:
         require_added(added, where)
-    return own
+    return values
 
 
 def require_patch_size(size: object, where: str | os.PathLike) -> None:
@@ -74,44 +75,43 @@ def require_patch_size(size: object, where: str | os.PathLike) -> None:
 
 def require_added(added: object, where: str | os.PathLike) -> dict:
     """``added``, if it says what ``UniSegModel.make_added`` wants to know."""
-    own = _mapping(added, "an added task", where)
-    if own.keys() != {"adapter_channels"} or not _whole(own["adapter_channels"], 1, MOST_ADAPTER_CHANNELS):
+    values = _mapping(added, "an added task", where)
+    if values.keys() != {"adapter_channels"} or not _whole(values["adapter_channels"], 1, MOST_ADAPTER_CHANNELS):
         raise InputError(
-            where, f"an added task of {own!r:.60}", f"adapter_channels from 1 to {MOST_ADAPTER_CHANNELS}", FIX
+            where, f"an added task of {values!r:.60}", f"adapter_channels from 1 to {MOST_ADAPTER_CHANNELS}", FIX
         )
-    return own
+    return values
 
 
-def require_origin(origin: object, where: str | os.PathLike) -> dict:
-    """``origin``, if it holds facts as ``UniSegModel.origin``.
+def require_provenance(provenance: object, where: str | os.PathLike) -> Provenance:
+    """The ``Provenance`` of plain containers that a file of any version holds.
 
     Raises:
         InputError: a fact of another type.
     """
-    require_plain(origin, where)
-    own = _mapping(origin, "the origin", where)
-    _require_text(own, "commit", where)
-    if "data" in own:
-        data = _mapping(own["data"], "data", where)
-        own["data"] = {name: require_facts(facts, name, where) for name, facts in data.items()}
-    for name, scores in _mapping(own.get("scores", {}), "scores", where).items():
-        values = _mapping(scores, "scores", where).values()
-        if not all(value is None or isinstance(value, (int, float)) for value in values):
+    require_plain(provenance, where)
+    values = _mapping(provenance, "the origin", where)
+    for key in ("commit", "licence"):
+        _require_text(values, key, where)
+    data = _mapping(values.get("data", {}), "data", where)
+    values["data"] = {name: require_facts(facts, name, where) for name, facts in data.items()}
+    for name, scores in _mapping(values.get("scores", {}), "scores", where).items():
+        numbers = _mapping(scores, "scores", where).values()
+        if not all(value is None or isinstance(value, (int, float)) for value in numbers):
             raise InputError(where, f"scores of '{name[:60]}' that are no numbers", "numbers", FIX)
-    return own
+    _require_texts(values.get("citations", []), "citations", where)
+    return Provenance.from_dict(values)
 
 
 def require_facts(facts: object, name: str, where: str | os.PathLike) -> dict:
     """``facts`` on the training data of the task ``name``: licence, homepage, case ids by split."""
     require_plain(facts, where)
-    own = current_facts(_mapping(facts, f"the data of '{name[:60]}'", where))
+    values = current_facts(_mapping(facts, f"the data of '{name[:60]}'", where))
     for key in ("licence", "homepage"):
-        _require_text(own, key, where)
+        _require_text(values, key, where)
     for split in SPLITS:
-        cases = own.get(split, [])
-        if not isinstance(cases, (list, tuple)) or not all(isinstance(case, str) for case in cases):
-            raise InputError(where, f"cases of '{name[:60]}' that are no list of names", "case ids", FIX)
-    return own
+        _require_texts(values.get(split, []), f"cases of '{name[:60]}'", where)
+    return values
 
 
 def _mapping(value: object, what: str, where: str | os.PathLike) -> dict:
@@ -123,6 +123,11 @@ def _mapping(value: object, what: str, where: str | os.PathLike) -> dict:
 def _require_text(values: Mapping, key: str, where: str | os.PathLike) -> None:
     if not isinstance(values.get(key, ""), str):
         raise InputError(where, f"{key} {values[key]!r:.60}", "text", FIX)
+
+
+def _require_texts(values: object, what: str, where: str | os.PathLike) -> None:
+    if not isinstance(values, (list, tuple)) or not all(isinstance(value, str) for value in values):
+        raise InputError(where, f"{what} that are no list of names", "names", FIX)
 
 
 def _require_numbers(values: list, part: str, where: str | os.PathLike) -> None:

@@ -1,6 +1,4 @@
-"""Networks that answer together, such as the folds of a cross-validation: several checkpoints, or one folder that holds
-them.
-"""
+"""Networks that predict together, such as the folds of a cross-validation: several checkpoints or one folder."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -9,7 +7,7 @@ from pathlib import Path
 from uniseg.errors import InputError
 from uniseg.files import new_folder, read_json, require_file_name, write_json
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.checkpoint import file_hash, load_model
+from uniseg.weights.checkpoint import checkpoint_hash, load_model
 from uniseg.weights.folder import save_model
 
 MEMBERS = "ensemble.json"
@@ -52,10 +50,10 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
         InputError: none, or a malformed ensemble folder.
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
-    found = [own for path in given for own in (_listed(path) if (path / MEMBERS).is_file() else [path])]
-    if not found:
+    paths = [member for path in given for member in (_listed(path) if (path / MEMBERS).is_file() else [path])]
+    if not paths:
         raise InputError("checkpoint", "an empty list", "one checkpoint or more", "give checkpoint=[a,b]")
-    return found
+    return paths
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -66,13 +64,13 @@ def _listed(folder: Path) -> list[Path]:
     names = content.get("members")
     if not isinstance(names, list) or not names:
         raise InputError(path, f"members {names!r:.60}", "folders beside the list", fix)
-    found = [folder / require_file_name(path, "member", name) for name in names]
-    if len(set(found)) < len(found):
+    paths = [folder / require_file_name(path, "member", name) for name in names]
+    if len(set(paths)) < len(paths):
         raise InputError(path, f"members {names!r:.60}", "different folders beside the list", fix)
-    return found
+    return paths
 
 
 def ensemble_hash(paths: str | Path | Sequence[str | Path], task_files: Iterable[str | Path] = ()) -> str:
     """Which weights made a prediction: the hashes of all members, then of task files."""
     *others, last = members(paths)
-    return "+".join([*(file_hash(path) for path in others), file_hash(last, task_files)])
+    return "+".join([*(checkpoint_hash(path) for path in others), checkpoint_hash(last, task_files)])

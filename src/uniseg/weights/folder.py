@@ -22,17 +22,17 @@ GIVE = "give a folder that uniseg.export wrote"
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredModel:
     """What rebuilds a model: plain containers with the tensors of its state dict."""
 
     tasks: list[dict]
     config: dict
-    origin: dict
+    provenance: dict
     state: dict[str, Tensor]
 
 
 def save_model(model: UniSegModel, folder: str | Path) -> Path:
-    """Write a folder that ``load_model`` takes; it appears complete or not at all, in place of a model folder that was
+    """Write a folder that ``load_model`` takes; it appears complete or not at all, instead of a model folder that was
     there.
 
     Raises:
@@ -47,7 +47,7 @@ def save_model(model: UniSegModel, folder: str | Path) -> Path:
         "format": FORMAT,
         "tasks": model.tasks.to_list(),
         "config": model.config,
-        "origin": model.origin,
+        "origin": model.provenance.to_dict(),
         "sha256": hashlib.sha256(tensors).hexdigest(),
     }
     with new_folder(folder) as part:
@@ -58,7 +58,7 @@ def save_model(model: UniSegModel, folder: str | Path) -> Path:
     return folder
 
 
-def read_folder(folder: str | Path) -> Stored:
+def read_folder(folder: str | Path) -> StoredModel:
     """
     Raises:
         InputError: not such a folder, of a newer format, or its tensors are not those that it was written with.
@@ -68,13 +68,13 @@ def read_folder(folder: str | Path) -> Stored:
     tensors = folder / TENSORS
     with reading(tensors, "the tensors of the model", GIVE):
         data = tensors.read_bytes()
-        found = hashlib.sha256(data).hexdigest()
-        if found != content["sha256"]:
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != content["sha256"]:
             expected = f"{content['sha256'][:16]}, as {DESCRIPTION} says"
-            raise InputError(tensors, f"SHA-256 {found[:16]}, {len(data)} bytes", expected, "fetch the folder again")
+            raise InputError(tensors, f"SHA-256 {digest[:16]}, {len(data)} bytes", expected, "fetch the folder again")
     with reading(tensors, "a complete safetensors file", "fetch the folder again"):
         state = require_tensors(load(data), tensors)
-    return Stored(content["tasks"], content["config"], content["origin"], state)
+    return StoredModel(content["tasks"], content["config"], content["origin"], state)
 
 
 def _read_description(path: Path) -> dict:

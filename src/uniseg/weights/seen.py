@@ -1,4 +1,4 @@
-"""Which cases and patients a network has seen, by whatever way it came to its weights."""
+"""Which cases and patients a network has seen, however it came to its weights."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ LEARNT_FROM = ("train", "val")  # splits that have an influence on weights or ch
 def data_facts(
     splits: Mapping[str, Iterable[str]], patients: Mapping[str, str], *, licence: str, homepage: str
 ) -> dict:
-    """Plain containers about one task's data, as ``UniSegModel.origin["data"]`` holds them by task.
+    """Plain containers about one task's data, as ``Provenance.data`` holds them by task.
 
     Args:
         splits: case ids by split.

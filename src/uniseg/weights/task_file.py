@@ -1,7 +1,7 @@
 """A file of what one added task brought: shared where its scans cannot be, loaded onto the same base."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
@@ -45,16 +45,16 @@ def save_task(model: UniSegModel, name: str, path: str | Path) -> Path:
     Raises:
         InputError: no such task, or one that the network was made with.
     """
-    position = model.tasks.position(name)
-    if position < model.num_base:
+    task_index = model.tasks.position(name)
+    if task_index < model.num_base:
         fix = "share the whole model: leave added_task=... out"
         raise InputError(f"task '{name}'", "a task that the network was made with", "one that was added to it", fix)
-    index = position - model.num_base
+    index = task_index - model.num_base
     description = {
         "base": base_hash(model),
-        "task": model.tasks[position].to_dict(),
+        "task": model.tasks[task_index].to_dict(),
         "added": model.config["added"][index],
-        "data": model.origin.get("data", {}).get(name, {}),
+        "data": dict(model.provenance.data.get(name, {})),
         "uniseg": uniseg_version(),
     }
     return write_described(path, KIND, description, model.added[index].state_dict())
@@ -77,7 +77,7 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
             found = f"a task of the network {description['base'][:16]}"
             expected = f"one of {base[:16]}, which is loaded"
             raise InputError(path, found, expected, "load the network that the task was added to")
-        new.append(_made(model, description, tensors, path))
+        new.append(_read_task(model, description, tensors, path))
         name = new[-1].task.name
         if name in names:
             found = f"task '{name}', which the network has"
@@ -87,11 +87,11 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
     for each in new:
         model.append_added(each.task, each.weights.to(model.device), adapter_channels=each.adapter_channels)
     data = {each.task.name: each.facts for each in new}
-    model.origin = model.origin | {"data": merge_data(model.origin.get("data", {}), data)}
+    model.provenance = replace(model.provenance, data=merge_data(model.provenance.data, data))
 
 
-def _made(model: UniSegModel, description: Mapping, tensors: Mapping[str, Tensor], path: Path) -> _NewTask:
-    """What a file brings, not yet added to ``model``."""
+def _read_task(model: UniSegModel, description: Mapping, tensors: Mapping[str, Tensor], path: Path) -> _NewTask:
+    """The task of a file, not yet added to ``model``."""
     with reading(path, "a task that this version wrote", "fetch the file again"):
         task = Task.from_dict(description["task"])
         facts = require_facts(description["data"], task.name, path)

@@ -1,7 +1,7 @@
 """Weights of one network into another: what fits, what is adapted by a named rule, what stays new."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ STEM, HEAD, CONDITIONING, ADDED = "stem.convs.", "head.", "conditioning.", "adde
 
 
 @dataclass(frozen=True)
-class Source:
+class ForeignWeights:
     """Weights by our names.
 
     Attributes:
@@ -27,7 +27,7 @@ class Source:
         tensors: of the state dict.
         tasks: in the order of prompts and head rows; None where the source does not know tasks.
         unread: names of the source that have no place in ours -> why.
-        data: facts on its training data by task, as ``UniSegModel.origin`` has them.
+        data: facts on its training data by task, as ``Provenance.data`` holds them.
         parts: how the names of the trunk begin that it must hold; the others begin anew.
     """
 
@@ -50,7 +50,7 @@ class _Taken:
     origin: str
 
 
-def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> TransferReport:
+def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = False) -> TransferReport:
     """Put the weights of ``source`` into ``model``; tasks of the same names and classes keep prompts and head, others
     begin anew. What is known of
     the source's training data goes along, so that a licence is not lost.
@@ -87,7 +87,7 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     if not dry_run:
         model.load_state_dict(own | {name: each.tensor for name, each in taken.items()})
-        model.origin = model.origin | {"data": merge_data(model.origin.get("data", {}), source.data)}
+        model.provenance = replace(model.provenance, data=merge_data(model.provenance.data, source.data))
     return TransferReport(
         source.name,
         source.kind,
@@ -100,7 +100,7 @@ def transfer(model: UniSegModel, source: Source, *, dry_run: bool = False) -> Tr
     )
 
 
-def _find(name: str, tensor: Tensor, source: Source) -> _Taken | None:
+def _find(name: str, tensor: Tensor, source: ForeignWeights) -> _Taken | None:
     here = source.tensors.get(name)
     if here is not None and here.shape == tensor.shape:
         return _Taken(here, "", name)

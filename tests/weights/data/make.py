@@ -60,7 +60,7 @@ def main() -> None:
     grown = load_model(FOLDER / "shared")
     grown.extend([KIDNEY], adapter_channels=1)
     shake(grown.added, 0.1)
-    grown.origin["data"]["kidney"] = {"licence": "CC0 1.0", "train": ["k"]}
+    grown.provenance.data["kidney"] = {"licence": "CC0 1.0", "train": ["k"]}
     save_task(grown, "kidney", FOLDER / "kidney.safetensors")
     save_delta(grown, load_model(FOLDER / "shared"), FOLDER / "kidney.delta.safetensors")
     with torch.inference_mode():

@@ -17,6 +17,7 @@ from uniseg.models.encoders.base import Encoder
 from uniseg.models.encoders.resenc import ResidualEncoder
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.normalization.base import Normalization
 from uniseg.normalization.fingerprint import Fingerprint
@@ -126,7 +127,7 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
         translated = translate_all(state, task, path)
         tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
         facts = {"licence": dataset.get("licence") or dataset.get("license") or UNSTATED}
-        model.origin = {"data": {task.name: require_facts(facts, task.name, path)}}
+        model.provenance = Provenance({task.name: require_facts(facts, task.name, path)})
     assign(model, tensors, path, "give a PlainConvUNet or ResidualEncoderUNet")
     return model.eval()
 

@@ -1,4 +1,4 @@
-"""Files that weights come from, told apart by what is in them."""
+"""Files that weights come from, recognised by their content."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,9 +11,8 @@ from uniseg.weights.foreign.segresnet import state_of, translate_segresnet
 from uniseg.weights.foreign.unpickle import read_foreign
 from uniseg.weights.licences import strictest
 from uniseg.weights.reading import reading
-from uniseg.weights.transfer import Source
+from uniseg.weights.transfer import ForeignWeights
 
-PUBLISHED_LICENCE = "UniSeg's own, non-commercial; with the terms of its eleven datasets"
 ENCODER_STAGES = "encoder.stages"
 ENCODER_PARTS = ("stem.", "encoder.")
 EXPECTED = (
@@ -22,7 +21,7 @@ EXPECTED = (
 )
 
 
-def open_source(path: str | Path) -> Source:
+def open_source(path: str | Path) -> ForeignWeights:
     """The weights of a file or folder, of whatever program ``EXPECTED`` names.
 
     Raises:
@@ -32,49 +31,51 @@ def open_source(path: str | Path) -> Source:
     if not path.exists():
         raise InputError(path, "no such file", EXPECTED, "correct init.checkpoint")
     if path.is_dir():
-        return _own(path)
+        return _uniseg(path)
     content = read_foreign(path, EXPECTED)
-    readers = {"uniseg": _own, PLAN: _nnssl, "init_args": _nnunet, "state_dict": _published_or_segresnet}
+    readers = {"uniseg": _uniseg, PLAN: _nnssl, "init_args": _nnunet, "state_dict": _published_or_segresnet}
     reader = next((reader for key, reader in readers.items() if key in content), _segresnet)
     with reading(path, EXPECTED, "give the original file"):
         return reader(path, content)
 
 
-def _own(path: Path, content: Mapping | None = None) -> Source:
+def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
     model = load_model(path)
-    data = model.origin.get("data", {})
+    data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
-    return Source(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, data)
+    return ForeignWeights(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, data)
 
 
-def _published_or_segresnet(path: Path, content: Mapping) -> Source:
+def _published_or_segresnet(path: Path, content: Mapping) -> ForeignWeights:
     is_published = any(str(name).startswith("conv_blocks_context.") for name in content["state_dict"])
     return _published(path, content) if is_published else _segresnet(path, content)
 
 
-def _published(path: Path, content: Mapping) -> Source:
+def _published(path: Path, content: Mapping) -> ForeignWeights:
     model = published.network_of(content["state_dict"], path)
     biases = [name for name in content["state_dict"] if name.endswith("bias") and "instnorm" not in name]
-    return Source(
+    return ForeignWeights(
         str(path),
         "published UniSeg",
-        PUBLISHED_LICENCE,
+        published.LICENCE,
         model.state_dict(),
         model.tasks,
         dict.fromkeys(biases, CANCELLED),
-        {task.name: {"licence": PUBLISHED_LICENCE} for task in model.tasks},
+        {task.name: {"licence": published.LICENCE} for task in model.tasks},
     )
 
 
-def _nnunet(path: Path, content: Mapping) -> Source:
+def _nnunet(path: Path, content: Mapping) -> ForeignWeights:
     model = nnunet.network_of(content, path)
     (task,) = model.tasks
     unread = translate_all(weights_of(content, path), task, path).unread
-    data = model.origin["data"]
-    return Source(str(path), "nnU-Net v2", data[task.name]["licence"], model.state_dict(), model.tasks, unread, data)
+    data = model.provenance.data
+    return ForeignWeights(
+        str(path), "nnU-Net v2", data[task.name]["licence"], model.state_dict(), model.tasks, unread, data
+    )
 
 
-def _nnssl(path: Path, content: Mapping) -> Source:
+def _nnssl(path: Path, content: Mapping) -> ForeignWeights:
     """The encoder, which the adaptation plan locates; its decoder has learnt another thing than to segment."""
     where = str(content[PLAN].get("key_to_encoder", ENCODER_STAGES))
     if not where.endswith("stages"):
@@ -90,9 +91,11 @@ def _nnssl(path: Path, content: Mapping) -> Source:
         for n, t in weights_of(content, path).items()
     }
     found = translate_encoder(state, path)
-    return Source(str(path), "nnssl", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS)
+    return ForeignWeights(str(path), "nnssl", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS)
 
 
-def _segresnet(path: Path, content: Mapping) -> Source:
+def _segresnet(path: Path, content: Mapping) -> ForeignWeights:
     found = translate_segresnet(state_of(content, path), path)
-    return Source(str(path), "MONAI SegResNet", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS)
+    return ForeignWeights(
+        str(path), "MONAI SegResNet", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS
+    )

@@ -10,6 +10,7 @@ from uniseg.errors import InputError
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
@@ -18,6 +19,11 @@ from uniseg.weights.foreign.published_tasks import published_tasks
 from uniseg.weights.foreign.unpickle import read_foreign
 from uniseg.weights.reading import reading, require_tensors
 
+LICENCE = "UniSeg's own, non-commercial; with the terms of its eleven datasets"
+CITATION = (
+    "Yiwen Ye, Yutong Xie, Jianpeng Zhang, Ziyang Chen, Yong Xia: UniSeg: A Prompt-driven Universal Segmentation Model "
+    "as well as A Strong Representation Learner. MICCAI 2023."
+)
 EXPECTED = "the published network's keys"
 FIX = "give a checkpoint of the published network, or the tasks that it was trained on"
 
@@ -25,7 +31,7 @@ FIX = "give a checkpoint of the published network, or the tasks that it was trai
 def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegModel:
     """The network of a published-format checkpoint; its sizes are inferred from the tensors.
 
-    Convolution biases ahead of an instance norm are dropped: the norm cancels them. Nothing but tensors, plain
+    Convolution biases before an instance norm are dropped: the norm cancels them. Nothing but tensors, plain
     containers and NumPy scalars is unpickled.
 
     Args:
@@ -69,6 +75,7 @@ def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None
         _check(classes == widest, path, f"{classes} class rows", f"{widest}, the widest of the tasks")
         tensors = translate(state, model, path)
     assign(model, tensors, path, FIX)
+    model.provenance = Provenance(licence=LICENCE, citations=(CITATION,))
     return model.eval()
 
 
@@ -113,7 +120,7 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
 
 
 def needs_bias(name: str) -> bool:
-    """Whether a published weight has a bias, which the norm behind it cancels."""
+    """Whether a published weight has a bias, which the norm after it cancels."""
     return name.endswith(".conv.weight") or ".conv_" in name
 
 
