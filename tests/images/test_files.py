@@ -294,6 +294,30 @@ def test_trailing_axes_of_one_are_dropped(tmp_path, axes):
     assert nib.load(tmp_path / "out.nii.gz").shape == (6, 5, 4)
 
 
+@pytest.mark.parametrize("name", ["label.nii.gz", "label.nii", "label.nrrd", "label.mha", "label.NRRD"])
+@pytest.mark.parametrize("code", ["LPS", "RAI", "SLP"])
+def test_a_label_map_is_written_in_any_format_on_the_grid_of_a_file_or_a_volume(tmp_path, name, code):
+    array = np.random.default_rng(0).integers(0, 9, (4, 5, 6)).astype(np.int16)
+    image = reoriented(array, code)
+    image.affine[:3, 3] = 5, -7, 11
+    nib.save(nib.Nifti1Image(np.asarray(image.dataobj), image.affine), tmp_path / "scan.nii.gz")
+    volume = read_volume(tmp_path / "scan.nii.gz")
+    for like in (tmp_path / "scan.nii.gz", volume):
+        write_label_map(volume.array[0].astype(np.int16), like=like, path=tmp_path / name)
+        np.testing.assert_array_equal(read_label(tmp_path / name, tmp_path / "scan.nii.gz"), array)
+        np.testing.assert_allclose(read_volume(tmp_path / name).affine, volume.affine, atol=1e-5)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["scan.nii.gz", name])
+
+
+def test_a_label_map_of_another_shape_or_format_is_refused(tmp_path):
+    path = write(tmp_path / "scan.nii.gz", np.zeros((4, 5, 6), np.int16), AFFINE)
+    with pytest.raises(InputError, match=r"label\.nii: found a label map of shape \(4, 5, 5\); expected \(4, 5, 6\)"):
+        write_label_map(np.zeros((4, 5, 5), np.uint8), path, tmp_path / "label.nii")
+    for name in ("label.seg.nrrd", "label.mhd", "label.npy"):
+        with pytest.raises(InputError, match=r"another file ending; expected one of \.nii\.gz, \.nii, \.nrrd, \.mha"):
+            write_label_map(np.zeros((4, 5, 6), np.uint8), path, tmp_path / name)
+
+
 def test_a_large_label_map_is_written_as_nifti2(tmp_path):
     scan = save_itk(tmp_path / "scan.mha", np.zeros((1, 2, 40000), np.uint8), np.diag([-0.1, -0.1, 1, 1]))
     write_label_map(np.ones((1, 2, 40000), np.uint8), scan, tmp_path / "out.nii.gz")

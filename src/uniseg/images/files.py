@@ -12,8 +12,8 @@ from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.images.dicom import is_series, open_series
 from uniseg.images.grid import Grid, is_same, offset_in, place, require_same, resample_onto
-from uniseg.images.image_file import Stored, refusing
-from uniseg.images.itk import open_nrrd, open_segmentation
+from uniseg.images.image_file import Forms, Stored, refusing
+from uniseg.images.itk import open_nrrd, open_segmentation, write_itk
 from uniseg.images.metaimage import open_meta
 from uniseg.images.nifti import open_nifti
 from uniseg.images.volume import Volume
@@ -29,6 +29,7 @@ OPENERS: dict[str, Callable[[Path], Stored]] = {  # a longer ending ahead of the
     ".mhd": open_meta,
 }
 ENDINGS = tuple(OPENERS)
+LABEL_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha")  # of label maps that are written
 LONGEST_NIFTI1 = 32767
 AnyPath = str | os.PathLike
 
@@ -111,21 +112,41 @@ def read_geometry(path: AnyPath) -> Volume:
     return Volume(np.broadcast_to(np.int8(0), (1, *grid.shape)), grid.spacing_mm, grid.affine, notes=image.notes)
 
 
-def write_label_map(label: np.ndarray, like: AnyPath, path: AnyPath) -> None:
-    """Write ``[Z,Y,X]`` in the canonical orientation as a NIfTI in the own grid of the scan ``like``.
+def write_label_map(label: np.ndarray, like: Volume | AnyPath, path: AnyPath) -> None:
+    """Write ``[Z,Y,X]`` in the canonical orientation on the grid of the scan ``like``; it appears whole or not at all.
 
-    It appears whole or not at all. Of a NIfTI scan both affines come along with their codes, in mm, so that every
-    viewer lays the two on each other.
+    Args:
+        like: the scan's file, in whose own axis order the label map is written; or a scan in memory.
+        path: its ending says the format: .nii.gz, .nii, .nrrd or .mha. Of a NIfTI scan a NIfTI label map gets both
+            affines with their codes, in mm, so that every viewer lays the two on each other.
+
+    Example:
+        >>> write_label_map(labels["liver"], like=volume, path="liver.nii.gz")  # doctest: +SKIP
+
+    Raises:
+        InputError: another shape than the scan's, or another ending.
     """
-    scan = _open(Path(like))
-    values = _to_own(label.T, scan.affine)
-    _save(_image(values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16, copy=False), scan), path)
+    scan = None if isinstance(like, Volume) else _open(Path(like))
+    shape = like.array.shape[1:] if scan is None else _grid(scan).shape
+    affine = like.affine[:, [2, 1, 0, 3]] if scan is None else scan.affine
+    if label.shape != shape:
+        raise InputError(path, f"a label map of shape {label.shape}", f"{shape}, as the scan's", "give its own scan")
+    ending = _ending(Path(path))
+    if ending not in LABEL_ENDINGS:
+        raise InputError(path, "another file ending", f"one of {', '.join(LABEL_ENDINGS)}", "rename the output")
+    values = _to_own(label.T, affine)
+    values = values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16, copy=False)
+    if ending in (".nii.gz", ".nii"):
+        _save(_image(values, affine, scan and scan.forms), path)
+    else:
+        with write_atomically(path) as part:
+            write_itk(values, affine, part)
 
 
 def write_probabilities(probabilities: np.ndarray, like: AnyPath, path: AnyPath) -> None:
     """Write ``[V,Z,Y,X]`` uint8 (255 is 1) as a 4-D NIfTI like ``write_label_map``, whose header scales to 0 to 1."""
     scan = _open(Path(like))
-    image = _image(_to_own(probabilities.T, scan.affine), scan)
+    image = _image(_to_own(probabilities.T, scan.affine), scan.affine, scan.forms)
     image.header.set_slope_inter(1 / 255, 0)
     _save(image, path)
 
@@ -135,13 +156,13 @@ def _to_own(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return ornt.apply_orientation(values, ornt.ornt_transform(CANONICAL, ornt.io_orientation(affine)))
 
 
-def _image(values: np.ndarray, scan: Stored) -> nib.Nifti1Image:
+def _image(values: np.ndarray, affine: np.ndarray, forms: Forms | None) -> nib.Nifti1Image:
     """(x, y, z[, V]) in the scan's own order, placed as its header says."""
-    image = (nib.Nifti1Image if max(values.shape) <= LONGEST_NIFTI1 else nib.Nifti2Image)(values, scan.affine)
+    image = (nib.Nifti1Image if max(values.shape) <= LONGEST_NIFTI1 else nib.Nifti2Image)(values, affine)
     image.header.set_xyzt_units("mm")
-    if scan.forms is not None:
-        image.set_sform(scan.forms.sform, scan.forms.sform_code)
-        image.set_qform(scan.forms.qform, scan.forms.qform_code)
+    if forms is not None:
+        image.set_sform(forms.sform, forms.sform_code)
+        image.set_qform(forms.qform, forms.qform_code)
     return image
 
 

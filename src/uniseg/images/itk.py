@@ -100,6 +100,21 @@ def open_segmentation(path: Path) -> Stored:
     return replace(stored, load=load, is_extract=True)
 
 
+def write_itk(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    """Write ``values (i, j, k)`` as NRRD or MetaImage, by the ending of ``path``.
+
+    Args:
+        affine: 4x4, index (i, j, k, 1) -> RAS mm.
+    """
+    image = SimpleITK.GetImageFromArray(np.ascontiguousarray(values.T))
+    lps = np.diag([-1.0, -1, 1, 1]) @ affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    image.SetSpacing(spacing.tolist())
+    image.SetOrigin(lps[:3, 3].tolist())
+    image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    SimpleITK.WriteImage(image, str(path), useCompression=True)
+
+
 def _open(path: Path, header: Header) -> Stored:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO")
