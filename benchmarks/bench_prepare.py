@@ -29,8 +29,9 @@ from omegaconf import OmegaConf
 from record import record
 
 from uniseg.cache.build import audit, prepare
+from uniseg.datasets.case import find_cases
 from uniseg.datasets.labels import load_case
-from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.source import Source
 from uniseg.environment import CONF_DIR
 from uniseg.images.files import CANONICAL
 from uniseg.preprocessing.preprocess import crop, preprocess

@@ -13,12 +13,12 @@ import yaml
 
 from samples import make_task, save_nifti
 from uniseg.cache.store import CaseEntry, TaskCache, read_entry, write_case, write_task
-from uniseg.datasets.case import Case
+from uniseg.datasets.case import Case, dataset_warnings, find_cases
 from uniseg.datasets.dataset_json import describe
 from uniseg.datasets.import_nnunet import import_datasets
-from uniseg.datasets.source import Source, find_cases, remarks
-from uniseg.datasets.split_file import assign_splits, read_splits
-from uniseg.datasets.splits import SplitTable, split_cases
+from uniseg.datasets.source import Source
+from uniseg.datasets.split_file import read_splits
+from uniseg.datasets.splits import SplitTable, assign_splits, split_cases
 from uniseg.errors import InputError
 from uniseg.phantom.suite import write_suite
 
@@ -157,7 +157,7 @@ def test_dataset_json(root, tmp_path, kind, capsys):
 
     def read():
         source = Source("nnunet", root)
-        remarks(source, find_cases(source, ("CT",)))
+        dataset_warnings(source, find_cases(source, ("CT",)))
 
     check(root / "dataset.json", files, read)
     check(root / "dataset.json", files, lambda: describe(root))

@@ -13,7 +13,7 @@ from samples import make_task, save_nifti
 from uniseg.cache import build as pipeline
 from uniseg.cache.build import audit, prepare, prune
 from uniseg.cache.store import TaskCache
-from uniseg.datasets.audit import Finding, findings_table, judge
+from uniseg.datasets.audit import AuditFinding, check_datasets, findings_table
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.labels import load_case
@@ -47,29 +47,29 @@ def told(findings):
 
 
 def test_clean_data_have_no_findings():
-    assert judge([dataset(), dataset("spleen", ("s0", "s1", "s2"), ("q0", "q1", "q2"))]) == []
+    assert check_datasets([dataset(), dataset("spleen", ("s0", "s1", "s2"), ("q0", "q1", "q2"))]) == []
 
 
 def test_one_scan_on_two_sides_is_fatal():
-    findings = judge([dataset(), dataset("spleen", ("s0", "s1", "h0"), ("q0", "q1", "q2"))])
+    findings = check_datasets([dataset(), dataset("spleen", ("s0", "s1", "h0"), ("q0", "q1", "q2"))])
     assert told(findings) == [("spleen", "spleen2", True)]
     assert "'liver0' of 'liver' (train), here for test" in findings[0].found
 
 
 def test_one_scan_in_two_tasks_on_one_side_is_in_order():
-    assert judge([dataset(), dataset("spleen", ("h0", "s1", "s2"), ("q0", "q1", "q2"))]) == []
+    assert check_datasets([dataset(), dataset("spleen", ("h0", "s1", "s2"), ("q0", "q1", "q2"))]) == []
 
 
 def test_one_scan_twice_in_a_task_is_noted():
-    assert told(judge([dataset(hashes=("h0", "h0", "h2"))])) == [("liver", "liver1", True)]
+    assert told(check_datasets([dataset(hashes=("h0", "h0", "h2"))])) == [("liver", "liver1", True)]
     splits = SplitTable(("liver2",), (("liver1",),), ("liver0", "liver3"), {f"liver{i}": f"set/p{i}" for i in range(4)})
     cases = {i: Case(i, p, (Path(i),), Path(i)) for i, p in splits.patients.items()}
     twice = dataset(splits=splits, cases=cases, fingerprints={f"liver{i}": fingerprint(f"h{i % 3}") for i in range(4)})
-    assert told(judge([twice])) == [("liver", "liver3", False)]
+    assert told(check_datasets([twice])) == [("liver", "liver3", False)]
 
 
 def test_one_patient_on_two_sides_is_fatal():
-    findings = judge([dataset(), dataset("spleen", ("s0", "s1", "s2"), ("p2", "q1", "q2"))])
+    findings = check_datasets([dataset(), dataset("spleen", ("s0", "s1", "s2"), ("p2", "q1", "q2"))])
     assert [f.fatal for f in findings] == [True]
     assert "patient 'set/p2' in test of 'liver' and in train of 'spleen'" in findings[0].found
 
@@ -80,19 +80,19 @@ def test_empty_labels_lost_geometry_unused_classes_are_noted():
         "liver1": fingerprint("h1", (5.0, 0.0)),
         "liver2": fingerprint("h2", (5.0, 1.0), placed=False),
     }
-    findings = judge([dataset(fingerprints=known)])
+    findings = check_datasets([dataset(fingerprints=known)])
     assert [(f.case_id, f.found, f.fatal) for f in findings] == [
         ("liver0", "no foreground", False),
         ("-", "class 'tumour' in none of 2 training cases", False),
         ("liver2", "1 mm voxels at the origin in 1 of 3 cases", False),
     ]
     absent = dataset().cases | {"liver0": Case("liver0", "set/p0", (Path("a"),), None, absent=True)}
-    assert not [f for f in judge([dataset(fingerprints=known, cases=absent)]) if f.found == "no foreground"]
+    assert not [f for f in check_datasets([dataset(fingerprints=known, cases=absent)]) if f.found == "no foreground"]
 
 
 def test_doubtful_headers_are_noted_once_a_kind():
     known = {f"liver{i}": replace(fingerprint(f"h{i}"), notes=("no orientation",) * (i > 0)) for i in range(3)}
-    findings = judge([dataset(fingerprints=known)])
+    findings = check_datasets([dataset(fingerprints=known)])
     assert [(f.case_id, f.where, f.found, f.fatal) for f in findings] == [
         ("liver1", "liver1.nii.gz", "no orientation, in 2 of 3 cases", False)
     ]
@@ -100,17 +100,17 @@ def test_doubtful_headers_are_noted_once_a_kind():
 
 def test_one_class_name_with_two_extents_is_noted():
     small = {f"spleen{i}": fingerprint(f"s{i}", (3.0 + i / 10, 1.0)) for i in range(3)}
-    findings = judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=small)])
+    findings = check_datasets([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=small)])
     assert [(f.task, f.found, f.fatal) for f in findings] == [
         ("spleen", "class 'liver': median 3.1 ml, but 10 ml in 'liver'", False)
     ]
     near = {f"spleen{i}": fingerprint(f"s{i}", (6.0, 1.0)) for i in range(3)}
-    assert judge([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=near)]) == []
+    assert check_datasets([dataset(), dataset("spleen", patients=("q0", "q1", "q2"), fingerprints=near)]) == []
 
 
 def test_the_table_puts_errors_first():
     known = {f"liver{i}": fingerprint(f"h{i}", (0.0, 0.0)) for i in range(3)}
-    findings = judge([dataset(fingerprints=known), dataset("spleen", ("h2", "s1", "s2"), ("q0", "q1", "q2"))])
+    findings = check_datasets([dataset(fingerprints=known), dataset("spleen", ("h2", "s1", "s2"), ("q0", "q1", "q2"))])
     table = findings_table(findings)
     assert list(table.columns[0].cells)[:2] == ["error", "note"]
 
@@ -256,14 +256,14 @@ def test_a_label_map_names_every_value(real):
 
 def test_a_scan_of_another_kind_is_noted_once_per_kind():
     known = {f"liver{i}": replace(fingerprint(f"h{i}"), kinds=("CT" if i else "",)) for i in range(3)}
-    (finding,) = judge([dataset(fingerprints=known)])
+    (finding,) = check_datasets([dataset(fingerprints=known)])
     assert (finding.case_id, finding.fatal) == ("liver1", False)
     assert finding.found == "values as of CT in 2 of 3 cases (liver1, liver2)"
     assert finding.expected == "MR, as modality 'T2' is"
 
 
 def test_markup_in_names_is_text():
-    found = Finding("[/x]", "[bold]a[/]", "a\\", "[red", "\x1b[31m", "$\\frac$", fatal=False)
+    found = AuditFinding("[/x]", "[bold]a[/]", "a\\", "[red", "\x1b[31m", "$\\frac$", fatal=False)
     console = Console(width=240)
     with console.capture() as capture:
         console.print(findings_table([found]))
@@ -344,9 +344,9 @@ def test_what_lies_in_the_same_cache_is_looked_at_too(real, tmp_path, capsys):
 def test_two_folders_of_one_name_are_noted():
     one = dataset()
     two = replace(dataset("spleen", ("s0", "s1", "s2")), source=Source("manifest", Path("elsewhere/liver")))
-    (finding,) = judge([one, two])
+    (finding,) = check_datasets([one, two])
     assert (finding.task, finding.fatal) == ("spleen", False)
     assert finding.found == "3 patients called as those of 'liver' in liver ('set/p0')"
     assert "source.patient_namespace" in finding.fix
     stated = replace(two, source=replace(two.source, patient_namespace="ward"))
-    assert judge([one, stated]) == judge([one, replace(two, source=one.source)]) == []
+    assert check_datasets([one, stated]) == check_datasets([one, replace(two, source=one.source)]) == []

@@ -11,9 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from samples import save_nifti
+from uniseg.datasets.case import find_cases
 from uniseg.datasets.dataset_json import read_labels, task_name
 from uniseg.datasets.import_nnunet import import_datasets
-from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.preprocessing.target_spacing import target_spacing
 from uniseg.task import make_task

@@ -11,8 +11,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from scan_files import save_itk
-from uniseg.datasets.source import Source, find_cases
-from uniseg.datasets.split_file import assign_splits
+from uniseg.datasets.case import find_cases
+from uniseg.datasets.source import Source
+from uniseg.datasets.splits import assign_splits
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.images.files import read_label

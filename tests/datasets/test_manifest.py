@@ -4,7 +4,8 @@ import pytest
 import yaml
 
 from uniseg.datasets.availability import missing_datasets
-from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.case import find_cases
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 
 MODALITIES = ("CT", "PET")

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.case import find_cases
+from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 
@@ -50,11 +50,11 @@ def test_absent_is_a_list_of_names(absent):
 )
 def test_a_case_id_can_name_a_file(case_id):
     with pytest.raises(InputError, match=r"labels: found case .*"):
-        Files(case_id, (Path("i"),), Path("labels"))
+        LayoutCase(case_id, (Path("i"),), Path("labels"))
 
 
 @pytest.mark.parametrize("patient", ["", "a\nb", "\x1b[31m", 7])
 def test_a_patient_is_printable_text(patient):
     with pytest.raises(InputError, match=r"row 2: found patient .*; expected printable text"):
-        Files("a", (Path("i"),), Path("l"), patient=patient, where="row 2")
-    assert Files("a", (Path("i"),), Path("l"), patient="clinic/Müller, H.").patient == "clinic/Müller, H."
+        LayoutCase("a", (Path("i"),), Path("l"), patient=patient, where="row 2")
+    assert LayoutCase("a", (Path("i"),), Path("l"), patient="clinic/Müller, H.").patient == "clinic/Müller, H."

@@ -8,7 +8,8 @@ import pytest
 from uniseg.datasets.case import Case
 from uniseg.datasets.layouts.prostate_saml import SITE_SIZES
 from uniseg.datasets.source import Source
-from uniseg.datasets.split_file import assign_splits, expand_splits, read_splits
+from uniseg.datasets.split_file import expand_splits, read_splits
+from uniseg.datasets.splits import assign_splits
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 

@@ -59,6 +59,11 @@ def test_files_keep_their_keys(values):
     assert list(again.items()) == list(values.items())
 
 
+def test_whole_numbers_of_a_yaml_are_written_as_before():
+    values = Normalization.from_dict({"mode": "window", "lower": -325, "upper": 325}, "task").to_dict()
+    assert (repr(values["lower"]), repr(values["upper"])) == ("-325.0", "325.0")
+
+
 def test_a_parameter_of_another_mode_is_passed_over_where_all_files_have_it():
     assert Normalization.from_dict({"mode": "zscore", "lower": -325}, "task") == Normalization("zscore")
 

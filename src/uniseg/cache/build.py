@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from uniseg.cache import store as cache
-from uniseg.datasets.audit import Finding, findings_table, judge
+from uniseg.datasets.audit import AuditFinding, check_datasets, findings_table
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset, find_dataset
 from uniseg.datasets.labels import load_case, reference_image
@@ -45,16 +45,16 @@ def audit(
         try:
             datasets.append(find_dataset(task, sources[task.name]))
         except InputError as error:
-            findings.append(Finding.of(task.name, "-", error))
+            findings.append(AuditFinding.of(task.name, "-", error))
     jobs = [(d.task, d.source, d.cases[case_id], cache_dir) for d in datasets for case_id in d.splits.patients]
     results = _parallel(_audit_case, jobs, num_workers, "audit")
-    findings += [result for result in results if isinstance(result, Finding)]
+    findings += [result for result in results if isinstance(result, AuditFinding)]
     measured: dict[str, dict[str, CaseFingerprint]] = {dataset.task.name: {} for dataset in datasets}
     for (task, _, case, _), result in zip(jobs, results, strict=True):
         if isinstance(result, CaseFingerprint):
             measured[task.name][case.case_id] = result
     datasets = [replace(dataset, fingerprints=measured[dataset.task.name]) for dataset in datasets]
-    findings += judge(datasets, _others(tasks, cache_dir) if cache_dir else ())
+    findings += check_datasets(datasets, _others(tasks, cache_dir) if cache_dir else ())
     if findings:
         Console(stderr=True, width=240).print(findings_table(findings))
     fatal = [finding for finding in findings if finding.fatal]
@@ -109,7 +109,7 @@ def prune(cache_dir: Path, names: Sequence[str], remove: bool) -> str:
     return f"{len(folders)} cached cases of earlier settings ({size_gb:.2f} GB) {said}" if folders else ""
 
 
-def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) -> CaseFingerprint | Finding:
+def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) -> CaseFingerprint | AuditFinding:
     meaning = [task.modalities, task.class_values, task.reference, task.optional]
     try:
         key = _key(meaning, source, case)
@@ -118,7 +118,7 @@ def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) 
         if fingerprint.extent_mm:
             require_extent(reference_image(task, case), fingerprint.extent_mm, task)
     except InputError as error:
-        return Finding.of(task.name, case.case_id, error)
+        return AuditFinding.of(task.name, case.case_id, error)
     if cache_dir and not known:
         cache.write_fingerprint(cache_dir / task.name, case.case_id, key, fingerprint)
     return fingerprint

@@ -16,7 +16,7 @@ from uniseg.commands.failures import BAD_INPUT
 from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.commands.structured import settings_from
 from uniseg.datasets.availability import availability_message, missing_datasets
-from uniseg.datasets.source import Source
+from uniseg.datasets.source import Source, TaskBlock
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.inference.predictor import Predictor
@@ -24,7 +24,7 @@ from uniseg.inference.settings import InferenceSettings
 from uniseg.metrics.registry import Metrics, find_metrics
 from uniseg.reporting.prompts import similarity_image
 from uniseg.run_folder import file_of_evaluation
-from uniseg.task import TaskSet, make_task
+from uniseg.task import TaskSet
 
 LONGEST_TITLE = 100  # of a run, for loggers
 
@@ -39,15 +39,13 @@ def tasks_of(config: DictConfig) -> TaskSet:
     if not values:
         fix = "give task=[liver,spleen] or experiment=demo; --help task and --help experiment list them"
         raise InputError("task", "no task", "one or more", fix)
-    return TaskSet(make_task(name, block) for name, block in values.items())
+    return TaskSet(settings_from(TaskBlock, block).make_task(name) for name, block in values.items())
 
 
 def sources_of(config: DictConfig) -> dict[str, Source]:
     """Where each task's scans are."""
     blocks = OmegaConf.to_container(config.tasks, resolve=True)
-    return {
-        name: Source(**{**block["source"], "root": Path(block["source"]["root"])}) for name, block in blocks.items()
-    }
+    return {name: settings_from(Source, block["source"]) for name, block in blocks.items()}
 
 
 def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) -> None:

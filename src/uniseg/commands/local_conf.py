@@ -103,7 +103,7 @@ def _tell(line: str) -> None:
 
 
 def _check_task(path: Path, result: ConfigResult) -> None:
-    from uniseg.commands.schema import TaskConfig  # which knows all rooms
+    from uniseg.commands.schema import TaskSchema  # which knows all rooms
 
     package = result.header["package"]
     if package is None or not PACKAGE.fullmatch(package):
@@ -122,7 +122,7 @@ def _check_task(path: Path, result: ConfigResult) -> None:
         raise InputError(path, "a key _target_", "the keys of one task", FIX)
     for key in result.config:
         try:
-            OmegaConf.merge(OmegaConf.structured(TaskConfig), {key: result.config._get_node(key)})
+            OmegaConf.merge(OmegaConf.structured(TaskSchema), {key: result.config._get_node(key)})
         except OmegaConfBaseException as error:
             line = _line_of(path.read_text(encoding="utf-8"), error.full_key or str(key))
             reason = str(error).splitlines()[0]

@@ -10,6 +10,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 from uniseg.commands.bounds import as_text, check, settings_of, values_at
 from uniseg.commands.group_bounds import BOUNDS, RULES
 from uniseg.commands.structured import schema_of
+from uniseg.datasets.source import TaskBlock
 from uniseg.environment import CONF_DIR
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
@@ -18,8 +19,6 @@ from uniseg.run_folder import RunFolder
 from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import (
     CHANNELS,
-    COUNT,
-    GROUPED_PATTERN,
     NO_LIMIT,
     NOT_EMPTY,
     NOT_NEGATIVE,
@@ -39,45 +38,6 @@ from uniseg.training.tracking import tracked
 
 
 @dataclass
-class NormalizationConfig(dict[str, Any]):
-    """A mode of one's own has parameters of its own."""
-
-    mode: str = MISSING
-    lower: float | None = None
-    upper: float | None = None
-    mean: float | None = None
-    sd: float | None = None
-    masked: bool | None = None
-
-
-@dataclass
-class SourceConfig:
-    layout: str = MISSING
-    root: str = MISSING
-    label_map: dict[int, int] = field(default_factory=dict)
-    ignore: int | None = None
-    absent: list[str] = field(default_factory=list)
-    patient_pattern: str | None = field(default=None, metadata=bounded(GROUPED_PATTERN))
-    cases_per_patient: int = field(default=1, metadata=bounded(COUNT))
-    patient_namespace: str | None = None
-    splits: Any = field(default=None, metadata=TEXT)
-    homepage: str = ""
-    licence: str = ""
-
-
-@dataclass
-class TaskConfig:
-    modalities: list[str] = MISSING
-    classes: list[str] = MISSING
-    spacing_mm: list[float] = MISSING
-    normalization: dict[str, NormalizationConfig] = MISSING
-    regions: dict[str, list[int]] = field(default_factory=dict)
-    optional: list[str] = field(default_factory=list)
-    reference: str | None = None
-    source: SourceConfig = field(default_factory=SourceConfig)
-
-
-@dataclass
 class PathsConfig:
     data: str = MISSING
     cache: str = MISSING
@@ -94,6 +54,7 @@ class PhantomConfig:
 
 
 # Of frozen dataclasses, which hold type, default and bound of each setting; the YAML gives the same defaults.
+TaskSchema = schema_of(TaskBlock, with_defaults=True)
 DataSchema = schema_of(StreamSettings)
 InferenceSchema = schema_of(InferenceSettings)
 SpeedSchema = schema_of(SpeedSettings)
@@ -109,7 +70,7 @@ class RunConfig:
     name: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
     run_dir: str = MISSING
     seed: int = field(default=MISSING, metadata=bounded(SEED))
-    tasks: dict[str, TaskConfig] = MISSING
+    tasks: dict[str, TaskSchema] = MISSING
     data: DataSchema = MISSING
     paths: PathsConfig = MISSING
     inference: InferenceSchema = MISSING

@@ -9,8 +9,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from uniseg.datasets.case import dataset_warnings
 from uniseg.datasets.dataset import Dataset
-from uniseg.datasets.source import remarks
 from uniseg.datasets.splits import SplitTable, patients_in_two_splits, repeated_scans
 from uniseg.errors import InputError, printable
 from uniseg.preprocessing.modality import kind_of
@@ -21,7 +21,7 @@ EXTENT_RATIO = 2.0  # of the median volumes of one class name in two tasks, abov
 
 
 @dataclass(frozen=True)
-class Finding:
+class AuditFinding:
     """One thing that is wrong; ``fatal`` ones refuse the data, the others are for a person to judge."""
 
     task: str
@@ -33,7 +33,7 @@ class Finding:
     fatal: bool
 
     @classmethod
-    def of(cls, task: str, case_id: str, error: InputError) -> "Finding":
+    def of(cls, task: str, case_id: str, error: InputError) -> "AuditFinding":
         return cls(task, case_id, error.where, error.found, error.expected, error.fix, fatal=True)
 
 
@@ -45,7 +45,7 @@ class PreparedTask(Protocol):
     image_hashes: Mapping[str, str]
 
 
-def judge(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask] = ()) -> list[Finding]:
+def check_datasets(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask] = ()) -> list[AuditFinding]:
     """What single cases cannot show: over the cases of a task, then over tasks.
 
     Args:
@@ -61,7 +61,7 @@ def judge(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask] = ()) ->
     return [*within, *(finding for findings in over for finding in findings)]
 
 
-def findings_table(findings: Sequence[Finding]) -> Table:
+def findings_table(findings: Sequence[AuditFinding]) -> Table:
     """Errors first."""
     ranked = sorted(findings, key=lambda finding: not finding.fatal)
     table = Table(
@@ -82,22 +82,22 @@ def findings_table(findings: Sequence[Finding]) -> Table:
     return table
 
 
-def _within(dataset: Dataset) -> Iterator[Finding]:
+def _within(dataset: Dataset) -> Iterator[AuditFinding]:
     task, name = dataset.task, dataset.task.name
-    for where, found, expected in remarks(dataset.source, list(dataset.cases.values())):
-        yield Finding(
+    for where, found, expected in dataset_warnings(dataset.source, list(dataset.cases.values())):
+        yield AuditFinding(
             name, "-", str(where), found, expected, "complete the folder, or correct the description", fatal=False
         )
     for case_id, fingerprint in dataset.fingerprints.items():
         case = dataset.cases[case_id]
         if not any(fingerprint.class_ml) and not case.absent:
             fix = "list the case in source.absent if it has none"
-            yield Finding(name, case_id, str(case.label_path), "no foreground", "a target", fix, fatal=False)
+            yield AuditFinding(name, case_id, str(case.label_path), "no foreground", "a target", fix, fatal=False)
     training = [f for case_id, f in dataset.fingerprints.items() if case_id not in dataset.splits.test]
     for k, class_name in enumerate(task.classes[1:]):
         if training and not any(fingerprint.class_ml[k] for fingerprint in training):
             found = f"class '{class_name}' in none of {len(training)} training cases"
-            yield Finding(
+            yield AuditFinding(
                 name,
                 "-",
                 f"task '{name}'",
@@ -116,11 +116,11 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
             str(dataset.cases[ids[0]].files[0]),
         )
         expected, fix = "a header that leaves no doubt", "look whether image and label fit in a viewer"
-        yield Finding(name, ids[0], where, found, expected, fix, fatal=False)
+        yield AuditFinding(name, ids[0], where, found, expected, fix, fatal=False)
     lost = [case_id for case_id, fingerprint in dataset.fingerprints.items() if not fingerprint.placed]
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"
-        yield Finding(
+        yield AuditFinding(
             name,
             lost[0],
             str(dataset.cases[lost[0]].files[0]),
@@ -132,7 +132,7 @@ def _within(dataset: Dataset) -> Iterator[Finding]:
     yield from _foreign_kinds(dataset)
 
 
-def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
+def _foreign_kinds(dataset: Dataset) -> Iterator[AuditFinding]:
     """MR among CT, for instance: one note per modality and kind."""
     for m, modality in enumerate(dataset.task.modalities):
         kinds: dict[str, list[str]] = defaultdict(list)
@@ -147,16 +147,16 @@ def _foreign_kinds(dataset: Dataset) -> Iterator[Finding]:
                 f"{kind_of(modality)}, as modality '{modality}' is",
                 "take them out, or correct the task's modalities",
             )
-            yield Finding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
+            yield AuditFinding(dataset.task.name, case_ids[0], str(first.files[0]), found, expected, fix, fatal=False)
 
 
-def _patients_in_two_splits(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+def _patients_in_two_splits(datasets: Sequence[Dataset]) -> Iterator[AuditFinding]:
     tables = {dataset.task.name: dataset.splits for dataset in datasets}
     for found in patients_in_two_splits(tables, fold=0):
-        yield Finding("-", "-", "splits", found, "one split per patient", "correct source.splits", fatal=True)
+        yield AuditFinding("-", "-", "splits", found, "one split per patient", "correct source.splits", fatal=True)
 
 
-def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+def _namesakes(datasets: Sequence[Dataset]) -> Iterator[AuditFinding]:
     """Two folders of one name, whose cases of one name would be one patient."""
     first: dict[str, Dataset] = {}
     for dataset in datasets:
@@ -172,10 +172,10 @@ def _namesakes(datasets: Sequence[Dataset]) -> Iterator[Finding]:
                 f"{len(shared)} patients called as those of '{other.task.name}' in {other.source.root} ('{shared[0]}')"
             )
             fix = "set source.patient_namespace if they are others"
-            yield Finding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
+            yield AuditFinding(name, "-", str(source.root), found, "one name per patient", fix, fatal=False)
 
 
-def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask]) -> Iterator[Finding]:
+def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask]) -> Iterator[AuditFinding]:
     known = {dataset.task.name: dataset for dataset in datasets}
     tables = {name: dataset.splits for name, dataset in known.items()}
     hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
@@ -183,9 +183,9 @@ def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[Prepare
         path = str(known[scan.task].cases[scan.case_id].files[0])
         if scan.split != scan.first_split:
             fix = "give both one patient, or take one out"
-            yield Finding(scan.task, scan.case_id, path, str(scan), "each scan in one split", fix, fatal=True)
+            yield AuditFinding(scan.task, scan.case_id, path, str(scan), "each scan in one split", fix, fatal=True)
         elif scan.task == scan.first_task:
-            yield Finding(
+            yield AuditFinding(
                 scan.task, scan.case_id, path, str(scan), "each scan once in a task", "take one out", fatal=False
             )
     others = {cache.task.name: cache for cache in prepared if cache.task.name not in known}
@@ -195,7 +195,7 @@ def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[Prepare
         if scan.task in known and scan.first_task in others and scan.split != scan.first_split:
             path = str(known[scan.task].cases[scan.case_id].files[0])
             fix = "do not train the two tasks together"
-            yield Finding(scan.task, scan.case_id, path, str(scan), "each scan in one split", fix, fatal=False)
+            yield AuditFinding(scan.task, scan.case_id, path, str(scan), "each scan in one split", fix, fatal=False)
 
 
 def _ml(volumes: Sequence[float]) -> str:
@@ -203,7 +203,7 @@ def _ml(volumes: Sequence[float]) -> str:
     return f"{median:.0f} ml" if median >= 100 else f"{median:.2g} ml"
 
 
-def _extents(datasets: Sequence[Dataset]) -> Iterator[Finding]:
+def _extents(datasets: Sequence[Dataset]) -> Iterator[AuditFinding]:
     volumes: dict[str, dict[str, list[float]]] = defaultdict(dict)
     for dataset in datasets:
         for k, class_name in enumerate(dataset.task.classes[1:]):
@@ -217,7 +217,7 @@ def _extents(datasets: Sequence[Dataset]) -> Iterator[Finding]:
             apart = min(a) > max(b) or min(b) > max(a)
             if apart and max(np.median(a), np.median(b)) > EXTENT_RATIO * min(np.median(a), np.median(b)):
                 found = f"class '{class_name}': median {_ml(b)}, but {_ml(a)} in '{first}'"
-                yield Finding(
+                yield AuditFinding(
                     other,
                     "-",
                     f"task '{other}'",

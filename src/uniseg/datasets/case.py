@@ -1,7 +1,14 @@
-"""Where the files of one case are."""
+"""A case: which files it is made of; all cases of a dataset, as its layout lists them."""
 
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from uniseg.datasets.layouts.base import LayoutCase
+from uniseg.datasets.source import Source
+from uniseg.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -29,3 +36,98 @@ class Case:
     def files(self) -> tuple[Path, ...]:
         """Everything that is read of this case."""
         return tuple(path for path in (*self.image_paths, self.label_path) if path is not None)
+
+
+def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[Case]:
+    """All cases of a dataset that have a label or are known to lack the target, sorted by case id.
+
+    Args:
+        source: where to look.
+        modalities: in the task's order.
+        optional: those that a case may lack.
+
+    Raises:
+        InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case
+            at all.
+    """
+    layout = source.find_layout()
+    holds = getattr(layout, "ROOT_HOLDS", "")
+    expected = f"a dataset in layout '{source.layout}'" + (f": {holds}" if holds else "")
+    if not source.root.is_dir():
+        raise InputError(source.root, "no such folder", expected, "set paths.data or source.root")
+    listed = list(layout.find_files(source.root, modalities))
+    _check_absent(source, listed)
+    listed = [each for each in listed if each.label_path or each.absent or each.case_id in source.absent]
+    if not listed:
+        raise InputError(source.root, "no labelled case", expected, "check the folder")
+    _check_names(source, listed)
+    cases = [_case(source, each, modalities, optional) for each in listed]
+    missing = [
+        path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
+    ]
+    if missing:
+        raise InputError(
+            missing[0],
+            f"no such file ({len(missing)} missing in {source.root})",
+            "one image per modality and a label per case",
+            "restore the files",
+        )
+    return sorted(cases, key=lambda case: case.case_id)
+
+
+def dataset_warnings(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]]:
+    """(where, found, expected) of what is odd in the dataset's own description without harm."""
+    layout = source.find_layout()
+    return list(layout.dataset_warnings(source.root, cases)) if hasattr(layout, "dataset_warnings") else []
+
+
+def _case(source: Source, listed: LayoutCase, modalities: Sequence[str], optional: Sequence[str]) -> Case:
+    images, where = listed.image_paths, listed.where or source.root
+    if len(images) == len(modalities):
+        images = tuple(
+            None if modality in optional and path and not os.path.exists(path) else path
+            for path, modality in zip(images, modalities, strict=True)
+        )
+        lacking = [
+            modality
+            for path, modality in zip(images, modalities, strict=True)
+            if path is None and modality not in optional
+        ]
+        if lacking:
+            raise InputError(
+                where,
+                f"case '{listed.case_id}' without {lacking[0]}",
+                "an image of every modality that is not optional",
+                "name its file",
+            )
+    if not any(images):
+        raise InputError(
+            where, f"case '{listed.case_id}' without any image", "at least one", "name a file or remove the case"
+        )
+    patient_id = source.patient_id(listed.case_id) if listed.patient is None else source.global_id(listed.patient)
+    absent = listed.label_path is None or listed.case_id in source.absent
+    return Case(listed.case_id, patient_id, images, listed.label_path, absent=absent, split=listed.split)
+
+
+def _check_absent(source: Source, listed: Sequence[LayoutCase]) -> None:
+    known = {each.case_id for each in listed}
+    for case_id in source.absent:
+        if case_id not in known:
+            raise InputError(
+                source.root,
+                f"no image of case '{case_id}'",
+                "one for every name in source.absent",
+                "correct source.absent",
+            )
+
+
+def _check_names(source: Source, listed: Sequence[LayoutCase]) -> None:
+    name, number = Counter(each.case_id for each in listed).most_common(1)[0]
+    if number > 1:
+        second = [each for each in listed if each.case_id == name][1]
+        raise InputError(
+            second.where or second.label_path or source.root,
+            f"case '{name}' {number} times",
+            "each case once",
+            "rename or remove one",
+        )

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from uniseg.datasets.case import Case
-from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.case import Case, find_cases
+from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable, check_patients, split_cases
 from uniseg.preprocessing.fingerprint import CaseFingerprint
 from uniseg.task import Task, TaskSet

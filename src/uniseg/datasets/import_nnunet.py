@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from uniseg.datasets.case import Case
+from uniseg.datasets.case import Case, find_cases
 from uniseg.datasets.dataset_json import Description, describe, task_name
-from uniseg.datasets.source import Source, find_cases
+from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError, printable

@@ -1,19 +1,18 @@
-"""Where a task's scans lie, how they are laid out, whose they are."""
+"""Where a task's scans lie, how they are laid out, whose they are: the ``source`` block of a task file."""
 
-import os
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
+from typing import Any
 
-from uniseg.datasets import layouts as datasets
-from uniseg.datasets.case import Case
-from uniseg.datasets.layouts import Files
+from uniseg import plugins
 from uniseg.datasets.split_file import expand_splits, read_splits
 from uniseg.errors import InputError
+from uniseg.settings import COUNT, GROUPED_PATTERN, TEXT, bounded
+from uniseg.task import Task, make_task
+
+LAYOUTS = "uniseg.datasets.layouts"
 
 
 @dataclass(frozen=True)
@@ -21,7 +20,7 @@ class Source:
     """The ``source`` block of a task file.
 
     Attributes:
-        layout: module of ``uniseg.datasets.layouts`` that finds the files.
+        layout: module of ``uniseg.datasets.layouts`` that finds the files, or the name of an installed package's.
         root: folder of the dataset.
         label_map: every label value in the file but 0 -> label value of the task; empty: they are those of the task
             already.
@@ -38,17 +37,22 @@ class Source:
 
     Raises:
         InputError: a pattern that is none or has no group, or a number below 1 of cases per patient.
+
+    Example:
+        >>> source = Source("nnunet", Path("data/Task04_Hippocampus"), patient_pattern="_([0-9]+)$")
+        >>> source.patient_id("hippocampus_007")
+        'Task04_Hippocampus/007'
     """
 
     layout: str
     root: Path
-    label_map: dict[int, int] = field(default_factory=dict)
+    label_map: Mapping[int, int] = field(default_factory=dict)
     ignore: int | None = None
     absent: tuple[str, ...] = ()
-    patient_pattern: str | None = None
-    cases_per_patient: int = 1
+    patient_pattern: str | None = field(default=None, metadata=bounded(GROUPED_PATTERN))
+    cases_per_patient: int = field(default=1, metadata=bounded(COUNT))
     patient_namespace: str | None = None
-    splits: dict[str, list[str]] | str | None = None
+    splits: Mapping[str, Sequence[str] | Mapping[str, str]] | str | None = field(default=None, metadata=TEXT)
     homepage: str = ""
     licence: str = ""
 
@@ -109,101 +113,38 @@ class Source:
             return None
         return read_splits(self.splits) if isinstance(self.splits, str) else expand_splits(self.root, self.splits)
 
+    def find_layout(self) -> Any:
+        """The module that finds the files, as ``layouts.base`` describes it.
 
-def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[Case]:
-    """All cases of a dataset that have a label or are known to lack the target, sorted by case id.
+        Raises:
+            InputError: no layout has that name.
+        """
+        return plugins.load(LAYOUTS, self.layout, self.root, "layout")
 
-    Args:
-        source: where to look.
-        modalities: in the task's order.
-        optional: those that a case may lack.
 
-    Raises:
-        InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case
-            at all.
+@dataclass(frozen=True)
+class TaskBlock:
+    """A task file: what a network has to know of the task, and where the data lie.
+
+    Attributes:
+        normalization: by modality: its mode with the mode's parameters, as ``conf/normalization`` lists them.
+        regions: label values by class, where classes overlap.
+        modalities, classes, spacing_mm, optional, reference: as of ``Task``.
     """
-    layouts = sorted(m.name for m in iter_modules(datasets.__path__) if not m.name.startswith("_"))
-    if source.layout not in layouts:
-        raise InputError(
-            source.root, f"layout '{source.layout}'", f"one of {', '.join(layouts)}", "correct source.layout"
-        )
-    if not source.root.is_dir():
-        raise InputError(
-            source.root, "no such folder", f"a dataset in layout '{source.layout}'", "set paths.data or source.root"
-        )
-    found = list(import_module(f"uniseg.datasets.layouts.{source.layout}").find_files(source.root, modalities))
-    _check_absent(source, found)
-    found = [files for files in found if files.label_path or files.absent or files.case_id in source.absent]
-    if not found:
-        raise InputError(source.root, "no labelled case", f"files in layout '{source.layout}'", "check the folder")
-    _check_names(source, found)
-    cases = [_case(source, files, modalities, optional) for files in found]
-    missing = [
-        path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
-    ]
-    if missing:
-        raise InputError(
-            missing[0],
-            f"no such file ({len(missing)} missing in {source.root})",
-            "one image per modality and a label per case",
-            "restore the files",
-        )
-    return sorted(cases, key=lambda case: case.case_id)
 
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    spacing_mm: tuple[float, ...]
+    normalization: Mapping[str, Any]
+    source: Source
+    regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    optional: tuple[str, ...] = ()
+    reference: str | None = None
 
-def remarks(source: Source, cases: Sequence[Case]) -> list[tuple[Path, str, str]]:
-    """(where, found, expected) of what is odd in the dataset's own description without harm."""
-    module = import_module(f"uniseg.datasets.layouts.{source.layout}")
-    return list(module.remarks(source.root, cases)) if hasattr(module, "remarks") else []
+    def make_task(self, name: str) -> Task:
+        """The task called ``name``.
 
-
-def _case(source: Source, files: Files, modalities: Sequence[str], optional: Sequence[str]) -> Case:
-    images, where = files.image_paths, files.where or source.root
-    if len(images) == len(modalities):
-        images = tuple(
-            None if modality in optional and path and not os.path.exists(path) else path
-            for path, modality in zip(images, modalities, strict=True)
-        )
-        lacking = [
-            modality
-            for path, modality in zip(images, modalities, strict=True)
-            if path is None and modality not in optional
-        ]
-        if lacking:
-            raise InputError(
-                where,
-                f"case '{files.case_id}' without {lacking[0]}",
-                "an image of every modality that is not optional",
-                "name its file",
-            )
-    if not any(images):
-        raise InputError(
-            where, f"case '{files.case_id}' without any image", "at least one", "name a file or remove the case"
-        )
-    patient_id = source.patient_id(files.case_id) if files.patient is None else source.global_id(files.patient)
-    absent = files.label_path is None or files.case_id in source.absent
-    return Case(files.case_id, patient_id, images, files.label_path, absent=absent, split=files.split)
-
-
-def _check_absent(source: Source, found: Sequence[Files]) -> None:
-    known = {files.case_id for files in found}
-    for case_id in source.absent:
-        if case_id not in known:
-            raise InputError(
-                source.root,
-                f"no image of case '{case_id}'",
-                "one for every name in source.absent",
-                "correct source.absent",
-            )
-
-
-def _check_names(source: Source, found: Sequence[Files]) -> None:
-    name, number = Counter(files.case_id for files in found).most_common(1)[0]
-    if number > 1:
-        second = [files for files in found if files.case_id == name][1]
-        raise InputError(
-            second.where or second.label_path or source.root,
-            f"case '{name}' {number} times",
-            "each case once",
-            "rename or remove one",
-        )
+        Raises:
+            InputError: a value that a task refuses.
+        """
+        return make_task(name, {each: getattr(self, each) for each in self.__dataclass_fields__ if each != "source"})

@@ -15,10 +15,9 @@ import os
 import re
 import reprlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeVar
 
-from uniseg.datasets.case import Case
 from uniseg.errors import InputError
 from uniseg.files import read_json
 
@@ -121,43 +120,6 @@ def expand_folds(where, folds: Sequence[Mapping]) -> dict[str, list[str]]:
                 where, f"fold {number}: '{odd[0]}' {fault}", "folds that train on all that they do not hold out", REPAIR
             )
     return {"train": always, **{f"fold_{number}": fold["val"] for number, fold in enumerate(expanded)}}
-
-
-def assign_splits(where, names_of: Mapping[str, Sequence[str]], cases: Iterable[Case]) -> dict[str, str]:
-    """Case id -> split. A case that no split names is left out.
-
-    Args:
-        names_of: case ids or patients by split.
-
-    Raises:
-        InputError: a name that is neither a case nor a patient of the dataset, or a patient in two splits.
-    """
-    split_of_name = {name: split for split, names in names_of.items() for name in names}
-    assigned: dict[str, str] = {}
-    split_of_patient: dict[str, str] = {}
-    used = set()
-    for case in cases:
-        names = {case.case_id, case.patient_id.split("/", 1)[-1]} & split_of_name.keys()
-        used |= names
-        for name in sorted(names):
-            split = assigned[case.case_id] = split_of_name[name]
-            if split_of_patient.setdefault(case.patient_id, split) != split:
-                raise InputError(
-                    where,
-                    f"patient '{case.patient_id}' in {split_of_patient[case.patient_id]} and in {split}",
-                    "each patient in one split",
-                    REPAIR,
-                )
-    unknown = [name for name in split_of_name if name not in used]
-    if unknown:
-        found = f"'{unknown[0]}' ({len(unknown)} unknown names)"
-        raise InputError(
-            where,
-            found,
-            "names of labelled cases or patients of the dataset",
-            "restore the cases, or correct source.splits",
-        )
-    return assigned
 
 
 def _names(where, split: str, listed: Mapping[str, str] | list[str]) -> Iterator[str]:

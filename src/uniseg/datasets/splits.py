@@ -2,11 +2,11 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from uniseg.datasets.case import Case
-from uniseg.datasets.split_file import SPLITS, assign_splits
+from uniseg.datasets.split_file import REPAIR, SPLITS
 from uniseg.errors import InputError
 
 NUM_FOLDS = 5
@@ -130,6 +130,43 @@ def split_cases(name: str, cases: Sequence[Case], given: Mapping[str, Sequence[s
     fold_of = hash_folds({patients[case_id] for case_id in train})
     folds = tuple(tuple(case_id for case_id in train if fold_of[patients[case_id]] == k) for k in range(NUM_FOLDS))
     return SplitTable(test, folds, (), patients)
+
+
+def assign_splits(where, names_of: Mapping[str, Sequence[str]], cases: Iterable[Case]) -> dict[str, str]:
+    """Case id -> split. A case that no split names is left out.
+
+    Args:
+        names_of: case ids or patients by split.
+
+    Raises:
+        InputError: a name that is neither a case nor a patient of the dataset, or a patient in two splits.
+    """
+    split_of_name = {name: split for split, names in names_of.items() for name in names}
+    assigned: dict[str, str] = {}
+    split_of_patient: dict[str, str] = {}
+    used = set()
+    for case in cases:
+        names = {case.case_id, case.patient_id.split("/", 1)[-1]} & split_of_name.keys()
+        used |= names
+        for name in sorted(names):
+            split = assigned[case.case_id] = split_of_name[name]
+            if split_of_patient.setdefault(case.patient_id, split) != split:
+                raise InputError(
+                    where,
+                    f"patient '{case.patient_id}' in {split_of_patient[case.patient_id]} and in {split}",
+                    "each patient in one split",
+                    REPAIR,
+                )
+    unknown = [name for name in split_of_name if name not in used]
+    if unknown:
+        found = f"'{unknown[0]}' ({len(unknown)} unknown names)"
+        raise InputError(
+            where,
+            found,
+            "names of labelled cases or patients of the dataset",
+            "restore the cases, or correct source.splits",
+        )
+    return assigned
 
 
 def hash_test_split(cases: Sequence[Case]) -> dict[str, str]:

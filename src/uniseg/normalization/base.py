@@ -52,7 +52,7 @@ class Normalization:
 
     Example:
         >>> Normalization("window", lower=-325, upper=325)
-        Window(mode='window', lower=-325, upper=325)
+        IntensityWindow(mode='window', lower=-325, upper=325)
     """
 
     mode: str
@@ -118,12 +118,14 @@ class Normalization:
             found = f"keys {list(values)!r:.100}" if isinstance(values, Mapping) else f"{values!r:.60}"
             raise InputError(where, f"{found} as a normalization", "its mode with its parameters", FIX)
         known = {each.name for each in fields(find_mode(values["mode"]))}
+        own = dict(values)
         for key, value in values.items():
             if key in ALWAYS_WRITTEN:
                 _require(key, value, TRUTH if key == "masked" else INTENSITY)
+                own[key] = float(value) if isinstance(value, int) and key != "masked" else value
             elif key not in known:
                 raise InputError(where, f"'{key!s:.60}' for mode {values['mode']}", ", ".join(sorted(known)), FIX)
-        return Normalization(**{key: value for key, value in values.items() if key in known})
+        return Normalization(**{key: value for key, value in own.items() if key in known})
 
 
 def _require(name: str, value: object, bound: Bound) -> None:

@@ -9,12 +9,12 @@ from uniseg.normalization.base import INTENSITY, Normalization, clip_and_scale, 
 
 
 @dataclass(frozen=True)
-class Window(Normalization):
+class IntensityWindow(Normalization):
     """Clip to [lower, upper], then scale linearly to [0, 1].
 
     Example:
         >>> ct = np.array([[[-1000.0, 0.0, 325.0]]], np.float32)
-        >>> Window(lower=-325, upper=325).apply(ct, ct != 0)
+        >>> IntensityWindow(lower=-325, upper=325).apply(ct, ct != 0)
         >>> ct.tolist()
         [[[0.0, 0.5, 1.0]]]
 

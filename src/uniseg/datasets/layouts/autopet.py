@@ -14,14 +14,16 @@ split.
 from collections.abc import Iterator
 from pathlib import Path
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.errors import InputError
+
+ROOT_HOLDS = "PETCT_<patient>/<study>/ with CTres.nii.gz, SUV.nii.gz, SEG.nii.gz"
 
 IMAGES = {"CT": "CTres.nii.gz", "PET": "SUV.nii.gz"}
 LABEL = "SEG.nii.gz"
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """``PETCT_<patient>/<study>/`` with ``CTres.nii.gz`` (CT on the PET's grid), ``SUV.nii.gz`` (PET), ``SEG.nii.gz``.
 
     A study without lesions has a ``SEG.nii.gz`` too, of zeros: an ordinary case whose target is absent.
@@ -36,6 +38,6 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         )
     for patient in sorted(root.glob("PETCT_*")):
         for rank, label in enumerate(sorted(patient.glob(f"*/{LABEL}"))):
-            yield Files(
+            yield LayoutCase(
                 f"{patient.name}_{rank}", tuple(label.parent / IMAGES[modality] for modality in modalities), label
             )

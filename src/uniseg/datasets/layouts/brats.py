@@ -13,14 +13,16 @@ tumour has label 4 in the files of 2021, 3 in those of 2023.
 from collections.abc import Iterator
 from pathlib import Path
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.errors import InputError
+
+ROOT_HOLDS = "a folder per case, <case>/<case>_flair.nii.gz and so on with <case>_seg.nii.gz"
 
 ENDINGS_2021 = {"T1": "_t1", "T1ce": "_t1ce", "T2": "_t2", "FLAIR": "_flair"}
 ENDINGS_2023 = {"T1": "-t1n", "T1ce": "-t1c", "T2": "-t2w", "FLAIR": "-t2f"}
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """``<case>/<case>_flair.nii.gz`` with ``<case>/<case>_seg.nii.gz``, or ``-t2f`` with ``-seg`` as of 2023.
 
     The task's modalities are T1, T1ce, T2, FLAIR, in any order or a part of them.
@@ -37,7 +39,7 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         for label_ending, endings in (("_seg", ENDINGS_2021), ("-seg", ENDINGS_2023)):
             label = folder / f"{folder.name}{label_ending}.nii.gz"
             if label.exists():
-                yield Files(
+                yield LayoutCase(
                     folder.name,
                     tuple(folder / f"{folder.name}{endings[modality]}.nii.gz" for modality in modalities),
                     label,

@@ -11,11 +11,13 @@ zeros.
 from collections.abc import Iterator
 from pathlib import Path
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.errors import InputError
 
+ROOT_HOLDS = "case_00000/ with imaging.nii.gz and segmentation.nii.gz"
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """``case_00000/imaging.nii.gz`` with ``segmentation.nii.gz``; cases 210 to 299 come without a label and are left
     out.
 
@@ -25,4 +27,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     if len(modalities) != 1:
         raise InputError(root, f"modalities {list(modalities)}", "one, the CT", "correct the task's modalities")
     for label in sorted(root.glob("case_*/segmentation.nii.gz")):
-        yield Files(label.parent.name, (label.parent / "imaging.nii.gz",), label)
+        yield LayoutCase(label.parent.name, (label.parent / "imaging.nii.gz",), label)

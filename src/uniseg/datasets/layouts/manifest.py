@@ -24,9 +24,11 @@ from pathlib import Path
 
 import yaml
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.datasets.split_file import SPLITS, current_split
 from uniseg.errors import InputError
+
+ROOT_HOLDS = "manifest.csv or manifest.yaml, a row per case"
 
 NAMES = ("manifest.csv", "manifest.yaml")
 OPTIONAL_COLUMNS = ("patient", "split")
@@ -44,7 +46,7 @@ class Row:
     cells: Mapping[str, str]
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """The files of every row.
 
     Raises:
@@ -64,7 +66,7 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         yield _files(root, row, modalities)
 
 
-def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
+def _files(root: Path, row: Row, modalities: Sequence[str]) -> LayoutCase:
     empty = next((name for name, cell in row.cells.items() if cell.casefold() in NOTHING), None)
     if empty is not None:
         found = f"{empty}: '{row.cells[empty]}'"
@@ -83,7 +85,7 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> Files:
         raise InputError(row.where, f"split '{split}'", f"one of {', '.join(SPLITS)}", "correct the row")
     images = tuple(_path(root, row, modality) for modality in modalities)
     absent = label == ABSENT
-    return Files(
+    return LayoutCase(
         case_id,
         images,
         None if absent else _path(root, row, "label"),

@@ -8,21 +8,23 @@ from pathlib import Path
 
 from uniseg.datasets.case import Case
 from uniseg.datasets.channels import CHANNEL
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.errors import InputError
 from uniseg.files import read_json
 from uniseg.images.files import ENDINGS, case_id_of
+
+ROOT_HOLDS = "dataset.json, imagesTr, labelsTr"
 
 REPAIR = "correct dataset.json"
 CHANNEL_KEY = re.compile("[0-9]{1,4}")
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """``imagesTr/<case>_0000.nii.gz`` or, for the Decathlon, one ``imagesTr/<case>.nii.gz`` (4-D for several
     modalities).
 
     Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where
-    ``dataset.json`` lists the files under ``dataset``, the list holds instead. Any format of ``scans.io`` will do: the
+    ``dataset.json`` lists the files under ``dataset``, the list holds instead. Any format that can be read will do: the
     one that ``file_ending`` in ``dataset.json`` names, or else whatever lies there. An image without a label may be
     asked for under its full name or, where it is a channel, under its case's.
 
@@ -53,7 +55,7 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
     yield from _folder(root / "imagesTs", root / "labelsTs", len(modalities), endings, "test")
 
 
-def remarks(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]]:
+def dataset_warnings(root: Path, cases: Sequence[Case]) -> Iterator[tuple[Path, str, str]]:
     """A ``numTraining`` that is not the number of training cases."""
     stated, counted = (
         read_description(root).get("numTraining"),
@@ -89,16 +91,16 @@ def channel_names(root: Path, description: Mapping) -> list[str]:
 
 def _folder(
     images: Path, labels: Path, num_modalities: int, endings: Sequence[str], split: str | None
-) -> Iterator[Files]:
+) -> Iterator[LayoutCase]:
     label_paths = _labels(labels, endings)
     for case_id, label in label_paths.items():
-        yield Files(case_id, _images(images, case_id, num_modalities, endings), label, split=split)
+        yield LayoutCase(case_id, _images(images, case_id, num_modalities, endings), label, split=split)
     stems = {stem for path in images.glob("*") if path.is_file() and (stem := case_id_of(path))}
     cases = {match["case"] for stem in stems if (match := CHANNEL.fullmatch(stem))}
     for case_id in sorted((stems | cases) - label_paths.keys()):
         paths = _images(images, case_id, num_modalities, endings)
         if any(path.exists() for path in paths):
-            yield Files(case_id, paths, None, split=split)
+            yield LayoutCase(case_id, paths, None, split=split)
 
 
 def _labels(folder: Path, endings: Sequence[str]) -> dict[str, Path]:
@@ -128,7 +130,7 @@ def _existing(folder: Path, stem: str, endings: Sequence[str]) -> Path:
     return next((path for path in paths if path.exists()), paths[0])
 
 
-def _listed(root: Path, dataset: object) -> Iterator[Files]:
+def _listed(root: Path, dataset: object) -> Iterator[LayoutCase]:
     where = str(root / "dataset.json")
     if not isinstance(dataset, Mapping):
         raise InputError(where, f"dataset: {reprlib.repr(dataset)}", "a mapping from case to its files", REPAIR)
@@ -138,4 +140,4 @@ def _listed(root: Path, dataset: object) -> Iterator[Files]:
             found = f"case '{case_id:.60}': {reprlib.repr(files)}"
             raise InputError(where, found, "images, a list, with label, a path", REPAIR)
         paths = [root / os.path.expandvars(path) for path in (*images, label)]
-        yield Files(case_id, tuple(paths[:-1]), paths[-1], where=where)
+        yield LayoutCase(case_id, tuple(paths[:-1]), paths[-1], where=where)

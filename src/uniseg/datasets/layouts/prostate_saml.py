@@ -13,14 +13,16 @@ training to test: so a site must be complete.
 from collections.abc import Iterator
 from pathlib import Path
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.errors import InputError
+
+ROOT_HOLDS = "a folder per site, <site>/Case00.nii.gz with Case00_segmentation.nii.gz"
 
 SITE_SIZES = {"BIDMC": 12, "BMC": 30, "HK": 12, "I2CVB": 19, "RUNMC": 30, "UCL": 13}
 LABEL_ENDINGS = ("_segmentation.nii.gz", "_Segmentation.nii.gz")
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """``<site>/Case00.nii.gz`` with ``<site>/Case00_segmentation.nii.gz`` or ``_Segmentation.nii.gz``.
 
     A site whose folder is absent is left out.
@@ -47,4 +49,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
                 "restore the files or move the folder away",
             )
         for rank, (stem, label) in enumerate(sorted(labels.items())):
-            yield Files(f"{site}_{rank:02d}", (root / site / f"{stem}.nii.gz",), label)
+            yield LayoutCase(f"{site}_{rank:02d}", (root / site / f"{stem}.nii.gz",), label)

@@ -13,14 +13,16 @@ direction (``dir-ax``) is left out. The published split names subjects: an entry
 from collections.abc import Iterator
 from pathlib import Path
 
-from uniseg.datasets.layouts import Files
+from uniseg.datasets.layouts.base import LayoutCase
 from uniseg.errors import InputError
+
+ROOT_HOLDS = "rawdata and derivatives, or folders of these"
 
 LABEL_ENDING = "_seg-vert_msk.nii.gz"
 IMAGE_ENDING = "_ct.nii.gz"
 
 
-def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
+def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     """``rawdata/sub-*/*_ct.nii.gz`` with ``derivatives/sub-*/*_seg-vert_msk.nii.gz``.
 
     Both folders lie in ``root`` or in its folders (the training, validation and test subsets), which are pooled.
@@ -34,4 +36,4 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[Files]:
         for label in sorted(subset.glob(f"derivatives/sub-*/sub-*{LABEL_ENDING}")):
             series = label.name.removesuffix(LABEL_ENDING)
             case_id = "_".join(entity for entity in series.split("_") if not entity.startswith("dir-"))
-            yield Files(case_id, (subset / "rawdata" / label.parent.name / f"{series}{IMAGE_ENDING}",), label)
+            yield LayoutCase(case_id, (subset / "rawdata" / label.parent.name / f"{series}{IMAGE_ENDING}",), label)

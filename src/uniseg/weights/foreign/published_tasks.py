@@ -4,14 +4,14 @@ They equal ``conf/task`` as shipped, but a file that is edited there does not ch
 """
 
 from uniseg.normalization.base import Normalization
-from uniseg.normalization.window import Window
+from uniseg.normalization.window import IntensityWindow
 from uniseg.normalization.zscore import ZScore
 from uniseg.task import Task, TaskSet
 
 SCAN = ZScore(masked=False)
 BRAIN = ZScore(masked=True)  # BraTS is normalised inside its non-zero mask
 ABDOMEN = (3, 1.5, 1.5)
-PER_MODALITY = {"CT": Window(lower=-325, upper=325)}  # the others are z-scored
+PER_MODALITY = {"CT": IntensityWindow(lower=-325, upper=325)}  # the others are z-scored
 CT, BRATS = ("CT",), ("T1", "T1ce", "T2", "FLAIR")
 
 
