@@ -1,4 +1,4 @@
-"""Files of an earlier version (``data/make.py``, commit e5d578d) are loaded as the networks that they were."""
+"""Files of earlier versions (``data/make.py``) are loaded as the networks that they were."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from uniseg import load_model
 
 DATA = Path(__file__).parent / "data"
 LICENCE = "CC BY 4.0"
+VERSIONS = {"e5d578d": DATA, "4c9e9e8": DATA / "4c9e9e8"}
 
 
 @pytest.mark.parametrize(
@@ -21,15 +22,18 @@ LICENCE = "CC BY 4.0"
     ],
     ids=["checkpoint", "folder", "task file", "delta"],
 )
-def test_they_answer_as_then(path, task_files, base, tasks):
-    model = load_model(DATA / path, [DATA / name for name in task_files], base=base and DATA / base)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_they_answer_as_then(version, path, task_files, base, tasks):
+    folder = VERSIONS[version]
+    model = load_model(folder / path, [folder / name for name in task_files], base=base and folder / base)
     assert model.tasks.names == tasks
     assert model.tasks[1].regions == ((1, 2, 4), (2,))
+    assert model.provenance.commit == version
     assert model.provenance.data["liver"]["licence"] == LICENCE
     assert not model.training
-    expected = torch.load(DATA / "expected.pt", weights_only=True)
+    expected = torch.load(folder / "expected.pt", weights_only=True)
     with torch.inference_mode():
-        for position, name in enumerate(tasks):
+        for task_index, name in enumerate(tasks):
             torch.testing.assert_close(
-                model(expected["image"], torch.tensor([position]))[0], expected["logits"][name], atol=1e-5, rtol=0
+                model(expected["image"], torch.tensor([task_index]))[0], expected["logits"][name], atol=1e-5, rtol=0
             )

@@ -1,4 +1,7 @@
-"""Makes the files beside it, with the version of uniseg that is installed; commit e5d578d made them."""
+"""Makes the files beside it, with the version of uniseg that is installed.
+
+Commit e5d578d made them; 4c9e9e8, whose ``describe_model`` took the model alone, made those in ``4c9e9e8``.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -9,6 +12,7 @@ from uniseg import load_model, save_model, save_task
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, Task, TaskSet
 from uniseg.weights.checkpoint import describe_model
@@ -42,7 +46,7 @@ def main() -> None:
     )
     shake(model, 0.05)
     image = torch.randn(1, 2, 4, 8, 8)
-    model.origin = {"data": dict.fromkeys(model.tasks.names, FACTS), "commit": "e5d578d"}
+    model.provenance = Provenance(dict.fromkeys(model.tasks.names, FACTS), "e5d578d")
     state = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     lightning = {
         "epoch": 1,
@@ -54,7 +58,8 @@ def main() -> None:
         "lr_schedulers": [],
     }
     torch.save(
-        lightning | {"state_dict": state, "uniseg": describe_model(model, state) | model.origin}, FOLDER / "last.ckpt"
+        lightning | {"state_dict": state, "uniseg": describe_model(model, state) | model.provenance.to_dict()},
+        FOLDER / "last.ckpt",
     )
     save_model(model, FOLDER / "shared")
     grown = load_model(FOLDER / "shared")
@@ -64,7 +69,9 @@ def main() -> None:
     save_task(grown, "kidney", FOLDER / "kidney.safetensors")
     save_delta(grown, load_model(FOLDER / "shared"), FOLDER / "kidney.delta.safetensors")
     with torch.inference_mode():
-        logits = {name: grown(image, torch.tensor([position]))[0] for position, name in enumerate(grown.tasks.names)}
+        logits = {
+            name: grown(image, torch.tensor([task_index]))[0] for task_index, name in enumerate(grown.tasks.names)
+        }
     torch.save({"image": image, "logits": logits}, FOLDER / "expected.pt")
 
 
