@@ -9,7 +9,7 @@ OLD_WARNINGS := -W ignore::DeprecationWarning -W "ignore:Using a non-tuple seque
 RUN := $(BIN)/python -m
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest lint check bench clean
+.PHONY: help setup demo test test-slow test-lowest lint types check docs bench clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,9 +47,16 @@ test-lowest: $(LOWEST)/ready ## the tests with the lowest versions that are allo
 
 lint: setup ## style
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
-check: lint ## style, layers
+types: setup ## types
+	$(BIN)/mypy
+
+check: lint types ## style, types, layers
 	$(RUN) pytest -q tests/test_layering.py
+
+docs: setup ## the documentation as a site, in outputs/site; a warning is an error
+	$(BIN)/zensical build --strict
 
 $(NNUNET)/ready: constraints.txt
 	$(PYTHON) -m venv $(NNUNET)

@@ -5,6 +5,9 @@ import importlib
 import pkgutil
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +22,7 @@ import uniseg
 from samples import save_nifti, small_model
 from uniseg import Task, TaskSet, save_model
 from uniseg.commands import local_conf, schema
+from uniseg.commands.app import COMMANDS
 from uniseg.commands.arguments import readable_arguments
 from uniseg.commands.builders import tasks_of
 from uniseg.environment import CONF_DIR
@@ -29,9 +33,10 @@ from uniseg.weights.foreign.published_tasks import published_tasks
 from uniseg.weights.foreign.write_published import write_published
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*/README.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*/README.md")])
+MOST_LINES = 120  # of the README
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-COMMAND = re.compile(r"python -m uniseg\.(\w+)([^`\n]*)")
+COMMAND = re.compile(rf"(?:python -m uniseg\.|(?:^|`|srun )uniseg )({'|'.join(COMMANDS)})\b(?! --help)([^`\n]*)")
 PLACEHOLDERS = {r"\[(<name>|\.\.\.)\]": "[liver]", r"<[^>]*>": "x", r"=\.\.\.": "=x", r"\.\.\.": "", r"\$sweep": "-m"}
 TASK_FILE = "# @package tasks.my_task\nmodalities: [CT]\nclasses: [background, thing]\nspacing_mm: [3, 1.5, 1.5]\n"
 TASK_FILE += "normalization: {CT: {mode: zscore}}\nsource: {layout: nnunet, root: data}\n"
@@ -67,7 +72,7 @@ def _commands():
                     yield pytest.param(found[1], text, id=f"{page.name}:{number} {found[1]}{text}"[:90])
 
 
-COMMANDS = list(_commands())
+EXAMPLES = list(_commands())
 
 
 @pytest.fixture(scope="module")
@@ -108,11 +113,11 @@ def task_values(name):
 
 def test_there_is_something_to_test():
     assert len(BLOCKS) > 12
-    assert len(COMMANDS) > 40
-    assert {block.language for block in BLOCKS} <= {"bash", "yaml", "python", ""}
+    assert len(EXAMPLES) > 40
+    assert {block.language for block in BLOCKS} <= {"bash", "yaml", "python", "text", "toml", ""}
 
 
-@pytest.mark.parametrize(("root", "text"), COMMANDS)
+@pytest.mark.parametrize(("root", "text"), EXAMPLES)
 def test_a_command_composes(here, root, text):
     for placeholder, stands_for in PLACEHOLDERS.items():
         text = re.sub(placeholder, stands_for, text)
@@ -142,7 +147,7 @@ def parsed(overrides):
     return OverridesParser.create().parse_overrides(overrides)
 
 
-@pytest.mark.parametrize("block", [pytest.param(b, id=b.where) for b in BLOCKS if b.language == "yaml"])
+@pytest.mark.parametrize("block", [pytest.param(b, id=b.where) for b in BLOCKS if "# @package tasks." in b.text])
 def test_a_task_file_is_one(here, block):
     name = re.search(r"# @package tasks\.(\w+)", block.text)[1]
     start = block.text.index("# @package")
@@ -174,6 +179,37 @@ def test_what_else_is_typed_is_there(block):
         elif words[:1] == ["python"] and words[1] != "-m":
             places = (ROOT / words[1], ROOT / block.where.partition(":")[0].replace("README.md", words[1]))
             assert any(place.is_file() for place in places), line
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
+
+
+def test_files_that_the_architecture_names_are_there():
+    text = (ROOT / "docs/architecture.md").read_text()
+    names = re.findall(r"`((?:\w+/)*\w+\.(?:py|yaml)|\w+/(?:\w+/)+)`", text)
+    assert len(names) > 15
+    places = (ROOT, ROOT / "src/uniseg")
+    assert [name for name in names if not any((place / name).exists() for place in places)] == []
+    rooms = {path.name for path in (ROOT / "src/uniseg").iterdir() if (path / "__init__.py").exists()}
+    assert [room for room in sorted(rooms) if f"`{room}`" not in text] == []
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    """Links, navigation, every name of the Python API."""
+    settings = yaml.safe_load((ROOT / "mkdocs.yml").read_text())
+    for name in ("docs", "src"):
+        shutil.copytree(ROOT / name, tmp_path / name)
+    (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(settings))
+    command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    assert "No issues found" in told
+    assert "griffe" not in told
+    pages = {path.stem for path in (tmp_path / "outputs/site").glob("*.html")} - {"404"}
+    assert pages == {path.stem for path in ROOT.glob("docs/*.md")}, "each page is in the navigation"
+    assert "from_pretrained" in (tmp_path / "outputs/site/api.html").read_text()
 
 
 def test_examples_of_docstrings_run(tmp_path, monkeypatch):
