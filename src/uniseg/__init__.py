@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from uniseg.errors import InputError as InputError
+    from uniseg.evaluation.score_maps import score as score
     from uniseg.images.files import read_volume as read_volume
     from uniseg.images.files import write_label_map as write_label_map
     from uniseg.images.volume import Volume as Volume
@@ -46,6 +47,7 @@ _MODULES = {
     "save_ensemble": "weights.ensemble",
     "save_model": "weights.folder",
     "save_task": "weights.task_file",
+    "score": "evaluation.score_maps",
     "write_label_map": "images.files",
 }
 __all__ = [*_MODULES, "__version__"]

@@ -23,7 +23,7 @@ Part = str | Callable[..., Any]
 class UniSegModel(Network):
     """One network for a set of tasks, a ``torch.nn.Module``: ``model(image, task_index)`` gives logits, finest first.
 
-    Example:
+    Examples:
         >>> model = UniSegModel.from_preset("uniseg_tiny", tasks=["liver", "spleen"], encoder="resenc_tiny")
         >>> model.tasks.names, model.patch_size
         (('liver', 'spleen'), (32, 48, 48))

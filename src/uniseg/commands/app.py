@@ -59,7 +59,7 @@ def run(argv: Sequence[str]) -> Result:
     Args:
         argv: the command, then its arguments: ``["train", "experiment=demo"]``.
 
-    Example:
+    Examples:
         >>> run(["predict", "input"]).code
         2
 

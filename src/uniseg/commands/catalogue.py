@@ -40,7 +40,7 @@ class Catalogue:
         groups: group -> what is chosen of it; nested ones as ``model/encoder``.
         keys: by dotted name.
 
-    Example:
+    Examples:
         >>> catalogue = Catalogue("train", ["optimizer=adamw"])
         >>> catalogue.groups["optimizer"], catalogue.keys["optimizer.lr"].value
         ('adamw', '0.003')

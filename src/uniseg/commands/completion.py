@@ -30,7 +30,7 @@ def script(shell: str = "") -> str:
 def complete(commands: Collection[str], word_breaks: str, line: str) -> list[str]:
     """What the last word of a command line may become.
 
-    Example:
+    Examples:
         >>> complete(["train"], "=", "uniseg train optimizer=ad")
         ['adamw ']
     """

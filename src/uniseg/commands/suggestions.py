@@ -13,7 +13,7 @@ CLOSE_PART = 0.75
 def misspelt(command: str, arguments: Sequence[str]) -> InputError | None:
     """What is wrong with the first argument that names a key, group or choice which the command does not have.
 
-    Example:
+    Examples:
         >>> str(misspelt("train", ["optimiser.lr=1"])).rpartition("; ")[2]
         'did you mean optimizer.lr?'
     """

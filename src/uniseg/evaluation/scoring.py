@@ -60,8 +60,8 @@ class Scorer:
     Example:
         >>> from uniseg.task import Task, Normalization
         >>> task = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
-        >>> predicted, reference = np.zeros((2, 1, 4, 4, 4), np.int16)
-        >>> reference[0, :2, :2] = predicted[0, :2, 1:3] = 1
+        >>> predicted, reference = np.zeros((2, 4, 4, 4), np.int16)
+        >>> reference[:2, :2] = predicted[:2, 1:3] = 1
         >>> (pair,) = Scorer().pairs(task, predicted, reference, (1.0, 1.0, 1.0))
         >>> Scorer().values(pair)["dice"]
         0.5
