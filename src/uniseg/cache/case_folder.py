@@ -68,9 +68,9 @@ def _open_arrays(path: Path, shape: tuple[int | None, ...]) -> tuple[blosc2.NDAr
     Raises:
         InputError: a part is missing, unreadable, or of another shape.
     """
-    blosc2.set_nthreads(1)
+    one_thread = {"nthreads": 1}  # of this reader alone: blosc2.set_nthreads would be for the whole process
     try:
-        image, label = (blosc2.open(str(path / part), mode="r") for part in (IMAGE, LABEL))
+        image, label = (blosc2.open(str(path / part), mode="r", dparams=one_thread) for part in (IMAGE, LABEL))
         fits = image.ndim == 4 and shape[0] in (None, image.shape[0]) and image.shape[1:] == label.shape == shape[1:]
         if not fits or image.dtype != np.float16 or label.dtype not in (np.int8, np.int16):
             raise ValueError(f"arrays of {image.dtype} {image.shape} and {label.dtype} {label.shape}")
