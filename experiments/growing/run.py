@@ -21,7 +21,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from uniseg.evaluation.forgetting import ForgettingReport
-from uniseg.phantom.anatomy import VALUE
+from uniseg.phantom.shapes import VALUE
 from uniseg.phantom.suite import write_case
 from uniseg.run_folder import RunFolder
 

@@ -2,6 +2,7 @@
 files.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -71,11 +72,26 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Atomically, in UTF-8."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
+    """Atomically."""
+    with write_atomically(path) as part:
+        part.write_bytes(content)
+
+
+def content_hash(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content, in hexadecimal digits."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_json(path: str | os.PathLike, values: object) -> None:
     """Atomically, for a person to read; NaN becomes null."""
-    text = json.dumps(_null_for_nan(values), indent=1)
-    with write_atomically(path) as part:
-        part.write_text(text, encoding="utf-8")
+    write_text(path, json.dumps(_null_for_nan(values), indent=1))
 
 
 def read_json(path: str | os.PathLike, expected: str, fix: str, kind: type = dict) -> Any:

@@ -20,9 +20,10 @@ from uniseg.cache.build import audit, prepare, prune
 from uniseg.commands.builders import require_datasets, sources_of, tasks_of
 from uniseg.commands.choices import choices_of
 from uniseg.commands.local_conf import LOCAL_CONF
+from uniseg.commands.structured import settings_from
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.datasets.import_nnunet import import_datasets
-from uniseg.phantom.suite import write_suite
+from uniseg.phantom.suite import PhantomSettings, write_suite
 from uniseg.planning.budget import Budget, budget_of
 from uniseg.planning.output import print_plan, write_experiment
 from uniseg.planning.planner import PlanOptions, make_plan
@@ -42,12 +43,7 @@ def main(config: DictConfig) -> None:
         return
     tasks, sources = tasks_of(config), sources_of(config)
     if config.phantom is not None:
-        write_suite(
-            Path(config.paths.phantoms),
-            seed=config.phantom.seed,
-            num_cases=config.phantom.num_cases,
-            shared_style=config.phantom.shared_style,
-        )
+        write_suite(Path(config.paths.phantoms), settings_from(PhantomSettings, config.phantom))
     require_datasets(sources)
     if config.plan:
         plan_experiment(config, tasks, find_datasets(tasks, sources))

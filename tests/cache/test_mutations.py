@@ -20,7 +20,7 @@ from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import read_splits
 from uniseg.datasets.splits import SplitTable, assign_splits, split_cases
 from uniseg.errors import InputError
-from uniseg.phantom.suite import write_suite
+from uniseg.phantom.suite import PhantomSettings, write_suite
 
 SHAPE = (3, 4, 5)
 NEST = "[" * 3000 + "]" * 3000
@@ -251,5 +251,5 @@ def test_the_description_of_a_case(cache):
 
 
 def test_the_settings_of_the_phantom_suite(tmp_path):
-    check(tmp_path / "suite.json", BYTES, lambda: write_suite(tmp_path, seed=0, num_cases=1, shared_style=False))
+    check(tmp_path / "suite.json", BYTES, lambda: write_suite(tmp_path, PhantomSettings(num_cases=1)))
     assert [path.name for path in tmp_path.iterdir()] == ["suite.json"]

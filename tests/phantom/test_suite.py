@@ -1,16 +1,20 @@
 """The phantom suite: what is written, what is labelled, where it lies."""
 
+import hashlib
 import json
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import yaml
 
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.phantom.anatomy import STRUCTURES, VALUE
-from uniseg.phantom.suite import TASKS, PhantomCase, make_case, write_suite
+from uniseg.phantom.shapes import STRUCTURES, VALUE
+from uniseg.phantom.suite import TASKS, PhantomCase, PhantomSettings, make_case, write_suite
 
 INDEX = {task.name: index for index, task in enumerate(TASKS)}
 ORGANS = ("liver", "hepatic_vessel", "kidney", "spleen", "pancreas", "stomach", "aorta", "vertebra")
@@ -29,7 +33,7 @@ def share(mask: np.ndarray, truth: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("suite")
-    write_suite(root, seed=0, num_cases=1, shared_style=False)
+    write_suite(root, PhantomSettings(num_cases=1))
     return root
 
 
@@ -94,7 +98,7 @@ def test_the_seed_decides_everything(tmp_path: Path, suite: Path):
     np.testing.assert_array_equal(first.structures, again.structures)
     assert first.structures.shape != other.structures.shape or (first.structures != other.structures).any()
 
-    write_suite(tmp_path, seed=0, num_cases=1, shared_style=False)
+    write_suite(tmp_path, PhantomSettings(num_cases=1))
     files = {path.relative_to(suite): path.read_bytes() for path in suite.rglob("*") if path.is_file()}
     assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
@@ -102,18 +106,18 @@ def test_the_seed_decides_everything(tmp_path: Path, suite: Path):
 def test_a_suite_is_rewritten_only_for_other_settings(suite: Path):
     settings, kept = suite / "suite.json", suite / "phantom_liver" / "imagesTr" / "liver_000_0000.nii.gz"
     before = (settings.stat().st_mtime_ns, kept.stat().st_mtime_ns)
-    write_suite(suite, seed=0, num_cases=1, shared_style=False)
+    write_suite(suite, PhantomSettings(num_cases=1))
     assert (settings.stat().st_mtime_ns, kept.stat().st_mtime_ns) == before
 
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"seed": 1}))
-    write_suite(suite, seed=0, num_cases=1, shared_style=False)
+    write_suite(suite, PhantomSettings(num_cases=1))
     assert json.loads(settings.read_text())["seed"] == 0
     assert kept.stat().st_mtime_ns > before[1]
 
 
-def test_no_case_is_an_error(tmp_path: Path):
-    with pytest.raises(InputError, match="num_cases 0"):
-        write_suite(tmp_path, seed=0, num_cases=0, shared_style=False)
+def test_no_case_is_an_error():
+    with pytest.raises(InputError, match="num_cases: found 0"):
+        PhantomSettings(num_cases=0)
 
 
 def test_files_lie_where_the_patient_lay(suite: Path):
@@ -182,3 +186,15 @@ def test_tumours_take_up_fdg_and_so_does_the_heart():
     }
     assert suv["lesion"] > 1.5 * suv["liver"] > 1.5 * suv["muscle"]
     assert min(suv["kidney"], suv["heart"]) > suv["liver"]
+
+
+def test_the_same_patients_as_ever():
+    """Suites on disk are found again by their settings alone, so that their content may never change unseen."""
+    digest = hashlib.sha256()
+    for name in ("liver", "brain_tumour", "whole_body_tumour"):
+        digest.update(case_of(name, 1, seed=3).structures.tobytes())
+    assert digest.hexdigest()[:16] == "02a9b6b1908064d1"
+
+
+def test_settings_have_the_defaults_of_the_yaml():
+    assert yaml.safe_load((CONF_DIR / "phantom" / "default.yaml").read_text()) == asdict(PhantomSettings())

@@ -14,6 +14,7 @@ from uniseg.datasets.source import TaskBlock
 from uniseg.environment import CONF_DIR
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
+from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.budget import NAMES as BUDGETS
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.settings import StreamSettings
@@ -46,15 +47,9 @@ class PathsConfig:
     phantoms: str = MISSING
 
 
-@dataclass
-class PhantomConfig:
-    num_cases: int = field(default=MISSING, metadata=bounded(number(least=1, most=10_000, whole=True)))
-    seed: int = field(default=MISSING, metadata=bounded(SEED))
-    shared_style: bool = MISSING
-
-
 # Of frozen dataclasses, which hold type, default and bound of each setting; the YAML gives the same defaults.
 TaskSchema = schema_of(TaskBlock, with_defaults=True)
+PhantomSchema = schema_of(PhantomSettings)
 DataSchema = schema_of(StreamSettings)
 InferenceSchema = schema_of(InferenceSettings)
 SpeedSchema = schema_of(SpeedSettings)
@@ -74,7 +69,7 @@ class RunConfig:
     data: DataSchema = MISSING
     paths: PathsConfig = MISSING
     inference: InferenceSchema = MISSING
-    phantom: PhantomConfig | None = None
+    phantom: PhantomSchema | None = None
     init: InitSchema = MISSING
     finetune: FineTuningSchema = MISSING
     model: Any = MISSING

@@ -6,44 +6,52 @@ trunk holds all organs and tumours; a dataset labels its own target only. The fu
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import nibabel as nib
 import numpy as np
 from joblib import Parallel, delayed
 from rich.progress import track
-from scipy.ndimage import gaussian_filter
-from scipy.spatial.transform import Rotation
 
 from uniseg.environment import end_with_parent
-from uniseg.errors import InputError
-from uniseg.files import read_json, write_atomically
-from uniseg.phantom.anatomy import STRUCTURES, VALUE, Blob, draw_head, draw_trunk, draw_waves, structure_map
+from uniseg.files import read_json, write_text
+from uniseg.phantom.anatomy import draw_head, draw_trunk
+from uniseg.phantom.render import RENDERERS, Study, draw_grid, draw_pose, draw_style
+from uniseg.phantom.shapes import STRUCTURES, VALUE, Blob, draw_waves, structure_map
+from uniseg.settings import SEED, bounded, check_fields, number
 
 VERSION = 1  # counted up when the same settings begin to give other files
 SETTINGS_FILE = "suite.json"
 UNSEEN = "unseen"  # a folder with one CT that belongs to no dataset
-Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Study:
-    """What is scanned, and how finely.
+class PhantomSettings:
+    """Which suite is written.
 
     Attributes:
-        draw: the generator of the anatomy.
-        tumours: structures that come and go together -> share of the patients who have them.
-        field_mm: range of the field of view along (z, y, x).
-        spacing_mm: range of the voxel size (along z, in plane).
+        num_cases: of each dataset, each of another patient.
+        shared_style: all datasets of a modality are scanned alike, so that the style does not tell the task.
+
+    Raises:
+        InputError: a value out of bounds.
+
+    Examples:
+        >>> PhantomSettings(num_cases=8).seed
+        0
     """
 
-    draw: Callable[[np.random.Generator], list[Blob]]
-    tumours: Mapping[tuple[str, ...], float]
-    field_mm: tuple[Range, Range, Range]
-    spacing_mm: tuple[Range, Range]
+    group: ClassVar[str] = "phantom"
+
+    num_cases: int = field(default=36, metadata=bounded(number(least=1, most=10_000, whole=True)))
+    seed: int = field(default=0, metadata=bounded(SEED))
+    shared_style: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 SITES = ("lung_tumour", "liver_tumour", "kidney_tumour", "pancreas_tumour", "colon_tumour")
@@ -107,187 +115,19 @@ TASKS = (
     PhantomTask("whole_body_tumour", ("CT", "PET"), {"tumour": (*SITES, "lesion")}, TRUNK_FDG),
 )
 
-MR_CHANNELS = ("T1", "T1ce", "T2", "FLAIR")
-
-# Per structure: the signal in each of MR_CHANNELS, in arbitrary units.
-MR = {
-    "fat": (420, 430, 380, 300), "muscle": (160, 180, 90, 110), "lung": (20, 20, 25, 20), "airway": (5, 5, 5, 5),
-    "heart": (150, 250, 120, 120),
-    "rib": (120, 120, 110, 90), "vertebra": (260, 260, 200, 170), "spinal_canal": (90, 90, 480, 90),
-    "pelvis": (260, 260, 230, 170),
-    "liver": (220, 280, 130, 140), "hepatic_vessel": (120, 350, 60, 80), "kidney": (180, 320, 260, 200),
-    "spleen": (160, 260, 230, 200),
-    "pancreas": (220, 280, 170, 150), "stomach": (90, 100, 420, 120), "small_bowel": (140, 200, 280, 150),
-    "colon": (140, 180, 220, 150),
-    "bowel_gas": (5, 5, 5, 5), "aorta": (60, 400, 30, 40), "vena_cava": (80, 380, 40, 50), "bladder": (70, 75, 560, 70),
-    "prostate": (160, 200, 250, 180),
-    "lung_tumour": (150, 250, 260, 220), "liver_tumour": (140, 180, 250, 220), "kidney_tumour": (150, 240, 300, 240),
-    "pancreas_tumour": (140, 180, 240, 210), "colon_tumour": (150, 240, 250, 220), "lesion": (150, 250, 260, 230),
-    "scalp": (400, 410, 320, 260), "skull": (50, 50, 40, 40), "csf": (70, 70, 560, 60),
-    "grey_matter": (190, 200, 250, 240),
-    "white_matter": (270, 280, 180, 190), "ventricle": (65, 70, 580, 50), "oedema": (180, 185, 390, 400),
-    "non_enhancing": (110, 110, 460, 210),
-    "enhancing": (200, 440, 300, 320),
-}  # fmt: skip
-
-# Per structure: HU without contrast medium, HU added at the full portal phase, sd of the texture in HU.
-CT = {
-    "background": (-1000, 0, 0), "table": (60, 0, 10), "fat": (-95, 0, 8), "muscle": (52, 12, 6),
-    "lung": (-800, 15, 50), "airway": (-960, 0, 0),
-    "heart": (45, 90, 6), "rib": (420, 0, 60), "vertebra": (330, 0, 60), "spinal_canal": (25, 0, 4),
-    "pelvis": (380, 0, 60),
-    "liver": (58, 42, 4), "hepatic_vessel": (42, 140, 4), "kidney": (34, 120, 8), "spleen": (50, 62, 4),
-    "pancreas": (42, 50, 8),
-    "stomach": (18, 5, 12), "small_bowel": (28, 30, 16), "colon": (22, 14, 18), "bowel_gas": (-850, 0, 40),
-    "aorta": (42, 150, 4),
-    "vena_cava": (42, 110, 6), "bladder": (4, 0, 2), "prostate": (40, 25, 5), "lung_tumour": (32, 28, 8),
-    "liver_tumour": (24, 8, 8),
-    "kidney_tumour": (26, 32, 12), "pancreas_tumour": (8, 12, 7), "colon_tumour": (62, 60, 8), "lesion": (38, 30, 8),
-}  # fmt: skip
-
-# Per structure: SUV, log sd between patients. Hot organs are no tumours.
-PET = {
-    "background": (0.02, 0.3), "table": (0.02, 0.3), "fat": (0.3, 0.2), "muscle": (0.7, 0.2), "lung": (0.5, 0.2),
-    "airway": (0.3, 0.2), "heart": (3.5, 0.6),
-    "rib": (0.9, 0.2), "vertebra": (1.5, 0.2), "spinal_canal": (1.2, 0.2), "pelvis": (1.2, 0.2), "liver": (2.3, 0.15),
-    "hepatic_vessel": (1.8, 0.1),
-    "kidney": (4.5, 0.4), "spleen": (1.9, 0.2), "pancreas": (1.4, 0.2), "stomach": (1.8, 0.4),
-    "small_bowel": (1.6, 0.4), "colon": (1.6, 0.5),
-    "bowel_gas": (0.5, 0.3), "aorta": (1.6, 0.1), "vena_cava": (1.5, 0.1), "bladder": (14, 0.4), "prostate": (1.6, 0.2),
-    "lung_tumour": (8, 0.25),
-    "liver_tumour": (9, 0.25), "kidney_tumour": (9, 0.25), "pancreas_tumour": (8, 0.25), "colon_tumour": (9, 0.25),
-    "lesion": (8, 0.25),
-}  # fmt: skip
-
 ORIENTATIONS = ("RAS", "LPS", "LAS", "RPS", "LPI", "PIR", "ASL", "SAR")
 
 
-@dataclass(frozen=True)
-class Style:
-    """How a site scans: each knob is a fraction from 0 to 1 of its range."""
-
-    noise: float
-    sharpness: float
-    contrast: float
-    gain: float
-    offset: float
-    table: float
-    spacing_z: float
-    spacing_in_plane: float
-    field: float
-
-
-def draw_style(site: np.random.Generator, case: np.random.Generator, shared: bool) -> Style:
-    """A site's own style with a little wear per case or, if ``shared``, any style in each case."""
-    num_knobs = len(Style.__dataclass_fields__)
-    habit, chance = site.uniform(size=num_knobs), case.uniform(size=num_knobs)
-    return Style(*(chance if shared else 0.8 * habit + 0.2 * chance))
-
-
-def _between(limits: Range, fraction: float) -> float:
-    return limits[0] + (limits[1] - limits[0]) * fraction
-
-
-def draw_grid(rng: np.random.Generator, study: Study, style: Style) -> tuple[tuple[int, int, int], np.ndarray]:
-    """A voxel grid around the scanner's origin, oblique by up to 10 degrees in four of ten cases.
-
-    Returns:
-        (Z, Y, X), and the affine [4, 4]: index (z, y, x) -> scanner mm (superior, posterior, left).
-    """
-    in_plane = _between(study.spacing_mm[1], style.spacing_in_plane)
-    spacing = np.array([max(in_plane, _between(study.spacing_mm[0], style.spacing_z)), in_plane, in_plane])
-    shape = np.round(
-        [_between(limits, style.field) / mm for limits, mm in zip(study.field_mm, spacing, strict=True)]
-    ).astype(int)
-    axis = rng.normal(size=3)
-    degrees = rng.uniform(3, 10) * (rng.uniform() < 0.4)
-    affine = np.eye(4)
-    affine[:3, :3] = Rotation.from_rotvec(degrees * axis / np.linalg.norm(axis), degrees=True).as_matrix() * spacing
-    affine[:3, 3] = -affine[:3, :3] @ (shape - 1) / 2
-    return tuple(shape.tolist()), affine
-
-
-def draw_pose(rng: np.random.Generator, focus_mm: float) -> np.ndarray:
-    """Affine [4, 4] from scanner mm to patient mm: the patient's size (0.84 to 1.17), turn and place on the table."""
-    scale = rng.uniform(0.88, 1.12) * rng.uniform(0.96, 1.04, 3)
-    turn = Rotation.from_rotvec(rng.uniform(-7, 7, 3), degrees=True).as_matrix()
-    pose = np.eye(4)
-    pose[:3, :3] = turn / scale
-    pose[:3, 3] = rng.uniform(-1, 1, 3) * (10, 12, 14) + (focus_mm, 0, 0)
-    return pose
-
-
 def draw_patient(rng: np.random.Generator, study: Study, *, all_tumours: bool) -> list[Blob]:
-    """The blobs of one patient; each tumour site is empty in its share of patients unless ``all_tumours``."""
+    """The blobs of one patient; each tumour site is empty in its fraction of patients unless ``all_tumours``."""
     blobs = study.draw(rng)
     absent = {
         name
-        for group, share in study.tumours.items()
-        if rng.uniform() >= share and not (all_tumours and share)
+        for group, fraction in study.tumours.items()
+        if rng.uniform() >= fraction and not (all_tumours and fraction)
         for name in group
     }
     return [blob for blob in blobs if blob.structure not in absent]
-
-
-def _columns(table: Mapping[str, Sequence[float]]) -> np.ndarray:
-    """float32 [columns, structures] of a table above, 0 where it has no row."""
-    return np.array([table.get(name, np.zeros(len(table["fat"]))) for name in STRUCTURES], np.float32).T
-
-
-def _noise(rng: np.random.Generator, shape: Sequence[int], sigma: float | np.ndarray) -> np.ndarray:
-    """Gaussian noise float32 [Z, Y, X] of sd 1, smooth over ``sigma`` voxels."""
-    noise = gaussian_filter(rng.standard_normal(shape, np.float32), sigma)
-    return noise / noise.std()
-
-
-def render_ct(rng: np.random.Generator, structures: np.ndarray, spacing_mm: np.ndarray, style: Style) -> np.ndarray:
-    """int16 HU [Z, Y, X]."""
-    plain, enhancement, texture = _columns(CT)
-    hu = (
-        plain
-        + rng.normal(0, 6, len(plain)).astype(np.float32) * (plain > -500)
-        + enhancement * _between((0.65, 1.1), style.contrast)
-    )
-    image = hu[structures] + texture[structures] * _noise(rng, structures.shape, 3.5 / spacing_mm)
-    image = gaussian_filter(image, _between((1.6, 0.7), style.sharpness) / spacing_mm)
-    image += _between((6, 15), style.noise) * _noise(rng, structures.shape, _between((0.8, 0.4), style.sharpness))
-    image = image * _between((0.96, 1.04), style.gain) + _between((-15, 15), style.offset)
-    return np.clip(np.rint(image), -1024, 3071).astype(np.int16)
-
-
-def render_pet(rng: np.random.Generator, structures: np.ndarray, spacing_mm: np.ndarray, style: Style) -> np.ndarray:
-    """float32 SUV [Z, Y, X]."""
-    suv, spread = _columns(PET)
-    suv = suv * np.exp(spread * rng.standard_normal(len(STRUCTURES), np.float32))
-    image = gaussian_filter(suv[structures], _between((2.8, 2.0), style.sharpness) / spacing_mm)
-    image *= 1 + _between((0.05, 0.15), style.noise) * _noise(rng, structures.shape, 0.7)
-    return np.maximum(image, 0)
-
-
-def _bias_field(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
-    """Smooth factor float32 [Z, Y, X] around 1: the exponential of a random quadratic."""
-    axes = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij", sparse=True)
-    slope, bend = rng.normal(0, 0.12, (2, 3)).astype(np.float32)
-    return np.exp(sum(a * axis + b * (axis**2 - 0.33) for a, b, axis in zip(slope, bend, axes, strict=True)))
-
-
-def render_mr(
-    channel: int, rng: np.random.Generator, structures: np.ndarray, spacing_mm: np.ndarray, style: Style
-) -> np.ndarray:
-    """int16 [Z, Y, X] in units of the site; ``channel`` is a column of ``MR``."""
-    signal = _columns(MR)[channel] * rng.uniform(0.92, 1.08, len(STRUCTURES)).astype(np.float32)
-    signal = 600 * (signal / 600) ** np.float32(_between((0.8, 1.2), style.contrast))
-    image = signal[structures] * (1 + 0.05 * _noise(rng, structures.shape, 3 / spacing_mm))
-    image = gaussian_filter(image, _between((1.3, 0.6), style.sharpness) / spacing_mm) * _bias_field(
-        rng, structures.shape
-    )
-    real, imaginary = _between((8, 20), style.noise) * rng.standard_normal((2, *structures.shape), np.float32)
-    return np.rint(np.hypot(image + real, imaginary) * _between((0.4, 3.0), style.gain)).astype(np.int16)
-
-
-RENDERERS = {"CT": render_ct, "PET": render_pet} | {
-    name: partial(render_mr, channel) for channel, name in enumerate(MR_CHANNELS)
-}
 
 
 @dataclass(frozen=True)
@@ -350,9 +190,7 @@ def write_case(root: Path, seed: int, task_index: int, case_index: int, shared_s
 
 
 def _write_json(path: Path, values: Mapping) -> None:
-    """All of the file or nothing of it."""
-    with write_atomically(path) as part:
-        part.write_text(json.dumps(values, indent=2) + "\n")
+    write_text(path, json.dumps(values, indent=2) + "\n")
 
 
 def _prepare_folders(root: Path, num_cases: int) -> None:
@@ -372,38 +210,31 @@ def _prepare_folders(root: Path, num_cases: int) -> None:
     _write_json(root / "truth" / "structures.json", VALUE)
 
 
-def write_suite(root: Path, *, seed: int, num_cases: int, shared_style: bool) -> None:
+def write_suite(root: Path, settings: PhantomSettings) -> None:
     """Write the eleven datasets, one more unlabelled CT, all their truth below ``root``; a suite of the same settings
     is left as it is.
 
     Args:
         root: its folders ``phantom_*`` of the suite, ``unseen`` and ``truth`` are replaced.
-        num_cases: cases, each of an own patient, in every dataset.
-        shared_style: all datasets of a modality are scanned alike, so that the style doesn't tell the task.
 
     Raises:
-        InputError: ``num_cases`` is below 1, or what describes the suite that lies there is damaged.
+        InputError: what describes the suite that lies there is damaged.
     """
-    if num_cases < 1:
-        raise InputError("phantom suite", f"num_cases {num_cases}", "1 or more", "correct the number of cases")
-    settings = {"version": VERSION, "seed": seed, "num_cases": num_cases, "shared_style": shared_style}
-    written = root / SETTINGS_FILE
-    if (
-        written.exists()
-        and read_json(written, "the settings of a phantom suite", "delete it: the suite is then written anew")
-        == settings
-    ):
+    content = {"version": VERSION, **asdict(settings)}
+    written, fix = root / SETTINGS_FILE, "delete it: the suite is then written anew"
+    if written.exists() and read_json(written, "the settings of a phantom suite", fix) == content:
         return
-    _prepare_folders(root, num_cases)
+    _prepare_folders(root, settings.num_cases)
+    seed, shared_style = settings.seed, settings.shared_style
     jobs = [
         delayed(write_case)(root, seed, task, case, shared_style)
         for task in range(len(TASKS))
-        for case in range(num_cases)
+        for case in range(settings.num_cases)
     ]
     done = Parallel(n_jobs=-1, return_as="generator_unordered", initializer=end_with_parent)(jobs)
     for _ in track(done, "Writing phantoms", total=len(jobs)):
         pass
-    unseen = make_case(seed, 0, num_cases, shared_style=shared_style)
+    unseen = make_case(seed, 0, settings.num_cases, shared_style=shared_style)
     _write_nifti(root / UNSEEN / f"{UNSEEN}_0000.nii.gz", unseen.images[0], unseen)
     _write_nifti(root / "truth" / f"{UNSEEN}.nii.gz", unseen.structures, unseen)
-    _write_json(written, settings)
+    _write_json(written, content)
