@@ -71,7 +71,7 @@ def signal_at(event: int, number: int, **settings: object) -> str:
 def _heard(err: io.StringIO) -> Iterator[None]:
     """Warnings, which pytest makes errors, are lines on stderr as outside; so is what Lightning logs."""
     loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "lightning.fabric")]
-    handlers = [each for logger in loggers for each in logger.handlers if isinstance(each, logging.StreamHandler)]
+    handlers = [each for logger in loggers for each in logger.handlers if type(each) is logging.StreamHandler]
     before = [handler.setStream(err) for handler in handlers]
     with warnings.catch_warnings():
         warnings.simplefilter("default")
