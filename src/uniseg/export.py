@@ -14,10 +14,11 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.run_folder import file_of_evaluation
-from uniseg.weights.checkpoint import checkpoint_hash, load_model
+from uniseg.weights.checkpoint import load_model
 from uniseg.weights.delta import save_delta
 from uniseg.weights.ensemble import load_ensemble, save_ensemble
 from uniseg.weights.folder import save_model
+from uniseg.weights.hashing import checkpoint_hash
 from uniseg.weights.task_file import save_task
 
 

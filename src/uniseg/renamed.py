@@ -17,7 +17,8 @@ VALUES: dict[str, dict[str, str]] = {
 }
 # Beginning of a Python path -> today's; a longer one goes before a shorter one.
 MODULES: dict[str, str] = {
-    "uniseg.config.read_vectors": "uniseg.models.conditioning.text_vectors.read_vectors",
+    "uniseg.config.read_vectors": "uniseg.models.conditioning.text_embedding.read_vectors",
+    "uniseg.models.conditioning.text_vectors.": "uniseg.models.conditioning.text_embedding.",
     "uniseg.report.prompts.": "uniseg.reporting.prompts.",
     "uniseg.scans.datasets.": "uniseg.datasets.layouts.",
     "uniseg.stream.augment.draws.": "uniseg.sampling.augment.recipe.",

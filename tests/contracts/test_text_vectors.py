@@ -11,8 +11,7 @@ from hydra.utils import instantiate
 from samples import make_task
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.models.conditioning.text_embedding import TextEmbedding
-from uniseg.models.conditioning.text_vectors import read_vectors
+from uniseg.models.conditioning.text_embedding import TextEmbedding, read_vectors
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model

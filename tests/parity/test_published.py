@@ -9,8 +9,8 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.weights.foreign.published import import_published, read_state
-from uniseg.weights.foreign.unpickle import ALLOWED
 from uniseg.weights.foreign.write_published import write_published
+from uniseg.weights.pickled import ALLOWED
 
 PARITY = Path(os.environ.get("UNISEG_PARITY", Path(__file__).parents[3] / "shared" / "parity"))
 CHECKPOINT = PARITY / "model_final_checkpoint.model"

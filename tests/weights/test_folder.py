@@ -13,7 +13,7 @@ from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.export import card_scores
 from uniseg.models.provenance import Provenance
 from uniseg.weights.card import model_card, split_hash
-from uniseg.weights.checkpoint import checkpoint_hash
+from uniseg.weights.hashing import checkpoint_hash
 from uniseg.weights.licences import UNKNOWN, strictest, strictness
 
 ORIGIN = {

@@ -15,7 +15,7 @@ from uniseg import InputError, load_model, load_tasks, save_model, save_task
 from uniseg.environment import CONF_DIR
 from uniseg.models.provenance import Provenance
 from uniseg.task import TaskSet
-from uniseg.weights.checkpoint import checkpoint_hash
+from uniseg.weights.hashing import checkpoint_hash
 from uniseg.weights.task_file import base_hash
 
 GALLBLADDER = make_task("gallbladder", classes=("background", "wall", "bile", "stone"))

@@ -1,6 +1,5 @@
 """Checkpoints that describe themselves: a model comes back without configuration or data."""
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -15,7 +14,7 @@ from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.build import Model, build_model
 from uniseg.weights.delta import read_delta
 from uniseg.weights.description import require_config, require_plain, require_provenance
-from uniseg.weights.folder import TENSORS, StoredModel, read_folder
+from uniseg.weights.folder import StoredModel, read_folder
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.pickled import read_pickled
 from uniseg.weights.reading import reading, require_tensors
@@ -120,17 +119,3 @@ def read_checkpoint(path: str | Path) -> dict:
         if not isinstance(content.get("global_step", 0), int):
             raise InputError(path, f"global_step {content['global_step']!r:.60}", "a number of steps", FIX)
         return content
-
-
-def checkpoint_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a
-    prediction.
-
-    Those of task files are appended, in the order of their names.
-    """
-    return "+".join(_digest(Path(each)) for each in (path, *sorted(task_files)))
-
-
-def _digest(path: Path) -> str:
-    with (path / TENSORS if path.is_dir() else path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -7,8 +7,9 @@ from pathlib import Path
 from uniseg.errors import InputError
 from uniseg.files import new_folder, read_json, require_file_name, write_json
 from uniseg.models.uniseg import UniSegModel
-from uniseg.weights.checkpoint import checkpoint_hash, load_model
+from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
+from uniseg.weights.hashing import checkpoint_hash
 
 MEMBERS = "ensemble.json"
 KIND = "uniseg ensemble"

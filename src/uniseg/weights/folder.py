@@ -12,10 +12,11 @@ from uniseg.files import new_folder, read_json, write_atomically, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.card import model_card
 from uniseg.weights.description import require_plain
+from uniseg.weights.hashing import TENSORS
 from uniseg.weights.reading import reading, require_tensors
 
 FORMAT = 1
-TENSORS, DESCRIPTION, CARD = "model.safetensors", "model.json", "README.md"
+DESCRIPTION, CARD = "model.json", "README.md"
 KIND = "uniseg model"
 KEYS = {"kind": str, "format": int, "tasks": list, "config": dict, "origin": dict, "sha256": str}
 GIVE = "give a folder that uniseg.export wrote"

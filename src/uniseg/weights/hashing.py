@@ -1,10 +1,13 @@
-"""Which weights a file belongs to."""
+"""Hashes: which weights a file holds, which it belongs to."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
+
+TENSORS = "model.safetensors"  # of a model folder
 
 
 def state_hash(tensors: Mapping[str, Tensor]) -> str:
@@ -14,3 +17,17 @@ def state_hash(tensors: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())  # NumPy has no bfloat16
     return digest.hexdigest()
+
+
+def checkpoint_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a checkpoint, or of a folder's tensors: which weights made a
+    prediction.
+
+    Those of task files are appended, in the order of their names.
+    """
+    return "+".join(_digest(Path(each)) for each in (path, *sorted(task_files)))
+
+
+def _digest(path: Path) -> str:
+    with (path / TENSORS if path.is_dir() else path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -5,10 +5,23 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from uniseg.errors import InputError
 from uniseg.weights.reading import PICKLE, ZIP, kind_of, reading
+
+SCALAR = np._core.multiarray.scalar
+# What nnU-Net's logs and scores hold beside tensors and plain containers; NumPy 1 called the module of the first
+# otherwise.
+ALLOWED = [
+    SCALAR,
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    np.dtypes.Int64DType,
+]
 
 
 def read_pickled(path: str | os.PathLike, expected: str, fix: str, allowed: Sequence = ()) -> dict:
@@ -54,3 +67,15 @@ def _require_whole(path: Path, expected: str, fix: str) -> None:
         raise InputError(path, f"a cut or damaged file ({error})", "the bytes that were written", fix) from error
     if damaged is not None:
         raise InputError(path, f"a damaged file (record '{damaged}')", "the bytes that were written", fix)
+
+
+def read_foreign(path: Path, expected: str) -> dict:
+    """A pickled dict of tensors, plain containers, NumPy scalars; anything else in it is refused, not executed.
+
+    Args:
+        expected: what the file should be, for the message.
+
+    Raises:
+        InputError: unreadable, or something else.
+    """
+    return read_pickled(path, expected, "give the original file", ALLOWED)

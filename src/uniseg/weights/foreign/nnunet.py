@@ -7,7 +7,6 @@ from functools import partial
 from math import isfinite
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
@@ -25,41 +24,12 @@ from uniseg.normalization.zscore import ZScore
 from uniseg.task import Task, TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.description import require_facts, require_patch_size
-from uniseg.weights.foreign.unpickle import read_foreign
-from uniseg.weights.reading import reading, require_tensors
+from uniseg.weights.foreign.nnunet_names import count_tensors, translate_all, weights_of
+from uniseg.weights.pickled import read_foreign
+from uniseg.weights.reading import reading
 
-EXPECTED = "an nnU-Net v2 checkpoint with 'network_weights' and the plans in 'init_args'"
-WEIGHTS, PLAN = "network_weights", "nnssl_adaptation_plan"
-CANCELLED = "a bias that the norm behind it cancels"
 UNSTATED = "not stated in the file"
-TWICE = "the same tensor by another name"
-# nnU-Net's name -> ours; stages of the decoder are counted from the other end.
-ENCODER = (
-    (r"encoder\.stem\.convs\.0\.(conv|norm)\.(weight|bias)", "stem.{0}.{1}"),
-    (r"encoder\.stages\.0\.0\.convs\.0\.(conv|norm)\.(weight|bias)", "stem.{0}.{1}"),
-    (r"encoder\.stages\.0\.0\.convs\.1\.(conv|norm)\.(weight|bias)", "encoder.stages.0.0.{0}.{1}"),
-    (r"encoder\.stages\.([1-9]\d*)\.0\.convs\.([01])\.(conv|norm)\.(weight|bias)", "encoder.stages.{0}.{1}.{2}.{3}"),
-    (
-        r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv1\.(conv|norm)\.(weight|bias)",
-        "encoder.stages.{0}.{1}.first.{2}.{3}",
-    ),
-    (
-        r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.conv2\.(conv|norm)\.(weight|bias)",
-        "encoder.stages.{0}.{1}.second.{2}.{3}",
-    ),
-    (
-        r"encoder\.stages\.(\d+)\.blocks\.(\d+)\.skip\.([01])\.(conv|norm)\.(weight|bias)",
-        "encoder.stages.{0}.{1}.skip.{2}.{3}.{4}",
-    ),
-)
-
-
-@dataclass(frozen=True)
-class Translated:
-    """Tensors under our names, and the names of theirs that have no place in ours -> why."""
-
-    tensors: Mapping[str, Tensor]
-    unread: Mapping[str, str]
+EXPECTED = "an nnU-Net v2 checkpoint with 'network_weights' and the plans in 'init_args'"
 
 
 @dataclass(frozen=True)
@@ -132,101 +102,9 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
     return model.eval()
 
 
-def weights_of(content: Mapping, path: str | Path) -> dict[str, Tensor]:
-    """The tensors, without the prefixes of compiled or distributed networks.
-
-    Raises:
-        InputError: there are none, or they are no numbers.
-    """
-    weights = content.get(WEIGHTS)
-    if not isinstance(weights, Mapping) or not weights:
-        raise InputError(
-            path, f"keys {sorted(map(str, content))[:8]}", f"a checkpoint with '{WEIGHTS}'", "give the original file"
-        )
-    return {
-        re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in require_tensors(weights, path).items()
-    }
-
-
-def translate_encoder(state: Mapping[str, Tensor], path: str | Path) -> Translated:
-    """First convolution and encoder under our names; what belongs to neither stays unread.
-
-    Raises:
-        InputError: a tensor of the encoder that no rule knows: another architecture.
-    """
-    tensors: dict[str, Tensor] = {}
-    unread: dict[str, str] = {}
-    for name, tensor in state.items():
-        if not name.startswith("encoder."):
-            unread[name] = TWICE if name.startswith("decoder.encoder.") else "not of the encoder"
-        elif ".all_modules." in name:
-            unread[name] = TWICE
-        elif ours := _ours(name, tensor):
-            tensors[ours] = tensor
-        elif name.endswith(".conv.bias"):
-            unread[name] = CANCELLED
-        else:
-            raise InputError(
-                path,
-                f"'{name}'",
-                "a PlainConvUNet with two convolutions per stage, or a ResidualEncoderUNet",
-                "give such a checkpoint",
-            )
-    return Translated(tensors, unread)
-
-
-def translate_all(state: Mapping[str, Tensor], task: Task, path: str | Path) -> Translated:
-    """The whole network under our names; the head of overlapping regions gets the background's row, which is not read.
-
-    Raises:
-        InputError: a tensor that no rule knows: another architecture.
-    """
-    found = translate_encoder(state, path)
-    tensors, unread = dict(found.tensors), dict(found.unread)
-    last = _count(state, "decoder.transpconvs.{}.weight") - 1
-    for name, tensor in state.items():
-        if not name.startswith("decoder.") or name.startswith("decoder.encoder."):
-            continue
-        kind, number, rest = (*name.split(".", 3)[1:], "")[:3]
-        stage = f"decoder.stages.{last - int(number)}"
-        del unread[name]
-        if ".all_modules." in name:
-            unread[name] = TWICE
-        elif kind == "transpconvs":
-            tensors[f"{stage}.upsample.{rest}"] = tensor
-        elif kind == "seg_layers":
-            rows = torch.cat([torch.zeros_like(tensor[:1]), tensor]) if task.regions else tensor
-            tensors[f"head.convs.{last - int(number)}.{rest}"] = rows
-        elif rest == "convs.0.conv.weight":
-            tensors[f"{stage}.up_half.weight"], tensors[f"{stage}.skip_half.weight"] = tensor.chunk(2, dim=1)
-        elif rest.startswith("convs.0.norm."):
-            tensors[f"{stage}.{rest.replace('convs.0.norm', 'adn.N')}"] = tensor
-        elif rest.startswith("convs.1.norm.") or rest == "convs.1.conv.weight":
-            tensors[f"{stage}.{rest.replace('convs.1', 'conv').replace('norm', 'adn.N')}"] = tensor
-        elif rest in ("convs.0.conv.bias", "convs.1.conv.bias"):
-            unread[name] = CANCELLED
-        else:
-            raise InputError(
-                path, f"'{name}'", "one or two convolutions per stage of the decoder", "give such a checkpoint"
-            )
-    return Translated(tensors, unread)
-
-
-def _ours(name: str, tensor: Tensor) -> str | None:
-    if name.endswith(".conv.bias"):
-        return None
-    for pattern, ours in ENCODER:
-        if match := re.fullmatch(pattern, name):
-            translated = ours.format(*match.groups()).replace(".norm.", ".adn.N.")
-            return (
-                translated.replace("stem.conv.", f"stem.convs.{tensor.shape[1]}.") if tensor.ndim == 5 else translated
-            )
-    return None
-
-
 def _architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
     """Raises InputError where a tensor that tells a number is not there."""
-    ways_up = _count(state, "decoder.transpconvs.{}.weight")
+    ways_up = count_tensors(state, "decoder.transpconvs.{}.weight")
     residual = "encoder.stem.convs.0.conv.weight" in state
     first = "encoder.stages.{}.blocks.0.conv1.conv.weight" if residual else "encoder.stages.{}.0.convs.0.conv.weight"
     try:
@@ -242,10 +120,12 @@ def _architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
             channels=[len(weight) for weight in stages],
             kernels=[list(weight.shape[2:]) for weight in stages],
             strides=[list(state[f"decoder.transpconvs.{u}.weight"].shape[2:]) for u in reversed(range(ways_up))],
-            blocks=[_count(state, f"encoder.stages.{i}.blocks.{{}}.conv1.conv.weight") for i in range(ways_up + 1)]
+            blocks=[
+                count_tensors(state, f"encoder.stages.{i}.blocks.{{}}.conv1.conv.weight") for i in range(ways_up + 1)
+            ]
             if residual
             else None,
-            decoder_convs=_count(state, "decoder.stages.0.convs.{}.conv.weight"),
+            decoder_convs=count_tensors(state, "decoder.stages.0.convs.{}.conv.weight"),
             upsample_bias="decoder.transpconvs.0.bias" in state,
         )
     except KeyError as error:
@@ -333,7 +213,3 @@ def _normalization(scheme: str, masked: bool, facts: Mapping, path: Path) -> Nor
             "take its weights with init=checkpoint instead",
         )
     return Fingerprint("fingerprint", *numbers)
-
-
-def _count(state: Mapping[str, Tensor], pattern: str) -> int:
-    return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)

@@ -6,13 +6,15 @@ from pathlib import Path
 from uniseg.errors import InputError
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import nnunet, published
-from uniseg.weights.foreign.nnunet import CANCELLED, PLAN, UNSTATED, translate_all, translate_encoder, weights_of
+from uniseg.weights.foreign.nnunet import UNSTATED
+from uniseg.weights.foreign.nnunet_names import CANCELLED, translate_all, translate_encoder, weights_of
 from uniseg.weights.foreign.segresnet import state_of, translate_segresnet
-from uniseg.weights.foreign.unpickle import read_foreign
 from uniseg.weights.licences import strictest
+from uniseg.weights.pickled import read_foreign
 from uniseg.weights.reading import reading
 from uniseg.weights.transfer import ForeignWeights
 
+PLAN = "nnssl_adaptation_plan"
 ENCODER_STAGES = "encoder.stages"
 ENCODER_PARTS = ("stem.", "encoder.")
 EXPECTED = (

@@ -16,7 +16,7 @@ from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.description import require_patch_size
 from uniseg.weights.foreign.published_tasks import published_tasks
-from uniseg.weights.foreign.unpickle import read_foreign
+from uniseg.weights.pickled import read_foreign
 from uniseg.weights.reading import reading, require_tensors
 
 LICENCE = "UniSeg's own, non-commercial; with the terms of its eleven datasets"

@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.weights.foreign.nnunet import Translated
+from uniseg.weights.foreign.nnunet_names import Translated
 from uniseg.weights.reading import require_tensors
 
 EXPECTED = "a state dict of MONAI's SegResNet or SegResNetDS, by itself or below 'state_dict', 'model' or 'net'"
