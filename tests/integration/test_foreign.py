@@ -27,7 +27,7 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path):
     for line in (
         "(nnU-Net v2); licence of its data: CC BY 4.0",
         "fresh: other tasks",
-        "a bias that the norm behind it cancels",
+        "a bias that the norm after it cancels",
         "parameters train.",
     ):
         assert line in told

@@ -29,13 +29,11 @@ class DiceCELoss(nn.Module):
         self.ce_weight = ce_weight
 
     def forward(self, logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> Tensor:
-        """``logits [B,K,Z,Y,X]`` (surplus rows -inf), ``label [B,Z,Y,X]`` label values, B tasks -> one loss per sample
-        ``[B]``.
-        """
+        """``logits [B,K,Z,Y,X]`` (padding -inf), ``label [B,Z,Y,X]``, B tasks -> one loss per sample ``[B]``."""
         regional = [bool(task.regions) for task in tasks]
         if len(set(regional)) == 1:
             return self._loss(logits, label, tasks)
-        kinds = [[b for b, own in enumerate(regional) if own == kind] for kind in (False, True)]
+        kinds = [[b for b, is_regional in enumerate(regional) if is_regional == kind] for kind in (False, True)]
         parts = [self._loss(logits[rows], label[rows], [tasks[b] for b in rows]) for rows in kinds]
         return torch.cat(parts)[torch.tensor([b for rows in kinds for b in rows]).argsort().to(logits.device)]
 
@@ -43,28 +41,30 @@ class DiceCELoss(nn.Module):
         valid = label != IGNORE
         target = label.long().clamp_min(0)
         counts = torch.tensor([task.num_classes - 1 for task in tasks])
-        own = (torch.arange(logits.shape[1] - 1) < counts[:, None]).to(logits.device, torch.float32)
-        p, truth, ce = (_regions if tasks[0].regions else _exclusive)(logits.float(), target, own, tasks)
+        has_class = (torch.arange(logits.shape[1] - 1) < counts[:, None]).to(logits.device, torch.float32)
+        p, truth, ce = (_regions if tasks[0].regions else _exclusive)(logits.float(), target, has_class, tasks)
         voxels = valid.flatten(1).sum(1).clamp_min(1)
         ce = (ce * valid).flatten(1).sum(1) / voxels
         p, truth = p * valid[:, None], truth * valid[:, None]
         overlap = (p * truth).flatten(2).sum(2)
         total = p.flatten(2).sum(2) + truth.flatten(2).sum(2)
         dice = (2 * overlap + SMOOTH) / (total + SMOOTH + SMALLEST)
-        mean_dice = (dice * own).sum(1) / own.sum(1)
+        mean_dice = (dice * has_class).sum(1) / has_class.sum(1)
         return self.dice_weight * (1 - mean_dice) + self.ce_weight * ce
 
 
-def _exclusive(logits: Tensor, target: Tensor, own: Tensor, tasks: Sequence[Task]) -> tuple[Tensor, Tensor, Tensor]:
+def _exclusive(
+    logits: Tensor, target: Tensor, has_class: Tensor, tasks: Sequence[Task]
+) -> tuple[Tensor, Tensor, Tensor]:
     """Probabilities and truth of the foreground ``[B,K-1,Z,Y,X]``, cross-entropy ``[B,Z,Y,X]``."""
     log_p = F.log_softmax(logits, dim=1)
     truth = torch.zeros_like(log_p).scatter_(1, target[:, None], 1)
     return log_p[:, 1:].exp(), truth[:, 1:], -log_p.gather(1, target[:, None])[:, 0]
 
 
-def _regions(logits: Tensor, target: Tensor, own: Tensor, tasks: Sequence[Task]) -> tuple[Tensor, Tensor, Tensor]:
-    """The same for regions; ``own [B,K-1]`` is 1 for the classes that a sample has."""
-    mask = own[:, :, None, None, None]
+def _regions(logits: Tensor, target: Tensor, has_class: Tensor, tasks: Sequence[Task]) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for regions; ``has_class [B,K-1]`` is 1 where the task of a sample has the class."""
+    mask = has_class[:, :, None, None, None]
     logits = logits[:, 1:].masked_fill(mask == 0, 0)
     truth = torch.zeros_like(logits)
     for sample, task, values in zip(truth, tasks, target, strict=True):

@@ -108,7 +108,7 @@ class UniSegModel(nn.Module):
         """Add tasks; the output for the old ones stays bit-identical as long as only the new weights train
         (``freeze_base``).
 
-        A task brings its prompt with its way through FUSE, a head, an adapter behind every decoder stage and, for a
+        A task brings its prompt with its way through FUSE, a head, an adapter after every decoder stage and, for a
         number of modalities that the network does not know, a first convolution.
 
         Args:

@@ -36,8 +36,8 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
     ours = module.state_dict()
     require_same_tensors(ours, tensors, path, fix)
     copies = {
-        name: tensors[name].to(own.dtype, memory_format=torch.contiguous_format, copy=True)
-        for name, own in ours.items()
+        name: tensors[name].to(tensor.dtype, memory_format=torch.contiguous_format, copy=True)
+        for name, tensor in ours.items()
     }
     module.load_state_dict(copies, assign=True)
 
@@ -51,11 +51,11 @@ def require_same_tensors(
         InputError: a name that is missing or too many, another shape, whole numbers for real ones.
     """
     for name in sorted(ours.keys() | theirs.keys()):
-        own, other = ours.get(name), theirs.get(name)
-        expected = "no such tensor" if own is None else f"shape {tuple(own.shape)}"
-        if other is None or own is None or other.shape != own.shape:
-            unknown = "unknown key" if own is None else "size mismatch for"
-            found = f"Missing key '{name}'" if other is None else f"{unknown} '{name}' of shape {tuple(other.shape)}"
+        our, their = ours.get(name), theirs.get(name)
+        expected = "no such tensor" if our is None else f"shape {tuple(our.shape)}"
+        if their is None or our is None or their.shape != our.shape:
+            unknown = "unknown key" if our is None else "size mismatch for"
+            found = f"Missing key '{name}'" if their is None else f"{unknown} '{name}' of shape {tuple(their.shape)}"
             raise InputError(where, found, expected, fix)
-        if other.is_floating_point() != own.is_floating_point():
-            raise InputError(where, f"'{name}' of {other.dtype}", str(own.dtype), fix)
+        if their.is_floating_point() != our.is_floating_point():
+            raise InputError(where, f"'{name}' of {their.dtype}", str(our.dtype), fix)

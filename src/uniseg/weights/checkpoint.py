@@ -55,7 +55,7 @@ def load_model(
 
     Args:
         path: of either; of a delta where ``base`` is given.
-        task_files: of tasks that were added to this network; they come after its own.
+        task_files: of tasks that were added to this network; they come after those that it has.
         base: checkpoint or folder that the delta was written against.
         cls: what is built.
 

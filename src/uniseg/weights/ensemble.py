@@ -45,7 +45,7 @@ def save_ensemble(models: Sequence[UniSegModel], folder: str | Path) -> Path:
 
 
 def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
-    """Checkpoints and model folders behind ``paths``.
+    """The checkpoints and model folders that ``paths`` stand for.
 
     Raises:
         InputError: none, or a malformed ensemble folder.

@@ -37,7 +37,7 @@ def reading(path: str | os.PathLike, expected: str, fix: str) -> Iterator[None]:
         fix: what to do where it is not.
 
     Raises:
-        InputError: whatever error comes up; one that names another place than the file gets its name in front.
+        InputError: whatever error comes up; the file's name is put in front of one that names something else.
     """
     try:
         yield
@@ -60,9 +60,9 @@ def kind_of(path: Path) -> str:
         start = file.read(START)
     if not start:
         return "an empty file"
-    told = next((kind for begins, kind in KINDS if start.startswith(begins)), None)
-    if told:
-        return told
+    kind = next((kind for begins, kind in KINDS if start.startswith(begins)), None)
+    if kind:
+        return kind
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < path.stat().st_size:
         return SAFETENSORS
     if start[344:348] in (b"n+1\0", b"ni1\0"):

@@ -26,10 +26,10 @@ def write_described(path: str | Path, kind: str, description: Mapping, tensors: 
     """
     path = Path(path)
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    told = {"kind": kind, "format": FORMAT, "sha256": state_hash(plain), **description}
+    metadata = {"kind": kind, "format": FORMAT, "sha256": state_hash(plain), **description}
     with write_atomically(path) as part:
         # save_file straight to a full disk is an error without errno
-        part.write_bytes(save(plain, {KEY: json.dumps(told)}))
+        part.write_bytes(save(plain, {KEY: json.dumps(metadata)}))
     return path
 
 
@@ -41,9 +41,9 @@ def read_described(path: str | Path, kind: str, fields: Mapping[str, type], fix:
     """
     path, expected = Path(path), f"a file of kind '{kind}'"
     with reading(path, expected, fix):
-        told = kind_of(path)
-        if told != SAFETENSORS:
-            raise InputError(path, told, expected, fix)
+        file_kind = kind_of(path)
+        if file_kind != SAFETENSORS:
+            raise InputError(path, file_kind, expected, fix)
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(KEY)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no mapping

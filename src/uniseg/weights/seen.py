@@ -51,7 +51,7 @@ def _merge_facts(before: Mapping, after: Mapping) -> dict:
     patients = [facts["patients"] for facts in (before, after) if "patients" in facts]
     if patients:
         merged["patients"] = {
-            split: sorted({patient for own in patients for patient in own.get(split, ())}) for split in LEARNT_FROM
+            split: sorted({patient for each in patients for patient in each.get(split, ())}) for split in LEARNT_FROM
         }
     licences = [facts["licence"] for facts in (before, after) if facts.get("licence")]
     if licences:
@@ -61,7 +61,12 @@ def _merge_facts(before: Mapping, after: Mapping) -> dict:
 
 @dataclass(frozen=True)
 class Seen:
-    """A case that a network has seen; ``patient`` is empty where the case itself is recorded, else its patient is."""
+    """A case that a network has seen; ``patient`` is empty where the case itself is recorded, else its patient is.
+
+    Examples:
+        >>> Seen("case_1", "train", "liver").patient
+        ''
+    """
 
     case_id: str
     split: str
@@ -79,9 +84,9 @@ def find_seen(
     """
     for split in splits:
         cases = set(data.get(task, {}).get(split, ()))
-        owner = {patient: name for name, facts in data.items() for patient in facts.get("patients", {}).get(split, ())}
+        owners = {patient: name for name, facts in data.items() for patient in facts.get("patients", {}).get(split, ())}
         for case_id in sorted(patients):
             if case_id in cases:
                 yield Seen(case_id, split, task)
-            elif patients[case_id] in owner:
-                yield Seen(case_id, split, owner[patients[case_id]], patients[case_id])
+            elif patients[case_id] in owners:
+                yield Seen(case_id, split, owners[patients[case_id]], patients[case_id])

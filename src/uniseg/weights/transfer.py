@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -26,9 +27,9 @@ class ForeignWeights:
         licence: the strictest of their training data, or what is known of it.
         tensors: of the state dict.
         tasks: in the order of prompts and head rows; None where the source does not know tasks.
-        unread: names of the source that have no place in ours -> why.
+        unread: names of the source that ours has not -> why.
         data: facts on its training data by task, as ``Provenance.data`` holds them.
-        parts: how the names of the trunk begin that it must hold; the others begin anew.
+        parts: how the names of the trunk begin that it must hold; the others start over.
     """
 
     name: str
@@ -42,7 +43,7 @@ class ForeignWeights:
 
 
 @dataclass(frozen=True)
-class _Taken:
+class _FittedTensor:
     """A tensor for the target, the rule that made it (empty: as it is), the source's name."""
 
     tensor: Tensor
@@ -51,9 +52,10 @@ class _Taken:
 
 
 def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = False) -> TransferReport:
-    """Put the weights of ``source`` into ``model``; tasks of the same names and classes keep prompts and head, others
-    begin anew. What is known of
-    the source's training data goes along, so that a licence is not lost.
+    """Put the weights of ``source`` into ``model``.
+
+    Tasks of the same names and classes keep prompts and head, others start over. What is known of the source's training
+    data goes along, so that a licence is not lost.
 
     Args:
         dry_run: only report.
@@ -61,53 +63,66 @@ def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = Fals
     Raises:
         InputError: a tensor of the trunk has no source, or one that no rule makes fit; ``model`` is as it was.
     """
-    own = model.state_dict()
-    same_tasks = source.tasks is not None and [(t.name, t.classes) for t in source.tasks] == [
-        (t.name, t.classes) for t in model.tasks
-    ]
-    taken: dict[str, _Taken] = {}
+    target = model.state_dict()
+    same_tasks = source.tasks is not None and _signatures(source.tasks) == _signatures(model.tasks)
+    fitted: dict[str, _FittedTensor] = {}
     missing: dict[str, str] = {}
-    for name, tensor in own.items():
-        found = _find(name, tensor, source)
-        if name.startswith((HEAD, CONDITIONING, ADDED)):
-            if found is None or found.rule or not same_tasks:
-                missing[name] = "fresh: other tasks" if not same_tasks else "fresh: not in the source"
-                continue
-        elif not name.startswith(source.parts):
-            missing[name] = "fresh: not a part of the source"
-            continue
+    for name, tensor in target.items():
+        found = _fit(name, tensor, source)
+        if reason := _reason_to_start_over(name, found, source, same_tasks):
+            missing[name] = reason
         elif found is None:
-            here = source.tensors.get(name)
-            told = f"of shape {tuple(here.shape)}" if here is not None else "missing"
-            options = "model/encoder=..., model/decoder=..., their channels, strides, kernels"
-            fix = f"choose the source's encoder and decoder with {options}"
-            raise InputError(source.name, f"'{name}' {told}", f"shape {tuple(tensor.shape)}", fix)
-        taken[name] = found
-    used = {each.origin for each in taken.values()}
+            _refuse(name, tensor, source)
+        else:
+            fitted[name] = found
+    used = {each.origin for each in fitted.values()}
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     if not dry_run:
-        model.load_state_dict(own | {name: each.tensor for name, each in taken.items()})
+        model.load_state_dict(target | {name: each.tensor for name, each in fitted.items()})
         model.provenance = replace(model.provenance, data=merge_data(model.provenance.data, source.data))
     return TransferReport(
         source.name,
         source.kind,
         source.licence,
-        tuple(name for name, each in taken.items() if not each.rule),
-        {name: each.rule for name, each in taken.items() if each.rule},
+        tuple(name for name, each in fitted.items() if not each.rule),
+        {name: each.rule for name, each in fitted.items() if each.rule},
         missing,
         skipped,
-        sum(each.tensor.numel() for each in taken.values()) / sum(tensor.numel() for tensor in own.values()),
+        sum(each.tensor.numel() for each in fitted.values()) / sum(tensor.numel() for tensor in target.values()),
     )
 
 
-def _find(name: str, tensor: Tensor, source: ForeignWeights) -> _Taken | None:
-    here = source.tensors.get(name)
-    if here is not None and here.shape == tensor.shape:
-        return _Taken(here, "", name)
+def _signatures(tasks: TaskSet) -> list[tuple[str, tuple[str, ...]]]:
+    return [(task.name, task.classes) for task in tasks]
+
+
+def _reason_to_start_over(
+    name: str, found: _FittedTensor | None, source: ForeignWeights, same_tasks: bool
+) -> str | None:
+    """Why a tensor of the target keeps its new weights; None: it needs those of the source."""
+    if name.startswith((HEAD, CONDITIONING, ADDED)):
+        if not same_tasks:
+            return "fresh: other tasks"
+        return "fresh: not in the source" if found is None or found.rule else None
+    return None if name.startswith(source.parts) else "fresh: not a part of the source"
+
+
+def _refuse(name: str, tensor: Tensor, source: ForeignWeights) -> NoReturn:
+    theirs = source.tensors.get(name)
+    found = f"'{name}' of shape {tuple(theirs.shape)}" if theirs is not None else f"'{name}' missing"
+    options = "model/encoder=..., model/decoder=..., their channels, strides, kernels"
+    fix = f"choose the source's encoder and decoder with {options}"
+    raise InputError(source.name, found, f"shape {tuple(tensor.shape)}", fix)
+
+
+def _fit(name: str, tensor: Tensor, source: ForeignWeights) -> _FittedTensor | None:
+    theirs = source.tensors.get(name)
+    if theirs is not None and theirs.shape == tensor.shape:
+        return _FittedTensor(theirs, "", name)
     for rule, make in RULES.items():
         found = make(name, tensor, source.tensors)
         if found is not None:
-            return _Taken(found[1], rule, found[0])
+            return _FittedTensor(found[1], rule, found[0])
     return None
 
 
@@ -142,7 +157,7 @@ def drop_prompt_channel(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]
 
 
 def new_prompt_channel(name: str, tensor: Tensor, tensors: Mapping[str, Tensor]) -> tuple[str, Tensor] | None:
-    """The reverse: the prompt's row is 0 at first, so that the trunk begins as the source left it."""
+    """The reverse: the prompt's row is 0 at first, so that the trunk starts as the source left it."""
     weight = tensors.get(name)
     if (
         weight is None
@@ -162,4 +177,4 @@ RULES: dict[str, Callable[[str, Tensor, Mapping[str, Tensor]], tuple[str, Tensor
 def _why_not(name: str) -> str:
     if name.startswith((HEAD, CONDITIONING, ADDED)):
         return "of the source's tasks"
-    return "a number of modalities that the target has not" if name.startswith(STEM) else "no place in the target"
+    return "a number of modalities that the target has not" if name.startswith(STEM) else "not in the target"

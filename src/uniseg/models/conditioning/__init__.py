@@ -1,1 +1,1 @@
-"""Where the task enters the network, one way per file, behind one contract (``base.py``)."""
+"""Where the task enters the network, one way per file, on one contract (``base.py``)."""

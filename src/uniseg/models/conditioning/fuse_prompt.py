@@ -28,7 +28,7 @@ class FusePrompt(Conditioning):
         fuse: False: a task's prompt is its row of the universal prompt, whatever the image.
 
     Raises:
-        InputError: an unknown place.
+        InputError: ``place`` is neither of the two.
     """
 
     universal_prompt: Tensor

@@ -1,1 +1,1 @@
-"""Backbones behind one contract (``base.py``), one per file."""
+"""Backbones on one contract (``base.py``), one per file."""

@@ -89,6 +89,6 @@ def conv_norm(in_channels: int, out_channels: int, *, kernel: Sequence[int]) -> 
     )
 
 
-def _stage(below: int, here: int, kernel: Sequence[int], stride: Sequence[int], blocks: int) -> nn.Sequential:
-    rest = (ResidualBlock(here, here, kernel=kernel, stride=(1, 1, 1)) for _ in range(blocks - 1))
-    return nn.Sequential(ResidualBlock(below, here, kernel=kernel, stride=stride), *rest)
+def _stage(in_channels: int, channels: int, kernel: Sequence[int], stride: Sequence[int], blocks: int) -> nn.Sequential:
+    rest = (ResidualBlock(channels, channels, kernel=kernel, stride=(1, 1, 1)) for _ in range(blocks - 1))
+    return nn.Sequential(ResidualBlock(in_channels, channels, kernel=kernel, stride=stride), *rest)

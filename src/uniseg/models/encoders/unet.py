@@ -39,10 +39,10 @@ class UNetEncoder(Encoder):
         self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
         self.stem_kernel = tuple(kernels[0])
         stages = [nn.Sequential(conv_block(channels[0], channels[0], kernel=kernels[0]))]
-        for below, here, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
+        for below, width, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
             stages.append(
                 nn.Sequential(
-                    conv_block(below, here, kernel=kernel, stride=stride), conv_block(here, here, kernel=kernel)
+                    conv_block(below, width, kernel=kernel, stride=stride), conv_block(width, width, kernel=kernel)
                 )
             )
         self.stages = nn.ModuleList(stages)

@@ -1,1 +1,1 @@
-"""How class logits leave the network, one way per file, behind one contract (``base.py``)."""
+"""How class logits leave the network, one way per file, on one contract (``base.py``)."""

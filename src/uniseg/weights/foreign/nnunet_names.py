@@ -13,7 +13,7 @@ from uniseg.task import Task
 from uniseg.weights.reading import require_tensors
 
 WEIGHTS = "network_weights"
-CANCELLED = "a bias that the norm behind it cancels"
+CANCELLED = "a bias that the norm after it cancels"
 TWICE = "the same tensor by another name"
 # nnU-Net's name -> ours; stages of the decoder are counted from the other end.
 ENCODER = (
@@ -38,7 +38,12 @@ ENCODER = (
 
 @dataclass(frozen=True)
 class Translated:
-    """Tensors under our names, and the names of theirs that have no place in ours -> why."""
+    """Tensors under our names, and the names of theirs that ours has not -> why.
+
+    Examples:
+        >>> Translated({}, {"decoder.seg_layers.0.weight": "not of the encoder"}).tensors
+        {}
+    """
 
     tensors: Mapping[str, Tensor]
     unread: Mapping[str, str]

@@ -98,7 +98,7 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
     Raises:
         InputError: a key is missing, unknown, or of another shape; the first is named.
     """
-    state, own = dict(state), model.state_dict()
+    state, expected = dict(state), model.state_dict()
     names = published_names(model)
     translated: dict[str, Tensor] = {}
     for theirs, ours in names.items():
@@ -107,10 +107,10 @@ def translate(state: dict[str, Tensor], model: UniSegModel, path: str | Path) ->
         parts = tensor.chunk(2, dim=1) if len(ours) == 2 else (tensor,)
         for name, part in zip(ours, parts, strict=True):
             _check(
-                part.shape == own[name].shape,
+                part.shape == expected[name].shape,
                 path,
                 f"'{theirs}' of shape {tuple(tensor.shape)}",
-                f"parts of shape {tuple(own[name].shape)}",
+                f"parts of shape {tuple(expected[name].shape)}",
             )
             translated[name] = part
     biases = {name.removesuffix("weight") + "bias" for name in names if needs_bias(name)}

@@ -27,7 +27,7 @@ NAMES = (
 
 
 def state_of(content: Mapping, path: Path) -> dict[str, Tensor]:
-    """The tensors with SegResNet's own names, whatever module they were saved in.
+    """The tensors with SegResNet's names, whatever module they were saved in.
 
     Raises:
         InputError: no first convolution of a SegResNet is among them, or they are no numbers.
@@ -37,8 +37,10 @@ def state_of(content: Mapping, path: Path) -> dict[str, Tensor]:
         for name in state:
             if isinstance(name, str) and re.search(rf"(^|\.){re.escape(marker)}$", name):
                 prefix = name.removesuffix(marker)
-                own = {key.removeprefix(prefix): tensor for key, tensor in state.items() if str(key).startswith(prefix)}
-                return require_tensors(own, path)
+                tensors = {
+                    key.removeprefix(prefix): tensor for key, tensor in state.items() if str(key).startswith(prefix)
+                }
+                return require_tensors(tensors, path)
     raise InputError(path, f"keys {sorted(map(str, state))[:6]}", EXPECTED, "give the original file")
 
 

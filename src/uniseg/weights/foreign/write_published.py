@@ -23,9 +23,10 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
         InputError: another network than the published one, of whatever width, or one with added tasks.
     """
     path = Path(path)
-    own = model.conditioning
-    same = isinstance(model.encoder, UNetEncoder) and isinstance(model.head, StaticHead) and isinstance(own, FusePrompt)
-    if not same or own.fuse is None or own.decoder_prompt_channels or model.added:
+    conditioning = model.conditioning
+    parts = ((model.encoder, UNetEncoder), (model.head, StaticHead), (conditioning, FusePrompt))
+    is_published = all(isinstance(part, cls) for part, cls in parts) and not model.added
+    if not is_published or conditioning.fuse is None or conditioning.decoder_prompt_channels:
         raise InputError(
             path,
             "a network of another kind, or with added tasks",
@@ -41,10 +42,11 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
 
 def published_state(model: UniSegModel) -> dict[str, Tensor]:
     """Published names -> tensors."""
-    own = model.state_dict()
+    tensors = model.state_dict()
     state: dict[str, Tensor] = {}
     for theirs, ours in published_names(model).items():
-        state[theirs] = torch.cat([own[name] for name in ours], dim=1) if len(ours) > 1 else own[ours[0]].clone()
+        parts = [tensors[name] for name in ours]
+        state[theirs] = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0].clone()
         if needs_bias(theirs):
             state[theirs.removesuffix("weight") + "bias"] = torch.zeros(len(state[theirs]))
     return state
