@@ -13,8 +13,10 @@ from samples import save_nifti
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.evaluate import evaluate
+from uniseg.evaluation.output import require_replaceable
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.evaluation.summary import summary_table
+from uniseg.run_folder import EvaluationFolder
 
 
 def ball(value=1, offset=0):
@@ -101,20 +103,23 @@ def test_a_value_that_means_two_things_is_asked_for(folders):
     assert evaluated(folders, mapped).mean_dice == 1, "ours hold the task's"
 
 
+def test_an_evaluation_takes_the_place_of_an_older_one_and_of_nothing_else(folders):
+    evaluated(folders)
+    evaluated(folders)
+    (folders / "out/scores.csv").write_text("patient;dose\n")
+    with pytest.raises(InputError, match=r"scores\.csv: found a file that uniseg\.evaluate did not write"):
+        evaluated(folders)
+    assert (folders / "out/scores.csv").read_text() == "patient;dose\n"
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("scores.csv", "patient;dose\n"), ("metrics.json", '{"accuracy": 1}'), ("cases.json", '[{"id": 3}]')],
+    [("metrics.json", '{"accuracy": 1}'), ("cases.json", '[{"id": 3}]'), ("postprocessing.json", '{"kind": "x"}')],
 )
-def test_somebodys_tables_stay(folders, name, content):
-    path = folders / "out" / name
-    path.parent.mkdir()
-    path.write_text(content)
+def test_somebodys_tables_stay(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
     with pytest.raises(InputError, match=rf"{name}: found a file that uniseg\.evaluate did not write"):
-        evaluated(folders)
-    assert path.read_text() == content
-    path.unlink()
-    evaluated(folders)
-    evaluated(folders)
+        require_replaceable(EvaluationFolder(tmp_path))
 
 
 def test_an_output_that_is_a_file(folders):

@@ -8,7 +8,7 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
 import sys
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 
 from uniseg.commands.builders import (
@@ -54,10 +54,10 @@ def evaluate(config: DictConfig) -> RunEvaluation:
 
 
 def _score_folders(config: DictConfig, output: EvaluationFolder, scorer: Scorer) -> Summary:
-    tasks, folders = tasks_of(config), (Path(config.predictions), Path(config.labels))
+    tasks = tasks_of(config)
     if len(tasks) != 1:
         raise InputError("task", f"{len(tasks)} tasks", "exactly one", "add task=<name>")
-    source = sources_of(config)[tasks[0].name]
+    source, folders = sources_of(config)[tasks[0].name], (Path(config.predictions), Path(config.labels))
     return evaluate_folders(tasks[0], source, *folders, output, scorer, values=config.predictions_use)
 
 
@@ -65,24 +65,19 @@ def _score_run(config: DictConfig, output: EvaluationFolder, scorer: Scorer) -> 
     choose, sources = config.postprocessing == CHOOSE, sources_of(config)
     require_scored_split(config.split, choose=choose)
     require_datasets(sources)
-    is_ensemble = OmegaConf.is_list(config.checkpoint)
-    checkpoint = OmegaConf.to_container(config.checkpoint) if is_ensemble else config.checkpoint
     postprocessing = None if choose else config.postprocessing
-    predictor = make_predictor(checkpoint, config.task_files, config.inference, postprocessing)
+    predictor = make_predictor(config.checkpoint, config.task_files, config.inference, postprocessing)
     datasets = find_datasets(tasks_of(config), sources)
-    split, fold = config.split, config.data.fold
-    options = {"split": split, "fold": fold, "output": output, "choose": choose, "checkpoint": str(config.checkpoint)}
-    return evaluate_run(predictor, datasets, scorer, **options)
+    where = {"split": config.split, "fold": config.data.fold, "output": output}
+    return evaluate_run(predictor, datasets, scorer, **where, choose=choose, checkpoint=str(config.checkpoint))
 
 
 def log_scores(config: DictConfig, summary: Summary) -> None:
     """Hand the mean Dice to the loggers beside the CSV, which join the run that was trained."""
     loggers = make_loggers({name: block for name, block in config.logger.items() if block["_target_"] != CSV})
-    split = summary.split or "test"
-    dice = {f"{split}/dice": summary.mean_dice}
-    dice |= {f"{split}/dice/{name}": task.dice for name, task in summary.tasks.items()}
+    means = {"": summary.mean_dice} | {f"/{name}": task.dice for name, task in summary.tasks.items()}
     for logger in loggers:
-        logger.log_metrics({key: value for key, value in dice.items() if value == value})
+        logger.log_metrics({f"{summary.split or 'test'}/dice{name}": m for name, m in means.items() if m == m})
     close_loggers(loggers)
 
 

@@ -28,7 +28,7 @@ from uniseg.planning.budget import Budget, budget_of
 from uniseg.planning.output import print_plan, write_experiment
 from uniseg.planning.planner import PlanOptions, make_plan
 from uniseg.planning.step_cost import Recipe
-from uniseg.reporting.preview import write_preview
+from uniseg.reporting.overlays import write_preview
 from uniseg.sampling.requests import TaskCases, weights_of
 from uniseg.task import TaskSet
 

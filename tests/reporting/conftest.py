@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from samples import make_task
+from uniseg.reporting.html import write_report
 
 # File order (i, j, k) grows to superior, posterior, right: an orientation that canonical reading must turn. Voxels 2 x
 # 1 x 1.5 mm.
@@ -116,6 +117,18 @@ LOG = """epoch,lr-SGD,step,train/loss,train/loss/organs,val/loss,val/pseudo_dice
 
 @pytest.fixture
 def run_dir(tmp_path: Path) -> Path:
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of such a run, made once."""
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(make_run(folder), folder / "out")
+
+
+def make_run(tmp_path: Path) -> Path:
+    """An evaluated run of two tasks, with its scans in ``tmp_path``."""
     root = tmp_path / "run"
     (root / "logs").mkdir(parents=True)
     (root / "logs" / "metrics.csv").write_text(LOG)

@@ -62,13 +62,13 @@ def test_differences_by_hand(pair):
     )
     assert (lung.verdict, lung.non_inferior) == (NOISE, True)
     assert (spleen.verdict, spleen.comparison.difference, spleen.non_inferior) == (FEW, pytest.approx(0.9), None)
-    assert (spleen.misses, spleen.other_misses) == (0, 3)
+    assert (spleen.misses, spleen.first_misses) == (0, 3)
 
 
 def test_of_distances_the_smaller_is_better(pair):
     a, b = (read_evaluated(folder, METRICS["hd95_mm"]) for folder in pair)
     (liver,) = differences(b, a, metric=METRICS["hd95_mm"], margin=1.0)
-    assert (liver.verdict, liver.comparison.difference, liver.own, liver.other) == (
+    assert (liver.verdict, liver.comparison.difference, liver.mean, liver.first_mean) == (
         BETTER,
         pytest.approx(10),
         pytest.approx(14.5),
@@ -87,6 +87,7 @@ def test_files_say_the_same(pair, tmp_path):
     ]
     content = json.loads((tmp_path / "out/comparison.json").read_text())
     assert content["runs"]["b"][0]["comparison"]["wins"] == 10
+    assert content["runs"]["b"][2]["other_misses"] == 3
 
 
 def test_bad_input_is_told(pair, tmp_path):

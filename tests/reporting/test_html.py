@@ -11,10 +11,9 @@ from uniseg.reporting.html import write_report
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def test_page_holds_everything_by_itself(run_dir, tmp_path):
-    page_path = write_report(run_dir, tmp_path / "out")
-    assert page_path == tmp_path / "out" / "report.html"
-    page = page_path.read_text()
+def test_page_holds_everything_by_itself(page):
+    assert page.parts[-2:] == ("out", "report.html")
+    page = page.read_text()
     for text in (
         "organs",
         "lesions",
@@ -39,9 +38,8 @@ def test_page_holds_everything_by_itself(run_dir, tmp_path):
     assert order == sorted(order)
 
 
-def test_pictures_lie_beside_the_page(run_dir, tmp_path):
-    write_report(run_dir, tmp_path / "out")
-    files = sorted((tmp_path / "out" / "figures").iterdir())
+def test_pictures_lie_beside_the_page(page):
+    files = sorted((page.parent / "figures").iterdir())
     assert [file.name for file in files] == [
         "dice_per_case.png",
         "loss.png",

@@ -62,7 +62,7 @@ def test_every_figure_takes_the_name(name):
         box_figure([task]),
         overlay_figure(volume, mask, mask, task=shown, dice=[0.5], title=name),
         similarity_figure(cosine, [name, "other"]),
-        evolution_figure(PromptEvolution.begin([name, "other"]).append(0, 5, cosine).append(1, 10, cosine)),
+        evolution_figure(PromptEvolution.empty([name, "other"]).append(0, 5, cosine).append(1, 10, cosine)),
         map_figure(seen),
         shot_figure([Point(name, 1, (0.5,), None, None)], DICE, 0.1),
     ]

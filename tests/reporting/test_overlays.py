@@ -1,22 +1,26 @@
 """What an overlay shows, down to its pixels."""
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 
 from samples import make_task
+from uniseg.cache.store import CaseEntry, write_case, write_task
+from uniseg.datasets.splits import SplitTable
 from uniseg.images.volume import Volume
-from uniseg.reporting.figures import overlay_figure
 from uniseg.reporting.overlays import (
     COLOURS,
     CT_WINDOW_HU,
     LINE_POINTS,
     class_colours,
     display_window,
+    overlay_figure,
     shown_modalities,
     slice_index,
     view_box,
+    write_preview,
 )
 
 SHAPE, SPACING = (12, 16, 20), (4.0, 2.0, 1.0)
@@ -153,3 +157,22 @@ def test_legend_of_very_many_classes_names_those_of_the_case():
         "bone_7  Dice 0.500",
         "bone_9  Dice 0.500",
     ]
+
+
+def test_the_first_case_with_a_target_is_shown(tmp_path):
+    shape, bright = (10, 20, 20), np.zeros((1, 10, 20, 20), np.float32)
+    label = np.zeros(shape, np.int16)
+    label[4:6, 5:15, 5:15] = 1
+    bright[0, 4:6, 5:15, 5:15] = 1
+    entries = [CaseEntry("empty", "set/e", shape, "k"), CaseEntry("full", "set/f", shape, "k")]
+    write_case(tmp_path, entries[0], np.zeros_like(bright), np.zeros_like(label), make_task())
+    write_case(tmp_path, entries[1], bright, label, make_task())
+    write_task(
+        tmp_path, make_task(), entries, SplitTable((), ((),), ("empty", "full"), {"empty": "set/e", "full": "set/f"})
+    )
+    picture = plt.imread(write_preview(tmp_path))[..., :3]
+    white = (picture > 0.95).all(-1).mean()
+    assert 0.02 < white < 0.3  # three planes through the bright block
+    red = (picture[..., 0] > 0.9) & (picture[..., 1] < 0.5)
+    assert red.sum() > 100
+    assert not list(tmp_path.glob(".part*"))

@@ -4,7 +4,14 @@ import numpy as np
 
 from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.reporting.html import write_report
-from uniseg.reporting.prompts import evolution_figure, prompt_figures, similarity_figure, similarity_image
+from uniseg.reporting.prompts import (
+    cluster,
+    evolution_figure,
+    leaf_order,
+    prompt_figures,
+    similarity_figure,
+    similarity_image,
+)
 from uniseg.run_folder import RunFolder
 
 COSINE = np.array([[1, 0.1, 0.9], [0.1, 1, 0.2], [0.9, 0.2, 1]], np.float32)
@@ -15,7 +22,7 @@ def write_prompts(run_dir) -> None:
     run = RunFolder(run_dir)
     evaluation = run.evaluation("test")
     PromptSimilarity(np.array(NAMES), COSINE, np.zeros((0, 0)), np.array(6)).save(evaluation.prompt_similarity)
-    PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(1, 10, COSINE).save(run.prompt_evolution)
+    PromptEvolution.empty(NAMES).append(0, 5, np.eye(3)).append(1, 10, COSINE).save(run.prompt_evolution)
     image = np.random.default_rng(0).normal(size=(4, 6, 8))
     seen = PromptMap(
         np.array(NAMES[:2]),
@@ -29,9 +36,8 @@ def write_prompts(run_dir) -> None:
     seen.save(evaluation.prompt_map)
 
 
-def test_page_shows_prompts_where_there_are_some(run_dir, tmp_path):
-    without = write_report(run_dir, tmp_path / "without").read_text()
-    assert "Task prompts" not in without
+def test_page_shows_prompts_where_there_are_some(run_dir, tmp_path, page):
+    assert "Task prompts" not in page.read_text()
     assert not list(prompt_figures(run_dir))
     write_prompts(run_dir)
     page = write_report(run_dir, tmp_path / "out").read_text()
@@ -51,6 +57,19 @@ def test_alike_tasks_are_neighbours():
 
 
 def test_pairs_of_the_evolution_are_ranked_by_the_end():
-    axes = evolution_figure(PromptEvolution.begin(NAMES).append(0, 5, np.eye(3)).append(3, 10, COSINE)).axes[0]
+    axes = evolution_figure(PromptEvolution.empty(NAMES).append(0, 5, np.eye(3)).append(3, 10, COSINE)).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["liver · spleen", "lung · spleen", "liver · lung"]
     np.testing.assert_allclose(axes.images[0].get_array(), [[0, 0.9], [0, 0.2], [0, 0.1]], atol=1e-6)
+
+
+def test_blocks_lie_together():
+    group = np.array([0, 1, 0, 1, 0])
+    cosine = np.where(group[:, None] == group, 0.9, 0.1)
+    np.fill_diagonal(cosine, 1)
+    links = cluster(cosine)
+    assert sorted(np.flatnonzero(np.diff(group[leaf_order(links)])).tolist()) in ([1], [2])
+    np.testing.assert_allclose(links[:, 2], [0.1, 0.1, 0.1, 0.9])
+
+
+def test_one_task_has_no_tree():
+    assert leaf_order(cluster(np.ones((1, 1)))) == [0]

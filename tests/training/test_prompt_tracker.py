@@ -8,8 +8,7 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.evaluation.prompt_files import PromptEvolution
-from uniseg.evaluation.prompts import batch_prompts
-from uniseg.metrics.similarity import cosine_matrix
+from uniseg.evaluation.prompts import batch_prompts, cosine_matrix
 from uniseg.models.conditioning.base import Conditioning
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.batch import Batch

@@ -65,6 +65,8 @@ def make_predictor(
     ``conf/inference``.
     """
     settings = settings_from(InferenceSettings, inference)
+    if OmegaConf.is_config(checkpoint):
+        checkpoint = OmegaConf.to_container(checkpoint)
     if postprocessing is not None:
         postprocessing = file_of_evaluation(postprocessing)
     return Predictor.from_pretrained(checkpoint, task_files, settings, postprocessing)

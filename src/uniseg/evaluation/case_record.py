@@ -24,7 +24,7 @@ from uniseg.task import Task
 
 @dataclass(frozen=True)
 class CaseRecord:
-    """A scored case: where it lies, how it is read, what told its files from others when they were scored.
+    """A scored case: where it lies, how it is read, what identified its files when they were scored.
 
     Attributes:
         prediction: label map.

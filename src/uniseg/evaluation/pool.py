@@ -21,13 +21,13 @@ def pool_folds(runs: Sequence[Path], output: EvaluationFolder) -> Summary:
     owner: dict[tuple[str, str], Path] = {}
     for run in runs:
         path = RunFolder(run).evaluation("val").scores
-        fold = read_scores(path)
-        for task, case_id in sorted({(score.task, score.case_id) for score in fold}):
+        fold_scores = read_scores(path)
+        for task, case_id in sorted({(score.task, score.case_id) for score in fold_scores}):
             if (task, case_id) in owner:
                 found = f"case '{case_id}' of '{task}', which {owner[task, case_id]} has too"
                 raise InputError(path, found, "every case in one fold", "give one run of each fold")
             owner[task, case_id] = run
-        scores += fold
+        scores += fold_scores
     require_replaceable(output)
     summary = summarise(scores, split="val", pooled=tuple(map(str, runs)))
     write_evaluation(output, scores, summary)

@@ -36,7 +36,7 @@ def load_prediction(
         if ambiguous:
             found = f"label values of another tool, where {ambiguous[0]} may be the task's or that of the label files"
             fix = f"say which: predictions_use={TASK_VALUES} or {FILE_VALUES}"
-            raise InputError(prediction, found, "to be told whose values they are", fix)
+            raise InputError(prediction, found, "to know whose values they are", fix)
         label_map |= source.label_map
     elif values == FILE_VALUES:
         label_map = source.label_map

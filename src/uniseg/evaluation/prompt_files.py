@@ -32,13 +32,13 @@ class PromptFile:
             return None
         try:
             with path.open("rb") as file, np.load(file) as content:
-                found = cls(**{field.name: content[field.name] for field in fields(cls)})
-            if found.tasks.ndim != 1 or found.tasks.dtype.kind != "U" or not found.fits:
+                loaded = cls(**{field.name: content[field.name] for field in fields(cls)})
+            if loaded.tasks.ndim != 1 or loaded.tasks.dtype.kind != "U" or not loaded.fits:
                 raise ValueError("arrays of other shapes or types")
         except Exception as error:  # NumPy's reader raises errors of many types over a damaged header
             reason = f"{type(error).__name__} ({' '.join(str(error).split())[:200]})"
             raise InputError(path, reason, "the arrays that uniseg writes", "remove the file") from error
-        return found
+        return loaded
 
     @property
     def fits(self) -> bool:
@@ -48,8 +48,8 @@ class PromptFile:
 
 @dataclass(frozen=True)
 class PromptSimilarity(PromptFile):
-    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` val windows, of the universal prompt's rows,
-    which added tasks have not.
+    """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` validation windows, of the universal prompt's
+    rows, which added tasks have not.
     """
 
     cosine: np.ndarray
@@ -90,7 +90,7 @@ class PromptMap(PromptFile):
 
     @property
     def fits(self) -> bool:
-        words = all(own.shape == () and own.dtype.kind == "U" for own in (self.task, self.case_id, self.modality))
+        words = all(word.shape == () and word.dtype.kind == "U" for word in (self.task, self.case_id, self.modality))
         shapes = (
             self.image.ndim == 3
             and self.maps.shape == (len(self.tasks), *self.image.shape)
@@ -107,8 +107,8 @@ class PromptMap(PromptFile):
 
 @dataclass(frozen=True)
 class PromptEvolution(PromptFile):
-    """Cosine matrices of the task prompts on one val batch: ``epochs [E]``, ``steps [E]`` that were done, ``cosine
-    [E,T,T]``.
+    """Cosine matrices of the task prompts on one validation batch: ``epochs [E]``, ``steps [E]`` that were done,
+    ``cosine [E,T,T]``.
     """
 
     epochs: np.ndarray
@@ -118,15 +118,12 @@ class PromptEvolution(PromptFile):
     @property
     def fits(self) -> bool:
         num_epochs, num_tasks = self.epochs.size, len(self.tasks)
-        shapes = self.epochs.shape == self.steps.shape == (num_epochs,) and self.cosine.shape == (
-            num_epochs,
-            num_tasks,
-            num_tasks,
-        )
+        shapes = self.epochs.shape == self.steps.shape == (num_epochs,)
+        shapes = shapes and self.cosine.shape == (num_epochs, num_tasks, num_tasks)
         return shapes and _are_numbers(self.epochs, self.steps, self.cosine)
 
-    def ahead_of(self, step: int) -> "PromptEvolution":
-        """Without what was seen at ``step`` or later, as a run needs that goes on from before."""
+    def before(self, step: int) -> "PromptEvolution":
+        """Without what was seen at ``step`` or later, as a run needs that resumes from an earlier step."""
         kept = self.steps < step
         return PromptEvolution(self.tasks, self.epochs[kept], self.steps[kept], self.cosine[kept])
 
@@ -140,7 +137,8 @@ class PromptEvolution(PromptFile):
         )
 
     @classmethod
-    def begin(cls, tasks: list[str]) -> "PromptEvolution":
+    def empty(cls, tasks: list[str]) -> "PromptEvolution":
+        """Of a run before its first validation."""
         return cls(
             np.array(tasks),
             np.zeros(0, np.int64),
@@ -150,4 +148,4 @@ class PromptEvolution(PromptFile):
 
 
 def _are_numbers(*arrays: np.ndarray) -> bool:
-    return all(own.dtype.kind in "iuf" for own in arrays)
+    return all(array.dtype.kind in "iuf" for array in arrays)

@@ -13,7 +13,6 @@ from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
 from uniseg.evaluation.prompt_files import PromptMap, PromptSimilarity
 from uniseg.images.files import read_volume
-from uniseg.metrics.similarity import cosine_matrix
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.preprocess import preprocess
 from uniseg.run_folder import EvaluationFolder
@@ -98,13 +97,25 @@ def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> Prom
     )
 
 
+def cosine_matrix(maps: Tensor) -> Tensor:
+    """Cosine between every two of T maps ``[T,...]``, compared voxel by voxel: ``[T,T]`` float32, 0 for a map that is
+    the same everywhere.
+
+    Each map's mean is subtracted first (the cosine is then Pearson's correlation): a leaky ReLU leaves hardly anything
+    below zero, and that common offset would make every two prompts look alike.
+    """
+    flat = maps.flatten(1).float()
+    flat = F.normalize(flat - flat.mean(1, keepdim=True), dim=1)
+    return (flat @ flat.T).clamp(-1, 1)
+
+
 def telling_tasks(similarity: PromptSimilarity, task: str) -> list[int]:
     """Indices of a task, of the one whose prompt is most like its prompt, of the one whose is least; fewer where there
     are fewer.
     """
-    own = similarity.tasks.tolist().index(task)
-    others = [int(t) for t in np.argsort(-similarity.cosine[own], kind="stable") if t != own]
-    return [own, *dict.fromkeys([*others[:1], *others[-1:]])]
+    index = similarity.tasks.tolist().index(task)
+    others = [int(t) for t in np.argsort(-similarity.cosine[index], kind="stable") if t != index]
+    return [index, *dict.fromkeys([*others[:1], *others[-1:]])]
 
 
 def _prepared(seen: SeenCase) -> Tensor:

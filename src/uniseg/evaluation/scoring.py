@@ -109,7 +109,7 @@ class Scorer:
         masks = [partial(_masks, predicted, reference, membership[:, k]) for k in range(membership.shape[1])]
         settings = {"tolerance_mm": self.rules.tolerance_of(task.name), "lesion_overlap": self.rules.lesion_overlap}
         counts = _counts(task, predicted, reference)
-        return [MaskPair(own, make, spacing_mm, **settings) for own, make in zip(counts, masks, strict=True)]
+        return [MaskPair(numbers, make, spacing_mm, **settings) for numbers, make in zip(counts, masks, strict=True)]
 
     def values(self, pair: MaskPair) -> dict[str, float]:
         """By name of the metric; NaN of one that the rules leave out."""
@@ -136,7 +136,7 @@ class Scorer:
 def _counts(task: Task, predicted: np.ndarray, reference: np.ndarray) -> list[tuple[int, int, int]]:
     """Hits, false alarms and misses of every foreground class."""
     counts = count_classes(torch.from_numpy(predicted), torch.from_numpy(reference), task.membership)
-    return [tuple(own) for own in counts.values.T.tolist()]
+    return [tuple(numbers) for numbers in counts.values.T.tolist()]
 
 
 def _masks(predicted: np.ndarray, reference: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

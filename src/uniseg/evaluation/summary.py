@@ -30,7 +30,7 @@ def summarise(scores: Sequence[Score], data: Mapping[str, TaskData] | None = Non
     by_task: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         by_task[score.task].append(score)
-    tasks = {name: _summarise_task(own, (data or {}).get(name)) for name, own in by_task.items()}
+    tasks = {name: _summarise_task(group, (data or {}).get(name)) for name, group in by_task.items()}
     means = [mean(getattr(task, key) for task in tasks.values()) for key in ("dice", "dice_nnunet", "baseline_dice")]
     return Summary(*means, tasks, **origin)
 
@@ -39,10 +39,10 @@ def _summarise_task(scores: Sequence[Score], data: TaskData | None) -> TaskSumma
     by_class: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         by_class[score.class_name].append(score)
-    classes = {name: summarise_class(own) for name, own in by_class.items()}
+    classes = {name: summarise_class(group) for name, group in by_class.items()}
     return TaskSummary(
         dice=mean(each.dice for each in classes.values()),
-        dice_nnunet=mean(mean(score.dice_nnunet for score in own) for own in by_class.values()),
+        dice_nnunet=mean(mean(score.dice_nnunet for score in group) for group in by_class.values()),
         baseline_dice=mean(each.baseline_dice for each in classes.values()),
         num_cases=len({score.case_id for score in scores}),
         num_patients=len({score.patient_id for score in scores}),

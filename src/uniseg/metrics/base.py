@@ -91,7 +91,7 @@ class Metric(ABC):
         title: what tables call it.
         unit: mm, ml; empty for a ratio.
         higher_is_better: whether a larger number is a better one.
-        order: place among the others in tables and files.
+        order: among the others in tables and files.
         needs_surfaces: whether it is left out where ``rules.surfaces`` is false.
 
     Example:

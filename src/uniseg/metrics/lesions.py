@@ -1,4 +1,4 @@
-"""Lesions found, missed, made up."""
+"""Counts of lesions: found, missed, made up."""
 
 from dataclasses import dataclass
 
@@ -53,6 +53,6 @@ def count_lesions(predicted: np.ndarray, reference: np.ndarray, *, least_overlap
     guesses, num_guesses = label(predicted, TOUCHING)
     sizes = np.bincount(lesions.ravel(), minlength=num_lesions + 1)[1:]
     hits = np.bincount(lesions[predicted], minlength=num_lesions + 1)[1:]
-    found = int(np.count_nonzero((hits > 0) & (hits >= least_overlap * sizes)))
+    num_found = int(np.count_nonzero((hits > 0) & (hits >= least_overlap * sizes)))
     touched = np.unique(guesses[reference & predicted])
-    return LesionCounts(found, num_lesions - found, num_guesses - len(touched))
+    return LesionCounts(num_found, num_lesions - num_found, num_guesses - len(touched))

@@ -21,7 +21,7 @@ class ClassCounts:
         return ClassCounts(self.values + other.values)
 
     def dice(self) -> Tensor:
-        """``[K-1]`` float64; NaN where the class is empty in reference and prediction."""
+        """``[K-1]`` float64; NaN where the class is empty in both (a score then: ``metrics/dice.py``)."""
         tp, fp, fn = self.values.double()
         return 2 * tp / (2 * tp + fp + fn)
 
@@ -36,9 +36,7 @@ def count_classes(predicted: Tensor, reference: Tensor, membership: Sequence[Seq
     joint = (reference[valid].long() * num_labels + predicted[valid].long()).bincount(minlength=num_labels**2)
     table = joint[: num_labels**2].view(num_labels, num_labels)
     inside = torch.tensor(membership, device=table.device).T
-    rows = torch.stack(
-        [table[own].sum(0) for own in inside]
-    )  # [K-1, V]: voxels of the reference's class by predicted value
-    hit = (rows * inside).sum(1)
+    rows = torch.stack([table[values].sum(0) for values in inside])  # [K-1, V]: of the reference's class, by prediction
+    hits = (rows * inside).sum(1)
     predicted_voxels = (table.sum(0) * inside).sum(1)
-    return ClassCounts(torch.stack([hit, predicted_voxels - hit, rows.sum(1) - hit]))
+    return ClassCounts(torch.stack([hits, predicted_voxels - hits, rows.sum(1) - hits]))

@@ -59,9 +59,9 @@ def bootstrap(values: np.ndarray, seed: int = 0) -> Interval:
     return Interval(float(low), float(high))
 
 
-def compare(own: np.ndarray, other: np.ndarray) -> Comparison:
+def compare(values: np.ndarray, other_values: np.ndarray) -> Comparison:
     """Scores ``[P]`` of both, one per patient; runs of one kind are averaged first, since a run is no patient."""
-    difference = own - other
+    difference = values - other_values
     enough = len(difference) >= FEWEST
     p = None if not enough else float(wilcoxon(difference).pvalue) if difference.any() else 1.0
     wins, losses = int((difference > 0).sum()), int((difference < 0).sum())

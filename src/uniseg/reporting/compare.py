@@ -1,4 +1,4 @@
-"""Evaluations side by side: what differs by more than noise."""
+"""Evaluations against each other: what differs by more than noise."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,21 +35,21 @@ class Difference:
     """One evaluation minus the first on one class; positive is better, whatever the metric.
 
     Attributes:
-        own, other: means over the patients that both have.
+        mean, first_mean: over the patients that both have.
         p_holm: adjusted over all classes that are compared with the first.
         non_inferior: at the stated margin.
-        misses, other_misses: cases missed whole.
+        misses, first_misses: cases missed whole.
     """
 
     task: str
     class_name: str
-    own: float
-    other: float
+    mean: float
+    first_mean: float
     comparison: Comparison
     p_holm: float | None
     non_inferior: bool | None
     misses: int
-    other_misses: int
+    first_misses: int
 
     @property
     def verdict(self) -> str:
@@ -83,38 +83,32 @@ def read_evaluated(folder: Path, metric: Metric) -> Evaluated:
     return Evaluated(folder.name, values, misses)
 
 
-def differences(own: Evaluated, other: Evaluated, *, metric: Metric, margin: float) -> list[Difference]:
-    """``other`` is what ``own`` is measured against; classes and patients that both have.
+def differences(run: Evaluated, first: Evaluated, *, metric: Metric, margin: float) -> list[Difference]:
+    """Of ``run`` against ``first``; classes and patients that both have.
 
     Raises:
-        InputError: they share none.
+        InputError: no class and patient that both have.
     """
     sign = 1.0 if metric.higher_is_better else -1.0
-    found = []
-    for key in own.values.keys() & other.values.keys():
-        patients = sorted(own.values[key].keys() & other.values[key].keys())
+    common = {}
+    for key in sorted(run.values.keys() & first.values.keys()):
+        patients = sorted(run.values[key].keys() & first.values[key].keys())
         if patients:
-            found.append((key, *([evaluated.values[key][p] for p in patients] for evaluated in (own, other))))
-    if not found:
-        raise InputError(
-            own.name,
-            f"no class and patient of {other.name}",
-            "evaluations of the same cases",
-            "compare runs with a common test split",
-        )
-    found.sort(key=lambda entry: entry[0])
-    comparisons = [compare(sign * np.array(a), sign * np.array(b)) for _, a, b in found]
+            common[key] = [np.array([each.values[key][patient] for patient in patients]) for each in (run, first)]
+    if not common:
+        fix = "compare runs with a common test split"
+        raise InputError(run.name, f"no class and patient of {first.name}", "evaluations of the same cases", fix)
+    comparisons = [compare(sign * values, sign * first_values) for values, first_values in common.values()]
     adjusted = holm([comparison.p for comparison in comparisons])
     return [
         Difference(
             *key,
-            float(np.mean(a)),
-            float(np.mean(b)),
+            *(float(np.mean(values)) for values in pair),
             comparison,
             p,
             comparison.non_inferior(margin),
-            own.misses[key],
-            other.misses[key],
+            run.misses[key],
+            first.misses[key],
         )
-        for (key, a, b), comparison, p in zip(found, comparisons, adjusted, strict=True)
+        for (key, pair), comparison, p in zip(common.items(), comparisons, adjusted, strict=True)
     ]

@@ -32,17 +32,15 @@ def write_comparison(runs: Sequence[Path], output: Path, *, metric: Metric, marg
     compared = {
         name: differences(run, first, metric=metric, margin=margin) for name, run in zip(names[1:], others, strict=True)
     }
-    rows = [row(name, names[0], each) for name, found in compared.items() for each in found]
+    table = [row(name, names[0], each) for name, rows in compared.items() for each in rows]
     page = render_page("compare.html.jinja", first=names[0], compared=compared, metric=metric, margin=margin)
     content = {
         "metric": metric.name,
         "margin": margin,
         "against": names[0],
-        "runs": {
-            name: [asdict(each) | {"verdict": each.verdict} for each in found] for name, found in compared.items()
-        },
+        "runs": {name: list(map(_to_dict, rows)) for name, rows in compared.items()},
     }
-    write_rows(output / "comparison.csv", HEAD, rows)
+    write_rows(output / "comparison.csv", HEAD, table)
     write_json(output / "comparison.json", content)
     with write_atomically(output / "comparison.html") as part:
         part.write_text(page, encoding="utf-8")
@@ -61,12 +59,19 @@ def names_of(runs: Sequence[Path]) -> list[str]:
 
 def row(name: str, against: str, each: Difference) -> list:
     """In the order of ``HEAD``."""
-    found = each.comparison
-    numbers = [each.own, each.other, found.difference, found.interval.low, found.interval.high]
+    comparison = each.comparison
+    interval = comparison.interval
+    numbers = [each.mean, each.first_mean, comparison.difference, interval.low, interval.high]
     return [
         *map(to_cell, (name, against, each.task, each.class_name)),
-        found.num_patients, *(f"{value:.4f}" for value in numbers),
-        *("" if p is None else f"{p:.4g}" for p in (found.p, each.p_holm)), each.verdict,
+        comparison.num_patients, *(f"{value:.4f}" for value in numbers),
+        *("" if p is None else f"{p:.4g}" for p in (comparison.p, each.p_holm)), each.verdict,
         "" if each.non_inferior is None else each.non_inferior,
-        found.wins, found.ties, found.losses, each.misses, each.other_misses,
+        comparison.wins, comparison.ties, comparison.losses, each.misses, each.first_misses,
     ]  # fmt: skip
+
+
+def _to_dict(each: Difference) -> dict:
+    """By the keys of comparison.json, which are older than the names of today."""
+    names = {"mean": "own", "first_mean": "other", "first_misses": "other_misses"}
+    return {names.get(key, key): value for key, value in asdict(each).items()} | {"verdict": each.verdict}

@@ -89,13 +89,13 @@ def points(shots: Sequence[Shot], metric: Metric) -> list[Point]:
     ]
 
 
-def shot_figure(found: Sequence[Point], metric: Metric, baseline: float | None) -> Figure:
+def shot_figure(rows: Sequence[Point], metric: Metric, baseline: float | None) -> Figure:
     """A line per start over the number of patients, a dot per seed, the majority-vote baseline dashed."""
     figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
     axes = figure.subplots()
-    numbers = sorted({point.num_patients for point in found}, key=lambda n: (n is None, n or 0))
-    for colour, start in zip(COLOURS, dict.fromkeys(point.start for point in found), strict=False):
-        line = [point for point in found if point.start == start]
+    numbers = sorted({point.num_patients for point in rows}, key=lambda n: (n is None, n or 0))
+    for colour, start in zip(COLOURS, dict.fromkeys(point.start for point in rows), strict=False):
+        line = [point for point in rows if point.start == start]
         ticks, means = [numbers.index(point.num_patients) for point in line], [np.mean(point.seeds) for point in line]
         axes.plot(ticks, means, color=colour, marker="_", markersize=12, label=plain(start))
         for tick, point in zip(ticks, line, strict=True):

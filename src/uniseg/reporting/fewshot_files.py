@@ -21,23 +21,23 @@ def write_fewshot(sweep: Path, output: Path, metric: Metric) -> Path:
     Raises:
         InputError: no evaluated run below ``sweep``, or a malformed file.
     """
-    found, baseline = points(read_shots(sweep, metric), metric), mean_baseline(sweep, metric)
-    figure = shot_figure(found, metric, baseline)
-    content = {"metric": metric.name, "blind_dice": baseline, "points": [asdict(point) for point in found]}
+    rows, baseline = points(read_shots(sweep, metric), metric), mean_baseline(sweep, metric)
+    figure = shot_figure(rows, metric, baseline)
+    content = {"metric": metric.name, "blind_dice": baseline, "points": [asdict(point) for point in rows]}
     with write_atomically(output / "fewshot.png") as part:
         figure.savefig(part, format="png", dpi=DPI)
     write_json(output / "fewshot.json", content)
     with write_atomically(output / "fewshot.md") as part:
-        part.write_text(table(found, metric, baseline), encoding="utf-8")
+        part.write_text(table(rows, metric, baseline), encoding="utf-8")
     return output / "fewshot.md"
 
 
-def table(found: Sequence[Point], metric: Metric, baseline: float | None) -> str:
+def table(rows: Sequence[Point], metric: Metric, baseline: float | None) -> str:
     """Markdown: mean over test patients, then seeds, with their standard deviation; the difference to the first start
     with its interval.
     """
     heads = ["start", "training patients", "seeds", f"test {cell(metric.head)}", "difference to the first start"]
-    lines = [_line([*heads, "95 % interval", "p (Holm)"]), "|---" * 7 + "|", *(_line(_cells(point)) for point in found)]
+    lines = [_line([*heads, "95 % interval", "p (Holm)"]), "|---" * 7 + "|", *(_line(_cells(point)) for point in rows)]
     if baseline is not None:
         lines += [_line(["majority-vote baseline", "", "", f"{baseline:.3f}", "", "", ""]), "", DEFINITION]
     return "\n".join(lines) + "\n"
@@ -46,11 +46,11 @@ def table(found: Sequence[Point], metric: Metric, baseline: float | None) -> str
 def _cells(point: Point) -> list[str]:
     spread = f" ± {np.std(point.seeds, ddof=1):.3f}" if len(point.seeds) > 1 else ""
     number = "all" if point.num_patients is None else str(point.num_patients)
-    found = point.against
+    comparison = point.against
     compared = ["", "", ""]
-    if found is not None:
-        interval = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
-        compared = [f"{found.difference:+.3f}", interval, _p(point.p_holm)]
+    if comparison is not None:
+        interval = f"{comparison.interval.low:+.3f} to {comparison.interval.high:+.3f}"
+        compared = [f"{comparison.difference:+.3f}", interval, _p(point.p_holm)]
     return [cell(point.start), number, str(len(point.seeds)), f"{np.mean(point.seeds):.3f}{spread}", *compared]
 
 

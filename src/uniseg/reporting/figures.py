@@ -9,15 +9,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from uniseg.reporting.markup import plain
-from uniseg.reporting.overlays import overlay_figure
 from uniseg.reporting.run import Run, TaskResult
 from uniseg.reporting.run_files import Curve
 
-__all__ = ["box_figure", "curve_figure", "dice_panels", "loss_panels", "overlay_figure"]
-
 WIDTH_INCHES, PANEL_INCHES, BOX_INCHES = 11.0, 2.5, 0.32
 COLUMNS = 3
-DPI = 110
 MARKED = 40  # curves of fewer epochs show their points
 MOST_NAMED = 8  # lines that a legend names
 BLUE, RED, GREY = "#2563a8", "#d1352b", "#8a929c"
@@ -46,7 +42,7 @@ def dice_panels(run: Run) -> list[Panel]:
 
 
 def curve_figure(panels: Sequence[Panel], quantity: str, limits: tuple[float, float] | None) -> Figure:
-    """Small multiples over a common range of epochs; ``limits`` of the vertical axis, each panel's own where None."""
+    """Small multiples over a common range of epochs; ``limits`` of the vertical axis, that of each panel where None."""
     columns = min(COLUMNS, len(panels))
     rows = ceil(len(panels) / columns)
     figure = Figure(figsize=(WIDTH_INCHES * max(columns, 2) / COLUMNS, PANEL_INCHES * rows), layout="constrained")
@@ -100,11 +96,11 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
 
 
 def _draw_boxes(axes: Axes, task: TaskResult) -> None:
-    places = np.arange(len(task.class_names))
-    columns = [[case.scores[k].dice for case in task.cases] for k in places]
+    rows = np.arange(len(task.class_names))
+    columns = [[case.scores[k].dice for case in task.cases] for k in rows]
     axes.boxplot(
         columns,
-        positions=places,
+        positions=rows,
         orientation="horizontal",
         widths=0.6,
         showfliers=False,
@@ -113,12 +109,12 @@ def _draw_boxes(axes: Axes, task: TaskResult) -> None:
         whiskerprops={"color": GREY},
         capprops={"color": GREY},
     )
-    for place, values, result in zip(places, columns, task.summary.classes.values(), strict=True):
-        spread = place + np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [place]
+    for row, values, result in zip(rows, columns, task.summary.classes.values(), strict=True):
+        spread = row + np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else [row]
         axes.scatter(values, spread, s=14, color=BLUE, alpha=0.55, linewidths=0, zorder=3)
-        axes.vlines(result.baseline_dice, place - 0.38, place + 0.38, color=RED, lw=2.2, zorder=4)
-    axes.set_yticks(places, [plain(name) for name in task.class_names], fontsize=9)
-    axes.set_ylim(len(places) - 0.4, -0.6)
+        axes.vlines(result.baseline_dice, row - 0.38, row + 0.38, color=RED, lw=2.2, zorder=4)
+    axes.set_yticks(rows, [plain(name) for name in task.class_names], fontsize=9)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(-0.02, 1.02)
     axes.set_title(f"{plain(task.name)} (n = {len(task.cases)})", fontsize=10, loc="left")
     axes.grid(axis="x", alpha=0.25)

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 
 from uniseg.files import write_atomically
 from uniseg.metrics.registry import Metrics, packaged_metrics
-from uniseg.reporting.figures import DPI, box_figure, curve_figure, dice_panels, loss_panels, overlay_figure
+from uniseg.reporting.figures import box_figure, curve_figure, dice_panels, loss_panels
 from uniseg.reporting.markup import render_page
+from uniseg.reporting.overlays import DPI, overlay_figure
 from uniseg.reporting.prompts import prompt_figures
 from uniseg.reporting.provenance import environment_rows, forgetting_rows, weight_rows
 from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run

@@ -1,9 +1,10 @@
-"""Pictures of one case: contours of reference, prediction over the image in three planes."""
+"""Pictures of one case: contours of reference and prediction over the image in three planes."""
 
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
+from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,10 +12,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 
+from uniseg.cache.store import TaskCache
+from uniseg.files import write_atomically
 from uniseg.images.volume import Volume
 from uniseg.reporting.markup import plain
 from uniseg.task import Task
 
+DPI = 110
 DARK, LIGHT = "#101418", "#e8ecf0"
 COLOURS = ("#ff4d4d", "#35c4ff", "#ffd23f", "#4ade80", "#d16bff", "#ff9f40", "#ff7ac6", "#5eead4")
 CT_BELOW_HU, CT_WINDOW_HU = -500, (-160.0, 240.0)
@@ -141,6 +145,22 @@ def overlay_figure(
     legend = {"loc": "lower center", "ncols": layout.columns, "frameon": False, "labelcolor": LIGHT, "fontsize": 9}
     figure.legend(handles=handles, **legend)
     return figure
+
+
+def write_preview(folder: Path) -> Path:
+    """``<folder>/preview.png``: image with label of the first cached case that has a target, at the task's spacing,
+    normalised.
+    """
+    cache = TaskCache(folder)
+    shown = next((case_id for case_id in cache.entries if cache.foreground(case_id)), next(iter(cache.entries)))
+    image, label = cache.read_box(shown, (0, 0, 0), cache.entries[shown].shape)
+    volume = Volume(image.astype(np.float32), cache.task.spacing_mm, np.diag([*cache.task.spacing_mm, 1.0]))
+    figure = overlay_figure(
+        volume, label, None, task=cache.task, dice=None, title=f"{cache.task.name}: {shown}, as prepared"
+    )
+    with write_atomically(folder / "preview.png") as part:
+        figure.savefig(part, format="png", dpi=DPI)
+    return folder / "preview.png"
 
 
 def slice_index(reference: np.ndarray, prediction: np.ndarray, axis: int) -> int:

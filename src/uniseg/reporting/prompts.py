@@ -9,19 +9,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from scipy.cluster.hierarchy import dendrogram
+from scipy.cluster.hierarchy import dendrogram, leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
-from uniseg.metrics.similarity import cluster, leaf_order
 from uniseg.reporting.markup import plain
 from uniseg.reporting.overlays import PLANES, Plane
 from uniseg.run_folder import TEST, RunFolder
 
-CELL_INCHES, LETTER_INCHES, TREE_INCHES = (
-    0.42,
-    0.085,
-    0.9,
-)  # a cell, a letter of a task's name beside or below it, the dendrogram
+# A cell, a letter of a task's name beside or below it, the dendrogram.
+CELL_INCHES, LETTER_INCHES, TREE_INCHES = 0.42, 0.085, 0.9
 MOST_WRITTEN = 20  # tasks whose cells hold their number
 MOST_PAIRS = 40  # lines of the evolution
 PAIR_INCHES, WIDTH_INCHES, PLANE_INCHES = 0.2, 9.0, 2.6
@@ -40,7 +37,7 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     """
     run = RunFolder(run_dir)
     if similarity := PromptSimilarity.load(run.evaluation(TEST).prompt_similarity):
-        windows = f"over {int(similarity.num_windows)} windows of val scans"
+        windows = f"over {int(similarity.num_windows)} windows of validation scans"
         yield (
             "prompt_similarity",
             f"Task prompts {windows}: cosine of the maps, each less its mean.",
@@ -57,15 +54,29 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     if evolution and len(evolution.tasks) > 1:
         yield (
             "prompt_evolution",
-            "Cosine of every two task prompts on one val batch, epoch by epoch; the most alike at the end above.",
+            "Cosine of every two task prompts on one validation batch by epoch; the most alike at the end above.",
             evolution_figure(evolution),
         )
     if seen := PromptMap.load(run.evaluation(TEST).prompt_map):
         caption = (
-            f"Task prompts over the val scan {seen.case_id} of {seen.task}: its own, the most and the least like it. "
-            "Low, high: 1st, 99th percentile."
+            f"Task prompts over the validation scan {seen.case_id} of {seen.task}: its own, the most and the least "
+            "like it. Low, high: 1st, 99th percentile."
         )
         yield "prompt_map", caption, map_figure(seen)
+
+
+def cluster(cosine: np.ndarray) -> np.ndarray:
+    """Average linkage on 1 - cosine of ``[T,T]``: SciPy's rows ``[T-1,4]``, neighbouring leaves as alike as can be."""
+    if len(cosine) < 2:
+        return np.zeros((0, 4))
+    distance = np.clip(1 - (cosine + cosine.T) / 2, 0, None).astype(np.float64)
+    np.fill_diagonal(distance, 0)
+    return linkage(squareform(distance), "average", optimal_ordering=True)
+
+
+def leaf_order(links: np.ndarray) -> list[int]:
+    """Indices in the order of the leaves of ``cluster``."""
+    return leaves_list(links).tolist() if len(links) else [0]
 
 
 def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
@@ -73,13 +84,13 @@ def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
     links, names = cluster(cosine), [plain(name) for name in names]
     order = leaf_order(links)
     beside = 0.3 + LETTER_INCHES * max(map(len, names))
-    side = CELL_INCHES * max(len(names), 3)
-    width, height = beside + side + 1.3, TREE_INCHES + side + beside + 0.5
+    square = CELL_INCHES * max(len(names), 3)
+    width, height = beside + square + 1.3, TREE_INCHES + square + beside + 0.5
     figure = Figure(figsize=(width, height))
     bottom = beside / height
-    axes = figure.add_axes((beside / width, bottom, side / width, side / height))
-    tree = figure.add_axes((beside / width, bottom + (side + 0.05) / height, side / width, TREE_INCHES / height))
-    bar = figure.add_axes(((beside + side + 0.2) / width, bottom, 0.15 / width, side / height))
+    axes = figure.add_axes((beside / width, bottom, square / width, square / height))
+    tree = figure.add_axes((beside / width, bottom + (square + 0.05) / height, square / width, TREE_INCHES / height))
+    bar = figure.add_axes(((beside + square + 0.2) / width, bottom, 0.15 / width, square / height))
     _draw_matrix(axes, cosine[np.ix_(order, order)], [names[t] for t in order])
     if len(links):
         dendrogram(links, ax=tree, no_labels=True, color_threshold=0, above_threshold_color="#5b6674")
@@ -87,7 +98,7 @@ def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
     tree.set_axis_off()
     figure.colorbar(ScalarMappable(Normalize(-1, 1), COLOURS), cax=bar, label="cosine")
     figure.text(
-        (beside + side / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11
+        (beside + square / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11
     )
     return figure
 
@@ -142,9 +153,9 @@ def map_figure(seen: PromptMap) -> Figure:
         figsize=(max(sum(widths) * scale, 5.0) + 2.0, rows * (tallest * scale + 0.3) + 0.6), layout="constrained"
     )
     grid = figure.subplots(rows, len(PLANES), width_ratios=widths, squeeze=False)
-    for row, own, name in zip(grid, [None, *seen.maps], ["scan", *seen.tasks], strict=True):
+    for row, prompt, name in zip(grid, [None, *seen.maps], ["scan", *seen.tasks], strict=True):
         for axes, plane in zip(row, PLANES, strict=True):
-            _draw_plane(axes, plane, seen.image, own, seen.spacing_mm)
+            _draw_plane(axes, plane, seen.image, prompt, seen.spacing_mm)
         row[0].set_ylabel(plain(name), fontsize=9)
     for axes, plane in zip(grid[0], PLANES, strict=True):
         axes.set_title(plane.name, fontsize=9)
@@ -158,9 +169,9 @@ def map_figure(seen: PromptMap) -> Figure:
 
 def _draw_matrix(axes: Axes, cosine: np.ndarray, names: Sequence[str]) -> None:
     axes.imshow(cosine, cmap=COLOURS, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
-    places = range(len(names))
-    axes.set_xticks(places, names, rotation=90, fontsize=9)
-    axes.set_yticks(places, names, fontsize=9)
+    ticks = range(len(names))
+    axes.set_xticks(ticks, names, rotation=90, fontsize=9)
+    axes.set_yticks(ticks, names, fontsize=9)
     if len(names) <= MOST_WRITTEN:
         for (row, column), value in np.ndenumerate(cosine):
             axes.text(
@@ -175,7 +186,7 @@ def _draw_matrix(axes: Axes, cosine: np.ndarray, names: Sequence[str]) -> None:
 
 
 def _draw_plane(
-    axes: Axes, plane: Plane, image: np.ndarray, own: np.ndarray | None, spacing_mm: Sequence[float]
+    axes: Axes, plane: Plane, image: np.ndarray, prompt: np.ndarray | None, spacing_mm: Sequence[float]
 ) -> None:
     index = image.shape[plane.axis] // 2
     origin = "lower" if plane.rows_up else "upper"
@@ -189,9 +200,9 @@ def _draw_plane(
         origin=origin,
         aspect=aspect,
     )
-    if own is not None:
-        low, high = np.percentile(own.astype(np.float32), PERCENTILES)
-        shown = np.take(own, index, plane.axis).astype(np.float32)
+    if prompt is not None:
+        low, high = np.percentile(prompt.astype(np.float32), PERCENTILES)
+        shown = np.take(prompt, index, plane.axis).astype(np.float32)
         axes.imshow(
             shown, cmap=MAP_COLOURS, vmin=low, vmax=max(high, low + 1e-6), alpha=OPAQUE, origin=origin, aspect=aspect
         )

@@ -104,7 +104,7 @@ def group_cases(scores: Sequence[Score]) -> list[CaseResult]:
     cases: dict[tuple[str, str, str], list[Score]] = defaultdict(list)
     for score in scores:
         cases[score.task, score.case_id, score.patient_id].append(score)
-    return [CaseResult(*key, tuple(own)) for key, own in cases.items()]
+    return [CaseResult(*key, tuple(group)) for key, group in cases.items()]
 
 
 def extremes(cases: tuple[CaseResult, ...]) -> list[tuple[str, CaseResult]]:

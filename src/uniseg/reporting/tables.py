@@ -14,9 +14,9 @@ from uniseg.reporting.run import Run, TaskResult
 
 FEW_PATIENTS = 6
 NOTHING = "–"  # noqa: RUF001
-ELSEWHERE = ("tasks", "paths")  # the data have their own table
+ELSEWHERE = ("tasks", "paths")  # the data have a table of theirs
 UNSET = (None, -1)  # -1: Lightning's "no limit"
-# A setting's name, then ends of its dotted key in the configuration; the first that is found counts.
+# A setting's name, then ends of its dotted key in the configuration; the first that is there counts.
 SETTINGS = (
     ("name", ("name",)),
     ("encoder channels", ("encoder.channels", "channels")),
@@ -95,31 +95,26 @@ def summary_line(run: Run) -> str:
 def settings_rows(config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """(name, value) of the key settings that the configuration holds."""
     leaves = sorted(_leaves(config), key=lambda leaf: leaf[0].count("."))
-    found = [
+    values_of = [
         (name, [value for end in ends for key, value in leaves if f".{key}".endswith(f".{end}")])
         for name, ends in SETTINGS
     ]
-    return [(name, _plain(values[0])) for name, values in found if values]
+    return [(name, _plain(values[0])) for name, values in values_of if values]
 
 
 def changed_rows(config: Mapping[str, Any], default: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """(key, value, what it is without an experiment) of every setting of a run that differs from ``conf/train.yaml``;
-    tasks have their own table.
+    tasks have a table of theirs. Empty without a default.
     """
-    own, usual = (
+    if not default:
+        return []
+    ours, usual = (
         {key: value for key, value in _every_leaf(values) if key.split(".")[0] not in ELSEWHERE}
         for values in (config, default)
     )
-    place = str(config.get("run_dir"))
-    names = [key for key in own | usual if own.get(key) != usual.get(key) and place not in str(own.get(key))]
-    return (
-        [
-            (key, *(_plain(values[key]) if key in values else NOTHING for values in (own, usual)))
-            for key in sorted(names)
-        ]
-        if default
-        else []
-    )
+    run_dir = str(config.get("run_dir"))
+    names = sorted(key for key in ours | usual if ours.get(key) != usual.get(key) and run_dir not in str(ours.get(key)))
+    return [(key, *(_plain(values[key]) if key in values else NOTHING for values in (ours, usual))) for key in names]
 
 
 def data_rows(run: Run) -> list[tuple[str, ...]]:

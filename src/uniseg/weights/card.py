@@ -80,7 +80,7 @@ def _data_row(name: str, facts: Mapping) -> tuple[str, ...]:
 def _score_part(scores: Mapping[str, Mapping]) -> str:
     if not scores:
         return "None recorded."
-    heads = ("task", "test cases", "Dice", "nnU-Net's convention", "image-blind")
+    heads = ("task", "test cases", "Dice", "nnU-Net's convention", "majority-vote baseline")
     keys = ("dice", "dice_nnunet", "blind_dice")
     return _table(
         heads,

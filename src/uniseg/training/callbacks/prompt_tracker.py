@@ -8,8 +8,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from uniseg.evaluation.prompt_files import PromptEvolution
-from uniseg.evaluation.prompts import batch_prompts
-from uniseg.metrics.similarity import cosine_matrix
+from uniseg.evaluation.prompts import batch_prompts, cosine_matrix
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.batch import Batch
 
@@ -47,10 +46,10 @@ class PromptTracker(Callback):
         if not len(maps):
             return
         cosine, names = cosine_matrix(maps).cpu().numpy(), pl_module.model.tasks.names
-        before = PromptEvolution.load(self.path)
-        if before is None or before.tasks.tolist() != list(names):
-            before = PromptEvolution.begin(list(names))
-        before.ahead_of(trainer.global_step).append(trainer.current_epoch, trainer.global_step, cosine).save(self.path)
+        evolution = PromptEvolution.load(self.path)
+        if evolution is None or evolution.tasks.tolist() != list(names):
+            evolution = PromptEvolution.empty(list(names))
+        evolution.before(trainer.global_step).append(trainer.current_epoch, trainer.global_step, cosine).save(self.path)
         self._log(trainer, cosine, names)
 
     def _log(self, trainer: Trainer, cosine: np.ndarray, names: Sequence[str]) -> None:
