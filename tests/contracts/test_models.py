@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import cache, partial
+from itertools import product
 from math import prod
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from samples import make_task
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.dice_ce import DiceCELoss
-from uniseg.models.encoders.base import Encoder
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
@@ -34,7 +34,6 @@ TASKS = TaskSet(
         make_task("phantom_brain_tumour", MODALITIES, ("background", "oedema", "necrosis", "enhancing")),
     ]
 )
-WITHOUT_TASK = [("none", "static"), ("none", "dynamic")]
 SMALL = partial(UNetEncoder, **UNetEncoder.SMALL)
 PATCH = (8, 16, 16)  # of the small encoder: a bottleneck of 4x4x4 voxels
 
@@ -45,19 +44,17 @@ def names(group: str) -> list[str]:
     return [path.stem for path in found]
 
 
-# nobody reads the code
-DEAF = [
-    (conditioning, head)
-    for conditioning in ("one_hot", "text_embedding")
-    for head in names("head")
-    if head != "dynamic"
-]
-CHOICES = [
-    (conditioning, head)
-    for conditioning in names("conditioning")
-    for head in names("head")
-    if (conditioning, head) not in DEAF
-]
+def classes(group: str) -> dict[str, type]:
+    """Name of a YAML -> its class; without those that take it from another."""
+    blocks = {name: yaml.safe_load((CONF_DIR / f"model/{group}/{name}.yaml").read_text()) for name in names(group)}
+    return {name: get_class(block["_target_"]) for name, block in blocks.items() if "_target_" in block}
+
+
+CONDITIONINGS, HEADS = classes("conditioning"), classes("head")
+PAIRS = list(product(CONDITIONINGS, HEADS))
+UNREAD = [(c, h) for c, h in PAIRS if CONDITIONINGS[c].writes_task_code and not HEADS[h].reads_task_code]
+CHOICES = [pair for pair in PAIRS if pair not in UNREAD]
+WITHOUT_TASK = [(c, h) for c, h in CHOICES if not CONDITIONINGS[c].knows_task and not HEADS[h].knows_task]
 
 
 @cache
@@ -238,12 +235,7 @@ def map_sizes(model: UniSegModel, size: tuple[int, ...]) -> list[tuple[int, ...]
     ]
 
 
-def encoder_classes() -> list[type[Encoder]]:
-    blocks = [yaml.safe_load((CONF_DIR / f"model/encoder/{name}.yaml").read_text()) for name in names("encoder")]
-    return [get_class(target) for target in sorted({block["_target_"] for block in blocks if "_target_" in block})]
-
-
-@pytest.fixture(params=encoder_classes(), ids=lambda cls: cls.__name__)
+@pytest.fixture(params=dict.fromkeys(classes("encoder").values()), ids=lambda cls: cls.__name__)
 def small(request) -> UniSegModel:
     """A network around the small encoder of each class."""
     assert request.param.SMALL
@@ -303,7 +295,7 @@ def test_any_number_of_tasks_classes_modalities(num_tasks):
             for i in range(num_tasks)
         ]
     )
-    for head in ("static", "per_task", "dynamic"):
+    for head in HEADS:
         model = build(f"model/head={head}", tasks=tasks)
         task = torch.tensor([0, num_tasks - 1])
         widest = max(tasks[t].num_classes for t in task)
@@ -312,7 +304,7 @@ def test_any_number_of_tasks_classes_modalities(num_tasks):
         assert torch.isfinite(logits[1, : tasks[-1].num_classes]).all()
 
 
-@pytest.mark.parametrize("choice", DEAF, ids="-".join)
+@pytest.mark.parametrize("choice", UNREAD, ids="-".join)
 def test_a_code_that_nobody_reads_is_refused(choice):
     with pytest.raises(InputError, match="head=dynamic"):
         build(f"model/conditioning={choice[0]}", f"model/head={choice[1]}")

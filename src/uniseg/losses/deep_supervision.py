@@ -14,6 +14,10 @@ class DeepSupervision(nn.Module):
 
     Weights halve from scale to scale, the coarsest has none, their sum is 1 (nnU-Net's rule: 8/15, 4/15, 2/15, 1/15, 0
     for five scales).
+
+    Examples:
+        >>> scale_weights(3)
+        [0.6666666666666666, 0.3333333333333333, 0.0]
     """
 
     def __init__(self, loss: nn.Module) -> None:

@@ -21,6 +21,13 @@ class DiceCELoss(nn.Module):
 
     Dice is per sample, not over the batch (nnU-Net's ``batch_dice=False``); classes that a sample's task does not have
     count nowhere. Voxels labelled -1 are left out.
+
+    Examples:
+        >>> from uniseg.task import Normalization, Task
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> label = torch.ones(1, 4, 4, 4, dtype=torch.int16)
+        >>> DiceCELoss(dice_weight=1, ce_weight=1)(torch.zeros(1, 2, 4, 4, 4), label, [liver]).shape
+        torch.Size([1])
     """
 
     def __init__(self, *, dice_weight: float, ce_weight: float) -> None:

@@ -11,7 +11,12 @@ from uniseg.task import Task
 
 
 class Adapter(nn.Module):
-    """A narrow residual branch after a decoder stage; 0 at first, so that the decoder starts as for the old tasks."""
+    """A narrow residual branch after a decoder stage; 0 at first, so that the decoder starts as for the old tasks.
+
+    Examples:
+        >>> Adapter(4, width=2)(torch.zeros(1, 4, 2, 2, 2)).shape
+        torch.Size([1, 4, 2, 2, 2])
+    """
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -33,6 +38,15 @@ class AddedTask(nn.Module):
         channels: of the decoder's stages, finest first.
         decoder_prompt_channels: of the conditioning.
         adapter_channels: width of the adapters.
+
+    Examples:
+        >>> from uniseg.task import Normalization, Task
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> added = AddedTask(
+        ...     liver, stem=None, state=nn.Identity(), channels=[4, 8], decoder_prompt_channels=0, adapter_channels=2
+        ... )
+        >>> added.logits([torch.zeros(1, 4, 4, 4, 4), torch.zeros(1, 8, 2, 2, 2)])[0].shape
+        torch.Size([1, 2, 4, 4, 4])
     """
 
     def __init__(

@@ -15,6 +15,11 @@ class DecoderStage(nn.Module):
 
     The first convolution reads [upsampled, skip]. It is kept in two halves: the skip half is linear and knows no
     task, so that prediction computes it once for all tasks.
+
+    Examples:
+        >>> stage = DecoderStage(8, 4, (2, 2, 2), kernel=(3, 3, 3), num_convs=2, upsample_bias=False)
+        >>> stage(torch.zeros(1, 8, 2, 2, 2), stage.skip_half(torch.zeros(1, 4, 4, 4, 4))).shape
+        torch.Size([1, 4, 4, 4, 4])
     """
 
     def __init__(
@@ -66,6 +71,11 @@ class Decoder(nn.Module):
 
     Raises:
         ValueError: a number of convolutions other than 1 or 2.
+
+    Examples:
+        >>> decoder = Decoder(channels=[4, 8, 8], strides=[(1, 1, 1), (1, 2, 2), (2, 2, 2)], bottleneck_channels=9)
+        >>> decoder.channels
+        (4, 8)
     """
 
     recompute: bool = False

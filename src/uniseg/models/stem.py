@@ -11,6 +11,11 @@ from uniseg.models.blocks import norm_act
 class Stem(nn.Module):
     """``[B,M,Z,Y,X]`` with zero-padded modalities -> ``[B,C,Z,Y,X]``; norm and activation are shared by all modality
     counts, none where ``bare``.
+
+    Examples:
+        >>> stem = Stem([1, 4], channels=8, kernel=(1, 3, 3), bare=False)
+        >>> stem(torch.zeros(1, 4, 4, 8, 8), [stem.convs["4"]]).shape
+        torch.Size([1, 8, 4, 8, 8])
     """
 
     def __init__(self, modality_counts: Iterable[int], channels: int, kernel: Sequence[int], *, bare: bool) -> None:

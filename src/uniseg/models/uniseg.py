@@ -59,6 +59,19 @@ class UniSegModel(nn.Module):
     Raises:
         InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning
             writes.
+
+    Examples:
+        >>> from uniseg.models.conditioning.none import NoConditioning
+        >>> from uniseg.models.encoders.unet import UNetEncoder
+        >>> from uniseg.models.heads.static import StaticHead
+        >>> from uniseg.task import Normalization, Task, TaskSet
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> encoder = partial(UNetEncoder, **UNetEncoder.SMALL)
+        >>> model = UniSegModel(
+        ...     TaskSet([liver]), patch_size=(8, 16, 16), encoder=encoder, conditioning=NoConditioning, head=StaticHead
+        ... )
+        >>> [tuple(logits.shape) for logits in model(torch.zeros(1, 1, 8, 16, 16), torch.tensor([0]))]
+        [(1, 2, 8, 16, 16), (1, 2, 8, 8, 8)]
     """
 
     def __init__(

@@ -24,7 +24,12 @@ GIVE = "give a folder that uniseg.export wrote"
 
 @dataclass(frozen=True)
 class StoredModel:
-    """What rebuilds a model: plain containers with the tensors of its state dict."""
+    """What rebuilds a model: plain containers with the tensors of its state dict.
+
+    Examples:
+        >>> StoredModel(tasks=[], config={}, provenance={"commit": "a1b2c3"}, state={}).provenance["commit"]
+        'a1b2c3'
+    """
 
     tasks: list[dict]
     config: dict

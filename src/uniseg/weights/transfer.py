@@ -30,6 +30,11 @@ class ForeignWeights:
         unread: names of the source that ours has not -> why.
         data: facts on its training data by task, as ``Provenance.data`` holds them.
         parts: how the names of the trunk begin that it must hold; the others start over.
+
+    Examples:
+        >>> weights = ForeignWeights("base.ckpt", "nnssl", "CC BY 4.0", {}, None, {}, {}, parts=("encoder.",))
+        >>> weights.parts
+        ('encoder.',)
     """
 
     name: str

@@ -1,6 +1,7 @@
 """The contract of a conditioning."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +33,17 @@ class Conditioning(nn.Module):
     the bottleneck at the training patch), beside its own settings.
 
     Attributes:
+        knows_task: whether what it returns depends on the task.
+        writes_task_code: whether D is above 0, so that it goes with a head that reads the code.
         out_channels, task_code_channels, decoder_prompt_channels: C', D, L of what ``forward`` returns.
 
     Examples:
         >>> Conditioning().task_prompts(torch.zeros(1, 8, 2, 2, 2)).shape
         torch.Size([1, 0, 2, 2, 2])
     """
+
+    knows_task: ClassVar[bool] = True
+    writes_task_code: ClassVar[bool] = False
 
     out_channels: int
     task_code_channels: int = 0

@@ -29,6 +29,11 @@ class FusePrompt(Conditioning):
 
     Raises:
         InputError: ``place`` is neither of the two.
+
+    Examples:
+        >>> settings = {"hidden_channels": None, "learned": True, "place": "bottleneck", "fuse": True}
+        >>> FusePrompt(channels=8, tasks=["liver", "spleen"], size=(2, 4, 4), **settings).out_channels
+        9
     """
 
     universal_prompt: Tensor
@@ -102,6 +107,10 @@ class AddedPrompt(nn.Module):
     Args:
         size: z, y, x of the universal prompt.
         hidden_channels: width of FUSE; None: there is none.
+
+    Examples:
+        >>> AddedPrompt((2, 4, 4), hidden_channels=2).prompt.shape
+        torch.Size([1, 1, 2, 4, 4])
     """
 
     def __init__(self, size: Sequence[int], hidden_channels: int | None) -> None:

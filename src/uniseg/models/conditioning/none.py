@@ -16,6 +16,8 @@ class NoConditioning(Conditioning):
         8
     """
 
+    knows_task = False
+
     def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int]) -> None:
         super().__init__()
         self.out_channels = channels

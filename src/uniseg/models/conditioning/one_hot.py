@@ -10,7 +10,16 @@ from uniseg.task import TaskSet
 
 
 class OneHot(Conditioning):
-    """Leaves the features alone; a dynamic head reads the task code ``[B,T]``."""
+    """Leaves the features alone; a dynamic head reads the task code ``[B,T]``.
+
+    Examples:
+        >>> import torch
+        >>> conditioning = OneHot(channels=8, tasks=["liver", "spleen"], size=(2, 2, 2))
+        >>> conditioning(torch.zeros(1, 8, 2, 2, 2), torch.tensor([1])).task_code.tolist()
+        [[0.0, 1.0]]
+    """
+
+    writes_task_code = True
 
     def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int]) -> None:
         super().__init__()

@@ -25,7 +25,16 @@ class TextEmbedding(Conditioning):
 
     Raises:
         InputError: a task has no vector, or one of another length than the first.
+
+    Examples:
+        >>> from uniseg.task import Normalization, Task, TaskSet
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> settings = {"channels": 8, "tasks": TaskSet([liver]), "size": (2, 2, 2), "num_channels": None}
+        >>> TextEmbedding(vectors={"liver": [3.0, 4.0]}, **settings).task_code_channels
+        2
     """
+
+    writes_task_code = True
 
     embeddings: Tensor
 

@@ -20,6 +20,14 @@ class Encoder(nn.Module):
         stages: one module per feature map, each reads the one before.
         SMALL: constructor arguments of a small network with each kind of its blocks, which every contract test tries.
         recompute: whether training computes the activations of a stage again in the backward pass.
+
+    Examples:
+        >>> import torch
+        >>> class Pool(Encoder):
+        ...     channels, strides, stem_kernel = (1, 1), ((1, 1, 1), (2, 2, 2)), (3, 3, 3)
+        ...     stages = (nn.Identity(), nn.AvgPool3d(2))
+        >>> [tuple(x.shape) for x in Pool()(torch.zeros(1, 1, 4, 4, 4))]
+        [(1, 1, 4, 4, 4), (1, 1, 2, 2, 2)]
     """
 
     SMALL: ClassVar[dict] = {}

@@ -27,6 +27,10 @@ class SegResNetEncoder(Encoder):
     Raises:
         ValueError: the lists do not describe the same number of stages, or a stage has no block or more than
             ``MOST_BLOCKS``.
+
+    Examples:
+        >>> SegResNetEncoder(**SegResNetEncoder.SMALL).channels
+        (4, 8, 16)
     """
 
     SMALL: ClassVar[dict] = {"width": 4, "strides": [[1, 2, 2], [2, 2, 2]], "blocks": [1, 2, 1]}

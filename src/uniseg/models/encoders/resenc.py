@@ -17,6 +17,12 @@ class ResidualBlock(nn.Module):
     ``BasicBlockD``).
 
     The skip averages over the stride, then has a 1x1x1 convolution with norm where the channels change.
+
+    Examples:
+        >>> import torch
+        >>> block = ResidualBlock(2, 4, kernel=(3, 3, 3), stride=(1, 2, 2))
+        >>> block(torch.zeros(1, 2, 4, 8, 8)).shape
+        torch.Size([1, 4, 4, 4, 4])
     """
 
     def __init__(self, in_channels: int, channels: int, *, kernel: Sequence[int], stride: Sequence[int]) -> None:
@@ -48,6 +54,10 @@ class ResidualEncoder(Encoder):
     Raises:
         ValueError: the lists do not describe the same number of stages, or a stage has no block or more than
             ``MOST_BLOCKS``.
+
+    Examples:
+        >>> ResidualEncoder(**ResidualEncoder.SMALL).channels
+        (4, 6, 8)
     """
 
     SMALL: ClassVar[dict] = {

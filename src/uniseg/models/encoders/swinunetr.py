@@ -76,7 +76,13 @@ class SwinUNETREncoder(Encoder):
 
 
 class SwinStage(nn.Module):
-    """Tokens for the next stage, and the feature map that leaves: normalised without parameters, then refined."""
+    """Tokens for the next stage, and the feature map that leaves: normalised without parameters, then refined.
+
+    Examples:
+        >>> tokens, feature = SwinStage(nn.Identity(), 4, is_normed=True, is_refined=True)(torch.zeros(1, 4, 4, 4, 4))
+        >>> feature.shape
+        torch.Size([1, 4, 4, 4, 4])
+    """
 
     def __init__(self, way: nn.Module, channels: int, *, is_normed: bool, is_refined: bool) -> None:
         super().__init__()
@@ -94,7 +100,12 @@ class SwinStage(nn.Module):
 
 
 class SwinLayer(nn.Module):
-    """Transformer blocks on ``[B,C,Z,Y,X]``, then merging to ``[B,2C,Z/2,Y/2,X/2]``."""
+    """Transformer blocks on ``[B,C,Z,Y,X]``, then merging to ``[B,2C,Z/2,Y/2,X/2]``.
+
+    Examples:
+        >>> SwinLayer(4, depth=2, heads=2, window=2)(torch.zeros(1, 4, 4, 4, 4)).shape
+        torch.Size([1, 8, 2, 2, 2])
+    """
 
     def __init__(self, channels: int, depth: int, heads: int, window: int) -> None:
         super().__init__()

@@ -19,6 +19,10 @@ class UNetEncoder(Encoder):
 
     Raises:
         ValueError: the three lists do not describe the same number of stages.
+
+    Examples:
+        >>> UNetEncoder(**UNetEncoder.SMALL).channels
+        (4, 6, 8)
     """
 
     SMALL: ClassVar[dict] = {

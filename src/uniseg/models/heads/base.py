@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,10 +18,16 @@ class Head(nn.Module):
     (C' + D of ``ConditioningOutput``), beside its own settings.
 
     Attributes:
+        knows_task: whether it tells tasks apart by itself.
         reads_task_code: whether the task code changes what it computes.
+
+    Examples:
+        >>> Head().readout(task_index=0, num_classes=2) is None
+        True
     """
 
-    reads_task_code = False
+    knows_task: ClassVar[bool] = False
+    reads_task_code: ClassVar[bool] = False
 
     def forward(
         self, pyramid: Sequence[Tensor], conditioned: ConditioningOutput, task: Tensor, num_classes: Sequence[int]
@@ -44,6 +51,10 @@ class Head(nn.Module):
 class Readout:
     """Logits are ``weight [K,C]`` times features, plus ``bias [K]``: linear, so that features may be averaged or
     resampled before it.
+
+    Examples:
+        >>> conv_readout(nn.Conv3d(4, 3, 1), slice(2)).weight.shape
+        torch.Size([2, 4])
     """
 
     weight: Tensor

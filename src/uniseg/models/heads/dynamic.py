@@ -17,6 +17,15 @@ class DynamicHead(Head):
 
     Args:
         width: channels between the three convolutions; 8 as published.
+
+    Examples:
+        >>> from uniseg.models.conditioning.base import plain
+        >>> from uniseg.task import Normalization, Task, TaskSet
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> head = DynamicHead(channels=[4], tasks=TaskSet([liver]), control_channels=8, width=8)
+        >>> conditioned = plain(torch.zeros(1, 8, 2, 2, 2))
+        >>> head([torch.zeros(1, 4, 4, 4, 4)], conditioned, torch.tensor([0]), [2])[0].shape
+        torch.Size([1, 2, 4, 4, 4])
     """
 
     reads_task_code = True

@@ -11,7 +11,19 @@ from uniseg.task import TaskSet
 
 
 class PerTaskHead(Head):
-    """One 1x1x1 convolution per scale holds the classes of all tasks, task after task; a sample gets its task's."""
+    """One 1x1x1 convolution per scale holds the classes of all tasks, task after task; a sample gets its task's.
+
+    Examples:
+        >>> from uniseg.models.conditioning.base import plain
+        >>> from uniseg.task import Normalization, Task, TaskSet
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> head = PerTaskHead(channels=[4], tasks=TaskSet([liver]), control_channels=8)
+        >>> conditioned = plain(torch.zeros(1, 8, 2, 2, 2))
+        >>> head([torch.zeros(1, 4, 4, 4, 4)], conditioned, torch.tensor([0]), [2])[0].shape
+        torch.Size([1, 2, 4, 4, 4])
+    """
+
+    knows_task = True
 
     first_row: Tensor
 

@@ -15,6 +15,16 @@ class StaticHead(Head):
 
     Args:
         bias: whether the classes have biases, as nnU-Net v2's.
+
+    Examples:
+        >>> import torch
+        >>> from uniseg.models.conditioning.base import plain
+        >>> from uniseg.task import Normalization, Task, TaskSet
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
+        >>> head = StaticHead(channels=[4], tasks=TaskSet([liver]), control_channels=8)
+        >>> conditioned = plain(torch.zeros(1, 8, 2, 2, 2))
+        >>> head([torch.zeros(1, 4, 4, 4, 4)], conditioned, torch.tensor([0]), [2])[0].shape
+        torch.Size([1, 2, 4, 4, 4])
     """
 
     def __init__(self, *, channels: Sequence[int], tasks: TaskSet, control_channels: int, bias: bool = False) -> None:

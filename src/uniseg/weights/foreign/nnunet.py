@@ -34,7 +34,14 @@ EXPECTED = "an nnU-Net v2 checkpoint with 'network_weights' and the plans in 'in
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the tensors say of an nnU-Net, finest stage first."""
+    """What the tensors say of an nnU-Net, finest stage first.
+
+    Examples:
+        >>> sizes = [[3, 3, 3]] * 2
+        >>> shape = Architecture([32, 64], sizes, [[2, 2, 2]], None, decoder_convs=2, upsample_bias=True)
+        >>> shape.encoder().func.__name__
+        'UNetEncoder'
+    """
 
     channels: list[int]
     kernels: list[list[int]]
