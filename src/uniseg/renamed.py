@@ -18,6 +18,7 @@ VALUES: dict[str, dict[str, str]] = {
 # Beginning of a Python path -> today's; a longer one goes before a shorter one.
 MODULES: dict[str, str] = {
     "uniseg.config.read_vectors": "uniseg.models.conditioning.text_embedding.read_vectors",
+    "uniseg.models.encoders.monai_nets.": "uniseg.models.encoders.segresnet.",
     "uniseg.models.conditioning.text_vectors.": "uniseg.models.conditioning.text_embedding.",
     "uniseg.report.prompts.": "uniseg.reporting.prompts.",
     "uniseg.scans.datasets.": "uniseg.datasets.layouts.",
@@ -33,6 +34,16 @@ MODULES: dict[str, str] = {
 ARGUMENT = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^@=]+)(?P<package>@[^=]*)?(?P<equals>=)?(?P<value>.*)", re.DOTALL)
 WORD = re.compile(r"[^\s,\[\]{}:'\"]+")
 Path = tuple[Any, ...]  # the keys that lead to a value
+
+
+def renamed_path(path: str) -> str:
+    """The Python path of today for one of any version.
+
+    Examples:
+        >>> renamed_path("uniseg.models.encoders.monai_nets.SegResNetEncoder")
+        'uniseg.models.encoders.segresnet.SegResNetEncoder'
+    """
+    return next((new + path.removeprefix(old) for old, new in MODULES.items() if path.startswith(old)), path)
 
 
 @dataclass
@@ -129,11 +140,9 @@ class Renamer:
         if (new := VALUES.get(key, {}).get(word)) is not None:
             self._note(f"{key}={word}", f"{key}={new}")
             return new
-        for old, new in MODULES.items():
-            if word.startswith(old):
-                self._note(word, new + word.removeprefix(old))
-                return new + word.removeprefix(old)
-        return word
+        if (path := renamed_path(word)) != word:
+            self._note(word, path)
+        return path
 
     def _interpolations(self, text: str) -> str:
         for old, new in KEYS.items():

@@ -5,8 +5,8 @@ import torch
 from monai.networks.nets.mednext import MedNeXt
 
 from uniseg.models.encoders.mednext import MedNeXtEncoder
-from uniseg.models.encoders.monai_nets import SegResNetEncoder
 from uniseg.models.encoders.resenc import ResidualBlock, ResidualEncoder
+from uniseg.models.encoders.segresnet import SegResNetEncoder
 from uniseg.models.encoders.swinunetr import SwinLayer, SwinUNETREncoder
 
 

@@ -7,9 +7,9 @@ import torch
 from monai.networks.nets import SegResNet, SegResNetDS
 
 from samples import make_task
-from uniseg import InputError
+from uniseg import InputError, load_model, save_model
 from uniseg.models.conditioning.none import NoConditioning
-from uniseg.models.encoders.monai_nets import SegResNetEncoder
+from uniseg.models.encoders.segresnet import SegResNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
@@ -77,3 +77,13 @@ def test_batch_norm_and_strangers_are_refused(tmp_path):
     torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}}, tmp_path / "other.pt")
     with pytest.raises(InputError, match="SegResNet"):
         open_source(tmp_path / "other.pt")
+
+
+def test_a_file_that_names_the_encoder_by_its_former_module_is_read(tmp_path):
+    model = target(strides=STRIDES)
+    path = "uniseg.models.encoders.segresnet.SegResNetEncoder"
+    assert model.config["encoder"]["_target_"] == path
+    model.config["encoder"]["_target_"] = path.replace("segresnet", "monai_nets", 1)
+    back = load_model(save_model(model, tmp_path / "model"))
+    assert back.config["encoder"]["_target_"] == path
+    assert all(torch.equal(tensor, back.state_dict()[name]) for name, tensor in model.state_dict().items())

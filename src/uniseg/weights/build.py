@@ -14,6 +14,7 @@ from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.heads.base import Head
 from uniseg.models.uniseg import UniSegModel
+from uniseg.renamed import renamed_path
 from uniseg.task import TaskSet
 from uniseg.weights.assign import require_same_tensors, without_numbers
 from uniseg.weights.description import require_config
@@ -63,7 +64,7 @@ def require_loadable(model: UniSegModel) -> None:
 
 def _part(part: str, description: Mapping, kind: type[nn.Module]) -> partial:
     keywords = dict(description)
-    target = keywords.pop("_target_")
+    target = renamed_path(keywords.pop("_target_"))
     module, _, name = target.rpartition(".")
     cls = getattr(import_module(module), name, None) if _is_trusted(target) else None
     if not (isinstance(cls, type) and issubclass(cls, kind) and cls.__module__ == module):

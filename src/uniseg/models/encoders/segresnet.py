@@ -1,4 +1,4 @@
-"""Encoders of MONAI's networks."""
+"""The encoder of SegResNet (Myronenko 2018), of MONAI's blocks."""
 
 from collections.abc import Sequence
 from typing import ClassVar
@@ -11,7 +11,7 @@ from uniseg.models.norms import NORM
 
 
 class SegResNetEncoder(Encoder):
-    """The encoder of SegResNet (Myronenko 2018, MONAI's ``SegResNetDS``): pre-activated residual blocks, channels
+    """MONAI's ``SegResNetDS``: pre-activated residual blocks, channels
     double from stage to stage.
 
     A stage's kernel is 3 along the axes that the next stride halves, 1 along the others, as MONAI has it; the last
