@@ -31,7 +31,7 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
     """Copy ``tensors``, of the file ``path``, into a module that was built ``without_numbers``.
 
     Raises:
-        InputError: a name that is missing or too many, another shape, whole numbers for real ones.
+        InputError: a name is missing or unknown, a shape differs, or whole numbers stand for real ones.
     """
     ours = module.state_dict()
     require_same_tensors(ours, tensors, path, fix)
@@ -45,10 +45,10 @@ def assign(module: nn.Module, tensors: Mapping[str, Tensor], path: str | os.Path
 def require_same_tensors(
     ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], where: str | os.PathLike, fix: str
 ) -> None:
-    """Whether tensors ``theirs``, of ``where``, have the names and shapes of ``ours``.
+    """Check that tensors ``theirs``, of ``where``, have the names and shapes of ``ours``.
 
     Raises:
-        InputError: a name that is missing or too many, another shape, whole numbers for real ones.
+        InputError: a name is missing or unknown, a shape differs, or whole numbers stand for real ones.
     """
     for name in sorted(ours.keys() | theirs.keys()):
         our, their = ours.get(name), theirs.get(name)

@@ -49,7 +49,7 @@ def build_model(tasks: TaskSet, config: Mapping, cls: type[Model] = UniSegModel)
 
 
 def require_loadable(model: UniSegModel) -> None:
-    """Whether a checkpoint of ``model`` would give it back: a question for the start of training.
+    """Check, before training, that a checkpoint of ``model`` would give it back.
 
     Raises:
         InputError: a part is of a package that is not trusted, is not described by plain values, or comes back with

@@ -60,8 +60,8 @@ def load_model(
         cls: what is built.
 
     Raises:
-        InputError: unreadable, not one of ours, its tensors do not fit its description, or a task file or delta does
-            not fit it.
+        InputError: the file cannot be read, is not one of ours, or its tensors do not fit its description; a task file
+            or delta does not fit it.
     """
     stored = _read(path) if base is None else read_delta(path, _read(base).state)
     model = _restore(stored, path, cls)
@@ -95,7 +95,7 @@ def read_checkpoint(path: str | Path) -> dict:
     """A training checkpoint as plain containers and tensors; nothing else is unpickled.
 
     Raises:
-        InputError: missing, damaged, not one of ours, or with weights that are no numbers.
+        InputError: the file is missing, damaged or not one of ours, or its weights are NaN or inf.
     """
     content = read_pickled(path, EXPECTED, FIX)
     with reading(path, EXPECTED, FIX):

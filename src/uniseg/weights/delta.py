@@ -44,7 +44,7 @@ def read_delta(path: str | Path, base: Mapping[str, Tensor]) -> StoredModel:
         base: the state dict that it was written against.
 
     Raises:
-        InputError: no delta, or one of another base.
+        InputError: the file is no delta, or was written against another base.
     """
     description, tensors = read_described(path, KIND, FIELDS, GIVE)
     loaded = state_hash(base)

@@ -17,10 +17,11 @@ PARTS = ("encoder", "conditioning", "head", "decoder")
 
 
 def require_plain(value: object, where: str | os.PathLike) -> None:
-    """Whether ``value`` can be written as JSON, in a size that people write.
+    """Check that ``value`` can be written as JSON, in a size that people write.
 
     Raises:
-        InputError: something else than text, numbers, lists and dicts with text as keys; too many, deep or long.
+        InputError: it holds something else than text, numbers, lists and dicts with text as keys; too many values, or
+            too deep or long ones.
     """
     left, number = [(value, 0)], 0
     while left:
@@ -43,10 +44,10 @@ def require_plain(value: object, where: str | os.PathLike) -> None:
 
 
 def require_config(config: object, where: str | os.PathLike) -> dict:
-    """``config``, if it is one of ``UniSegModel.config``, whatever its parts are.
+    """Check that ``config`` has the form of ``UniSegModel.config``, whatever its parts are.
 
     Raises:
-        InputError: another type, a part without its class, a number that no network has.
+        InputError: a value has another type, a part names no class, a number is out of bounds.
     """
     values = _mapping(config, "the network", where)
     for name in PARTS:
@@ -64,9 +65,10 @@ def require_config(config: object, where: str | os.PathLike) -> dict:
 
 
 def require_patch_size(size: object, where: str | os.PathLike) -> None:
-    """
+    """Check a patch size.
+
     Raises:
-        InputError: no three positive whole numbers, or a patch that no machine holds.
+        InputError: it is not three positive whole numbers, or larger than any machine holds.
     """
     sound = isinstance(size, (list, tuple)) and len(size) == 3 and all(_whole(n, 1, LARGEST_PATCH) for n in size)
     if not sound or size[0] * size[1] * size[2] > MOST_VOXELS:
@@ -74,7 +76,7 @@ def require_patch_size(size: object, where: str | os.PathLike) -> None:
 
 
 def require_added(added: object, where: str | os.PathLike) -> dict:
-    """``added``, if it says what ``UniSegModel.make_added`` wants to know."""
+    """Check that ``added`` has what ``UniSegModel.make_added`` needs."""
     values = _mapping(added, "an added task", where)
     if values.keys() != {"adapter_channels"} or not _whole(values["adapter_channels"], 1, MOST_ADAPTER_CHANNELS):
         raise InputError(
@@ -87,7 +89,7 @@ def require_provenance(provenance: object, where: str | os.PathLike) -> Provenan
     """The ``Provenance`` of plain containers that a file of any version holds.
 
     Raises:
-        InputError: a fact of another type.
+        InputError: a fact has another type than ``Provenance`` states.
     """
     require_plain(provenance, where)
     values = _mapping(provenance, "the origin", where)

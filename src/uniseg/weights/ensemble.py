@@ -20,7 +20,7 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], task_files: Iterable
     """One network per checkpoint or model folder; a folder of ``save_ensemble`` stands for its members.
 
     Raises:
-        InputError: as of ``load_model``; a malformed ensemble folder.
+        InputError: as of ``load_model``; the list of an ensemble folder is malformed.
     """
     task_files = list(task_files)
     return [load_model(path, task_files) for path in members(paths)]
@@ -30,7 +30,7 @@ def save_ensemble(models: Sequence[UniSegModel], folder: str | Path) -> Path:
     """A folder with one model folder per network; it appears complete or not at all.
 
     Raises:
-        InputError: there is something at ``folder``.
+        InputError: ``folder`` exists.
         OSError: with the name of the folder.
     """
     folder = Path(folder)
@@ -48,7 +48,7 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     """The checkpoints and model folders that ``paths`` stand for.
 
     Raises:
-        InputError: none, or a malformed ensemble folder.
+        InputError: ``paths`` is empty, or the list of an ensemble folder is malformed.
     """
     given = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     paths = [member for path in given for member in (_listed(path) if (path / MEMBERS).is_file() else [path])]

@@ -42,7 +42,7 @@ def save_model(model: UniSegModel, folder: str | Path) -> Path:
     there.
 
     Raises:
-        InputError: there is something else at ``folder``.
+        InputError: ``folder`` holds something else.
         OSError: with the name of the folder; what was there is still there.
     """
     folder = Path(folder)
@@ -65,9 +65,10 @@ def save_model(model: UniSegModel, folder: str | Path) -> Path:
 
 
 def read_folder(folder: str | Path) -> StoredModel:
-    """
+    """Read what ``save_model`` wrote.
+
     Raises:
-        InputError: not such a folder, of a newer format, or its tensors are not those that it was written with.
+        InputError: it is no such folder, has a newer format, or its tensors have changed since.
     """
     folder = Path(folder)
     content = _read_description(folder / DESCRIPTION)

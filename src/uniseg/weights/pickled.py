@@ -35,7 +35,7 @@ def read_pickled(path: str | os.PathLike, expected: str, fix: str, allowed: Sequ
         allowed: functions and types that may be in it beside those.
 
     Raises:
-        InputError: missing, damaged, or something else.
+        InputError: the file is missing, damaged, or holds something else.
     """
     path = Path(path)
     if not path.exists():
@@ -76,6 +76,6 @@ def read_foreign(path: Path, expected: str) -> dict:
         expected: what the file should be, for the message.
 
     Raises:
-        InputError: unreadable, or something else.
+        InputError: the file cannot be read, or holds something else.
     """
     return read_pickled(path, expected, "give the original file", ALLOWED)

@@ -30,7 +30,7 @@ KINDS = (
 
 @contextmanager
 def reading(path: str | os.PathLike, expected: str, fix: str) -> Iterator[None]:
-    """Holds the interpretation of one file's content, and nothing else of ours.
+    """Wraps the interpretation of one file's content, and nothing else of ours.
 
     Args:
         expected: what the file should be, for the message.

@@ -37,7 +37,7 @@ def read_described(path: str | Path, kind: str, fields: Mapping[str, type], fix:
     """The description, with ``fields`` of these types, and the tensors.
 
     Raises:
-        InputError: missing, not of this kind, of another format, damaged.
+        InputError: the file is missing, of another kind or format, or damaged.
     """
     path, expected = Path(path), f"a file of kind '{kind}'"
     with reading(path, expected, fix):

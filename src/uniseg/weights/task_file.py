@@ -43,7 +43,7 @@ def save_task(model: UniSegModel, name: str, path: str | Path) -> Path:
     """Write what the added task ``name`` brought; the file appears whole or not at all.
 
     Raises:
-        InputError: no such task, or one that the network was made with.
+        InputError: the network has no such task, or was made with it.
     """
     task_index = model.tasks.position(name)
     if task_index < model.num_base:
@@ -64,7 +64,7 @@ def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
     """Add the tasks of the files; what ``model`` could do before, it does bit for bit as before.
 
     Raises:
-        InputError: no task file, one of another base, a task that the network has, tensors that do not fit; ``model``
+        InputError: a file is no task file, or of another base; the network has its task; tensors do not fit. ``model``
             is as it was.
     """
     files = {Path(path): read_described(path, KIND, FIELDS, GIVE) for path in paths}

@@ -71,8 +71,8 @@ def import_nnunet(path: str | Path) -> UniSegModel:
         path: ``fold_<k>/checkpoint_final.pth``.
 
     Raises:
-        InputError: not such a file; two dimensions, a cascade, another architecture or normalisation; a key is missing
-            or unknown.
+        InputError: the file is no such checkpoint, has two dimensions, a cascade, another architecture or
+            normalisation; a key is missing or unknown.
     """
     path = Path(path)
     return network_of(read_foreign(path, EXPECTED), path)

@@ -53,7 +53,7 @@ def weights_of(content: Mapping, path: str | Path) -> dict[str, Tensor]:
     """The tensors, without the prefixes of compiled or distributed networks.
 
     Raises:
-        InputError: there are none, or they are no numbers.
+        InputError: the file has no weights, or they are NaN or inf.
     """
     weights = content.get(WEIGHTS)
     if not isinstance(weights, Mapping) or not weights:

@@ -27,7 +27,7 @@ def open_source(path: str | Path) -> ForeignWeights:
     """The weights of a file or folder, of whatever program ``EXPECTED`` names.
 
     Raises:
-        InputError: missing, or none of these.
+        InputError: the file is missing, or none of these.
     """
     path = Path(path)
     if not path.exists():

@@ -39,7 +39,8 @@ def import_published(path: str | Path, tasks: TaskSet | None = None) -> UniSegMo
         tasks: in the order of the universal prompt's channels; the eleven published ones by default.
 
     Raises:
-        InputError: not such a file; a key is missing, unknown, or of another shape; the tasks do not fit.
+        InputError: the file is no such checkpoint; a key is missing, unknown, or of another shape; the tasks do not
+            fit.
     """
     return network_of(read_state(Path(path)), path, tasks)
 
@@ -83,7 +84,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The ``state_dict`` of an nnU-Net v1 checkpoint, read with PyTorch's safe loader.
 
     Raises:
-        InputError: unreadable, or not such a checkpoint.
+        InputError: the file cannot be read, or is no such checkpoint.
     """
     expected = "an nnU-Net v1 checkpoint with a 'state_dict'"
     content = read_foreign(path, expected)

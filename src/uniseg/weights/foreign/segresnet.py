@@ -30,7 +30,7 @@ def state_of(content: Mapping, path: Path) -> dict[str, Tensor]:
     """The tensors with SegResNet's names, whatever module they were saved in.
 
     Raises:
-        InputError: no first convolution of a SegResNet is among them, or they are no numbers.
+        InputError: no first convolution of a SegResNet is among them, or they are NaN or inf.
     """
     state = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
     for marker in ("encoder.conv_init.weight", "convInit.conv.weight"):
@@ -48,7 +48,7 @@ def translate_segresnet(state: Mapping[str, Tensor], path: Path) -> Translated:
     """First convolution and encoder under the names of ``SegResNetEncoder``.
 
     Raises:
-        InputError: batch norm, whose statistics our encoder has not.
+        InputError: the network has batch norm, whose statistics our encoder has not.
     """
     tensors: dict[str, Tensor] = {}
     unread: dict[str, str] = {}
