@@ -139,7 +139,7 @@ def test_evaluate_then_report(trained):
         np.load(trained / "outputs/demo/prompts/evolution.npz") as evolution,
     ):
         assert tuple(similarity["tasks"]) == NAMES
-        assert f"over {similarity['num_windows']} windows of val scans" in html
+        assert f"over {similarity['num_windows']} windows of validation scans" in html
         np.testing.assert_allclose(np.diag(similarity["cosine"]), 1, atol=1e-5)
         assert evolution["epochs"].tolist() == [0, 1]
 
