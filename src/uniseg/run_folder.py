@@ -11,7 +11,7 @@ TEST, OLD_VAL = "test", "evaluation_dev"  # the validation cases of a fold were 
 class EvaluationFolder:
     """The files of one evaluation, of a run or of any tool's label maps.
 
-    Example:
+    Examples:
         >>> EvaluationFolder(Path("scored")).scores.name
         'scores.csv'
     """
@@ -51,7 +51,7 @@ class EvaluationFolder:
 class RunFolder:
     """The folder of one training with all that is made of it later.
 
-    Example:
+    Examples:
         >>> RunFolder(Path("outputs/demo")).evaluation("test").metrics.as_posix()
         'outputs/demo/evaluation/metrics.json'
     """

@@ -30,6 +30,10 @@ class CaseRecord:
         prediction: label map.
         image_stamps, label_stamp: None where there is no file, or an older version kept no stamp.
         prediction_hash: of the content, since it moves with its run folder, so that its time says nothing.
+
+    Examples:
+        >>> record = CaseRecord.of(task, source, case, prediction)  # doctest: +SKIP
+        >>> volume, reference, predicted = record.load()  # doctest: +SKIP
     """
 
     task: Task

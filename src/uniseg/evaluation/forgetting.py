@@ -16,6 +16,10 @@ class TaskChange:
         largest: absolute difference of two logits.
         identical: every logit has the same bits.
         num_voxels, num_changed_voxels: how many there are, how many got another label.
+
+    Examples:
+        >>> TaskChange(largest=0.5, identical=False, num_voxels=8, num_changed_voxels=2).changed_fraction
+        0.25
     """
 
     largest: float
@@ -32,7 +36,7 @@ class TaskChange:
 class ForgettingReport:
     """The change of every task that the network knew before, by its name.
 
-    Example:
+    Examples:
         >>> ForgettingReport({"liver": TaskChange(0.1, False, 200, 3)}).tasks["liver"].changed_fraction
         0.015
     """

@@ -12,7 +12,12 @@ from uniseg.files import write_atomically
 
 @dataclass(frozen=True)
 class PromptFile:
-    """Arrays of one NPZ file, a field each; ``tasks`` are names ``[T]``."""
+    """Arrays of one NPZ file, a field each; ``tasks`` are names ``[T]``.
+
+    Examples:
+        >>> PromptEvolution.load(Path("no_such_file.npz")) is None
+        True
+    """
 
     tasks: np.ndarray
 
@@ -50,6 +55,10 @@ class PromptFile:
 class PromptSimilarity(PromptFile):
     """Cosine matrices ``[T,T]`` of the task prompts over ``num_windows`` validation windows, of the universal prompt's
     rows, which added tasks have not.
+
+    Examples:
+        >>> PromptSimilarity(np.array(["liver"]), np.eye(1), np.eye(1), np.array(2)).fits
+        True
     """
 
     cosine: np.ndarray
@@ -79,6 +88,11 @@ class PromptMap(PromptFile):
         spacing_mm: (z, y, x).
         image: ``[Z,Y,X]``, normalised.
         maps: ``[T,Z,Y,X]`` float16.
+
+    Examples:
+        >>> task, case, modality, image = *map(np.array, ("liver", "case_7", "CT")), np.zeros((2, 3, 4))
+        >>> PromptMap(np.array(["liver"]), task, case, modality, np.ones(3), image, image[None]).fits
+        True
     """
 
     task: np.ndarray
@@ -109,6 +123,11 @@ class PromptMap(PromptFile):
 class PromptEvolution(PromptFile):
     """Cosine matrices of the task prompts on one validation batch: ``epochs [E]``, ``steps [E]`` that were done,
     ``cosine [E,T,T]``.
+
+    Examples:
+        >>> evolution = PromptEvolution.empty(["liver", "lung"]).append(0, 250, np.eye(2))
+        >>> len(evolution.before(250).epochs)
+        0
     """
 
     epochs: np.ndarray

@@ -24,7 +24,12 @@ CASES_PER_TASK = 2  # validation scans over which the prompts are compared
 
 @dataclass(frozen=True)
 class SeenCase:
-    """A scan through which the prompts are seen, with the task that says how it is prepared."""
+    """A scan through which the prompts are seen, with the task that says how it is prepared.
+
+    Examples:
+        >>> prompt_similarity(model, [SeenCase(task, case)]).cosine.shape  # doctest: +SKIP
+        (11, 11)
+    """
 
     task: Task
     case: Case

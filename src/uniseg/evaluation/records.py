@@ -29,7 +29,7 @@ class Score:
         metrics: the other metrics by name.
         lesions: None where they were not counted.
 
-    Example:
+    Examples:
         >>> score = Score("liver", "case_7", "patient_3", "tumour", 0.8, 0.8, 0.1, 12.0, 10.5, {"nsd": 0.9})
         >>> score.value("nsd"), score.volume_difference_ml
         (0.9, -1.5)
@@ -99,6 +99,10 @@ class ClassSummary:
         lesion_sensitivity, lesion_f1, false_lesions_per_case: of the sums over all cases.
         complete_misses: cases of which nothing was found.
         cases_without: cases without the class; ``false_positive_ml`` is the mean volume predicted in them.
+
+    Examples:
+        >>> ClassSummary(dice=0.8, baseline_dice=0.1, metrics={"nsd": 0.9}).metrics["nsd"]
+        0.9
     """
 
     dice: float
@@ -127,6 +131,10 @@ class TaskData:
     Attributes:
         spacing_mm: (z, y, x) that the network sees.
         cases_per_split: train, val, test.
+
+    Examples:
+        >>> TaskData(("CT",), (3.0, 1.0, 1.0), {"train": 8, "val": 2, "test": 3}, "CC0").cases_per_split["val"]
+        2
     """
 
     modalities: tuple[str, ...]
@@ -137,7 +145,12 @@ class TaskData:
 
 @dataclass(frozen=True)
 class TaskSummary:
-    """Means over the cases, then the classes, of one task; ``data`` is None for label maps of unknown origin."""
+    """Means over the cases, then the classes, of one task; ``data`` is None for label maps of unknown origin.
+
+    Examples:
+        >>> TaskSummary(0.8, 0.8, 0.1, num_cases=3, num_patients=2, classes={}).num_patients
+        2
+    """
 
     dice: float
     dice_nnunet: float
@@ -159,6 +172,10 @@ class Summary:
         rules: settings of the scoring.
         stages_s: seconds by stage of prediction, over all cases.
         pooled: run folders of the folds.
+
+    Examples:
+        >>> Summary.read(Path("outputs/demo/evaluation/metrics.json")).mean_dice  # doctest: +SKIP
+        0.689
     """
 
     mean_dice: float

@@ -31,7 +31,11 @@ SCORED_SPLITS = ("test", "val")
 
 @dataclass(frozen=True)
 class RunEvaluation:
-    """What an evaluation of a run found; ``choices`` of postprocessing are None where none were made."""
+    """What an evaluation of a run found; ``choices`` of postprocessing are None where none were made.
+
+    Examples:
+        >>> evaluate_run(predictor, datasets, scorer, split="test", fold=0, output=folder).summary  # doctest: +SKIP
+    """
 
     summary: Summary
     choices: list[Choice] | None

@@ -20,7 +20,12 @@ MOST_WORKERS = 4  # each holds the maps of a case
 
 @dataclass(frozen=True)
 class ScoredCase:
-    """What became of a case: its scores, with its record where it is of a run; or why it has none."""
+    """What became of a case: its scores, with its record where it is of a run; or why it has none.
+
+    Examples:
+        >>> score_all(lambda item: ScoredCase(), ["case_7"], total=1)
+        [ScoredCase(scores=(), record=None, refusal=None)]
+    """
 
     scores: tuple[Score, ...] = ()
     record: CaseRecord | None = None

@@ -36,7 +36,7 @@ class ScoringRules:
         lesion_overlap: fraction of a lesion's voxels that must be predicted for it to be found; 0: one voxel.
         lesions: whether connected components are counted.
 
-    Example:
+    Examples:
         >>> ScoringRules(tolerances_mm={"liver": 3.0}).tolerance_of("spleen")
         2.0
     """
@@ -57,7 +57,7 @@ class ScoringRules:
 class Scorer:
     """Scores cases by rules, with all metrics that there are.
 
-    Example:
+    Examples:
         >>> from uniseg.task import Task, Normalization
         >>> task = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
         >>> predicted, reference = np.zeros((2, 4, 4, 4), np.int16)

@@ -11,6 +11,11 @@ from uniseg.metrics.surface import NAN
 class MeanSurfaceDistance(Metric):
     """Mean over the voxels of both surfaces; NaN for a class that both lack, the scan's diagonal for one that only one
     has.
+
+    Examples:
+        >>> metric = MeanSurfaceDistance(name="assd_mm", title="ASSD", unit="mm", higher_is_better=False)
+        >>> metric.compute(MaskPair((0, 0, 0), lambda: None))
+        nan
     """
 
     needs_surfaces: ClassVar[bool] = True

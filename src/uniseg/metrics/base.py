@@ -24,7 +24,7 @@ class MaskPair:
         tolerance_mm: up to which surfaces count as the same.
         lesion_overlap: fraction of a lesion's voxels that must be predicted for it to be found; 0: one voxel.
 
-    Example:
+    Examples:
         >>> pair = MaskPair.of_masks(np.array([[[True, True]]]), np.array([[[False, True]]]))
         >>> pair.counts
         (1, 1, 0)
@@ -94,7 +94,7 @@ class Metric(ABC):
         order: among the others in tables and files.
         needs_surfaces: whether it is left out where ``rules.surfaces`` is false.
 
-    Example:
+    Examples:
         >>> class PredictedVoxels(Metric):
         ...     def compute(self, pair):
         ...         return float(pair.counts[0] + pair.counts[1])

@@ -10,7 +10,13 @@ BOTH_EMPTY = 1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Dice(Metric):
-    """Twice the common voxels over the voxels of both."""
+    """Twice the common voxels over the voxels of both.
+
+    Examples:
+        >>> metric = Dice(name="dice", title="Dice", unit="", higher_is_better=True)
+        >>> metric.compute(MaskPair((0, 0, 0), lambda: None)), metric.compute(MaskPair((2, 1, 1), lambda: None))
+        (1.0, 0.6666666666666666)
+    """
 
     def compute(self, pair: MaskPair) -> float:
         return dice(*pair.counts)
@@ -19,7 +25,7 @@ class Dice(Metric):
 def dice(hits: int, false_alarms: int, misses: int, both_empty: float = BOTH_EMPTY) -> float:
     """Of numbers of voxels.
 
-    Example:
+    Examples:
         >>> dice(1, 1, 0), dice(0, 0, 0), dice(0, 0, 5)
         (0.6666666666666666, 1.0, 0.0)
     """

@@ -11,6 +11,11 @@ from uniseg.metrics.surface import NAN
 class Hausdorff(Metric):
     """The larger of both directions' percentiles; NaN for a class that both lack, the scan's diagonal for one that only
     one has, so that a miss is no gain.
+
+    Examples:
+        >>> median = Hausdorff(name="hd50_mm", title="HD50", unit="mm", higher_is_better=False, percentile=50)
+        >>> median.compute(MaskPair((0, 0, 0), lambda: None))
+        nan
     """
 
     percentile: float

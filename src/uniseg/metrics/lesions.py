@@ -16,6 +16,10 @@ class LesionCounts:
 
     A lesion of the reference is found where the prediction has enough of its voxels; a predicted one is false where it
     has no voxel of any lesion of the reference.
+
+    Examples:
+        >>> LesionCounts(found=2, missed=1, false=1).sensitivity
+        0.6666666666666666
     """
 
     found: int

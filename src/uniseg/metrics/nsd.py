@@ -13,6 +13,11 @@ class SurfaceDice(Metric):
 
     Attributes:
         tolerance_mm: None: that of the rules of the evaluation, for the task.
+
+    Examples:
+        >>> metric = SurfaceDice(name="nsd", title="NSD", unit="", higher_is_better=True, tolerance_mm=1.0)
+        >>> metric.compute(MaskPair((0, 4, 0), lambda: None))
+        0.0
     """
 
     tolerance_mm: float | None = None

@@ -9,7 +9,12 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """Per foreground class: true positives, false positives, false negatives; ``values [3, K-1]`` int64."""
+    """Per foreground class: true positives, false positives, false negatives; ``values [3, K-1]`` int64.
+
+    Examples:
+        >>> (ClassCounts.zero(2) + ClassCounts(torch.tensor([[2], [1], [1]]))).dice()
+        tensor([0.6667], dtype=torch.float64)
+    """
 
     values: Tensor
 

@@ -14,7 +14,12 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Interval:
-    """Percentile bootstrap over patients."""
+    """Percentile bootstrap over patients.
+
+    Examples:
+        >>> bootstrap(np.full(3, 0.25))
+        Interval(low=0.25, high=0.25)
+    """
 
     low: float
     high: float
@@ -29,6 +34,11 @@ class Comparison:
         interval: of that mean, 95 %.
         p: two-sided, Wilcoxon's signed ranks; None: fewer than six patients.
         wins, ties, losses: patients.
+
+    Examples:
+        >>> comparison = compare(np.full(6, 0.75), np.full(6, 0.5))
+        >>> comparison.difference, comparison.wins, comparison.non_inferior(0.02)
+        (0.25, 6, True)
     """
 
     difference: float

@@ -19,7 +19,7 @@ Metrics = Mapping[str, Metric]
 def packaged_metrics() -> Metrics:
     """Those of ``conf/metric``, by name, in the order of tables.
 
-    Example:
+    Examples:
         >>> list(packaged_metrics())
         ['dice', 'iou', 'nsd', 'hd95_mm', 'assd_mm']
     """

@@ -18,6 +18,11 @@ class SurfaceDistances:
     Attributes:
         to_reference: from the prediction ``[n]``.
         to_prediction: from the reference ``[m]``.
+
+    Examples:
+        >>> mask = np.ones((1, 2, 2), bool)
+        >>> surface_distances(mask, mask, (1.0, 1.0, 1.0)).assd()
+        0.0
     """
 
     to_reference: np.ndarray

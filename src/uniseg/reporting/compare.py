@@ -23,6 +23,10 @@ class Evaluated:
     Attributes:
         values: (task, class) -> patient -> mean of its cases; cases without the metric are left out.
         misses: (task, class) -> cases of which nothing was found.
+
+    Examples:
+        >>> read_evaluated(Path("outputs/demo"), metric).misses["liver", "tumour"]  # doctest: +SKIP
+        0
     """
 
     name: str
@@ -39,6 +43,10 @@ class Difference:
         p_holm: adjusted over all classes that are compared with the first.
         non_inferior: at the stated margin.
         misses, first_misses: cases missed whole.
+
+    Examples:
+        >>> differences(run, first, metric=metric, margin=0.02)[0].verdict  # doctest: +SKIP
+        'noise'
     """
 
     task: str

@@ -31,6 +31,10 @@ class Shot:
         start: init and finetune.
         num_patients: None for all.
         values: of the metric per test patient, mean over the task's classes.
+
+    Examples:
+        >>> Shot("scratch", num_patients=5, seed=0, values={"patient_1": 0.8}).num_patients
+        5
     """
 
     start: str
@@ -46,6 +50,10 @@ class Point:
     Attributes:
         seeds: mean of the metric for each.
         against: the first start with as many patients, seeds averaged within a test patient; None for the first itself.
+
+    Examples:
+        >>> points(read_shots(Path("outputs/sweep"), metric), metric)[0].seeds  # doctest: +SKIP
+        (0.81, 0.79)
     """
 
     start: str

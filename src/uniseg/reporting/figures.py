@@ -21,7 +21,12 @@ BLUE, RED, GREY = "#2563a8", "#d1352b", "#8a929c"
 
 @dataclass(frozen=True)
 class Panel:
-    """One small chart over epochs: named lines."""
+    """One small chart over epochs: named lines.
+
+    Examples:
+        >>> len(curve_figure([Panel("liver", (("train", Curve((0, 1), (0.9, 0.5))),))], "loss", None).axes)
+        1
+    """
 
     title: str
     lines: tuple[tuple[str, Curve], ...]

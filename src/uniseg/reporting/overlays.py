@@ -36,6 +36,10 @@ class Plane:
     ``letters`` are left, right, top, bottom.
 
     Patient right is at the image's left, since X grows to patient left; ``rows_up``: the row axis grows upwards.
+
+    Examples:
+        >>> [plane.name for plane in PLANES]
+        ['axial', 'coronal', 'sagittal']
     """
 
     name: str

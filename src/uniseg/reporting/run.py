@@ -18,7 +18,12 @@ FIX = "evaluate again"
 
 @dataclass(frozen=True)
 class CaseResult:
-    """One scored case: a Score per foreground class, in the task's order."""
+    """One scored case: a Score per foreground class, in the task's order.
+
+    Examples:
+        >>> CaseResult("liver", "a", "p", (Score("liver", "a", "p", "tumour", 0.5, 0.5, 0.1, 1.0, 1.0),)).dice
+        0.5
+    """
 
     task: str
     case_id: str
@@ -38,7 +43,14 @@ class CaseResult:
 
 @dataclass(frozen=True)
 class TaskResult:
-    """One task: its means, its cases in the order of the score file."""
+    """One task: its means, its cases in the order of the score file.
+
+    Examples:
+        >>> from uniseg.evaluation.records import ClassSummary
+        >>> summary = TaskSummary(0.8, 0.8, 0.1, 3, 2, {"tumour": ClassSummary(0.8, 0.1)})
+        >>> TaskResult("liver", summary, ()).class_names
+        ('tumour',)
+    """
 
     name: str
     summary: TaskSummary
@@ -62,6 +74,10 @@ class Run:
         config: the resolved configuration as plain containers.
         curves: by log key, e.g. ``train/loss/<task>``.
         records: by (task, case_id).
+
+    Examples:
+        >>> len(read_run(Path("outputs/demo")).cases)  # doctest: +SKIP
+        92
     """
 
     name: str

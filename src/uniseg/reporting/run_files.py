@@ -18,7 +18,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Curve:
-    """One logged quantity: a value per epoch, epochs ascending."""
+    """One logged quantity: a value per epoch, epochs ascending.
+
+    Examples:
+        >>> read_curves(Path("outputs/demo/logs/metrics.csv"))["train/loss"].values[-1]  # doctest: +SKIP
+        0.42
+    """
 
     epochs: tuple[int, ...]
     values: tuple[float, ...]

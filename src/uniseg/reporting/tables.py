@@ -43,6 +43,10 @@ RULE = (
 class DiceRow:
     """Scores of one class, or the Dice of the task's mean: text for the cells, fractions of 1 (None where unknown) for
     the bar; ``metrics`` are those beside the Dice.
+
+    Examples:
+        >>> _dice_row("mean", 0.8, 0.8, float("nan"), ()).dice
+        '0.800'
     """
 
     name: str
@@ -60,6 +64,10 @@ class DiceRow:
 class TaskTable:
     """One task: facts, heads of the metrics beside the Dice, one row per class, the mean, a warning where there are few
     patients (else empty).
+
+    Examples:
+        >>> task_table(run.tasks[0], metrics).metric_heads  # doctest: +SKIP
+        ('IoU', 'NSD', 'HD95, mm', 'ASSD, mm')
     """
 
     name: str
@@ -76,7 +84,12 @@ class TaskTable:
 
 @dataclass(frozen=True)
 class CaseTable:
-    """All cases of one task: ``head`` names the columns of ``rows``."""
+    """All cases of one task: ``head`` names the columns of ``rows``.
+
+    Examples:
+        >>> CaseTable("liver", ("case", "mean Dice"), (("case_7", "0.800"),)).head
+        ('case', 'mean Dice')
+    """
 
     name: str
     head: tuple[str, ...]

@@ -69,7 +69,7 @@ class WeightsReport:
         trained, total: numbers that train, numbers in all.
         transfer: None where nothing came from another network.
 
-    Example:
+    Examples:
         >>> WeightsReport(trained=8, total=10, transfer=None).transfer is None
         True
     """
