@@ -53,11 +53,11 @@ def test_numbers_are_cases_and_no_channels(folders):
 
 
 def test_our_probabilities_are_passed_over(folders):
-    own = folders / "predictions"
-    save_nifti(own / "pancreas_0000_probabilities.nii.gz", np.ones((2, 6, 8, 8), np.float32))
+    predictions = folders / "predictions"
+    save_nifti(predictions / "pancreas_0000_probabilities.nii.gz", np.ones((2, 6, 8, 8), np.float32))
     with pytest.raises(InputError, match="no 'pancreas_0000_probabilities'"):
         evaluated(folders)
-    (own / "pancreas_0000.json").write_text('{"checkpoint": "", "uniseg": "1"}')
+    (predictions / "pancreas_0000.json").write_text('{"checkpoint": "", "uniseg": "1"}')
     assert evaluated(folders).tasks["phantom_spleen"].num_cases == 3
 
 
@@ -69,8 +69,11 @@ def test_bad_cases_are_told_together_and_nothing_is_written(folders, capsys):
         match=r"pancreas_0001\.nii\.gz: found label values \[7\] \(2 of 3 cases cannot be scored, so that nothing is\)",
     ):
         evaluated(folders)
-    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refused ")]
-    assert [name in line for name, line in zip(("pancreas_0001", "pancreas_0002"), told, strict=True)] == [True, True]
+    refusals = [line for line in capsys.readouterr().err.splitlines() if line.startswith("refused ")]
+    assert [name in line for name, line in zip(("pancreas_0001", "pancreas_0002"), refusals, strict=True)] == [
+        True,
+        True,
+    ]
     assert not (folders / "out").exists()
 
 

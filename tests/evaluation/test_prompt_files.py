@@ -22,9 +22,9 @@ MAP = PromptMap(TASKS, *WORDS, np.ones(3), np.ones((2, 3, 4), np.float32), np.on
 @pytest.mark.parametrize("kept", [SIMILARITY, EVOLUTION, MAP, replace(SIMILARITY, universal=np.zeros(0))])
 def test_what_is_saved_is_loaded(tmp_path, kept):
     kept.save(tmp_path / "p.npz")
-    found = type(kept).load(tmp_path / "p.npz")
-    for name, own in vars(kept).items():
-        np.testing.assert_array_equal(getattr(found, name), own)
+    loaded = type(kept).load(tmp_path / "p.npz")
+    for name, array in vars(kept).items():
+        np.testing.assert_array_equal(getattr(loaded, name), array)
     assert type(kept).load(tmp_path / "q.npz") is None
 
 

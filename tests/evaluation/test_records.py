@@ -93,7 +93,7 @@ def test_no_cell_is_a_formula_and_names_come_back(tmp_path):
     with path.open(newline="", encoding="utf-8") as file:
         cells = [cell for row in list(csv.reader(file))[1:] for cell in row[:4]]
     assert not [cell for cell in cells if cell[0] in "=+-@\t\r"]
-    assert [(own.task, own.case_id, own.patient_id, own.class_name) for own in read_scores(path)] == [
+    assert [(each.task, each.case_id, each.patient_id, each.class_name) for each in read_scores(path)] == [
         (name,) * 4 for name in NAMES
     ]
 

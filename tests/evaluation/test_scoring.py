@@ -1,7 +1,8 @@
 """Scores by hand, with the rules for empty classes."""
 
 import math
-from dataclasses import replace
+import weakref
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.evaluation.baseline import majority_vote, stretch
 from uniseg.evaluation.scoring import Scorer, ScoringRules
+from uniseg.metrics.base import Metric
 from uniseg.metrics.lesions import LesionCounts
 from uniseg.metrics.overlap import ClassCounts, count_classes
+from uniseg.metrics.registry import packaged_metrics
 
 OVERLAP = Scorer(ScoringRules(surfaces=False, lesions=False))
 TASK = make_task(modalities=("T2",))
@@ -106,11 +109,11 @@ def test_a_foreign_value_in_a_prediction_is_refused_by_name(tmp_path, value, kno
 
 def test_a_value_of_no_region_is_foreign_too(tmp_path):
     nested = make_task("tumour", ("T2",), ("background", "whole", "core"), regions=((1, 2, 4), (4,)))
-    own = case(tmp_path, np.full((2, 2, 2), 4))
+    scan = case(tmp_path, np.full((2, 2, 2), 4))
     good, odd = (save_nifti(tmp_path / f"p{value}.nii.gz", np.full((2, 2, 2), value, np.uint8)) for value in (4, 3))
-    assert [score.dice for score in OVERLAP.score_case(nested, SOURCE, own, good)] == [1, 1]
+    assert [score.dice for score in OVERLAP.score_case(nested, SOURCE, scan, good)] == [1, 1]
     with pytest.raises(InputError, match=r"label values \[3\]; expected values \[0, 1, 2, 4\]"):
-        OVERLAP.score_case(nested, SOURCE, own, odd)
+        OVERLAP.score_case(nested, SOURCE, scan, odd)
 
 
 def test_values_of_the_files_go_through_the_label_map(tmp_path):
@@ -118,13 +121,13 @@ def test_values_of_the_files_go_through_the_label_map(tmp_path):
     are meant.
     """
     source = replace(SOURCE, label_map={1: 2, 2: 1, 7: 0}, ignore=9)
-    own = case(tmp_path, [[[1, 1, 2, 7, 9]]])
+    scan = case(tmp_path, [[[1, 1, 2, 7, 9]]])
     prediction = save_nifti(tmp_path / "p.nii.gz", np.array([[[1, 1, 2, 7, 0]]], np.uint8))
-    assert [score.dice for score in OVERLAP.score_case(TASK, source, own, prediction, values="file")] == [1, 1]
+    assert [score.dice for score in OVERLAP.score_case(TASK, source, scan, prediction, values="file")] == [1, 1]
     with pytest.raises(InputError, match=r"label values \[7\]"):
-        OVERLAP.score_case(TASK, source, own, prediction)
+        OVERLAP.score_case(TASK, source, scan, prediction)
     with pytest.raises(InputError, match=r"label values \[9\]"):
-        OVERLAP.score_case(TASK, source, own, own.label_path, values="file")
+        OVERLAP.score_case(TASK, source, scan, scan.label_path, values="file")
 
 
 def test_the_baseline_is_the_majority(tmp_path):
@@ -155,6 +158,22 @@ def test_shapes_by_hand(tmp_path):
     assert near.value("nsd") == 1
     assert near.lesions is None
     assert math.isnan(OVERLAP.score_case(TASK, SOURCE, case(tmp_path, reference), path)[0].value("nsd"))
+
+
+def test_the_masks_of_one_class_at_a_time_are_in_memory(tmp_path):
+    alive = []
+
+    @dataclass(frozen=True, kw_only=True)
+    class NumAlive(Metric):
+        def compute(self, pair):
+            assert pair.masks
+            alive.append(weakref.ref(pair))
+            return sum(each() is not None for each in alive)
+
+    metrics = packaged_metrics() | {"alive": NumAlive(name="alive", title="", unit="", higher_is_better=False)}
+    path = save_nifti(tmp_path / "p.nii.gz", np.ones((2, 2, 2), np.uint8))
+    scores = Scorer(metrics=metrics).score_case(TASK, SOURCE, case(tmp_path, np.ones((2, 2, 2))), path)
+    assert [score.value("alive") for score in scores] == [1, 1]
 
 
 def test_a_miss_costs_the_diagonal(tmp_path):

@@ -109,12 +109,12 @@ def test_lesions_equal_a_plain_count(least):
     for predicted, reference, _ in pairs():
         lesions, guesses = flooded(reference), flooded(predicted)
         hit = {tuple(v) for v in np.argwhere(predicted & reference)}
-        found = sum(len(own & hit) > 0 and len(own & hit) >= least * len(own) for own in lesions)
+        found = sum(len(each & hit) > 0 and len(each & hit) >= least * len(each) for each in lesions)
         counts = count_lesions(predicted, reference, least_overlap=least)
         assert (counts.found, counts.missed, counts.false) == (
             found,
             len(lesions) - found,
-            sum(not own & hit for own in guesses),
+            sum(not each & hit for each in guesses),
         )
         if lesions:
             assert counts.sensitivity == found / len(lesions)

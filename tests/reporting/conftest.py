@@ -18,7 +18,7 @@ AFFINE = np.array([[0, 0, 1.5, -5], [0, -1, 0, 7], [2, 0, 0, 3], [0, 0, 0, 1]], 
 SHAPE = (12, 16, 16)  # Z, Y, X
 ORGANS = ("background", "liver", "spleen")
 LESION = ("background", "lesion")
-# Per case: Dice, nnU-Net's (None: both empty), blind Dice, by foreground class.
+# Per case: Dice, nnU-Net's (None: both empty), baseline Dice, by foreground class.
 ORGAN_CASES = {
     "a": ((0.9, 0.9, 0.5), (0.7, 0.7, 0.3)),
     "b": ((0.6, 0.6, 0.5), (1.0, None, 1.0)),
@@ -60,13 +60,13 @@ def write_case(root: Path, task: str, case_id: str, classes: tuple[str, ...], nu
     }
 
 
-def task_metrics(dice: float, nnunet: float, blind: float, classes: dict, blind_classes: dict, **more) -> dict:
+def task_metrics(dice: float, nnunet: float, baseline: float, classes: dict, baseline_classes: dict, **more) -> dict:
     values = {
         "dice": dice,
         "dice_nnunet": nnunet,
-        "blind_dice": blind,
+        "blind_dice": baseline,
         "classes": classes,
-        "blind_classes": blind_classes,
+        "blind_classes": baseline_classes,
     }
     return values | {"cases_per_split": {"train": 20, "val": 3, "test": 4}, "licence": "CC <BY> 4.0"} | more
 
@@ -160,7 +160,7 @@ def make_run(tmp_path: Path) -> Path:
         )
         for task, classes, cases in (("organs", ORGANS, ORGAN_CASES), ("lesions", LESION, LESION_CASES)):
             for case_id, rows in cases.items():
-                for name, (dice, nnunet, blind) in zip(classes[1:], rows, strict=True):
+                for name, (dice, nnunet, baseline) in zip(classes[1:], rows, strict=True):
                     writer.writerow(
                         [
                             task,
@@ -169,7 +169,7 @@ def make_run(tmp_path: Path) -> Path:
                             name,
                             dice,
                             "" if nnunet is None else nnunet,
-                            blind,
+                            baseline,
                             123.4,
                             0.5,
                         ]

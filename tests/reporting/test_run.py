@@ -121,9 +121,9 @@ ODD = (None, True, -1, 1e400, "", "x", [], [1, "a"], {}, {"a": None}, float("nan
 def places(content, above=()):
     """Every node of a JSON, by the keys that lead to it."""
     children = content.items() if isinstance(content, dict) else enumerate(content) if isinstance(content, list) else ()
-    for key, own in children:
+    for key, child in children:
         yield (*above, key)
-        yield from places(own, (*above, key))
+        yield from places(child, (*above, key))
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "cases.json"])
@@ -144,17 +144,17 @@ def test_a_mutated_file_is_read_or_one_line(run_dir, name, seed):
         path.write_text(json.dumps(content))
         with contextlib.suppress(InputError):
             run = read_run(run_dir)
-            told = [
+            shown = [
                 summary_line(run),
                 stage_rows(run),
                 data_rows(run),
                 [(task_table(task, packaged_metrics()), case_table(task)) for task in run.tasks],
             ]
-            told += [run.records[task.name, task.cases[0].case_id].load() for task in run.tasks]
-            assert told
+            shown += [run.records[task.name, task.cases[0].case_id].load() for task in run.tasks]
+            assert shown
 
 
-def test_what_is_no_longer_what_was_scored_is_told(run_dir):
+def test_what_is_no_longer_what_was_scored_is_shown(run_dir):
     evaluation = RunFolder(run_dir).evaluation("test")
     records = [
         replace(
@@ -166,7 +166,7 @@ def test_what_is_no_longer_what_was_scored_is_told(run_dir):
     write_cases(records, evaluation)
     assert read_cases(evaluation) == records
     assert len(read_run(run_dir).cases) == 5
-    copy = shutil.copytree(run_dir, run_dir.with_name("moved"))
+    copy = shutil.copytree(run_dir, run_dir.with_name("copied"))
     assert len(read_run(copy).cases) == 5, "a run folder may be copied"
     for changed in (
         records[4].case.image_paths[1],

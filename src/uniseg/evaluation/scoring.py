@@ -1,6 +1,6 @@
 """Label maps -> scores: every metric of every class of a case."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -103,13 +103,13 @@ class Scorer:
 
     def pairs(
         self, task: Task, predicted: np.ndarray, reference: np.ndarray, spacing_mm: Sequence[float]
-    ) -> list[MaskPair]:
-        """Of each foreground class of two maps ``[Z,Y,X]`` of label values; a negative reference is ignored."""
-        membership = np.array(task.membership)
-        masks = [partial(_masks, predicted, reference, membership[:, k]) for k in range(membership.shape[1])]
+    ) -> Iterator[MaskPair]:
+        """Of one foreground class after the other of two maps ``[Z,Y,X]`` of label values, so that the masks of
+        one at a time are in memory; a negative reference is ignored.
+        """
         settings = {"tolerance_mm": self.rules.tolerance_of(task.name), "lesion_overlap": self.rules.lesion_overlap}
-        counts = _counts(task, predicted, reference)
-        return [MaskPair(numbers, make, spacing_mm, **settings) for numbers, make in zip(counts, masks, strict=True)]
+        for counts, values in zip(_counts(task, predicted, reference), np.array(task.membership).T, strict=True):
+            yield MaskPair(counts, partial(_masks, predicted, reference, values), spacing_mm, **settings)
 
     def values(self, pair: MaskPair) -> dict[str, float]:
         """By name of the metric; NaN of one that the rules leave out."""
