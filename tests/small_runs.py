@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from uniseg.sampling.datamodule import EpochPosition, StepSampler
+from uniseg.sampling.settings import StreamSettings
+from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
 from uniseg.training.callbacks.finite_loss import FiniteLoss
 from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
 from uniseg.training.callbacks.progress import ProgressBar
 from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
-from uniseg.training.callbacks.stop import StopOnSignal
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 
 STEPS_PER_EPOCH, VAL_STEPS, EPOCHS = 4, 2, 3
@@ -45,11 +46,11 @@ class Numbers:
 class NumberData(LightningDataModule):
     def __init__(self, steps_per_epoch: int = STEPS_PER_EPOCH) -> None:
         super().__init__()
-        self.steps_per_epoch = steps_per_epoch
+        self.settings = StreamSettings(steps_per_epoch=steps_per_epoch)
         self.position = EpochPosition(steps_per_epoch)
 
     def train_dataloader(self) -> DataLoader:
-        return self._loader(self.steps_per_epoch, self.position.steps_left)
+        return self._loader(self.settings.steps_per_epoch, self.position.steps_left)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader(VAL_STEPS, lambda: range(VAL_STEPS))
@@ -136,7 +137,7 @@ def small_run(
         callbacks=[
             StreamPosition(),
             EpochMeans(),
-            StopOnSignal(),
+            CheckpointAndExit(),
             FiniteLoss(),
             ProgressBar(refresh_rate=refresh_rate),
             LastCheckpoint(folder, every_n_train_steps=every_n_train_steps, every_n_minutes=None),

@@ -3,7 +3,7 @@
 import pytest
 
 from uniseg import renamed
-from uniseg.renamed import Renamer, renamed_config, renamed_key
+from uniseg.renamed import Renamer, renamed_config, renamed_settings
 
 
 @pytest.fixture(autouse=True)
@@ -103,9 +103,8 @@ def test_a_defaults_list():
     assert Renamer().defaults(one_each) == ["demo", *({key: value} for key, value in expected.items())]
 
 
-def test_a_key_of_a_record():
-    assert [renamed_key(key) for key in ("strategy.layer_decay", "gone", "seed")] == [
-        "finetune.layer_decay",
-        "gone",
-        "seed",
-    ]
+def test_settings_of_a_record():
+    settings = {"strategy.layer_decay": 1, "gone": 2, "seed": 3, "augment._target_": "uniseg.stream.X", "side": ["dev"]}
+    assert renamed_settings(settings) == {
+        "finetune.layer_decay": 1, "seed": 3, "augment._target_": "uniseg.sampling.X", "split": ["val"],
+    }  # fmt: skip

@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 
 from uniseg.commands.builders import (
-    close_loggers,
     make_loggers,
     make_metrics,
     make_predictor,
@@ -31,6 +30,7 @@ from uniseg.evaluation.run import RunEvaluation, evaluate_run, require_scored_sp
 from uniseg.evaluation.scoring import Scorer, ScoringRules
 from uniseg.evaluation.summary import summary_table
 from uniseg.run_folder import EvaluationFolder
+from uniseg.training.logs import close_loggers
 
 CHOOSE = "choose"
 CSV = "lightning.pytorch.loggers.CSVLogger"  # of the training's curves, which scores would replace

@@ -29,6 +29,7 @@ MODULES: dict[str, str] = {
     "uniseg.training.callbacks.ProgressBar": "uniseg.training.callbacks.progress.ProgressBar",
     "uniseg.training.callbacks.StreamPosition": "uniseg.training.callbacks.resume_state.StreamPosition",
     "uniseg.training.last_checkpoint.": "uniseg.training.callbacks.last_checkpoint.",
+    "uniseg.training.schedules.": "uniseg.training.optimization.",
     "uniseg.training.prompt_tracker.": "uniseg.training.callbacks.prompt_tracker.",
 }
 ARGUMENT = re.compile(r"(?P<sign>\+\+|\+|~)?(?P<key>[^@=]+)(?P<package>@[^=]*)?(?P<equals>=)?(?P<value>.*)", re.DOTALL)
@@ -97,7 +98,7 @@ class Renamer:
             new = self._path((*outer, *path), least=len(outer) + 1)
             if new is not None:
                 inner = new[len(outer) :] if new[: len(outer)] == outer else path
-                _put(renamed, inner, self._leaf(".".join(map(str, new)), value))
+                _put(renamed, inner, self.value(".".join(map(str, new)), value))
         return renamed
 
     def defaults(self, entries: list) -> list:
@@ -114,7 +115,7 @@ class Renamer:
         group, at, package = group.partition("@")
         slash = "/" if group.startswith("/") else ""
         renamed = self.key(group.lstrip("/").replace("/", ".")) or group
-        return " ".join([*words, f"{slash}{renamed.replace('.', '/')}{at}{package}"]), self._leaf(renamed, choice)
+        return " ".join([*words, f"{slash}{renamed.replace('.', '/')}{at}{package}"]), self.value(renamed, choice)
 
     def _path(self, path: Path, least: int = 0) -> Path | None:
         """Args:
@@ -128,11 +129,12 @@ class Renamer:
                 return filled and (*filled, *path[len(pattern) :])
         return path
 
-    def _leaf(self, key: str, value: Any) -> Any:
+    def value(self, key: str, value: Any) -> Any:
+        """A plain value of today's ``key``."""
         if isinstance(value, list):
-            return [self._leaf(key, item) for item in value]
+            return [self.value(key, item) for item in value]
         if isinstance(value, Mapping):
-            return {name: self._leaf(f"{key}.{name}", item) for name, item in value.items()}
+            return {name: self.value(f"{key}.{name}", item) for name, item in value.items()}
         return self._word(key, self._interpolations(value)) if isinstance(value, str) else value
 
     def _word(self, key: str, word: str) -> str:
@@ -168,14 +170,16 @@ def renamed_config(values: Mapping) -> dict:
     return Renamer().config(values)
 
 
-def renamed_key(key: str) -> str:
-    """A dotted key of an older run as it is called today; one without effect stays.
+def renamed_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of an older run, by dotted key; those without effect are left out.
 
     Examples:
-        >>> renamed_key("strategy.layer_decay")
-        'finetune.layer_decay'
+        >>> renamed_settings({"strategy.layer_decay": 0.7})
+        {'finetune.layer_decay': 0.7}
     """
-    return Renamer().key(key) or key
+    renamer = Renamer()
+    pairs = ((renamer.key(key), value) for key, value in settings.items())
+    return {key: renamer.value(key, value) for key, value in pairs if key is not None}
 
 
 def _leaves(values: Mapping, path: Path = ()) -> Iterator[tuple[Path, Any]]:

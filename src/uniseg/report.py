@@ -11,12 +11,13 @@ from pathlib import Path
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf
 
-from uniseg.commands.builders import close_loggers, make_loggers, make_metrics
+from uniseg.commands.builders import make_loggers, make_metrics
 from uniseg.errors import InputError
 from uniseg.reporting.compare_files import write_comparison
 from uniseg.reporting.fewshot_files import write_fewshot
 from uniseg.reporting.html import write_report
 from uniseg.run_folder import RunFolder
+from uniseg.training.logs import close_loggers
 
 
 def report(config: DictConfig) -> Path:

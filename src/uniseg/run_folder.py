@@ -80,6 +80,11 @@ class RunFolder:
         return self.logs / "metrics.csv"
 
     @property
+    def train_log(self) -> Path:
+        """What the terminal said."""
+        return self.path / "train.log"
+
+    @property
     def transfer_report(self) -> Path:
         return self.path / "weights.json"
 
@@ -112,7 +117,8 @@ class RunFolder:
         """All that training, evaluation and report write, there or not, but for the checkpoints."""
         evaluations = [self.path / name for name in ("evaluation", "evaluation_val", OLD_VAL)]
         reports = [self.forgetting_report, self.transfer_report]
-        return [self.report, *evaluations, self.prompt_evolution.parent, self.path / "tensorboard", self.logs, *reports]
+        logs = [self.logs, self.path / "tensorboard", self.train_log]
+        return [self.report, *evaluations, self.prompt_evolution.parent, *logs, *reports]
 
 
 def file_of_evaluation(path: str | os.PathLike) -> Path:

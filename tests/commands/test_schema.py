@@ -1,4 +1,4 @@
-"""Settings are looked at ahead of any work."""
+"""Settings are checked before any work."""
 
 import copy
 
@@ -156,7 +156,7 @@ def test_the_lists_are_long():
 
 
 @pytest.mark.parametrize(("name", "given"), pairs(BAD))
-def test_an_absurd_value_is_refused_ahead_of_any_work(composed, name, given):
+def test_an_absurd_value_is_refused_before_any_work(composed, name, given):
     key = given.partition("=")[0]
     with pytest.raises((InputError, OmegaConfBaseException)) as refusal:
         check(composed, name, given)

@@ -28,7 +28,7 @@ def weights(folder, name):
 
 
 def start_then_kill(folder, number, after_s):
-    """Signals all processes of the run ``after_s`` seconds behind its first file of this start; returns the exit code
+    """Signals all processes of the run ``after_s`` seconds after its first file of this start; returns the exit code
     with stderr.
     """
     log = folder / "outputs/parts/logs/metrics.csv"

@@ -1,4 +1,4 @@
-"""Killed, stopped, out of room: what a user finds, what going on gives."""
+"""Killed, stopped, out of room: what a user finds, what resuming gives."""
 
 import csv
 import resource
@@ -45,13 +45,13 @@ def whole(prepared):
     return prepared
 
 
-def test_killed_behind_the_first_checkpoint(whole):
+def test_killed_after_the_first_checkpoint(whole):
     killed = train(*SETTINGS, "name=killed", signal_at(3, signal.SIGKILL), cwd=whole)
     assert killed.returncode == -signal.SIGKILL
     (whole / "outputs/killed/checkpoints/last.ckpt.tmp").write_bytes(b"half")
     again = train(*SETTINGS, "name=killed", "ckpt_path=last", cwd=whole)
     assert again.returncode == 0, again.stderr
-    assert "Going on after step 3 of" in again.stderr
+    assert "Resuming after step 3 of" in again.stderr
     assert_same_end(whole, "killed", "whole")
 
 

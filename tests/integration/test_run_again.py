@@ -1,4 +1,4 @@
-"""A command given again: goes on with its own run, begins anew where asked to, and otherwise touches nothing."""
+"""A command given again: resumes its own run, starts over where told to, and otherwise touches nothing."""
 
 import hashlib
 import json
@@ -8,14 +8,14 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 
-import uniseg.train
 from started import TINY, run, succeed
 from uniseg import InputError, load_model
 from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.datasets.dataset import find_datasets
 from uniseg.environment import CONF_DIR
-from uniseg.evaluate import refuse_seen
+from uniseg.evaluation.run import refuse_seen
 from uniseg.train import train
+from uniseg.training.run import TrainingRun
 
 NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")
 LAST = "checkpoints/last.ckpt"
@@ -174,18 +174,18 @@ def test_a_damaged_case_is_one_line_out_of_a_reader(prepared, tmp_path):
     assert [line for line in done.stderr.splitlines() if line.startswith("error: ") and str(tmp_path / "cache") in line]
 
 
-def test_an_interrupt_ahead_of_the_first_step_is_one_line(prepared, tmp_path, monkeypatch):
-    def stop(config):
+def test_an_interrupt_before_the_first_step_is_one_line(prepared, tmp_path, monkeypatch):
+    def stop(run):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(uniseg.train, "_train", stop)
+    monkeypatch.setattr(TrainingRun, "start", stop)
     done = run("train", "experiment=demo", *TINY, f"run_dir={tmp_path}", cwd=prepared)
     assert done.returncode == 130, done.stderr
     assert done.stderr.splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in done.stderr
 
 
-def test_weights_that_are_lost_are_one_line(prepared, tmp_path):
+def test_weights_that_are_not_finite_are_one_line(prepared, tmp_path):
     done = run("train", "experiment=demo", *TINY, f"run_dir={tmp_path}", "optimizer.lr=1e30", cwd=prepared)
     assert done.returncode == 2, done.stderr
     assert done.stderr.splitlines()[-1].startswith(f"error: {tmp_path}: found ")

@@ -36,7 +36,7 @@ def test_training_and_stream_load_without_the_signals_of_unix():
         "import sys\n"
         "sys.modules['fcntl'] = None\n"
         "import uniseg.predict, uniseg.sampling.signals, uniseg.train, uniseg.training.run_folder\n"
-        "from uniseg.training.callbacks.stop import SIGNALS\n"
+        "from uniseg.training.callbacks.checkpoint_and_exit import SIGNALS\n"
         "uniseg.sampling.signals.leave_signals(0)\n"
         "with uniseg.training.run_folder.locked(None):\n"
         "    assert SIGNALS == (signal.SIGTERM, signal.SIGINT), SIGNALS\n"

@@ -13,9 +13,10 @@ from uniseg import InputError, UniSegModel, load_model, save_model
 from uniseg.evaluation.forgetting import TaskChange
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.forgetting import changes_between
-from uniseg.training.downstream import DownstreamModule, HeadsFirst, stages_from_head
-from uniseg.training.finetuning import FineTuning
-from uniseg.training.initialize import start_model
+from uniseg.training.callbacks.heads_first import HeadsFirst
+from uniseg.training.finetuning import FineTuning, stages_from_head
+from uniseg.training.modules import DownstreamModule
+from uniseg.training.optimization import Optimization
 
 NEW = TaskSet([make_task("heart", ("MR", "CT"), ("background", "heart"))])
 FULL = FineTuning(adapter_channels=2)
@@ -33,49 +34,50 @@ def base(model, tmp_path):
 
 
 def test_only_what_is_new_trains(base):
-    first = start_model(never, NEW, base, PROMPT_ONLY).model
+    first = PROMPT_ONLY.initialize_model(never, NEW, base).model
     assert {name for name, p in first.named_parameters() if p.requires_grad} == {
         name for name, _ in first.named_parameters() if name.startswith("added.0.")
     }
     save_model(first, base)
-    second = start_model(never, TaskSet([make_task("spine")]), base, PROMPT_ONLY).model
+    second = PROMPT_ONLY.initialize_model(never, TaskSet([make_task("spine")]), base).model
     assert {name.split(".")[1] for name, p in second.named_parameters() if p.requires_grad} == {"1"}
     assert all(
-        p.requires_grad for p in start_model(never, TaskSet([make_task("spine")]), base, EXTEND_FULL).model.parameters()
+        p.requires_grad
+        for p in EXTEND_FULL.initialize_model(never, TaskSet([make_task("spine")]), base).model.parameters()
     )
 
 
 def test_old_tasks_may_come_along_where_all_trains(base, model):
     both = TaskSet([*NEW, model.tasks[0]])
-    grown = start_model(never, both, base, EXTEND_FULL).model
+    grown = EXTEND_FULL.initialize_model(never, both, base).model
     assert grown.tasks.names == ("liver", "prostate", "brain", "heart")
     with pytest.raises(InputError, match="liver, which the network"):
-        start_model(never, both, base, PROMPT_ONLY)
+        PROMPT_ONLY.initialize_model(never, both, base)
 
 
 def test_what_does_not_go_together_is_refused(base, model):
     with pytest.raises(InputError, match="add init=checkpoint"):
-        start_model(never, NEW, None, PROMPT_ONLY)
+        PROMPT_ONLY.initialize_model(never, NEW, None)
     with pytest.raises(InputError, match=r"liver.*another definition"):
-        start_model(never, TaskSet([*NEW, make_task(spacing_mm=(9, 9, 9))]), base, EXTEND_FULL)
+        EXTEND_FULL.initialize_model(never, TaskSet([*NEW, make_task(spacing_mm=(9, 9, 9))]), base)
     with pytest.raises(InputError, match="new tasks to add"):
-        start_model(never, model.tasks, base, EXTEND_FULL)
+        EXTEND_FULL.initialize_model(never, model.tasks, base)
     with pytest.raises(InputError, match=r"finetune\.trained"):
         replace(FULL, trained="added")
 
 
 def test_without_a_checkpoint_the_network_is_new(model):
-    assert start_model({model.tasks: model}.get, model.tasks, None, FULL).model is model
+    assert FULL.initialize_model({model.tasks: model}.get, model.tasks, None).model is model
 
 
 @pytest.fixture
 def pair(base):
-    return load_model(base), partial(start_model, never, NEW, base)
+    return load_model(base), lambda finetuning: finetuning.initialize_model(never, NEW, base).model
 
 
 def test_what_was_frozen_has_not_moved(pair):
     before, start = pair
-    after = start(PROMPT_ONLY).model
+    after = start(PROMPT_ONLY)
     for p in after.added.parameters():
         p.data += 1
     changes = changes_between(before, after, torch.randn(2, 1, 2, 8, 16, 16)).tasks
@@ -86,7 +88,7 @@ def test_what_was_frozen_has_not_moved(pair):
 def test_a_moved_class_is_measured(pair):
     """The head is made to answer the background, but for one logit of one task's own class."""
     before, start = pair
-    for model in (before, after := start(EXTEND_FULL).model):
+    for model in (before, after := start(EXTEND_FULL)):
         for conv in model.head.convs:
             torch.nn.init.zeros_(conv.weight)
     with torch.no_grad():
@@ -99,35 +101,34 @@ def test_a_moved_class_is_measured(pair):
 
 
 def test_a_frozen_encoder_keeps_its_weights(base, model):
-    begun = start_model(lambda tasks: copy.deepcopy(model), model.tasks, base, replace(FULL, freeze_encoder=True))
-    assert begun.report.coverage == 1
-    frozen = {name.split(".")[0] for name, p in begun.model.named_parameters() if not p.requires_grad}
+    frozen_encoder = replace(FULL, freeze_encoder=True)
+    initialized = frozen_encoder.initialize_model(lambda tasks: copy.deepcopy(model), model.tasks, base)
+    assert initialized.transfer.coverage == 1
+    frozen = {name.split(".")[0] for name, p in initialized.model.named_parameters() if not p.requires_grad}
     assert frozen == {"stem", "encoder"}
-    assert not any(p.requires_grad for part in (begun.model.stem, begun.model.encoder) for p in part.parameters())
+    assert not any(
+        p.requires_grad for part in (initialized.model.stem, initialized.model.encoder) for p in part.parameters()
+    )
 
 
 def test_learning_rates_fall_with_the_distance_from_the_head(model):
     module = downstream(model, 0.5)
-    groups = module.trained_parameters()
+    groups = module.parameter_groups()
     stages = stages_from_head(model)
     assert [group["lr"] for group in groups] == [0.5**i for i in range(len(stages))]
     assert sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
     assert {id(p) for p in groups[-1]["params"]} == {id(p) for p in model.stem.parameters()}
     assert {id(p) for p in groups[1]["params"]} == {id(p) for p in model.decoder.stages[0].parameters()}
     model.encoder.requires_grad_(False)
-    assert len(module.trained_parameters()) == len(stages) - len(model.encoder.stages)
-    assert len(downstream(model, 1.0).trained_parameters()) == len([p for p in model.parameters() if p.requires_grad])
+    assert len(module.parameter_groups()) == len(stages) - len(model.encoder.stages)
+    (group,) = downstream(model, 1.0).parameter_groups()
+    assert len(group["params"]) == len([p for p in model.parameters() if p.requires_grad])
 
 
 def downstream(model, decay):
+    optimization = Optimization(optimizer=partial(torch.optim.SGD, lr=1.0))
     return DownstreamModule(
-        model,
-        layer_decay=decay,
-        tasks=model.tasks,
-        loss=torch.nn.Identity(),
-        optimizer=partial(torch.optim.SGD, lr=1.0),
-        scheduler=None,
-        data_facts={},
+        model, tasks=model.tasks, finetuning=FineTuning(layer_decay=decay), optimization=optimization
     )
 
 

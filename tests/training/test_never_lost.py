@@ -10,8 +10,8 @@ from lightning import Callback
 
 from probes import SignalAt
 from small_runs import EPOCHS, STEPS_PER_EPOCH, VAL_STEPS, small_run
-from uniseg.training.callbacks.stop import Stopped
-from uniseg.training.logs import keep_log
+from uniseg.training.callbacks.checkpoint_and_exit import Stopped
+from uniseg.training.logs import truncate_log
 
 EVENTS = EPOCHS * (STEPS_PER_EPOCH + VAL_STEPS)
 pytestmark = [
@@ -54,23 +54,23 @@ def test_stopped_in_any_step(event, number, tmp_path, whole):
     )
     assert torch.load(last, weights_only=True)["global_step"] == steps_done
     again = small_run(tmp_path)
-    keep_log(again.trainer.logger, steps_done)
+    truncate_log(again.trainer.logger, steps_done)
     assert_same_end(again.fit(last), whole)
 
 
 def test_files_come_in_time(whole):
-    """After steps 2, 4 (ahead of the validation, at the end of the epoch), 6, ..."""
+    """After steps 2, 4 (before the validation, at the end of the epoch), 6, ..."""
     steps = [torch.load(path, weights_only=True)["global_step"] for path in whole.copies.paths]
     assert steps == [2, 4, 4, 6, 8, 8, 10, 12, 12]
 
 
 @pytest.mark.parametrize("number", range(9))
-def test_killed_behind_any_file(number, tmp_path, whole):
+def test_killed_after_any_file(number, tmp_path, whole):
     again = small_run(tmp_path)
     again.log.parent.mkdir()
     again.log.write_text(whole.log.read_text())
     path = whole.copies.paths[number]
-    keep_log(again.trainer.logger, torch.load(path, weights_only=True)["global_step"])
+    truncate_log(again.trainer.logger, torch.load(path, weights_only=True)["global_step"])
     assert_same_end(again.fit(path), whole)
 
 

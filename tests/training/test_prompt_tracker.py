@@ -29,7 +29,7 @@ def see(tracker, model, epoch: int, step: int, *loggers, batch_idx: int = 0) -> 
         sanity_checking=False, is_global_zero=True, global_step=step, current_epoch=epoch, loggers=loggers
     )
     tracker.on_validation_batch_end(
-        trainer, SimpleNamespace(model=model, positions=torch.arange(len(model.tasks))), None, batch, batch_idx
+        trainer, SimpleNamespace(model=model, task_indices=torch.arange(len(model.tasks))), None, batch, batch_idx
     )
     return batch
 

@@ -1,4 +1,4 @@
-"""A run goes on from its own checkpoint alone, with the settings that it is given."""
+"""A run resumes from its own checkpoint alone, with the settings that it is given."""
 
 import csv
 import os
@@ -18,17 +18,11 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.dynamic import DynamicHead
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
+from uniseg.run_folder import RunFolder
 from uniseg.task import Normalization, TaskSet
-from uniseg.training.resume import (
-    RECORD,
-    RunRecord,
-    SavedRun,
-    class_name,
-    epochs_done,
-    find_saved_run,
-    follow_settings,
-    read_saved_run,
-)
+from uniseg.training.resume import ResumePoint, epochs_done, find_resume_point, follow_settings, read_resume_point
+from uniseg.training.run_record import KEY as RECORD
+from uniseg.training.run_record import RunRecord, class_name
 from uniseg.weights.checkpoint import KEY, describe_model
 
 TASKS = TaskSet([make_task(), make_task("spleen", classes=("background", "spleen"))])
@@ -41,7 +35,7 @@ pytestmark = [
 ]
 
 
-FACTS = SavedRun(None, 0, 0, 0, TASKS, {}, {}, None, [], {})
+FACTS = ResumePoint(None, 0, 0, 0, TASKS, {}, {}, None, [], {})
 
 
 class Steps(Callback):
@@ -86,16 +80,16 @@ def model():
 
 
 @pytest.fixture
-def saved(model, tmp_path) -> SavedRun:
+def saved(model, tmp_path) -> ResumePoint:
     torch.save(content_of(model, torch.optim.SGD(model.parameters(), lr=0.1)), tmp_path / "last.ckpt")
-    return read_saved_run(tmp_path / "last.ckpt")
+    return read_resume_point(tmp_path / "last.ckpt")
 
 
 @pytest.fixture
-def older(model, tmp_path) -> SavedRun:
+def older(model, tmp_path) -> ResumePoint:
     """Without a record, as earlier versions wrote it."""
     torch.save(content_of(model, torch.optim.SGD(model.parameters(), lr=0.1), record=False), tmp_path / "older.ckpt")
-    return read_saved_run(tmp_path / "older.ckpt")
+    return read_resume_point(tmp_path / "older.ckpt")
 
 
 def require_same(saved, model, optimizer=None, **changes):
@@ -191,7 +185,7 @@ def test_a_checkpoint_without_a_training_is_refused(model, tmp_path):
     for key in ("loops", "optimizer_states"):
         torch.save({name: value for name, value in content.items() if name != key}, tmp_path / "half.ckpt")
         with pytest.raises(InputError, match=r"half\.ckpt: found no state of a training .*init=checkpoint"):
-            read_saved_run(tmp_path / "half.ckpt")
+            read_resume_point(tmp_path / "half.ckpt")
 
 
 def test_last_is_the_one_with_the_most_steps(model, tmp_path):
@@ -201,13 +195,13 @@ def test_last_is_the_one_with_the_most_steps(model, tmp_path):
         torch.save(content_of(model, torch.optim.SGD(model.parameters(), lr=0.1), step), folder / name)
         os.utime(folder / name, (number, number))
     (folder / "c.ckpt").write_bytes(b"half")
-    assert find_saved_run("last", tmp_path).path == folder / "b.ckpt"
+    assert find_resume_point("last", RunFolder(tmp_path)).path == folder / "b.ckpt"
     for name in ("b.ckpt", "last.ckpt"):
         (folder / name).unlink()
     with pytest.raises(InputError, match=r"c\.ckpt"):
-        find_saved_run("last", tmp_path)
+        find_resume_point("last", RunFolder(tmp_path))
     (folder / "c.ckpt").unlink()
-    assert find_saved_run("last", tmp_path) is None
+    assert find_resume_point("last", RunFolder(tmp_path)) is None
 
 
 def test_changed_settings_are_told(saved, older):
@@ -236,7 +230,7 @@ def test_settings_of_the_optimiser_are_those_of_the_run(model):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """Three epochs of four steps, saved after every second step, ahead of the validation, at the end of the epoch."""
+    """Three epochs of four steps, saved after every second step, before the validation, at the end of the epoch."""
     return small_run(tmp_path_factory.mktemp("whole"), every_n_train_steps=2).fit()
 
 

@@ -1,7 +1,7 @@
 """A composed configuration -> tasks, sources, predictor, loggers, callbacks."""
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from uniseg.inference.settings import InferenceSettings
 from uniseg.metrics.registry import Metrics, find_metrics
 from uniseg.reporting.prompts import similarity_image
 from uniseg.run_folder import file_of_evaluation
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.sampling.settings import StreamSettings
 from uniseg.task import TaskSet
 
 LONGEST_TITLE = 100  # of a run, for loggers
@@ -56,6 +58,21 @@ def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) 
     if missing:
         sys.stderr.write(availability_message(missing) + "\n")
         sys.exit(BAD_INPUT)
+
+
+def make_data(config: DictConfig, task_names: Sequence[str]) -> UniSegDataModule:
+    """The batches of a run.
+
+    Raises:
+        InputError: a task was not prepared, or a patient or scan is in two splits.
+    """
+    return UniSegDataModule(
+        task_names,
+        config.paths.cache,
+        settings_from(StreamSettings, config.data),
+        instantiate(config.augment, _convert_="all"),
+        config.seed,
+    )
 
 
 def make_predictor(
@@ -106,13 +123,6 @@ def run_title(name: str) -> str:
     job, overrides = HydraConfig.get().job, HydraConfig.get().overrides.task
     given = [own.rpartition(".")[2] for own in overrides if not own.startswith(("experiment=", "name=", "paths."))]
     return f"{name} {job.num}: {' '.join(given)}"[:LONGEST_TITLE]
-
-
-def close_loggers(loggers: Iterable) -> None:
-    """End what loggers have begun; the next run of a process, as in a sweep, would become a part of it."""
-    for logger in loggers:
-        if finish := getattr(logger.experiment, "finish", None):
-            finish()
 
 
 def make_callbacks(config: DictConfig) -> list[Callback]:

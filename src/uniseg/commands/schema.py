@@ -34,8 +34,8 @@ from uniseg.settings import (
 )
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
+from uniseg.training.logs import tracked
 from uniseg.training.speed import SpeedSettings
-from uniseg.training.tracking import tracked
 
 
 @dataclass

@@ -1,7 +1,8 @@
-"""What loggers are told of a run, and the metrics file of one that goes on."""
+"""What loggers know of a run, how they recognise it, and the metrics file of one that is resumed."""
 
 import csv
 import os
+import secrets
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,11 +12,14 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from uniseg.datasets.split_file import SPLITS
 from uniseg.datasets.splits import Splits
+from uniseg.files import read_json, write_json
+
+TRACKING = "tracking.json"
 
 
 @rank_zero_only
-def keep_log(logger: CSVLogger, step: int) -> None:
-    """Keep the rows ahead of ``step``, from which the run goes on; Lightning's logger would delete the file.
+def truncate_log(logger: CSVLogger, step: int) -> None:
+    """Keep the rows before ``step``, at which the run resumes; Lightning's logger would delete the file.
 
     The old file waits under another name until the new one is written, so that a kill in between loses nothing.
     """
@@ -44,3 +48,30 @@ def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int],
     for logger in loggers:
         if not isinstance(logger, CSVLogger):
             logger.log_hyperparams({"config": config, "parameters": parameters, "cases": facts})
+
+
+def close_loggers(loggers: Iterable[Logger]) -> None:
+    """End what loggers have begun; the next run of a process, as in a sweep, would become a part of it."""
+    for logger in loggers:
+        if finish := getattr(logger.experiment, "finish", None):
+            finish()
+
+
+def start_tracking(run_dir: Path, name: str, group: str, *, renew: bool) -> None:
+    """Write the run's ``id``, ``name``, ``group``; what is there stays, unless ``renew``."""
+    if renew or not (run_dir / TRACKING).exists():
+        write_json(run_dir / TRACKING, {"id": secrets.token_hex(4), "name": name, "group": group})
+
+
+def tracked(key: str, run_dir: str | Path, default: str | None) -> str | None:
+    """What the run in ``run_dir`` has for ``key``; ``default`` where it has nothing.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = Path(run_dir) / TRACKING
+    if not path.exists():
+        return default
+    return read_json(path, "what uniseg.train wrote for loggers", "remove the file: loggers then begin a new run").get(
+        key, default
+    )

@@ -77,7 +77,7 @@ def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Pat
     if not found:
         return False
     if not overwrite:
-        fix = "go on with it by ckpt_path=last, or give another name=, or overwrite=true"
+        fix = "resume it with ckpt_path=last, or give another name=, or overwrite=true"
         raise InputError(run_dir, str(found[0].relative_to(run_dir)), "a folder without a run", fix)
     own = [path for path in inputs if path is not None and Path(path).resolve().is_relative_to(run_dir.resolve())]
     if own:

@@ -1,6 +1,9 @@
-"""The steps that upstream and downstream training share."""
+"""The training and validation steps that upstream training and fine-tuning share."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
 
 import torch
 from lightning import LightningModule
@@ -14,11 +17,33 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
 from uniseg.training.callbacks.finite_loss import gradient_scaler
-from uniseg.training.resume import RECORD, RunRecord, follow_settings
+from uniseg.training.optimization import Optimization, optimization_of
+from uniseg.training.resume import follow_settings
+from uniseg.training.run_record import KEY as RECORD
+from uniseg.training.run_record import RunRecord
 from uniseg.weights.build import require_loadable
-from uniseg.weights.checkpoint import KEY, describe_model
+from uniseg.weights.checkpoint import KEY, describe_model, model_of_checkpoint, read_checkpoint
 
-Parameters = Iterable[nn.Parameter]
+
+@dataclass(frozen=True)
+class RunHistory:
+    """What a checkpoint says of the run besides the weights.
+
+    Attributes:
+        data: task name -> plain facts about its data (cases per split, licence), of all that the network has seen.
+        commit: of the code that trains; empty where it is not known.
+        record: what the run is recognised by when it is resumed.
+        extra_steps: that a resumed run has done in epochs of another length, beyond those of its own length.
+
+    Examples:
+        >>> RunHistory(commit="1a2b3c").extra_steps
+        0
+    """
+
+    data: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    commit: str = ""
+    record: RunRecord | None = None
+    extra_steps: int = 0
 
 
 class SegmentationModule(LightningModule):
@@ -26,70 +51,82 @@ class SegmentationModule(LightningModule):
 
     Args:
         model: the network.
-        tasks: of the data, whose batches name a task by its position here; the network may know more.
-        loss: per sample ``[B]`` from logits, label, tasks; used at every scale.
-        optimizer: called with the parameters.
-        scheduler: called with the optimizer and ``num_steps`` (of the whole run), stepped after every step.
-        data_facts: task name -> plain facts about its data (cases per split, licence), carried into the checkpoint.
-        commit: of the code that trains, carried along; empty where it is not known.
-        extra_steps: that a run which goes on has done in epochs of another length, beyond those of its own length.
+        tasks: of the data, whose batches name a task by its index here; the network may know more.
+        optimization: None: nnU-Net's loss, optimiser and schedule.
+
+    Attributes:
+        history: goes into every checkpoint.
     """
 
-    def __init__(
-        self,
-        model: UniSegModel,
-        *,
-        tasks: TaskSet,
-        loss: nn.Module,
-        optimizer: Callable[[Parameters], torch.optim.Optimizer],
-        scheduler: Callable[..., torch.optim.lr_scheduler.LRScheduler],
-        data_facts: dict[str, dict],
-        commit: str = "",
-        extra_steps: int = 0,
-    ) -> None:
+    def __init__(self, model: UniSegModel, *, tasks: TaskSet, optimization: Optimization | None = None) -> None:
         super().__init__()
         require_loadable(model)
         self.model = model
-        self.positions = torch.tensor([model.tasks.position(task.name) for task in tasks])
-        self.loss = DeepSupervision(loss)
-        self.make_optimizer = optimizer
-        self.make_scheduler = scheduler
-        self.data_facts = data_facts
-        self.commit = commit
-        self.extra_steps = extra_steps
-        self.record: RunRecord | None = None  # what the run is recognised by when it goes on
-        self.dev_counts: dict[int, ClassCounts] = {}
+        self.task_indices = torch.tensor([model.tasks.position(task.name) for task in tasks])
+        self.optimization = optimization or Optimization()
+        self.loss = DeepSupervision(self.optimization.loss)
+        self.history = RunHistory()
+        self.val_counts: dict[int, ClassCounts] = {}
+
+    @classmethod
+    def load_from_checkpoint(  # ours describe the network instead of pickling what made it
+        cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **settings: Any
+    ) -> Self:
+        """The module of a checkpoint of ``uniseg.train`` or ``fit``: network, weights, tasks, history.
+
+        Args:
+            map_location: device that it moves to.
+            settings: arguments of the class in place of the checkpoint's.
+
+        Raises:
+            InputError: unreadable, or not one of ours.
+        """
+        content = read_checkpoint(checkpoint_path)
+        model = model_of_checkpoint(content, checkpoint_path)
+        values = content[KEY].get(RECORD)
+        record = None if values is None else RunRecord.from_dict(values)
+        tasks = model.tasks
+        if record is not None:
+            tasks = TaskSet(tasks[tasks.position(name)] for name in record.order)
+        module = cls(model.train(), **{"tasks": tasks, **cls._settings_of(record), **settings})
+        module.history = RunHistory(model.provenance.data, model.provenance.commit, record)
+        return module if map_location is None else module.to(map_location)
+
+    @classmethod
+    def _settings_of(cls, record: RunRecord | None) -> dict[str, Any]:
+        """Arguments of the class as a checkpoint holds them."""
+        return {"optimization": None if record is None else optimization_of(record.settings)}
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
         return self.model(image, task)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        asked = self.positions[batch.task]
-        losses = self.loss(self(batch.image, asked), batch.label, self._tasks(asked))
-        self._log_per_task("train/loss", losses.detach(), asked)
+        task_index = self.task_indices[batch.task]
+        losses = self.loss(self(batch.image, task_index), batch.label, self._tasks(task_index))
+        self._log_per_task("train/loss", losses.detach(), task_index)
         self._log_mean("train/loss", losses.detach(), prog_bar=True, sync_dist=True)
         return losses.mean()
 
     def on_validation_epoch_start(self) -> None:
-        self.dev_counts = {}
+        self.val_counts = {}
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        asked = self.positions[batch.task]
-        logits, tasks = self(batch.image, asked), self._tasks(asked)
+        task_index = self.task_indices[batch.task]
+        logits, tasks = self(batch.image, task_index), self._tasks(task_index)
         losses = self.loss(logits, batch.label, tasks)
         self._log_mean("val/loss", losses, prog_bar=True, sync_dist=True)
-        for position, task, own, label in zip(asked.tolist(), tasks, logits[0], batch.label, strict=True):
-            counts = count_classes(label_scores(own, task).argmax(0), label, task.membership)
-            before = self.dev_counts.get(position)
-            self.dev_counts[position] = counts if before is None else before + counts
+        for index, task, sample, label in zip(task_index.tolist(), tasks, logits[0], batch.label, strict=True):
+            counts = count_classes(label_scores(sample, task).argmax(0), label, task.membership)
+            before = self.val_counts.get(index)
+            self.val_counts[index] = counts if before is None else before + counts
 
     def on_validation_epoch_end(self) -> None:
         """Pseudo-Dice (nnU-Net): counts summed over all val patches of all ranks, then one Dice per class."""
         means = []
-        for position in self.positions.tolist():
-            task = self.model.tasks[position]
-            own = self.dev_counts.get(position, ClassCounts.zero(task.num_classes, self.device))
-            dice = ClassCounts(self.trainer.strategy.reduce(own.values, reduce_op="sum")).dice()
+        for index in self.task_indices.tolist():
+            task = self.model.tasks[index]
+            counts = self.val_counts.get(index, ClassCounts.zero(task.num_classes, self.device))
+            dice = ClassCounts(self.trainer.strategy.reduce(counts.values, reduce_op="sum")).dice()
             for name, value in zip(task.classes[1:], dice.tolist(), strict=True):
                 self.log(f"val/pseudo_dice/{task.name}/{name}", value, rank_zero_only=True)
             means.append(dice.nanmean())
@@ -97,7 +134,8 @@ class SegmentationModule(LightningModule):
 
     def configure_optimizers(self) -> dict:
         optimizer = self.new_optimizer()
-        scheduler = self.make_scheduler(optimizer, self.trainer.estimated_stepping_batches + self.extra_steps)
+        num_steps = self.trainer.estimated_stepping_batches + self.history.extra_steps
+        scheduler = self.optimization.scheduler(optimizer, num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def configure_gradient_clipping(
@@ -120,34 +158,35 @@ class SegmentationModule(LightningModule):
             self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
 
     def new_optimizer(self) -> torch.optim.Optimizer:
-        return self.make_optimizer(self.trained_parameters())
+        return self.optimization.optimizer(self.parameter_groups())
 
-    def trained_parameters(self) -> list[nn.Parameter]:
-        return [p for p in self.parameters() if p.requires_grad]
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """What trains, grouped by learning rate, as a torch optimiser takes it."""
+        raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
         checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | {
-            "data": self.data_facts,
-            "commit": self.commit,
+            "data": dict(self.history.data),
+            "commit": self.history.commit,
         }
-        if self.record:
-            checkpoint[KEY][RECORD] = self.record.to_dict()
+        if self.history.record:
+            checkpoint[KEY][RECORD] = self.history.record.to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         follow_settings(checkpoint, self.new_optimizer())
 
-    def _tasks(self, asked: Tensor) -> list[Task]:
-        return [self.model.tasks[position] for position in asked.tolist()]
+    def _tasks(self, task_index: Tensor) -> list[Task]:
+        return [self.model.tasks[index] for index in task_index.tolist()]
 
-    def _log_per_task(self, name: str, losses: Tensor, tasks: Tensor) -> None:
-        positions: Sequence[int] = tasks.tolist()
-        for position in sorted(set(positions)):
-            own = losses[[i for i, p in enumerate(positions) if p == position]]
-            self._log_mean(f"{name}/{self.model.tasks[position].name}", own)
+    def _log_per_task(self, name: str, losses: Tensor, task_index: Tensor) -> None:
+        indices = task_index.tolist()
+        for index in sorted(set(indices)):
+            samples = [sample for sample, other in enumerate(indices) if other == index]
+            self._log_mean(f"{name}/{self.model.tasks[index].name}", losses[samples])
 
-    def _log_mean(self, name: str, losses: Tensor, **how: bool) -> None:
+    def _log_mean(self, name: str, losses: Tensor, **options: bool) -> None:
         """The epoch's mean over the samples whose loss is finite; counted on the device, which nothing waits for."""
         finite = torch.isfinite(losses)
         count = finite.sum()
         mean = torch.where(finite, losses, 0).sum() / count.clamp(min=1)
-        self.log(name, mean, on_step=False, on_epoch=True, batch_size=count, **how)
+        self.log(name, mean, on_step=False, on_epoch=True, batch_size=count, **options)

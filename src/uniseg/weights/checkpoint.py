@@ -69,6 +69,15 @@ def load_model(
     return model.eval()
 
 
+def model_of_checkpoint(content: Mapping, path: str | Path) -> UniSegModel:
+    """The network of what ``read_checkpoint`` gave for ``path``.
+
+    Raises:
+        InputError: as of ``load_model``.
+    """
+    return _restore(_stored(content), path, UniSegModel)
+
+
 def _read(path: str | Path) -> StoredModel:
     return read_folder(path) if Path(path).is_dir() else _stored(read_checkpoint(path))
 

@@ -1,4 +1,4 @@
-"""The end of a run whose loss or gradients are not finite."""
+"""Ends a run whose loss or gradients are NaN or infinite."""
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -11,9 +11,9 @@ MOST_IN_A_ROW = 20  # steps without a finite loss
 
 
 class FiniteLoss(Callback):
-    """Ends a run whose loss or gradients are not finite for ``MOST_IN_A_ROW`` steps.
+    """Ends a run whose loss or gradients are NaN or infinite for ``MOST_IN_A_ROW`` steps.
 
-    Fewer come of overflow in float16, and pass. Where there is a gradient scaler, ``train/skipped_steps`` tells how
+    Fewer come from overflow in float16, and pass. Where there is a gradient scaler, ``train/skipped_steps`` tells how
     many steps of the epoch it skipped.
     """
 
@@ -37,8 +37,8 @@ class FiniteLoss(Callback):
         self._skipped += skipped
         self._in_a_row = torch.where(torch.isfinite(outputs["loss"].detach()) & (not skipped), 0, self._in_a_row + 1)
         if (batch.step + 1) % MOST_IN_A_ROW == 0 and (number := agreed(trainer, int(self._in_a_row))) >= MOST_IN_A_ROW:
-            told = f"loss or gradients that are not finite for {number} steps, up to step {trainer.global_step}"
-            raise FloatingPointError(told)
+            steps = f"{number} steps, up to step {trainer.global_step}"
+            raise FloatingPointError(f"loss or gradients that are NaN or infinite for {steps}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if gradient_scaler(trainer):

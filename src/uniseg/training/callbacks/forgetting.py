@@ -1,7 +1,6 @@
 """What training did to the tasks that the network knew before."""
 
 from collections.abc import Callable, Iterable
-from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -13,25 +12,34 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 
 
-class OldTasks(Callback):
-    """Writes ``old_tasks.json`` when the training is over: how far the answers of the tasks of the network ``before``
-    moved.
+class ForgettingReporter(Callback):
+    """Writes the ``ForgettingReport`` at the end of training: how far the answers of the network's older tasks changed.
 
-    Both networks are asked every old task on the val windows of the run, at hand wherever the new task is trained; a
-    task of another number of modalities gets the window's repeated or cut to its own.
+    The network before and after is asked every older task on the val windows of the run, which exist wherever a new
+    task is trained; a task of another number of modalities gets the window's, repeated or cut.
+
+    Args:
+        former_model: loads the network before training.
+        folder: gets the report.
+
+    Examples:
+        >>> from functools import partial
+        >>> from uniseg.weights.checkpoint import load_model
+        >>> ForgettingReporter(partial(load_model, "last.ckpt"), RunFolder(Path("run"))).path.name
+        'old_tasks.json'
     """
 
-    def __init__(self, before: Callable[[], UniSegModel], run_dir: Path) -> None:
-        self.before, self.path = before, RunFolder(run_dir).forgetting_report
+    def __init__(self, former_model: Callable[[], UniSegModel], folder: RunFolder) -> None:
+        self.former_model, self.path = former_model, folder.forgetting_report
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The stream of val windows is each rank's own part; rank 0 asks on its part."""
+        """Each rank has its own part of the val windows; rank 0 reports on its part."""
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule
         raw = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
         images = (data.on_after_batch_transfer(batch.to(pl_module.device), 0).image for batch in raw)
-        changes_between(self.before().to(pl_module.device), pl_module.model, images).write(self.path)
+        changes_between(self.former_model().to(pl_module.device), pl_module.model, images).write(self.path)
 
 
 @torch.inference_mode()
@@ -42,10 +50,8 @@ def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Te
     changes = {task.name: TaskChange(0.0, True, 0, 0) for task in before.tasks}
     for image in images:
         for task in before.tasks:
-            own = image[:, torch.arange(task.num_modalities) % image.shape[1]]
-            old, new = (
-                model(own, torch.full((len(own),), model.tasks.position(task.name)))[0] for model in (before, after)
-            )
+            channels = image[:, torch.arange(task.num_modalities) % image.shape[1]]
+            old, new = (_logits(model, channels, task.name) for model in (before, after))
             labels = [label_scores(logits, task).argmax(1) for logits in (old, new)]
             change = changes[task.name]
             changes[task.name] = TaskChange(
@@ -56,3 +62,7 @@ def changes_between(before: UniSegModel, after: UniSegModel, images: Iterable[Te
             )
     after.train(training)
     return ForgettingReport(changes)
+
+
+def _logits(model: UniSegModel, image: Tensor, task_name: str) -> Tensor:
+    return model(image, torch.full((len(image),), model.tasks.position(task_name)))[0]

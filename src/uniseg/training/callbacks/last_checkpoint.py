@@ -17,7 +17,7 @@ SECONDS_PER_MINUTE = 60
 class LastCheckpoint(Checkpoint):
     """Replaces ``last.ckpt`` after every epoch; by option also inside the epoch.
 
-    A run that goes on from any of these files does what was left: the rest of the steps, all of the validation, the end
+    A run that resumes from any of these files does what is left: the rest of the steps, all of the validation, the end
     of the epoch.
 
     Args:
@@ -55,7 +55,7 @@ class LastCheckpoint(Checkpoint):
             self.save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """In place of the end of an epoch's last step: Lightning would go on from there without the validation."""
+        """In place of the end of an epoch's last step: Lightning would resume from there without the validation."""
         if not trainer.sanity_checking and self._due(trainer):
             self.save(trainer)
 
@@ -79,13 +79,13 @@ class LastCheckpoint(Checkpoint):
             return True
         if self.every_n_minutes is None:
             return False
-        late = time.monotonic() - self._saved_at >= self.every_n_minutes * SECONDS_PER_MINUTE
-        return bool(agreed(trainer, late))
+        is_due = time.monotonic() - self._saved_at >= self.every_n_minutes * SECONDS_PER_MINUTE
+        return bool(agreed(trainer, is_due))
 
 
 def agreed(trainer: Trainer, value: int) -> int:
     """The largest ``value`` of all ranks; every rank must call this at the same point."""
     if trainer.world_size == 1:
         return value
-    own: Tensor = torch.tensor(int(value), device=trainer.strategy.root_device)
-    return int(trainer.strategy.reduce(own, reduce_op="max"))
+    tensor: Tensor = torch.tensor(int(value), device=trainer.strategy.root_device)
+    return int(trainer.strategy.reduce(tensor, reduce_op="max"))

@@ -19,10 +19,10 @@ class PromptTracker(Callback):
     """Sees the first val batch of every validation, the same patches every time, and keeps the cosine matrix of its
     task prompts.
 
-    Where several ranks train, the first one's share of the batch is seen. A network without prompts leaves no trace.
+    Where several ranks train, the first one's part of the batch is seen. A network without prompts leaves no trace.
 
     Args:
-        run_dir: gets ``prompts/evolution.npz``; a run that goes on drops what was seen at or after its step.
+        run_dir: gets ``prompts/evolution.npz``; a resumed run drops what was seen at or after its step.
         draw: picture ``[H,W,3]`` uint8 of a matrix ``[T,T]`` with the tasks' names, for each logger that takes images.
     """
 
@@ -42,7 +42,7 @@ class PromptTracker(Callback):
         if batch_idx > 0 or trainer.sanity_checking or not trainer.is_global_zero:
             return
         with torch.no_grad():
-            maps = batch_prompts(pl_module.model, batch.image, pl_module.positions[batch.task])
+            maps = batch_prompts(pl_module.model, batch.image, pl_module.task_indices[batch.task])
         if not len(maps):
             return
         cosine, names = cosine_matrix(maps).cpu().numpy(), pl_module.model.tasks.names

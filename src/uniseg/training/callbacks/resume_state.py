@@ -1,4 +1,4 @@
-"""What a run that is resumed inside an epoch needs from it: the stream's position, the epoch's means."""
+"""What a run that resumes inside an epoch needs of it: the position in the stream, the means of the epoch."""
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -7,9 +7,9 @@ from uniseg.sampling.batch import Batch
 
 
 class StreamPosition(Callback):
-    """Tells the data which step is done, before any checkpoint is written, so that a resumed run goes on behind it.
+    """Records in the data which step is done, before any checkpoint is written, so that a run resumes after it.
 
-    An epoch that waits for its validation counts as whole, also where the run's epochs have another length by now.
+    An epoch that waits for its validation counts as whole, even where the run's epochs have another length by now.
     """
 
     def on_train_batch_end(
@@ -20,14 +20,11 @@ class StreamPosition(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         if batches["is_last_batch"]:
-            batches["current"] = dict.fromkeys(batches["current"], trainer.datamodule.steps_per_epoch)
+            batches["current"] = dict.fromkeys(batches["current"], trainer.datamodule.settings.steps_per_epoch)
 
 
 class EpochMeans(Callback):
-    """Carries the sums behind the logged means of an epoch into a checkpoint written inside it;
-
-    Lightning begins them anew.
-    """
+    """Carries the sums of an epoch's logged means into a checkpoint written inside it, which Lightning resets."""
 
     def __init__(self) -> None:
         self._carried: dict[str, tuple[Tensor, Tensor]] = {}
@@ -52,8 +49,8 @@ class EpochMeans(Callback):
         self._epoch_over = True
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
-        own = {metric.meta.name: (metric.value, metric.cumulated_batch_size) for metric in self._means(trainer)}
-        checkpoint[type(self).__name__] = {} if self._epoch_over else self._carried | own
+        sums = {metric.meta.name: (metric.value, metric.cumulated_batch_size) for metric in self._means(trainer)}
+        checkpoint[type(self).__name__] = {} if self._epoch_over else self._carried | sums
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
         self._carried = dict(checkpoint.get(type(self).__name__, {}))

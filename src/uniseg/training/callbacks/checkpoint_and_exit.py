@@ -1,6 +1,7 @@
-"""Signals that end a run: its state is saved at the end of the step at hand."""
+"""Signals that end a run: its state is saved at the end of the current step."""
 
 import signal
+import threading
 
 from lightning import Callback, LightningModule, Trainer
 
@@ -16,13 +17,16 @@ class Stopped(SystemExit):
     """Ends the process with the exit code that a shell reports for the signal."""
 
 
-class StopOnSignal(Callback):
-    """Saves, then ends the run: after the training step or the validation step in which a signal comes, in whichever
-    rank.
+class CheckpointAndExit(Callback):
+    """Saves a checkpoint, then ends the run: after the training or validation step in which a signal comes to any rank.
 
     Later signals change nothing. Ranks above 0 end with exit code 0, since a launcher takes any other for a crash of
-    the whole. Stands in for Lightning's handler of SIGTERM, which in a run of many ranks broadcasts from inside the
-    handler.
+    the whole. Replaces Lightning's handler of SIGTERM, which in a run of many ranks broadcasts from inside the handler.
+    Outside the main thread Python takes no signals, and nothing is done.
+
+    Examples:
+        >>> from lightning import Trainer
+        >>> trainer = Trainer(callbacks=[CheckpointAndExit()], logger=False, accelerator="cpu")
     """
 
     def __init__(self) -> None:
@@ -30,24 +34,25 @@ class StopOnSignal(Callback):
         self._before: dict[signal.Signals, object] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.getsignal(number) for number in SIGNALS}
         self._install()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._install()  # Lightning has put its own in between
-        self._stop_if_told(trainer, save=False)
+        self._exit_if_signalled(trainer, save=False)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop_if_told(trainer, save=False)
+        self._exit_if_signalled(trainer, save=False)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         if not trainer.is_last_batch:
-            self._stop_if_told(trainer, save=True)
+            self._exit_if_signalled(trainer, save=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._stop_if_told(trainer, save=True)
+        self._exit_if_signalled(trainer, save=True)
 
     def on_validation_batch_end(
         self,
@@ -58,10 +63,10 @@ class StopOnSignal(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._stop_if_told(trainer, save=True)
+        self._exit_if_signalled(trainer, save=True)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """What follows has nothing to save: a signal ends it at once."""
+        """Nothing is left to save: a signal ends what follows at once."""
         self._restore()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -72,13 +77,13 @@ class StopOnSignal(Callback):
             signal.signal(number, handler)
 
     def _install(self) -> None:
-        for number in SIGNALS:
+        for number in self._before:
             signal.signal(number, self._remember)
 
     def _remember(self, number: int, frame: object) -> None:
         self._number = self._number or number
 
-    def _stop_if_told(self, trainer: Trainer, *, save: bool) -> None:
+    def _exit_if_signalled(self, trainer: Trainer, *, save: bool) -> None:
         number = agreed(trainer, self._number)
         if not number:
             return

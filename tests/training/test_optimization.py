@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from uniseg.training.schedules import poly
+from uniseg.training.optimization import poly
 
 
 def rates(num_steps, **settings):

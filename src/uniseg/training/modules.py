@@ -1,0 +1,56 @@
+"""The LightningModules of upstream training and of fine-tuning."""
+
+from typing import Any
+
+from uniseg.models.uniseg import UniSegModel
+from uniseg.task import TaskSet
+from uniseg.training.finetuning import FineTuning, trained_group
+from uniseg.training.optimization import Optimization
+from uniseg.training.run_record import RunRecord
+from uniseg.training.segmentation import SegmentationModule
+
+
+class UpstreamModule(SegmentationModule):
+    """Trains one network on many tasks from new weights: all that asks for a gradient, at one learning rate.
+
+    Examples:
+        >>> def network_of(path: str) -> UniSegModel:
+        ...     return UpstreamModule.load_from_checkpoint(path).model
+    """
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return trained_group(self.model)
+
+
+class DownstreamModule(SegmentationModule):
+    """Fine-tunes a trained network, as its ``FineTuning`` says.
+
+    Args:
+        finetuning: gives every stage its learning rate; what it froze or added is in ``model`` already.
+        model, tasks, optimization: of ``SegmentationModule``.
+
+    Examples:
+        >>> def rates(path: str) -> list[float]:
+        ...     return [group["lr"] for group in DownstreamModule.load_from_checkpoint(path).parameter_groups()]
+    """
+
+    def __init__(
+        self,
+        model: UniSegModel,
+        *,
+        tasks: TaskSet,
+        finetuning: FineTuning | None = None,
+        optimization: Optimization | None = None,
+    ) -> None:
+        super().__init__(model, tasks=tasks, optimization=optimization)
+        self.finetuning = finetuning or FineTuning()
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        return self.finetuning.parameter_groups(self.model, self.optimization)
+
+    @classmethod
+    def _settings_of(cls, record: RunRecord | None) -> dict[str, Any]:
+        settings = {} if record is None else record.settings
+        group = {key.removeprefix("finetune."): value for key, value in settings.items() if key.startswith("finetune.")}
+        group.pop("name", None)
+        return super()._settings_of(record) | {"finetuning": FineTuning(**group)}

@@ -1,0 +1,256 @@
+"""One training, start to end: the command makes it of its configuration, ``fit`` of its arguments."""
+
+import errno
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+
+from uniseg.datasets.source import Source
+from uniseg.datasets.split_file import SPLITS
+from uniseg.environment import PACKAGE_DIR, git_commit
+from uniseg.errors import InputError
+from uniseg.files import write_atomically
+from uniseg.models.uniseg import UniSegModel
+from uniseg.run_folder import RunFolder
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.task import TaskSet
+from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
+from uniseg.training.callbacks.epoch_log import EpochLog
+from uniseg.training.callbacks.finite_loss import FiniteLoss
+from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
+from uniseg.training.checkpoint_io import AtomicCheckpointIO
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.initialize import InitializedModel, InitSettings
+from uniseg.training.logs import close_loggers, log_run, start_tracking, truncate_log
+from uniseg.training.modules import DownstreamModule, UpstreamModule
+from uniseg.training.optimization import Optimization
+from uniseg.training.resume import ResumePoint, find_resume_point
+from uniseg.training.run_folder import clear, locked, require_unused
+from uniseg.training.run_log import RunLog, describe_run, run_log
+from uniseg.training.run_record import RunRecord, class_name, flatten
+from uniseg.training.segmentation import RunHistory, SegmentationModule
+from uniseg.training.speed import SpeedSettings, apply_speed_settings
+from uniseg.weights.checkpoint import load_model
+from uniseg.weights.seen import data_facts, merge_data
+
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# Of the configuration: what makes a run the same run, and is reported where it has changed.
+RECORDED = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "finetune", "trainer")
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """All that one training is made of; ``start`` runs it.
+
+    Attributes:
+        folder: of the run; None: nothing is written.
+        task_names: of the data.
+        make_data: data of tasks, by their names in the order of the run.
+        new_model: network of the configuration, with new weights.
+        make_trainer: called with ``callbacks``, ``logger``, ``plugins``, ``default_root_dir``.
+        optimization: loss, optimiser, schedule.
+        init, finetuning, speed, seed: what they say.
+        sources: licence and homepage of each task's data, where they are known.
+        callbacks: those that a user may drop; what correctness needs is added.
+        make_loggers: called when the folder is the run's own.
+        resume_from: ``last``, the path of a checkpoint, or None.
+        overwrite: whether an earlier run in the folder may be lost.
+        title, name: for loggers: of the run, of the group that it belongs to.
+        settings: resolved configuration, in plain containers.
+
+    Examples:
+        ``fit`` makes one, starts it and gives its trainer back.
+    """
+
+    folder: RunFolder | None
+    task_names: Sequence[str]
+    make_data: Callable[[Sequence[str]], UniSegDataModule]
+    new_model: Callable[[TaskSet], UniSegModel]
+    make_trainer: Callable[..., Trainer]
+    optimization: Optimization
+    init: InitSettings = field(default_factory=InitSettings)
+    finetuning: FineTuning = field(default_factory=FineTuning)
+    speed: SpeedSettings = field(default_factory=SpeedSettings)
+    seed: int = 0
+    sources: Mapping[str, Source] = field(default_factory=dict)
+    callbacks: Sequence[Callback] = ()
+    make_loggers: Callable[[], list[Logger]] = list
+    resume_from: str | None = None
+    overwrite: bool = False
+    title: str = "run"
+    name: str = "run"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def start(self) -> Trainer:
+        """Train to the end; nothing is written before all is checked.
+
+        Raises:
+            InputError: data that is not prepared, a checkpoint that does not fit, a folder that another run has, a full
+                disk.
+            FloatingPointError: loss or weights are NaN or infinite; the last good checkpoint is kept.
+            Stopped: by a signal; the state is saved.
+        """
+        with self._guarded(), run_log() as log:
+            seed_everything(self.seed, workers=True, verbose=False)
+            resume_point = find_resume_point(self.resume_from, self.folder) if self.folder else None
+            replaces = self._replaces_run(resume_point)
+            data = self.make_data(self._order(resume_point))
+            initialized = self.initialize_model(data.tasks)
+            module = self._module(data, initialized.model, resume_point)
+            if resume_point:
+                self._require_same(resume_point, module, data.settings.steps_per_epoch)
+            trainer = self._trainer(log, replaces)
+            self._describe(trainer, data, initialized, module.history.commit)
+            if resume_point:
+                _resume(trainer, resume_point, module.history.record)
+            try:
+                trainer.fit(module, datamodule=data, ckpt_path=resume_point and resume_point.path, weights_only=True)
+            finally:
+                close_loggers(trainer.loggers)
+            log.write(f"Finished after step {trainer.global_step}.")
+            return trainer
+
+    def initialize_model(self, tasks: TaskSet) -> InitializedModel:
+        """The network before its first step.
+
+        Raises:
+            InputError: checkpoint, fine-tuning, tasks and network do not go together.
+        """
+        return self.finetuning.initialize_model(self.new_model, tasks, self.init.path)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """One training at a time in the folder; a full disk is an InputError."""
+        if self.folder is None:
+            yield
+            return
+        try:
+            with locked(self.folder.path):
+                yield
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            where = error.filename or self.folder.path
+            fix = "make room, then resume with ckpt_path=last; the last good checkpoint is kept"
+            raise InputError(where, error.strerror, "room to write", fix) from error
+
+    def _replaces_run(self, resume_point: ResumePoint | None) -> bool:
+        """Whether an earlier run in the folder is removed.
+
+        Raises:
+            InputError: the run would take the place of another.
+        """
+        if self.folder is None:
+            return False
+        run_dir = self.folder.path
+        if resume_point and resume_point.path.resolve().is_relative_to(run_dir.resolve()):
+            if self.overwrite:
+                found = f"true, with ckpt_path={self.resume_from}, which resumes the run in {run_dir}"
+                raise InputError("overwrite", found, "one of them", "leave the other out")
+            return False
+        return require_unused(run_dir, overwrite=self.overwrite, inputs=(self.resume_from, self.init.path))
+
+    def _order(self, resume_point: ResumePoint | None) -> Sequence[str]:
+        if resume_point is None:
+            return self.task_names
+        return resume_point.order(self.task_names, added=self.finetuning.extend)
+
+    def _module(
+        self, data: UniSegDataModule, model: UniSegModel, resume_point: ResumePoint | None
+    ) -> SegmentationModule:
+        """The network with its optimisation, and with the record of all that it has seen."""
+        parts = {"tasks": data.tasks, "optimization": self.optimization}
+        module: SegmentationModule
+        if self.init.path is None:
+            module = UpstreamModule(model, **parts)
+        else:
+            module = DownstreamModule(model, finetuning=self.finetuning, **parts)
+        seen = merge_data(model.provenance.data, resume_point.data if resume_point else {})
+        splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
+        facts = {name: self._facts(name, splits[name], data.patients[name]) for name in splits}
+        settings = flatten({key: self.settings[key] for key in RECORDED if key in self.settings})
+        accumulated = self.settings.get("trainer", {}).get("accumulate_grad_batches", 1)
+        module.history = RunHistory(
+            merge_data(seen, facts),
+            git_commit(PACKAGE_DIR),
+            RunRecord(data.tasks.names, splits, class_name(module.new_optimizer()), settings),
+            resume_point.extra_steps(data.settings.steps_per_epoch, accumulated) if resume_point else 0,
+        )
+        apply_speed_settings(model, self.speed)
+        return module
+
+    def _facts(self, name: str, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> dict[str, Any]:
+        source = self.sources.get(name)
+        licence, homepage = (source.licence, source.homepage) if source else ("", "")
+        return data_facts(splits, patients, licence=licence, homepage=homepage)
+
+    def _require_same(self, resume_point: ResumePoint, module: SegmentationModule, steps_per_epoch: int) -> None:
+        """
+        Raises:
+            InputError: the run is another than that of the checkpoint, or more is done than it has.
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+        resume_point.require_same(module.model, shapes, module.new_optimizer(), module.history.record)
+        resume_point.require_steps_left(self.settings["trainer"]["max_epochs"], steps_per_epoch)
+
+    def _trainer(self, log: RunLog, replaces: bool) -> Trainer:
+        """The Trainer with all callbacks; from here on the folder is the run's own."""
+        if self.folder is not None:
+            rank_zero_only(start_tracking)(self.folder.path, self.title, self.name, renew=replaces)
+        trainer = self.make_trainer(
+            default_root_dir=None if self.folder is None else str(self.folder.path),
+            # What correctness needs comes first; a user may drop the others.
+            callbacks=[
+                StreamPosition(),
+                EpochMeans(),
+                CheckpointAndExit(),
+                FiniteLoss(),
+                *(self.finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
+                *self.callbacks,
+                EpochLog(log.write),
+            ],
+            logger=self.make_loggers() or False,
+            plugins=[AtomicCheckpointIO()],
+        )
+        if replaces:
+            rank_zero_only(clear)(self.folder.path)
+        if self.folder is not None:
+            log.open(self.folder.train_log)
+        return trainer
+
+    def _former_model(self) -> UniSegModel:
+        """The network of ``init``, computing as that of the run does."""
+        model = load_model(self.init.path)
+        apply_speed_settings(model, self.speed)
+        return model
+
+    @rank_zero_only
+    def _describe(self, trainer: Trainer, data: UniSegDataModule, initialized: InitializedModel, commit: str) -> None:
+        """Log and write what the run is."""
+        for line in [*describe_run(trainer, data.tasks, data.splits, commit), *initialized.lines()]:
+            rank_zero_info(line)
+        report = initialized.report
+        if self.folder is not None:
+            report.write(self.folder.transfer_report)
+            with write_atomically(self.folder.config) as part:
+                part.write_text(yaml.safe_dump(dict(self.settings), sort_keys=False), encoding="utf-8")
+        counts = {"trained": report.trained, "total": report.total}
+        log_run(trainer.loggers, dict(self.settings), counts, data.splits)
+
+
+def _resume(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> None:
+    rank_zero_info(f"Resuming after step {resume_point.step} of {resume_point.path}.")
+    if changed := resume_point.changed(record.settings):
+        rank_zero_info(f"Changed since then: {', '.join(changed)}.")
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger):
+            truncate_log(logger, resume_point.step)
+    # The sampler starts after the last consumed batch by itself.
+    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
