@@ -6,7 +6,6 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
     run_and_exit("train")
 
 import math
-import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -27,14 +26,12 @@ from uniseg.commands.builders import (
 from uniseg.commands.structured import settings_from
 from uniseg.errors import InputError
 from uniseg.run_folder import RunFolder
-from uniseg.training.callbacks.checkpoint_and_exit import BASE
+from uniseg.training.callbacks.checkpoint_and_exit import INTERRUPTED
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
 from uniseg.training.optimization import Optimization
 from uniseg.training.run import TrainingRun
 from uniseg.training.speed import SpeedSettings
-
-INTERRUPTED = BASE + signal.SIGINT
 
 
 def main(config: DictConfig) -> float:

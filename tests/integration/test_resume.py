@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import torch
 
-from started import PYTHON, TINY, signal_at, succeed, train
+from started import PYTHON, TINY, run, signal_at, succeed, train
 
 SETTINGS = [
     "experiment=demo", *TINY, "trainer.max_epochs=3", "trainer.deterministic=true",
@@ -22,9 +22,9 @@ def checkpoint(folder, name):
 
 
 def assert_same_end(folder, name, other):
-    one, two = (torch.load(checkpoint(folder, run), weights_only=True)["state_dict"] for run in (name, other))
+    one, two = (torch.load(checkpoint(folder, each), weights_only=True)["state_dict"] for each in (name, other))
     assert all(torch.equal(one[key], two[key]) for key in one)
-    one, two = (means(folder, run) for run in (name, other))
+    one, two = (means(folder, each) for each in (name, other))
     assert one == two
     assert len(one) == 2 * 3
 
@@ -49,7 +49,7 @@ def test_killed_after_the_first_checkpoint(whole):
     killed = train(*SETTINGS, "name=killed", signal_at(3, signal.SIGKILL), cwd=whole)
     assert killed.returncode == -signal.SIGKILL
     (whole / "outputs/killed/checkpoints/last.ckpt.tmp").write_bytes(b"half")
-    again = train(*SETTINGS, "name=killed", "ckpt_path=last", cwd=whole)
+    again = run("train", *SETTINGS, "name=killed", "ckpt_path=last", cwd=whole)
     assert again.returncode == 0, again.stderr
     assert "Resuming after step 3 of" in again.stderr
     assert_same_end(whole, "killed", "whole")
@@ -59,14 +59,14 @@ def test_every_process_is_told_to_stop_during_the_validation(whole):
     stopped = train(*SETTINGS, "name=stopped", signal_at(STEPS + 1, signal.SIGTERM, group=True), cwd=whole)
     assert stopped.returncode == 143
     assert "Traceback" not in stopped.stderr
-    again = train(*SETTINGS, "name=stopped", "ckpt_path=last", cwd=whole)
+    again = run("train", *SETTINGS, "name=stopped", "ckpt_path=last", cwd=whole)
     assert again.returncode == 0, again.stderr
     assert_same_end(whole, "stopped", "whole")
 
 
 def test_nothing_left_to_do(whole):
     before = means(whole, "whole")
-    done = train(*SETTINGS, "name=whole", "ckpt_path=last", cwd=whole)
+    done = run("train", *SETTINGS, "name=whole", "ckpt_path=last", cwd=whole)
     assert done.returncode == 0, done.stderr
     assert means(whole, "whole") == before
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -149,7 +150,7 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     for fold in (0, 1):
         with pytest.raises(InputError, match=r"val case '.*' of 'phantom_spleen' in its train split"):
             refuse_seen(model, dataset, fold, "val", "x")
-    model.provenance.data = {"organs": after}
+    model.provenance = replace(model.provenance, data={"organs": after})
     with pytest.raises(
         InputError, match=r"whose patient 'phantom_spleen/.*' is in its train split of 'organs'.*patient_namespace"
     ):

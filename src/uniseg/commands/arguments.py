@@ -21,7 +21,7 @@ WITH_VALUE = (
     *("--cfg", "-c", "--config-path", "-cp", "--config-name", "-cn", "--config-dir", "-cd", "--package", "-p"),
     *("--info", "-i", "--experimental-rerun"),
 )
-MAY_BE_EMPTY = ("experiment", "logger", "phantom")  # groups of which nothing may be chosen
+MAY_BE_EMPTY = ("debug", "experiment", "logger", "phantom")  # groups of which nothing may be chosen
 BRACKETS = "[](){}"
 
 

@@ -1,0 +1,158 @@
+"""``fit``: a training from Python, of the same objects as the command's."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateMonitor
+from lightning.pytorch.loggers import CSVLogger, Logger
+
+from uniseg.errors import InputError
+from uniseg.models.uniseg import UniSegModel
+from uniseg.run_folder import RunFolder
+from uniseg.sampling.augment.recipe import AugmentRecipe
+from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.sampling.settings import StreamSettings
+from uniseg.settings import as_plain
+from uniseg.task import Task, TaskSet
+from uniseg.training.callbacks.checkpoint_and_exit import INTERRUPTED, Stopped
+from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
+from uniseg.training.callbacks.progress import ProgressBar
+from uniseg.training.optimization import Optimization
+from uniseg.training.run import TrainingRun
+
+# As conf/trainer/default.yaml.
+TRAINER: Mapping[str, Any] = {
+    "max_epochs": 10,
+    "accelerator": "auto",
+    "devices": 1,
+    "precision": "32-true",
+    "gradient_clip_val": 12,
+    "deterministic": False,
+    "use_distributed_sampler": False,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+}
+
+
+def fit(
+    model: UniSegModel,
+    *,
+    cache: str | os.PathLike,
+    tasks: Sequence[str] | None = None,
+    run_dir: str | os.PathLike | None = None,
+    data: StreamSettings | None = None,
+    augment: AugmentRecipe | None = None,
+    optimization: Optimization | None = None,
+    seed: int = 0,
+    **trainer: Any,
+) -> Trainer:
+    """Train ``model`` in place, on prepared tasks; weights that ask for no gradient stay as they are.
+
+    Args:
+        cache: folder that ``uniseg prepare`` wrote.
+        tasks: to train on, by name; None: all that the model knows.
+        run_dir: folder for checkpoints, logs, configuration; None: nothing is written.
+        data: which patches the model sees; None: the defaults with the model's patch size.
+        augment: of the training patches; None: nnU-Net's; to leave them as they are, a recipe with probabilities 0.
+        optimization: None: nnU-Net's loss, optimiser and schedule.
+        seed: of patches and augmentation.
+        trainer: settings of ``lightning.Trainer`` in place of the defaults: ``max_epochs=20``, ``callbacks=[...]``,
+            ``precision="16-mixed"``, ...
+
+    Returns:
+        The trainer, with the last metrics in ``callback_metrics``.
+
+    Raises:
+        InputError: a task that is not prepared, or prepared by another definition than the model's; a folder that
+            another run has.
+        FloatingPointError: loss or weights are NaN or infinite.
+        KeyboardInterrupt: Ctrl-C; with ``run_dir`` the state is saved first.
+
+    Examples:
+        >>> def train_on(model: UniSegModel) -> float:
+        ...     trainer = fit(model, cache="outputs/cache", max_epochs=20)
+        ...     return float(trainer.callback_metrics["val/pseudo_dice"])
+    """
+    stream = data or StreamSettings(patch_size=model.patch_size)
+    recipe = AugmentRecipe() if augment is None else augment
+    callbacks, logger = trainer.pop("callbacks", []), trainer.pop("logger", None)
+    options = {**TRAINER, **trainer}
+    folder = None if run_dir is None else RunFolder(Path(run_dir))
+    if folder is None:
+        options["enable_checkpointing"] = False
+    run = TrainingRun(
+        folder,
+        tasks or model.tasks.names,
+        partial(_data, cache=cache, settings=stream, recipe=recipe, seed=seed),
+        partial(_with_prepared, model.train()),
+        partial(Trainer, **options),
+        optimization or Optimization.with_steps(stream.steps_per_epoch),
+        seed=seed,
+        callbacks=[*_callbacks(folder, options), *_as_list(callbacks)],
+        make_loggers=partial(_loggers, folder, logger),
+        settings={"seed": seed, "data": as_plain(stream), "trainer": _plain(options)},
+    )
+    try:
+        return run.start()
+    except Stopped as stop:
+        if stop.code == INTERRUPTED:
+            raise KeyboardInterrupt from stop
+        raise
+
+
+def _data(task_names: Sequence[str], **options: Any) -> UniSegDataModule:
+    return UniSegDataModule(task_names, options["cache"], options["settings"], options["recipe"], options["seed"])
+
+
+def _with_prepared(model: UniSegModel, tasks: TaskSet) -> UniSegModel:
+    """The model with its tasks as they were prepared, where what the data had to say was open.
+
+    Raises:
+        InputError: a task was prepared by another definition.
+    """
+    prepared = {task.name: task for task in tasks}
+    for name in prepared:
+        model.tasks.position(name)
+    for task in model.tasks:
+        if task.name in prepared and not _is_completed(task, prepared[task.name]):
+            found = f"another definition of '{task.name}' than the model's"
+            raise InputError("cache", found, "the model's", "prepare the task again, or make the model of the cache's")
+    model.tasks = TaskSet(prepared.get(task.name, task) for task in model.tasks)
+    return model
+
+
+def _is_completed(task: Task, prepared: Task) -> bool:
+    """Whether ``prepared`` is ``task`` but for normalisations that preparation measured."""
+    if replace(task, normalization=prepared.normalization) != prepared:
+        return False
+    pairs = zip(task.normalization, prepared.normalization, strict=True)
+    return all(open_ == done or (not open_.resolved and open_.mode == done.mode) for open_, done in pairs)
+
+
+def _callbacks(folder: RunFolder | None, options: Mapping[str, Any]) -> list[Callback]:
+    bar: list[Callback] = [ProgressBar()] if options.get("enable_progress_bar", True) else []
+    if folder is None:
+        return bar
+    checkpoint = LastCheckpoint(folder.checkpoints, every_n_train_steps=None, every_n_minutes=30)
+    return [checkpoint, *bar, LearningRateMonitor("epoch")]
+
+
+def _loggers(folder: RunFolder | None, given: Any) -> list[Logger]:
+    loggers = [] if folder is None else [CSVLogger(folder.path, None, folder.logs.name, flush_logs_every_n_steps=1)]
+    return [*loggers, *_as_list(given)]
+
+
+def _as_list(given: Any) -> list:
+    return list(given) if isinstance(given, (list, tuple)) else [] if given in (None, True, False) else [given]
+
+
+def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of a Trainer as a YAML holds them; objects by their names."""
+    return {
+        key: value if isinstance(value, (str, int, float, type(None))) else str(value) for key, value in options.items()
+    }
