@@ -97,9 +97,9 @@ def test_mixed_batch_equals_one_by_one(built):
         ]
         for b, t in enumerate(order):
             alone = built(image[b : b + 1, : TASKS[t].num_modalities], order[b : b + 1])
-            for together, own in zip(mixed, alone, strict=True):
-                torch.testing.assert_close(together[b : b + 1, : own.shape[1]], own, atol=1e-5, rtol=0)
-                assert torch.isneginf(together[b, own.shape[1] :]).all()
+            for together, single in zip(mixed, alone, strict=True):
+                torch.testing.assert_close(together[b : b + 1, : single.shape[1]], single, atol=1e-5, rtol=0)
+                assert torch.isneginf(together[b, single.shape[1] :]).all()
 
 
 def test_gradient_reaches_every_trained_tensor(built):
@@ -152,8 +152,8 @@ def test_one_encoding_serves_several_tasks(built):
     with torch.no_grad():
         both = built.decode(built.encode(image, order[:1]), order)[0]
         for row, t in enumerate(order):
-            own = built(image, order[t : t + 1])[0][0]
-            torch.testing.assert_close(both[row, : len(own)], own, atol=1e-5, rtol=0)
+            single = built(image, order[t : t + 1])[0][0]
+            torch.testing.assert_close(both[row, : len(single)], single, atol=1e-5, rtol=0)
 
 
 def test_bfloat16_gives_the_logits_of_float32(built):
@@ -169,9 +169,9 @@ def test_bfloat16_gives_the_logits_of_float32(built):
         mixed = built(image, order)
     for a, b in zip(exact, mixed, strict=True):
         assert b.dtype == torch.float32
-        own = torch.isfinite(a)
-        assert torch.equal(own, torch.isfinite(b))
-        assert (a[own] - b[own]).square().mean().sqrt() < 0.05 * a[own].std()
+        finite = torch.isfinite(a)
+        assert torch.equal(finite, torch.isfinite(b))
+        assert (a[finite] - b[finite]).square().mean().sqrt() < 0.05 * a[finite].std()
     sum(x[torch.isfinite(x)].square().mean() for x in mixed).backward()
     assert all(p.grad is None or torch.isfinite(p.grad).all() for p in built.parameters())
 
@@ -184,15 +184,15 @@ def check_extension(model: UniSegModel) -> None:
     image, order = mixed_image()
     with torch.no_grad():
         before = model(image, order)
-    own = make_task("gallbladder", ("CT", "PET", "T2"), tuple("abcdef"))
-    model.extend([own], adapter_channels=4)
+    added = make_task("gallbladder", ("CT", "PET", "T2"), tuple("abcdef"))
+    model.extend([added], adapter_channels=4)
     model.freeze_base()
     optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=0.1)
-    wide, mine = torch.randn(1, 3, *PATCH), torch.tensor([4])
+    wide, its_index = torch.randn(1, 3, *PATCH), torch.tensor([4])
     first = None
     for _ in range(3):
         loss = torch.nn.functional.cross_entropy(
-            model(wide, mine)[0], torch.randint(0, 6, (1, *PATCH), generator=torch.manual_seed(0))
+            model(wide, its_index)[0], torch.randint(0, 6, (1, *PATCH), generator=torch.manual_seed(0))
         )
         first = first or loss.item()
         optimizer.zero_grad()
@@ -208,7 +208,7 @@ def check_extension(model: UniSegModel) -> None:
         for a, b in zip(before, model(image, order), strict=True):
             assert torch.equal(a, b)
         together = model(torch.cat([torch.nn.functional.pad(wide, (0,) * 7 + (1,)), image[:1]]), torch.tensor([4, 3]))
-        torch.testing.assert_close(together[0][:1], model(wide, mine)[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(together[0][:1], model(wide, its_index)[0], atol=1e-4, rtol=0)
         torch.testing.assert_close(together[0][1, :4], before[0][0, :4], atol=1e-4, rtol=0)
 
 

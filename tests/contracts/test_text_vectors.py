@@ -36,9 +36,9 @@ def build(vectors, *names):
 
 
 def test_vectors_come_in_the_order_of_the_tasks_at_one_scale():
-    own = build({"a": [3, 4], "b": [0, 2]}, "b", "a")
+    conditioning = build({"a": [3, 4], "b": [0, 2]}, "b", "a")
     root = 2**0.5
-    np.testing.assert_allclose(own.embeddings, [[0, root], [0.6 * root, 0.8 * root]], rtol=1e-6)
+    np.testing.assert_allclose(conditioning.embeddings, [[0, root], [0.6 * root, 0.8 * root]], rtol=1e-6)
 
 
 def test_a_vector_is_wanted_for_every_task():

@@ -53,8 +53,8 @@ def test_surplus_rows_get_no_gradient_and_no_nan():
 def test_ignored_voxels_count_nowhere():
     logits = torch.randn(1, 2, 1, 1, 6)
     target = torch.tensor([0, 1, 1, 0, -1, -1]).view(1, 1, 1, 6)
-    loss, own = DiceCELoss(dice_weight=1, ce_weight=1), [make_task(classes=TWO)]
-    torch.testing.assert_close(loss(logits, target, own), loss(logits[..., :4], target[..., :4], own))
+    loss, tasks = DiceCELoss(dice_weight=1, ce_weight=1), [make_task(classes=TWO)]
+    torch.testing.assert_close(loss(logits, target, tasks), loss(logits[..., :4], target[..., :4], tasks))
 
 
 def test_samples_are_independent():
@@ -156,26 +156,26 @@ def test_a_class_that_is_ruled_out_at_one_voxel_still_counts():
     torch.testing.assert_close(loss(logits, target, THREE), loss(logits.clamp_min(-1000), target, THREE))
 
 
-@pytest.mark.parametrize("own", [make_task(classes=TWO), NESTED])
-def test_a_patch_of_ignored_voxels_alone_teaches_nothing(own):
+@pytest.mark.parametrize("task", [make_task(classes=TWO), NESTED])
+def test_a_patch_of_ignored_voxels_alone_teaches_nothing(task):
     logits = torch.randn(1, 3, 2, 4, 4, requires_grad=True)
-    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, -torch.ones(1, 2, 4, 4, dtype=torch.int16), [own])
+    loss = DiceCELoss(dice_weight=1, ce_weight=1)(logits, -torch.ones(1, 2, 4, 4, dtype=torch.int16), [task])
     loss.sum().backward()
     assert loss.item() == pytest.approx(0, abs=2e-3)
     assert logits.grad.abs().max() == 0
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize("own", [make_task(classes=TWO), make_task(classes=TWO, regions=((1,),))])
-def test_sums_stay_in_float32_under_mixed_precision(dtype, own):
+@pytest.mark.parametrize("task", [make_task(classes=TWO), make_task(classes=TWO, regions=((1,),))])
+def test_sums_stay_in_float32_under_mixed_precision(dtype, task):
     """131,072 voxels of one class: a sum in bfloat16 would stop at 256, one in float16 at 2,048, beyond 65,504 at
     infinity.
     """
     logits = torch.randn(1, 2, 32, 64, 64).to(dtype)
     target = torch.ones(1, 32, 64, 64, dtype=torch.int16)
     with torch.autocast("cpu", dtype):
-        mixed = DiceCELoss(dice_weight=1, ce_weight=1)(logits, target, [own])
-    p = logits.double().sigmoid()[:, 1] if own.regions else logits.double().softmax(1)[:, 1]
+        mixed = DiceCELoss(dice_weight=1, ce_weight=1)(logits, target, [task])
+    p = logits.double().sigmoid()[:, 1] if task.regions else logits.double().softmax(1)[:, 1]
     exact = 1 - 2 * p.sum() / (p.sum() + p.numel()) - p.log().mean()
     assert mixed.dtype == torch.float32
     assert mixed.item() == pytest.approx(exact.item(), rel=1e-5)

@@ -20,9 +20,9 @@ def test_mixed_batch_equals_one_by_one(model, tasks):
     assert [tuple(x.shape) for x in mixed] == [(4, 4, 8, 16, 16), (4, 4, 8, 8, 8)]
     for b, t in enumerate(order):
         alone = model(image[b : b + 1, : tasks[t].num_modalities], order[b : b + 1])
-        for together, own in zip(mixed, alone, strict=True):
-            torch.testing.assert_close(together[b : b + 1, : own.shape[1]], own, atol=1e-5, rtol=0)
-            assert torch.isneginf(together[b, own.shape[1] :]).all()
+        for together, single in zip(mixed, alone, strict=True):
+            torch.testing.assert_close(together[b : b + 1, : single.shape[1]], single, atol=1e-5, rtol=0)
+            assert torch.isneginf(together[b, single.shape[1] :]).all()
 
 
 def test_the_task_changes_the_answer(model):
@@ -36,8 +36,8 @@ def test_one_encoding_serves_several_tasks(model):
     encoded = model.encode(image, torch.tensor([0]))
     both = model.decode(encoded, torch.tensor([0, 1]))[0]
     for row, t in enumerate((0, 1)):
-        own = model(image, torch.tensor([t]))[0][0]
-        torch.testing.assert_close(both[row, : len(own)], own, atol=1e-5, rtol=0)
+        single = model(image, torch.tensor([t]))[0][0]
+        torch.testing.assert_close(both[row, : len(single)], single, atol=1e-5, rtol=0)
 
 
 def test_every_prompt_learns_but_only_used_stems(model):

@@ -42,9 +42,9 @@ def test_a_batch_of_unlike_tasks_gives_each_its_own_logits(model):
         logits = model(image, torch.tensor([c["task"] for c in cases]))[0]
     assert logits.shape[1] == 4
     for ours, case in zip(logits, cases, strict=True):
-        own = model.tasks[case["task"]].num_classes
-        torch.testing.assert_close(ours[:own], case["out"][0][0, :own], atol=1e-4, rtol=0)
-        assert torch.isneginf(ours[own:]).all()
+        num_classes = model.tasks[case["task"]].num_classes
+        torch.testing.assert_close(ours[:num_classes], case["out"][0][0, :num_classes], atol=1e-4, rtol=0)
+        assert torch.isneginf(ours[num_classes:]).all()
 
 
 def change(tmp_path, edit):

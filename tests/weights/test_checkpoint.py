@@ -32,13 +32,13 @@ def content() -> dict:
     return content_of(small_model(TaskSet([make_task(), make_task("spleen", classes=("background", "spleen"))])))
 
 
-def refused(path, *told: str) -> None:
+def refused(path, *parts: str) -> None:
     with pytest.raises(InputError) as error:
         load_model(path)
     text = str(error.value)
     assert text.startswith(f"{path}: ")
     assert "\n" not in text
-    for part in told:
+    for part in parts:
         assert part in text
 
 
@@ -110,16 +110,16 @@ def test_a_task_that_would_be_written_elsewhere_is_refused_by_the_file(content, 
 @pytest.mark.parametrize(
     "edit",
     [
-        lambda own: own["model"]["conditioning"].update(hidden_channels=3000),
-        lambda own: own["model"]["encoder"].update(channels=[6, 8, 3000]),
-        lambda own: own["model"]["encoder"].update(channels=[6, 8, 10**9]),
-        lambda own: own["model"]["encoder"].update(kernels=[[1, 3, 3], [3, 3, 3], [3000, 3000, 300]]),
-        lambda own: own["model"].update(added=[{"adapter_channels": 10**9}]),
-        lambda own: own["model"].update(patch_size=[8, 16, 10**6]),
-        lambda own: own["model"].update(patch_size=[1024, 1024, 1024]),
-        lambda own: own["tasks"][0].update(regions=[[2 * 10**9], [1]]),
-        lambda own: own["tasks"][0].update(classes=[f"c{k}" for k in range(40_000)]),
-        lambda own: own.update(tasks=[own["tasks"][0] | {"name": f"t{i}"} for i in range(1001)]),
+        lambda values: values["model"]["conditioning"].update(hidden_channels=3000),
+        lambda values: values["model"]["encoder"].update(channels=[6, 8, 3000]),
+        lambda values: values["model"]["encoder"].update(channels=[6, 8, 10**9]),
+        lambda values: values["model"]["encoder"].update(kernels=[[1, 3, 3], [3, 3, 3], [3000, 3000, 300]]),
+        lambda values: values["model"].update(added=[{"adapter_channels": 10**9}]),
+        lambda values: values["model"].update(patch_size=[8, 16, 10**6]),
+        lambda values: values["model"].update(patch_size=[1024, 1024, 1024]),
+        lambda values: values["tasks"][0].update(regions=[[2 * 10**9], [1]]),
+        lambda values: values["tasks"][0].update(classes=[f"c{k}" for k in range(40_000)]),
+        lambda values: values.update(tasks=[values["tasks"][0] | {"name": f"t{i}"} for i in range(1001)]),
     ],
 )
 def test_nothing_is_allocated_for_a_description(content, tmp_path, edit):

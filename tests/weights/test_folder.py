@@ -48,12 +48,12 @@ def retensor(folder, tensors):
     describe(folder, sha256=hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest())
 
 
-def refused(folder, *told):
+def refused(folder, *parts):
     with pytest.raises(InputError) as error:
         load_model(folder)
     text = str(error.value)
     assert "\n" not in text
-    for part in (str(folder), *told):
+    for part in (str(folder), *parts):
         assert part in text
 
 
@@ -122,9 +122,9 @@ def test_scores_stand_beside_the_image_blind_ones(model):
 
 def test_scores_of_other_weights_are_refused(tmp_path):
     path = tmp_path / "metrics.json"
-    own = {"num_cases": 1, "num_patients": 1, "dice": 0.5, "dice_nnunet": None, "blind_dice": 0.1}
+    numbers = {"num_cases": 1, "num_patients": 1, "dice": 0.5, "dice_nnunet": None, "blind_dice": 0.1}
     Summary(0.5, math.nan, 0.1, {"liver": TaskSummary(0.5, math.nan, 0.1, 1, 1, {})}, checkpoint="aa").write(path)
-    assert card_scores(path, "aa") == {"liver": own}
+    assert card_scores(path, "aa") == {"liver": numbers}
     with pytest.raises(InputError, match="scores of weights aa"):
         card_scores(path, "bb")
 
@@ -200,7 +200,7 @@ def test_facts_of_another_type_are_refused(folder):
 
 def test_a_description_of_something_else_is_refused(folder):
     text = (folder / "model.json").read_text()
-    for changes, told in [
+    for changes, expected in [
         ({"format": 99}, "format 99"),
         ({"kind": "x"}, "something else"),
         ({"tasks": None}, "tasks"),
@@ -208,7 +208,7 @@ def test_a_description_of_something_else_is_refused(folder):
     ]:
         (folder / "model.json").write_text(text)
         describe(folder, **changes)
-        refused(folder, told)
+        refused(folder, expected)
 
 
 def test_code_outside_the_models_is_refused(folder):

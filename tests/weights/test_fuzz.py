@@ -51,7 +51,9 @@ NUM_MUTATIONS = 40  # of each kind's description
 def places(value: object, path: tuple = ()) -> list[tuple]:
     """Of every value in nested dicts and lists, tensors aside."""
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
-    below = [place for key, own in inner if not isinstance(own, torch.Tensor) for place in places(own, (*path, key))]
+    below = [
+        place for key, value in inner if not isinstance(value, torch.Tensor) for place in places(value, (*path, key))
+    ]
     return ([path] if path else []) + below
 
 
@@ -88,12 +90,12 @@ class Kind:
         try:
             self.open_it()
         except InputError as error:
-            told = str(error)
+            message = str(error)
         else:
             return False
-        assert "\n" not in told
-        assert len(told) < 3000
-        assert str(named or self.path.parent) in told
+        assert "\n" not in message
+        assert len(message) < 3000
+        assert str(named or self.path.parent) in message
         return True
 
 
@@ -104,8 +106,10 @@ def pickled(path: Path, open_it: Callable[[], object]) -> Kind:
 def described(path: Path, open_it: Callable[[], object]) -> Kind:
     tensors = load_file(path)
     with safe_open(path, "pt") as file:
-        told = json.loads(file.metadata()["uniseg"])
-    return Kind(path, open_it, lambda: told, lambda content: save_file(tensors, path, {"uniseg": json.dumps(content)}))
+        description = json.loads(file.metadata()["uniseg"])
+    return Kind(
+        path, open_it, lambda: description, lambda content: save_file(tensors, path, {"uniseg": json.dumps(content)})
+    )
 
 
 def in_json(path: Path, open_it: Callable[[], object]) -> Kind:
@@ -116,25 +120,25 @@ def in_json(path: Path, open_it: Callable[[], object]) -> Kind:
 
 def make(name: str, folder: Path) -> Kind:
     shutil.copytree(DATA, folder / "own")
-    own, path = folder / "own", folder / "own" / "file"
+    files, path = folder / "own", folder / "own" / "file"
     if name == "checkpoint":
-        return pickled(own / "last.ckpt", lambda: load_model(own / "last.ckpt"))
+        return pickled(files / "last.ckpt", lambda: load_model(files / "last.ckpt"))
     if name == "folder":
-        return in_json(own / "shared/model.json", lambda: load_model(own / "shared"))
+        return in_json(files / "shared/model.json", lambda: load_model(files / "shared"))
     if name == "task file":
         return described(
-            own / "kidney.safetensors", lambda: load_model(own / "last.ckpt", [own / "kidney.safetensors"])
+            files / "kidney.safetensors", lambda: load_model(files / "last.ckpt", [files / "kidney.safetensors"])
         )
     if name == "delta":
         return described(
-            own / "kidney.delta.safetensors",
-            lambda: load_model(own / "kidney.delta.safetensors", base=own / "last.ckpt"),
+            files / "kidney.delta.safetensors",
+            lambda: load_model(files / "kidney.delta.safetensors", base=files / "last.ckpt"),
         )
     if name == "ensemble":
-        shutil.move(own / "shared", own / "member0")
-        path = own / "ensemble.json"
+        shutil.move(files / "shared", files / "member0")
+        path = files / "ensemble.json"
         path.write_text(json.dumps({"kind": "uniseg ensemble", "format": 1, "members": ["member0"]}))
-        return in_json(path, lambda: load_ensemble(own))
+        return in_json(path, lambda: load_ensemble(files))
     if name == "nnU-Net":
         shutil.copy(HERE / "nnunet/plain.pth", path)
         return pickled(path, lambda: (import_nnunet(path), open_source(path)))
@@ -152,7 +156,7 @@ def make(name: str, folder: Path) -> Kind:
             path,
         )
         return pickled(path, lambda: open_source(path))
-    tasks = TaskSet(load_model(own / "last.ckpt").tasks[:1])
+    tasks = TaskSet(load_model(files / "last.ckpt").tasks[:1])
     write_published(small_model(tasks), path)
     return pickled(path, lambda: import_published(path, tasks))
 
@@ -171,9 +175,9 @@ def test_any_description(kind):
     content = kind.read()
     draw = random.Random(0)
     values = VALUES if content.get("kind") is None else (*VALUES, DEEP)  # torch.save itself ends at depth
-    wanted = [(place, value) for place in places(content) for value in values]
+    options = [(place, value) for place in places(content) for value in values]
     refused = 0
-    for place, value in draw.sample(wanted, min(NUM_MUTATIONS, len(wanted))):
+    for place, value in draw.sample(options, min(NUM_MUTATIONS, len(options))):
         kind.write(mutated(content, place, value))
         refused += kind.refuses_or_reads()
     assert refused > 0

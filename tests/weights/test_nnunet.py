@@ -47,8 +47,8 @@ def test_the_task_comes_from_the_plans():
     (task,) = import_nnunet(FOLDER / "plain.pth").tasks
     assert (task.name, task.modalities, task.classes) == ("plain", ("CT",), ("background", "liver", "tumour"))
     assert task.spacing_mm == (2.0, 6.0, 1.0), "3d_lowres, axes as in the files"
-    (own,) = task.normalization
-    assert (own.mode, own.lower, own.upper, own.mean, own.sd) == ("fingerprint", -55.0, 140.0, 72.0, 38.0)
+    (ct,) = task.normalization
+    assert (ct.mode, ct.lower, ct.upper, ct.mean, ct.sd) == ("fingerprint", -55.0, 140.0, 72.0, 38.0)
     model = import_nnunet(FOLDER / "residual.pth")
     (task,) = model.tasks
     assert (task.modalities, task.classes, task.regions) == (
@@ -56,7 +56,7 @@ def test_the_task_comes_from_the_plans():
         ("background", "whole", "core"),
         ((1, 2), (2,)),
     )
-    assert all(own.mode == "zscore" and own.masked for own in task.normalization)
+    assert all(each.mode == "zscore" and each.masked for each in task.normalization)
     assert model.patch_size == (8, 16, 24)
     assert model.provenance.data["residual"]["licence"] == "CC BY 4.0"
 
@@ -105,9 +105,9 @@ def test_every_tensor_of_a_checkpoint_is_accounted_for():
         if not name.startswith("head.")
     )
     theirs = set(torch.load(FOLDER / "plain.pth", weights_only=False)["network_weights"])
-    told = {name for name in theirs if name in report.skipped}
-    assert not [name for name in theirs - told if ".all_modules." in name or name.startswith("decoder.encoder.")]
-    assert len(theirs - told) == sum(1 for name in model.state_dict() if not name.endswith("skip_half.weight")), (
+    reported = {name for name in theirs if name in report.skipped}
+    assert not [name for name in theirs - reported if ".all_modules." in name or name.startswith("decoder.encoder.")]
+    assert len(theirs - reported) == sum(1 for name in model.state_dict() if not name.endswith("skip_half.weight")), (
         "the others are read"
     )
 

@@ -46,7 +46,7 @@ def test_the_message_names_the_kind(read, kind, content, tmp_path):
 
 
 def test_errors_of_content_name_the_file_and_those_that_name_it_pass():
-    for error, told in (
+    for error, message in (
         (KeyError("x"), "a.ckpt: found KeyError ('x'); expected weights; fetch it again"),
         (
             RecursionError("deep\nand deep"),
@@ -62,6 +62,6 @@ def test_errors_of_content_name_the_file_and_those_that_name_it_pass():
     ):
         with pytest.raises(InputError) as caught, reading("a.ckpt", "weights", "fetch it again"):
             raise error
-        assert str(caught.value) == told
+        assert str(caught.value) == message
     with pytest.raises(KeyboardInterrupt), reading("a.ckpt", "weights", "fetch it again"):
         raise KeyboardInterrupt

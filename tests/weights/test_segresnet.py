@@ -47,8 +47,8 @@ def test_auto3dsegs_network(tmp_path):
     assert set(report.skipped) == {name for name in theirs.state_dict() if not name.startswith("encoder.")}
     image = torch.randn(2, 1, 8, 16, 16)
     with torch.no_grad():
-        for ours, own in zip(features(model, image), theirs.encoder(image), strict=True):
-            torch.testing.assert_close(ours, own, atol=1e-5, rtol=1e-5)
+        for ours, expected in zip(features(model, image), theirs.encoder(image), strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_the_older_network_with_group_norm(tmp_path):
@@ -66,8 +66,8 @@ def test_the_older_network_with_group_norm(tmp_path):
     image = torch.randn(2, 1, 8, 16, 16)
     with torch.no_grad():
         bottleneck, finer = theirs.encode(image)
-        for ours, own in zip(features(model, image), [*finer[:-1], bottleneck], strict=True):
-            torch.testing.assert_close(ours, own, atol=1e-5, rtol=1e-5)
+        for ours, expected in zip(features(model, image), [*finer[:-1], bottleneck], strict=True):
+            torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_batch_norm_and_strangers_are_refused(tmp_path):

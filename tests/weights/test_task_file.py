@@ -40,10 +40,12 @@ def grown(base, *tasks):
 
 
 def logits(model, name):
-    position = model.tasks.position(name)
-    image = torch.randn(1, model.tasks[position].num_modalities, 8, 16, 16, generator=torch.Generator().manual_seed(1))
+    task_index = model.tasks.position(name)
+    image = torch.randn(
+        1, model.tasks[task_index].num_modalities, 8, 16, 16, generator=torch.Generator().manual_seed(1)
+    )
     with torch.inference_mode():
-        return model(image, torch.tensor([position]))
+        return model(image, torch.tensor([task_index]))
 
 
 def equal(one, other):
@@ -98,12 +100,12 @@ def test_only_an_added_task_has_a_file(base, tmp_path):
 
 def test_files_of_something_else_are_refused(base, tmp_path):
     (tmp_path / "text").write_text("hello")
-    for path, told in (
+    for path, reason in (
         (tmp_path / "text", "text"),
         (tmp_path / "none", "none"),
         (base / "model.safetensors", "something else"),
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=reason):
             load_model(base, [path])
 
 
@@ -115,7 +117,7 @@ def test_a_truncated_file_is_refused(base, tmp_path):
 
 
 def test_a_flipped_bit_is_refused(base, tmp_path):
-    """Anywhere among the tensors, which lie behind the description."""
+    """Anywhere among the tensors, which lie after the description."""
     file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
     model, whole = load_model(base), file.read_bytes()
     tensors = range(8 + int.from_bytes(whole[:8], "little"), len(whole))
@@ -129,9 +131,9 @@ def test_a_flipped_bit_is_refused(base, tmp_path):
 def test_a_file_without_a_hash_is_read_as_before(base, tmp_path):
     file = save_task(grown(base, HEART), "heart", tmp_path / "heart.safetensors")
     with safe_open(file, "pt") as opened:
-        told = json.loads(opened.metadata()["uniseg"])
-    del told["sha256"]
-    save_file(load_file(file), file, {"uniseg": json.dumps(told)})
+        metadata = json.loads(opened.metadata()["uniseg"])
+    del metadata["sha256"]
+    save_file(load_file(file), file, {"uniseg": json.dumps(metadata)})
     assert load_model(base, [file]).tasks.names[-1] == "heart"
 
 
@@ -148,8 +150,8 @@ def test_the_tensors_of_another_task_are_refused_whole(base, tmp_path):
     good = save_task(grown(base, GALLBLADDER), "gallbladder", tmp_path / "good")
     bad = save_task(grown(base, HEART), "heart", tmp_path / "bad")
     with safe_open(bad, "pt") as file:
-        told = file.metadata()
-    save_file(load_file(good), bad, told)
+        metadata = file.metadata()
+    save_file(load_file(good), bad, metadata)
     model = load_model(base)
     with pytest.raises(InputError, match="bad"):
         load_tasks(model, [good, bad])

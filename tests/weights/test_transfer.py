@@ -117,8 +117,8 @@ def test_a_gap_without_a_rule_is_refused_whole(model, source):
 
 def test_files_of_something_else_are_refused(tmp_path):
     (tmp_path / "text").write_text("hello")
-    for name, told in (("none", "no such file"), ("text", "published UniSeg")):
-        with pytest.raises(InputError, match=told):
+    for name, reason in (("none", "no such file"), ("text", "published UniSeg")):
+        with pytest.raises(InputError, match=reason):
             open_source(tmp_path / name)
 
 
