@@ -61,6 +61,21 @@ def test_all_is_as_before(tmp_path, monkeypatch, fails):
     assert [path.name for path in tmp_path.rglob("*.log")] == ["predict.log"]
 
 
+def test_a_log_file_of_the_caller_stays_open(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(uniseg.predict, "main", lambda config: None)
+    handler = logging.FileHandler(tmp_path / "mine.txt", mode="w")
+    logger = logging.getLogger("mine")
+    logger.addHandler(handler)
+    try:
+        assert run(PREDICT).code == 0
+        logger.warning("still here")
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+    assert (tmp_path / "mine.txt").read_text() == "still here\n"
+
+
 def test_a_command_runs_where_hydra_is_in_use(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(uniseg.predict, "main", lambda config: compose("report").margin)

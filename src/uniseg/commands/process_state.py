@@ -73,11 +73,14 @@ def _plugins_kept() -> Iterator[None]:
 
 @contextmanager
 def _logging_kept() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
+    """Handlers that are there are hidden from ``logging.config``, which would close them."""
+    root, known = logging.getLogger(), logging._handlerList  # type: ignore[attr-defined]
+    handlers, level, hidden = root.handlers[:], root.level, known[:]
+    known.clear()
     try:
         yield
     finally:
+        known[:0] = hidden
         for handler in root.handlers:
             if handler not in handlers:
                 handler.close()
