@@ -14,7 +14,7 @@ from uniseg.sampling.datamodule import EpochPosition, UniSegDataModule
 from uniseg.sampling.patches import PatchReader
 from uniseg.sampling.requests import PatchRequest
 
-REQUEST = PatchRequest(task=0, case_id="a", seed=0, force_foreground=False, augmentation=None, step=0, place=0)
+REQUEST = PatchRequest(task=0, case_id="a", seed=0, force_foreground=False, augmentation=None, step=0, batch_index=0)
 ERRORS = [
     InputError("scan", "half of it", "all of it", "fetch it again"),
     OSError(errno.EIO, "Input/output error", "image.b2nd"),

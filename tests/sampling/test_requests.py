@@ -148,7 +148,8 @@ ELEVEN = [
 def test_streams_whose_shares_are_whole_stay_as_they_were(settings, steps, digest):
     """Recorded before what does not divide went round."""
     requests = [stream(ELEVEN, **settings).batch(step) for step in steps]
-    assert hashlib.sha256(repr(requests).encode()).hexdigest()[:16] == digest
+    text = repr(requests).replace("batch_index=", "place=")  # its name then
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == digest
 
 
 @pytest.mark.parametrize(("steps_per_epoch", "batch_size"), [(1, 1), (2, 2), (4, 2), (5, 2), (3, 4)])

@@ -22,8 +22,8 @@ class Masks:
 @pytest.mark.skipif(not hasattr(signal, "sigwaitinfo"), reason="readers take SIGTERM as torch has it")
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_readers_begin_with_sigterm_held_back(num_workers):
-    (held,) = ShieldedLoader(Masks(), batch_size=None, num_workers=num_workers)
-    assert (signal.SIGTERM in held) is (num_workers > 0)
+    (blocked,) = ShieldedLoader(Masks(), batch_size=None, num_workers=num_workers)
+    assert (signal.SIGTERM in blocked) is (num_workers > 0)
     assert signal.SIGTERM not in Masks()[0]
 
 
@@ -37,7 +37,7 @@ def test_training_and_stream_load_without_the_signals_of_unix():
         "sys.modules['fcntl'] = None\n"
         "import uniseg.predict, uniseg.sampling.signals, uniseg.train, uniseg.training.run_folder\n"
         "from uniseg.training.callbacks.checkpoint_and_exit import SIGNALS\n"
-        "uniseg.sampling.signals.leave_signals(0)\n"
+        "uniseg.sampling.signals.ignore_signals_in_worker(0)\n"
         "with uniseg.training.run_folder.locked(None):\n"
         "    assert SIGNALS == (signal.SIGTERM, signal.SIGINT), SIGNALS\n"
     )

@@ -16,6 +16,10 @@ class RawBatch:
         images: per sample ``[M,z,y,x]`` float32.
         labels: per sample ``[z,y,x]`` int16.
         requests: in the same order.
+
+    Examples:
+        >>> len(RawBatch([torch.zeros(1, 8, 8, 8)], [torch.zeros(8, 8, 8)], requests=[None]).images)
+        1
     """
 
     images: list[Tensor]
@@ -34,7 +38,11 @@ class RawBatch:
 class ReadFailure:
     """What a reader returns in place of a batch.
 
-    torch cannot carry such errors over from the reader's process: it makes them anew from one text.
+    torch cannot bring such errors over from the reader's process: it makes new ones from a text.
+
+    Examples:
+        >>> ReadFailure(OSError(5, "Input/output error")).error.errno
+        5
     """
 
     error: Exception
@@ -47,9 +55,14 @@ class Batch:
     Attributes:
         image: ``[B,M,Z,Y,X]``, M = widest in the batch, zero-padded.
         label: ``[B,Z,Y,X]`` int16, -1 = ignore.
-        task: ``[B]`` int64 on the CPU: positions in the TaskSet.
+        task: ``[B]`` int64 on the CPU: indices in the TaskSet.
         case_ids: B names.
         step: of the run.
+
+    Examples:
+        >>> batch = Batch(torch.zeros(1, 1, 8, 8, 8), torch.zeros(1, 8, 8, 8), torch.tensor([0]), ["case_3"], step=7)
+        >>> batch.to("cpu").case_ids
+        ['case_3']
     """
 
     image: Tensor

@@ -17,7 +17,7 @@ from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
 from uniseg.sampling.patches import PatchReader, make_batch
 from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
 from uniseg.sampling.settings import StreamSettings
-from uniseg.sampling.signals import leave_signals, shielded
+from uniseg.sampling.signals import ignore_signals_in_worker, sigterm_blocked
 from uniseg.task import Task, TaskSet
 
 VALIDATION_SEED = 1_000_003  # added to the run's seed: val patches are one fixed stream
@@ -28,7 +28,11 @@ class StepSampler:
 
     Args:
         num_steps: of a whole epoch.
-        steps: those that are left of the epoch at hand, as the run counts them; called at each beginning.
+        steps: those that are left of the current epoch, as the run counts them; called at the start of each.
+
+    Examples:
+        >>> sampler = StepSampler(stream, 100, rank=0, world_size=1, steps=lambda: range(100))  # doctest: +SKIP
+        >>> [request.case_id for request in next(iter(sampler))]  # doctest: +SKIP
     """
 
     def __init__(
@@ -37,30 +41,41 @@ class StepSampler:
         self.stream = stream
         self.num_steps = num_steps
         self.steps = steps
-        share = stream.batch_size // world_size
-        self.own = slice(rank * share, (rank + 1) * share)
+        per_rank = stream.batch_size // world_size
+        self.of_rank = slice(rank * per_rank, (rank + 1) * per_rank)
 
     def __len__(self) -> int:
         return self.num_steps
 
     def __iter__(self) -> Iterator[list[PatchRequest]]:
         for step in self.steps():
-            yield self.stream.batch(step)[self.own]
+            yield self.stream.batch(step)[self.of_rank]
 
 
 class ShieldedLoader(DataLoader):
-    """Makes its readers such that no signal reaches them before they know what to do with it."""
+    """Starts its readers such that no signal reaches them before they know what to do with it.
+
+    Examples:
+        >>> len(ShieldedLoader(list(range(4)), batch_size=2))
+        2
+    """
 
     def __iter__(self) -> Iterator:
-        with shielded():
+        with sigterm_blocked():
             return super().__iter__()
 
 
 class EpochPosition:
-    """How far a run is in its stream of steps, and in the epoch at hand, whose length may change where a run goes on.
+    """How far a run is in its stream of steps, and in its current epoch, whose length may change on resume.
 
     Args:
         steps_per_epoch: from now on.
+
+    Examples:
+        >>> position = EpochPosition(4)
+        >>> position.step_done(1)
+        >>> position.steps_left()
+        range(2, 4)
     """
 
     def __init__(self, steps_per_epoch: int) -> None:
@@ -71,7 +86,7 @@ class EpochPosition:
         self._consumed = step + 1
 
     def steps_left(self) -> range:
-        """Of the epoch at hand; of the next where all of its steps are done."""
+        """Of the current epoch; of the next where all of its steps are done."""
         if self._consumed - self._epoch_start >= self.steps_per_epoch:
             self._epoch_start = self._consumed
         return range(self._consumed, self._epoch_start + self.steps_per_epoch)
@@ -92,7 +107,7 @@ class UniSegDataModule(LightningDataModule):
     """Reads prepared tasks; mixes them in every batch.
 
     Args:
-        tasks: names in order; a task's index is its position.
+        tasks: names, in the order of their task indices.
         cache_dir: one prepared folder per task.
         recipe: augmentation of training patches; None: none.
         seed: of all draws.
@@ -163,16 +178,16 @@ class UniSegDataModule(LightningDataModule):
         return ShieldedLoader(
             PatchReader(self.caches, self.settings.patch_size),
             batch_sampler=sampler,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             num_workers=self.settings.num_workers,
-            worker_init_fn=leave_signals,
+            worker_init_fn=ignore_signals_in_worker,
             pin_memory=self.settings.pin_memory,
         )
 
     def on_before_batch_transfer(self, batch: RawBatch | ReadFailure, dataloader_idx: int) -> RawBatch:
         """
         Raises:
-            InputError, OSError, MemoryError, FloatingPointError: what a reader met.
+            InputError, OSError, MemoryError, FloatingPointError: the error of a reader.
         """
         if isinstance(batch, ReadFailure):
             raise batch.error
@@ -182,7 +197,7 @@ class UniSegDataModule(LightningDataModule):
         return make_batch(batch, self.settings.patch_size, self.train_stream.recipe)
 
     def step_done(self, step: int) -> None:
-        """Told by the LightningModule after the optimiser's step; a resumed run goes on behind it."""
+        """Called by the LightningModule after the optimiser's step; a resumed run continues after it."""
         self._position.step_done(step)
 
     def state_dict(self) -> dict[str, int]:
@@ -200,5 +215,5 @@ def _masked(task: Task) -> tuple[bool, ...]:
     return tuple(bool(how.masked) for how in task.normalization)
 
 
-def _as_it_is(batch: RawBatch | ReadFailure) -> RawBatch | ReadFailure:
+def _unchanged(batch: RawBatch | ReadFailure) -> RawBatch | ReadFailure:
     return batch

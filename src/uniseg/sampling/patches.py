@@ -20,7 +20,12 @@ OUTSIDE = -2  # label of voxels without a body, between reading and augmentation
 
 
 class PatchReader(Dataset):
-    """Answers the requests of one batch from the caches; runs in a worker."""
+    """Answers the requests of one batch from the caches; runs in a worker.
+
+    Examples:
+        >>> reader = PatchReader([TaskCache("outputs/cache/liver")], (32, 48, 48))  # doctest: +SKIP
+        >>> raw = reader.__getitems__(stream.batch(0))  # doctest: +SKIP
+    """
 
     def __init__(self, caches: Sequence[TaskCache], patch_size: Sequence[int]) -> None:
         self.caches = list(caches)

@@ -23,7 +23,7 @@ class PatchRequest:
         force_foreground: centre the patch on a foreground voxel.
         augmentation: None where the patch is taken as it is.
         step: of the batch in the run.
-        place: in the batch.
+        batch_index: in the batch.
 
     Examples:
         >>> stream = RequestStream([TaskCases("liver", ("a", "b"), (False,))], StreamSettings(), None, seed=0)
@@ -37,7 +37,7 @@ class PatchRequest:
     force_foreground: bool
     augmentation: AugmentDraw | None
     step: int
-    place: int
+    batch_index: int
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class TaskCases:
     Attributes:
         case_ids: of one split, in a fixed order.
         optional, masked: per modality whether a case may lack it, whether it is normalised inside the body.
+
+    Examples:
+        >>> TaskCases("brain", ("a", "b"), optional=(False, True)).masked
+        ()
     """
 
     name: str
@@ -92,7 +96,7 @@ class RequestStream:
 
     def batch(self, step: int) -> list[PatchRequest]:
         """The global batch of step ``step``."""
-        return [self._request(step, place) for place in range(self.batch_size)]
+        return [self._request(step, batch_index) for batch_index in range(self.batch_size)]
 
     def _make_round(self, number: int) -> np.ndarray:
         counts = round_counts(self.weights, self.phases, number, self.round_length)
@@ -105,20 +109,20 @@ class RequestStream:
         per_step = self.batch_size * self.foreground_fraction
         return self.batch_size - (floor((step + 1) * per_step) - floor(step * per_step))
 
-    def _request(self, step: int, place: int) -> PatchRequest:
-        slot = step * self.draws_per_batch + place * self.draws_per_batch // self.batch_size
-        number, position = divmod(slot, self.round_length)
-        task = int(self._round(number)[position])
-        rng = np.random.default_rng([self.seed, 1, step, place])
+    def _request(self, step: int, batch_index: int) -> PatchRequest:
+        slot = step * self.draws_per_batch + batch_index * self.draws_per_batch // self.batch_size
+        number, index = divmod(slot, self.round_length)
+        task = int(self._round(number)[index])
+        rng = np.random.default_rng([self.seed, 1, step, batch_index])
         cases = self.tasks[task].case_ids
         return PatchRequest(
             task=task,
             case_id=cases[rng.integers(len(cases))],
             seed=int(rng.integers(2**62)),
-            force_foreground=place >= self._first_forced(step),
+            force_foreground=batch_index >= self._first_forced(step),
             augmentation=self.recipe and self.recipe.draw(rng, self.tasks[task].optional, self.tasks[task].masked),
             step=step,
-            place=place,
+            batch_index=batch_index,
         )
 
 

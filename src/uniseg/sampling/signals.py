@@ -1,4 +1,4 @@
-"""How reader processes take the signals that end a run."""
+"""What reader processes do with the signals that end a run: they wait for the main process to save."""
 
 import os
 import signal
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Thread
 
-# Windows has the first alone.
-LEFT_TO_MAIN = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name))
-
-
+# Handled by the main process alone. Windows has only the first.
+IGNORED = tuple(getattr(signal, name) for name in ("SIGINT", "SIGUSR1") if hasattr(signal, name))
 HAS_WAIT = hasattr(signal, "sigwaitinfo")  # not on macOS, Windows
 
 
 @contextmanager
-def shielded() -> Iterator[None]:
-    """While readers are made: they begin with SIGTERM held back, which could else come ahead of ``leave_signals``."""
+def sigterm_blocked() -> Iterator[None]:
+    """While readers are started: they inherit a blocked SIGTERM, which could else come before
+    ``ignore_signals_in_worker``.
+    """
     if not HAS_WAIT:
         yield
         return
@@ -26,13 +26,14 @@ def shielded() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def leave_signals(worker: int) -> None:
-    """A scheduler, or Ctrl-C, signals every process of a run: readers go on until the main one has saved.
+def ignore_signals_in_worker(worker: int) -> None:
+    """For ``worker_init_fn``: a scheduler, or Ctrl-C, signals every process of a run; readers work until the main one
+    has saved.
 
-    They end by SIGTERM from their own parent alone. PyTorch's readers die of any, which raises in the parent in the
-    middle of a step.
+    They end by SIGTERM from their parent alone. PyTorch's readers die of any, which raises in the parent in the middle
+    of a step.
     """
-    for number in LEFT_TO_MAIN:
+    for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if HAS_WAIT:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
