@@ -21,7 +21,8 @@ from uniseg.preprocessing.preprocess import preprocess
 from uniseg.preprocessing.resample import axis_orders, resample, target_shape
 
 LEVEL_HU = 0  # fat against soft tissue
-ALL_48 = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in product(*axes)]
+# Every order of the axes, each of them turned in two of eight ways; tests/images has all 48.
+ORIENTATIONS = ["".join(code) for axes in permutations(("RL", "AP", "SI")) for code in list(product(*axes))[2::3]]
 DATA = Path(os.environ.get("UNISEG_DATA", Path(__file__).parents[3] / "shared" / "data"))
 SCANS = (
     sorted(path for folder in ("imagesTr", "imagesTs") for path in DATA.glob(f"*/{folder}/*_0000.nii.gz"))
@@ -75,7 +76,7 @@ def test_every_orientation_gives_the_same_physical_mask(scan, tmp_path):
     array, affine = scan
     base = nib.Nifti1Image(array, affine)
     reference = None
-    for code in ALL_48:
+    for code in ORIENTATIONS:
         turned = base.as_reoriented(ornt.ornt_transform(ornt.io_orientation(affine), ornt.axcodes2ornt(tuple(code))))
         nib.save(turned, tmp_path / f"{code}.nii.gz")
         mask = physical(threshold(tmp_path / f"{code}.nii.gz", tmp_path / "out" / f"{code}.nii.gz", (4, 3, 3)))
@@ -84,7 +85,7 @@ def test_every_orientation_gives_the_same_physical_mask(scan, tmp_path):
         np.testing.assert_array_equal(mask, reference)
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(4))
 def test_oblique_affines_change_nothing_that_matters(scan, tmp_path, seed):
     array, affine = scan
     rng = np.random.default_rng(seed)
@@ -99,7 +100,7 @@ def test_oblique_affines_change_nothing_that_matters(scan, tmp_path, seed):
 
 
 @pytest.mark.parametrize("spacing_mm", [(0.5, 0.5, 0.5), (17, 1, 1), (1, 17, 1), (17, 17, 17), (0.5, 3, 17)])
-@pytest.mark.parametrize("shape", [(40, 30, 20), (1, 30, 20), (40, 1, 20), (200, 6, 4), (2, 2, 2)])
+@pytest.mark.parametrize("shape", [(20, 15, 10), (1, 30, 20), (40, 1, 20), (200, 6, 4), (2, 2, 2)])
 def test_odd_spacings_and_shapes_come_back(tmp_path, spacing_mm, shape):
     """A ramp along the longest axis, seen at 2 mm: the step stays within a voxel of where it was, at either spacing."""
     axis = int(np.argmax(shape))

@@ -6,10 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
 
-from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.requests import RequestStream, TaskCases, round_counts, weights_of
@@ -21,11 +18,6 @@ TASKS = [
 ]
 
 
-def recipe(name="nnunet"):
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        return instantiate(compose("train", overrides=[f"augment={name}"]).augment, _convert_="all")
-
-
 def stream(tasks=TASKS, **changes):
     others = {"recipe": None, "seed": 7}
     others |= {name: changes.pop(name) for name in others if name in changes}
@@ -33,7 +25,7 @@ def stream(tasks=TASKS, **changes):
 
 
 def test_any_step_can_be_rebuilt_alone():
-    forward, fresh = stream(recipe=recipe()), stream(recipe=recipe())
+    forward, fresh = stream(recipe=AugmentRecipe()), stream(recipe=AugmentRecipe())
     batches = [forward.batch(step) for step in range(30)]
     assert repr(fresh.batch(29)) == repr(batches[29])
     assert repr(batches[0]) != repr(batches[12])
@@ -199,8 +191,8 @@ def test_rounds_are_parts_of_one_order():
 
 def test_a_small_weight_is_drawn_in_proportion_without_long_rounds():
     weights, phases = np.array([1, 1e-6, 1]), np.array([1, 3, 5]) / 6
-    rare = [number for number in range(0, 25_000) if round_counts(weights, phases, number, 400)[1]]
-    assert [number * 400 for number in rare] == [pytest.approx(2e6 * (turn + 0.5), abs=400) for turn in range(5)]
+    rare = [number for number in range(0, 12_000) if round_counts(weights, phases, number, 400)[1]]
+    assert [number * 400 for number in rare] == [pytest.approx(2e6 * (turn + 0.5), abs=400) for turn in range(2)]
 
 
 def test_two_hundred_tasks_of_ten_thousand_cases_take_no_memory_of_the_run():
@@ -229,7 +221,7 @@ def test_foreground_is_forced_as_often_as_told(batch_size, fraction, mean):
 
 
 def test_draws_follow_the_published_probabilities():
-    rng, published = np.random.default_rng(0), recipe()
+    rng, published = np.random.default_rng(0), AugmentRecipe()
     names = [type(transform).__name__ for transform in published.transforms]
     draws = [dict(zip(names, published.draw(rng, (False, False)).values, strict=True)) for _ in range(4000)]
     fractions = {
@@ -273,6 +265,6 @@ def test_a_recipe_that_makes_no_sense_is_refused(name, value):
 
 
 def test_only_optional_modalities_are_dropped():
-    rng, published = np.random.default_rng(0), recipe()
+    rng, published = np.random.default_rng(0), AugmentRecipe()
     dropped = np.array([published.draw(rng, (False, True, True)).values[-1] for _ in range(2000)])
     assert dropped.mean(0) == pytest.approx([0, 0.2, 0.2], abs=0.03)
