@@ -46,7 +46,7 @@ def test_a_scan_replaced_under_its_name_is_predicted_again(predictor, tmp_path):
     assert path.stat().st_mtime_ns == written
     size = scan.stat().st_size
     save_nifti(scan, noise(1))
-    assert scan.stat().st_size == size, "told by its time alone"
+    assert scan.stat().st_size == size, "it differs by its time alone"
     predict_files(predictor, scan, tmp_path / "out", tasks="spleen")
     assert path.read_bytes() != first
     (fresh,) = predict_files(predictor, scan, tmp_path / "fresh", tasks="spleen")
@@ -90,7 +90,7 @@ def test_a_full_disk_ends_in_the_files_name(predictor, cases, tmp_path, monkeypa
 
 
 def test_what_was_begun_stays_ours(predictor, cases, tmp_path, monkeypatch):
-    """A kill between label map and JSON leaves both; the next call knows them as ours and makes them anew."""
+    """A kill between label map and JSON leaves both; the next call knows them as ours and makes them again."""
     runner = CaseRunner(predictor, tmp_path / "out")
 
     class Killed(BaseException):

@@ -77,23 +77,23 @@ def test_what_is_not_ours_stays(predictor, folder, tmp_path, name, beside):
     assert contents(tmp_path) == before
 
 
-def test_what_is_ours_is_made_anew(predictor, folder, tmp_path):
+def test_what_is_ours_is_made_again(predictor, folder, tmp_path):
     (path, _) = predict_files(predictor, folder, tmp_path / "out", tasks="spleen", probabilities=True)
     beside = path.with_name("case0.json")
-    told, label = json.loads(beside.read_text()), path.read_bytes()
-    assert told["stamps"] == [
+    record, label = json.loads(beside.read_text()), path.read_bytes()
+    assert record["stamps"] == [
         {"bytes": os.path.getsize(folder / "case0.nii.gz"), "mtime_ns": os.stat(folder / "case0.nii.gz").st_mtime_ns}
     ]
     for spoilt in (
         {"checkpoint": "", "uniseg": "0"},
-        {key: value for key, value in told.items() if key != "stamps"},
-        told | {"settings": 3},
+        {key: value for key, value in record.items() if key != "stamps"},
+        record | {"settings": 3},
     ):
         beside.write_text(json.dumps(spoilt))
         path.write_bytes(b"")
         predict_files(predictor, folder, tmp_path / "out", tasks="spleen", probabilities=True)
         assert path.read_bytes() == label
-        assert json.loads(beside.read_text()) == told
+        assert json.loads(beside.read_text()) == record
 
 
 def test_merged_tables_of_others_stay(predictor, folder, tmp_path):

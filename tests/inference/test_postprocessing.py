@@ -85,7 +85,7 @@ def test_every_case_is_read_once_and_tried_in_every_way(task):
         chosen[name] = CANDIDATES[best]
         before, after = (pytest.approx(np.mean(dice, 0)[number, k]) for number in (0, best))
         assert choices[k] == Choice(task.name, name, CANDIDATES[best], before, after, 3)
-    assert any(own != Rule() for own in chosen.values()), "something is taken away here"
+    assert any(rule != Rule() for rule in chosen.values()), "something is taken away here"
 
 
 def _dice(task, predicted, reference):
@@ -102,10 +102,10 @@ def _dice(task, predicted, reference):
     [
         None, [], "a", {}, {"task": "a", "class_name": "b"}, {"task": "a", "class_name": "b", "cleaning": []},
         *(
-            {"task": "a", "class_name": "b", "cleaning": own}
-            for own in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"other": 1})
+            {"task": "a", "class_name": "b", "cleaning": rule}
+            for rule in ({"largest": 1}, {"least_ml": "3"}, {"least_ml": -1}, {"other": 1})
         ),
-        *({"task": "a", "class_name": "b", "cleaning": {"least_ml": own}} for own in (float("nan"), None, True)),
+        *({"task": "a", "class_name": "b", "cleaning": {"least_ml": size}} for size in (float("nan"), None, True)),
         {"task": [], "class_name": "b", "cleaning": {}}, {"task": "a", "class_name": {}, "cleaning": {}},
     ],
 )  # fmt: skip

@@ -70,7 +70,7 @@ def test_a_folder_an_array_and_a_list_agree(scans, tmp_path):
     np.testing.assert_array_equal(labels(listed[0]), labels(tmp_path / "out/spleen/case2.nii.gz"))
 
 
-def test_another_setting_is_computed_anew(scans, tmp_path):
+def test_another_setting_is_computed_again(scans, tmp_path):
     model = small_model(TASKS)
     first = predict_files(Predictor(model), str(scans[0]), tmp_path, tasks="liver")[0]
     before = first.stat().st_mtime_ns
@@ -135,8 +135,8 @@ def test_all_refusals_are_listed(scans, tmp_path):
     for path in scans[:2]:
         path.write_bytes(b"")
     outcomes = predict_cases(Predictor(small_model(TASKS)), scans[0].parent, tmp_path / "out", tasks="liver")
-    told = [(outcome.case_id, len(outcome.paths), outcome.refusal is None) for outcome in outcomes]
-    assert told == [("case0", 0, False), ("case1", 0, False), ("case2", 1, True)]
+    ends = [(outcome.case_id, len(outcome.paths), outcome.refusal is None) for outcome in outcomes]
+    assert ends == [("case0", 0, False), ("case1", 0, False), ("case2", 1, True)]
     with pytest.raises(InputError, match=r"case0\.nii\.gz.*the first of 2 of 3 scans refused"):
         require_none_refused(outcomes)
 
@@ -172,7 +172,7 @@ def test_what_may_be_read_in_two_ways_is_asked_for(scans, tmp_path):
         assert [path.name.removesuffix(".nii.gz") for path in paths] == names
 
 
-def test_what_is_no_image_is_told(scans, tmp_path):
+def test_what_is_no_image_is_logged(scans, tmp_path):
     folder = scans[0].parent
     for name in ("notes.txt", "._case0.nii.gz", "case1.json", "dataset.json", ".DS_Store"):
         (folder / name).write_text("x")
@@ -181,7 +181,7 @@ def test_what_is_no_image_is_told(scans, tmp_path):
     assert "passed over: dataset.json, notes.txt (no image by name)" in console.file.getvalue().splitlines()
 
 
-def test_a_doubtful_header_is_told_and_comes_back(scans, tmp_path):
+def test_a_doubtful_header_is_logged_and_comes_back(scans, tmp_path):
     image = nib.load(scans[0])
     elsewhere = AFFINE.copy()
     elsewhere[:3, 3] = 15, -8, 22
@@ -206,11 +206,11 @@ def test_several_volumes_in_one_file_are_refused_by_its_name(scans, tmp_path):
 
 def test_probabilities_are_those_of_the_labels(scans, tmp_path):
     (path,) = predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, tasks="liver", probabilities=True)
-    found = nib.load(path.with_name("case0_probabilities.nii.gz"))
-    values = found.get_fdata()
+    probabilities = nib.load(path.with_name("case0_probabilities.nii.gz"))
+    values = probabilities.get_fdata()
     assert values.shape == (*labels(path).shape, 3)
     np.testing.assert_allclose(values.sum(-1), 1, atol=2 / 255)
-    np.testing.assert_array_equal(found.affine, nib.load(path).affine)
+    np.testing.assert_array_equal(probabilities.affine, nib.load(path).affine)
     ranked = np.sort(values, -1)
     sure = ranked[..., -1] - ranked[..., -2] > 1.5 / 255
     assert sure.mean() > 0.5
@@ -228,11 +228,11 @@ def test_postprocessing_changes_the_files(scans, tmp_path):
         tmp_path / "clean",
         tasks="spleen",
     )[0]
-    cleaned = labels(path)
-    assert 0 < (cleaned > 0).sum() < (raw > 0).sum()
+    filtered = labels(path)
+    assert 0 < (filtered > 0).sum() < (raw > 0).sum()
     beside = json.loads(path.with_name("case0.json").read_text())
     assert beside["settings"]["cleanings"]["spleen"]["spleen"] == {"largest": True, "least_ml": 0.0}
-    assert beside["volumes_ml"]["spleen"] == pytest.approx((cleaned > 0).sum() * 1.5 * 1.5 * 3 / 1000, abs=1e-3)
+    assert beside["volumes_ml"]["spleen"] == pytest.approx((filtered > 0).sum() * 1.5 * 1.5 * 3 / 1000, abs=1e-3)
 
 
 @torch.inference_mode()

@@ -125,11 +125,11 @@ def test_every_real_scan_comes_back(tmp_path):
     for path in SCANS:
         volume = read_volume([path])
         level = float(np.median(volume.array[volume.array != 0]))
-        own = make_task(spacing_mm=volume.spacing_mm)
-        box = preprocess(volume, own).box
+        task = make_task(spacing_mm=volume.spacing_mm)
+        box = preprocess(volume, task).box
         evidence = torch.from_numpy(volume.array[0][tuple(slice(*side) for side in box)]) - level
         label = restore(
-            torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, own.spacing_mm
+            torch.stack([-evidence, evidence]), box, volume.array.shape[1:], volume.spacing_mm, task.spacing_mm
         ).label[:]
         write_label_map(label, path, tmp_path / "out.nii.gz")
         out, image = nib.load(tmp_path / "out.nii.gz"), nib.load(path)
@@ -164,11 +164,11 @@ def test_streaming_equals_resampling_the_whole(monkeypatch, target, spacing):
     assert 0 < np.count_nonzero(whole) < whole.size
     for voxels, planes, blocks in ((2**23, 9, 1), (100, 1, 1), (7, 2, 3), (2**23, 4, 4)):
         monkeypatch.setattr("uniseg.inference.restore.SLAB_VOXELS", voxels)
-        found = restore(
+        segmentation = restore(
             scores, box, shape, spacing, target, planes_at_once=planes, blocks=min(blocks, inside[1])
         ).label[:]
-        np.testing.assert_array_equal(found[tuple(slice(*side) for side in box)], whole)
-        assert np.count_nonzero(found) == np.count_nonzero(whole)
+        np.testing.assert_array_equal(segmentation[tuple(slice(*side) for side in box)], whole)
+        assert np.count_nonzero(segmentation) == np.count_nonzero(whole)
 
 
 def test_where_no_window_looked_all_is_background():
@@ -183,6 +183,6 @@ def test_where_no_window_looked_all_is_background():
 
 def test_confidence_is_the_probability_of_the_label():
     logits = torch.tensor([[0.0, 3.0], [1.0, 0.0]]).view(2, 1, 1, 2)
-    found = restore(logits, ((0, 1), (0, 1), (1, 3)), (1, 1, 4), (1, 1, 1), (1, 1, 1), confident=True)
-    assert found.label[:].tolist() == [[[0, 1, 0, 0]]]
-    assert found.confidence[:].tolist() == [[[0, round(255 * np.e / (np.e + 1)), 0, 0]]]
+    segmentation = restore(logits, ((0, 1), (0, 1), (1, 3)), (1, 1, 4), (1, 1, 1), (1, 1, 1), confident=True)
+    assert segmentation.label[:].tolist() == [[[0, 1, 0, 0]]]
+    assert segmentation.confidence[:].tolist() == [[[0, round(255 * np.e / (np.e + 1)), 0, 0]]]

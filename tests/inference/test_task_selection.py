@@ -25,7 +25,7 @@ def test_kinds_and_their_order_decide():
     assert guessed_tasks(TASKS, [CT, MR], "x") == ["sarcoma"]
 
 
-def test_the_reason_is_told():
+def test_the_reason_is_explained():
     line = explain_selection(TASKS, ["brain", "prostate"], [MR])
     assert line == (
         "MR (dull); taken for T1 or T2, since values do not tell sequences apart: brain, prostate; does not fit: "

@@ -89,8 +89,8 @@ def monais(model, image, position, flips=((),)):
 def test_scores_are_monais(kind):
     model, image = make_model(kind), torch.randn(1, 21, 30, 18)
     positions = [0, 1, 2]
-    for own, p in zip(stitched(model, image, positions), positions, strict=True):
-        torch.testing.assert_close(own, monais(model, image, p), atol=2e-5, rtol=1e-4)
+    for scores, p in zip(stitched(model, image, positions), positions, strict=True):
+        torch.testing.assert_close(scores, monais(model, image, p), atol=2e-5, rtol=1e-4)
 
 
 @torch.inference_mode()
@@ -100,15 +100,15 @@ def test_an_added_task_too():
     with torch.no_grad():
         for p in model.added.parameters():
             p.add_(torch.randn_like(p) * 0.1)
-    for own, p in zip(stitched(model.eval(), image, [3, 0]), [3, 0], strict=True):
-        torch.testing.assert_close(own, monais(model, image, p), atol=2e-5, rtol=1e-5)
+    for scores, p in zip(stitched(model.eval(), image, [3, 0]), [3, 0], strict=True):
+        torch.testing.assert_close(scores, monais(model, image, p), atol=2e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
 def test_a_scan_smaller_than_a_window_and_mirroring():
     model, image = make_model(), torch.randn(1, 5, 17, 9)
-    (own,) = stitched(model, image, [0], mirror_axes=(0, 2))
-    torch.testing.assert_close(own, monais(model, image, 0, flips=((), (2,), (4,), (2, 4))), atol=2e-5, rtol=1e-5)
+    (scores,) = stitched(model, image, [0], mirror_axes=(0, 2))
+    torch.testing.assert_close(scores, monais(model, image, 0, flips=((), (2,), (4,), (2, 4))), atol=2e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
@@ -161,14 +161,14 @@ def test_a_gated_task_is_computed_only_near_what_it_found(monkeypatch):
     model, image = make_model(), torch.randn(1, 16, 64, 64)
     _, passed = pass_of(model, image, [0, 2], gate=True)
     places = [window for layer in WindowGrid((16, 64, 64), (8, 16, 16), 0).layers() for window in layer]
-    found = {0: {places[0]}, 1: set()}
+    hits = {0: {places[0]}, 1: set()}
     computed = []
 
     def fake(self, batch, active):
         computed.extend(active)
         windows = places[len(computed) - len(active) : len(computed)]
-        scores = [[[0, 1 if window in found[t] else -1, -1] for window in windows] for t in range(2)]
-        return [torch.tensor(own)[..., None, None, None].expand(-1, -1, 8, 16, 16).float() for own in scores]
+        scores = [[[0, 1 if window in hits[t] else -1, -1] for window in windows] for t in range(2)]
+        return [torch.tensor(task)[..., None, None, None].expand(-1, -1, 8, 16, 16).float() for task in scores]
 
     monkeypatch.setattr(WindowPass, "_compute", fake)
     active = passed._sparse_pass(WindowGrid((16, 64, 64), (8, 16, 16), 0))

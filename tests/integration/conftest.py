@@ -11,7 +11,7 @@ from started import TINY, succeed
 def prepared(tmp_path_factory) -> Path:
     """A folder with outputs/phantoms and outputs/cache."""
     folder = tmp_path_factory.mktemp("run")
-    succeed("prepare", "experiment=demo", *TINY, "num_workers=2", cwd=folder)
+    succeed("prepare", "experiment=demo", *TINY, "num_workers=1", cwd=folder)
     return folder
 
 

@@ -23,11 +23,11 @@ def suite(prepared, tmp_path):
     return tmp_path, dataset
 
 
-def refused(done, *told):
+def refused(done, *texts):
     assert done.returncode == 2, done.stderr
     lines = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1, done.stderr
-    for text in told:
+    for text in texts:
         assert text in lines[0]
     assert "Traceback" not in done.stderr
 
@@ -103,7 +103,7 @@ def test_one_patient_in_two_splits(suite):
 
 
 @pytest.mark.parametrize(
-    ("command", "override", "told"),
+    ("command", "override", "text"),
     [
         ("train", "data.patchsize=[8,8,8]", "patchsize"),
         ("train", "task=[phantom_livr]", "phantom_livr"),
@@ -115,8 +115,8 @@ def test_one_patient_in_two_splits(suite):
         ("evaluate", "pool=[]", "pool: found []"),
     ],
 )
-def test_a_misspelt_word(prepared, command, override, told):
-    refused(run(command, "experiment=demo", *TINY, override, cwd=prepared), told)
+def test_a_misspelt_word(prepared, command, override, text):
+    refused(run(command, "experiment=demo", *TINY, override, cwd=prepared), text)
 
 
 def test_a_task_that_was_not_prepared(suite):
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_something_else(prepared, tmp_path):
         refused(done, checkpoint.name, "a checkpoint of uniseg.train")
 
 
-def test_predict_tells_what_fits(trained, tmp_path):
+def test_predict_says_what_fits(trained, tmp_path):
     checkpoint = f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}"
     scan = save_nifti(tmp_path / "scan.nii.gz", np.random.default_rng(0).normal(size=(20, 40, 40)).astype(np.float32))
     common = [checkpoint, f"input={scan}", f"output={tmp_path / 'out'}", "inference.device=cpu"]

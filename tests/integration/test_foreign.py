@@ -14,7 +14,7 @@ LIKE_THEIRS = [
 ]
 
 
-def test_a_dry_run_tells_and_writes_nothing(tmp_path):
+def test_a_dry_run_logs_and_writes_nothing(tmp_path):
     dry = [
         "experiment=demo",
         TASKS,
@@ -23,14 +23,14 @@ def test_a_dry_run_tells_and_writes_nothing(tmp_path):
         "init.dry_run=true",
         "hydra.run.dir=.",
     ]
-    told = succeed("train", *dry, *LIKE_THEIRS, "finetune=frozen_encoder", cwd=tmp_path).stderr
+    log = succeed("train", *dry, *LIKE_THEIRS, "finetune=frozen_encoder", cwd=tmp_path).stderr
     for line in (
         "(nnU-Net v2); licence of its data: CC BY 4.0",
         "fresh: other tasks",
         "a bias that the norm after it cancels",
         "parameters train.",
     ):
-        assert line in told
+        assert line in log
     assert not list(tmp_path.rglob("*.ckpt"))
     assert not list(tmp_path.rglob("weights.json"))
     refused = run("train", *dry, *LIKE_THEIRS[:2], cwd=tmp_path)

@@ -61,15 +61,15 @@ def test_killed_at_random_moments_it_ends_with_the_same_maps(trained, tmp_path):
         time.sleep(moments.uniform(0.3, 0.7) * lasted)
         started.send_signal(signal.SIGKILL)
         started.wait()
-        found = hashes(broken) if broken.exists() else {}
-        assert found.items() <= whole.items(), "what is there is whole and the same"
-        assert len(found) >= kept, "what was finished stays"
-        kept = len(found)
-    told = {
+        maps = hashes(broken) if broken.exists() else {}
+        assert maps.items() <= whole.items(), "what is there is whole and the same"
+        assert len(maps) >= kept, "what was finished stays"
+        kept = len(maps)
+    records = {
         path: json.loads(path.with_name(path.name.replace(".nii.gz", ".json")).read_text())
         for path in broken.rglob("*.nii.gz")
     }
-    written = {path: path.stat().st_mtime_ns for path, own in told.items() if "unfinished" not in own}
+    written = {path: path.stat().st_mtime_ns for path, record in records.items() if "unfinished" not in record}
     succeed(*command(trained, broken), cwd=tmp_path)
     assert hashes(broken) == whole
     assert written, f"no kill came late enough in {lasted:.0f} s on {sys.platform}"

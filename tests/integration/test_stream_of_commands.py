@@ -212,7 +212,7 @@ def test_upstream_without_its_data_says_what_is_missing(tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_cleaning_is_chosen_on_dev_and_applied_on_test(trained, tmp_path):
+def test_postprocessing_is_chosen_on_val_and_applied_on_test(trained, tmp_path):
     done = succeed("evaluate", "experiment=demo", *TINY, "split=val", "postprocessing=choose", cwd=trained)
     assert "upper bound" in done.stdout
     folder = trained / "outputs/demo/evaluation_val"
@@ -236,9 +236,9 @@ def test_folds_are_pooled(trained, tmp_path):
         rows = list(csv.DictReader(file))
     cases = sorted({row["case_id"] for row in rows})
     for fold in range(2):
-        own = tmp_path / f"fold{fold}" / ("evaluation_val", "evaluation_dev")[fold] / "scores.csv"
-        own.parent.mkdir(parents=True)
-        with own.open("w", newline="") as file:
+        scores = tmp_path / f"fold{fold}" / ("evaluation_val", "evaluation_dev")[fold] / "scores.csv"
+        scores.parent.mkdir(parents=True)
+        with scores.open("w", newline="") as file:
             writer = csv.DictWriter(file, rows[0])
             writer.writeheader()
             writer.writerows(row for row in rows if cases.index(row["case_id"]) % 2 == fold)
@@ -273,7 +273,7 @@ def test_an_ensemble_in_one_folder_predicts_what_its_members_do(trained, tmp_pat
             "inference.device=cpu",
             cwd=tmp_path,
         )
-        assert "CT (values from" in done.stderr, "what the scan was taken for is told"
+        assert "CT (values from" in done.stderr, "what the scan was taken for is logged"
         assert "does not fit: phantom_whole_body_tumour (CT+PET)" in done.stderr
         maps.append(
             {

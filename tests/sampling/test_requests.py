@@ -211,7 +211,7 @@ def test_two_hundred_tasks_of_ten_thousand_cases_take_no_memory_of_the_run():
     ("batch_size", "fraction", "mean"),
     [(1, 0.33, 0.33), (1, 0.5, 0.5), (2, 0.2, 0.4), (2, 0.33, 1), (4, 0.33, 1), (4, 0, 0), (4, 1, 4), (2, 0.9, 1.8)],
 )
-def test_foreground_is_forced_as_often_as_told(batch_size, fraction, mean):
+def test_foreground_is_forced_as_often_as_the_fraction_says(batch_size, fraction, mean):
     """Rounded as nnU-Net does; what would round to none or all is spread over steps."""
     forced = stream(batch_size=batch_size, foreground_fraction=fraction)
     flags = np.array([[r.force_foreground for r in forced.batch(step)] for step in range(200)])

@@ -30,7 +30,7 @@ class LocalConf(SearchPathPlugin):
     """Files under ``./conf`` come before the packaged ones, if it has tasks, experiments or metrics."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        is_there = any((LOCAL_CONF / group).is_dir() for group in (TASK_GROUP, "experiment", "metric"))
+        is_there = any((LOCAL_CONF / group).is_dir() for group in (TASK_GROUP, "experiment", "metric", "augment"))
         if is_there and not LOCAL_CONF.samefile(CONF_DIR):
             search_path.prepend("local", f"{LocalFiles.scheme()}://{LOCAL_CONF.absolute()}", anchor="main")
 
