@@ -15,6 +15,12 @@ NEGATIVE_SLOPE = 0.01
 ACTIVATION = ("leakyrelu", {"negative_slope": NEGATIVE_SLOPE, "inplace": True})
 
 
+def triple(values: Sequence[int]) -> tuple[int, int, int]:
+    """(z, y, x) of a list."""
+    z, y, x = values
+    return z, y, x
+
+
 def conv_block(
     in_channels: int, out_channels: int, *, kernel: Sequence[int], stride: Sequence[int] = (1, 1, 1)
 ) -> Convolution:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block, norm_act, run_stage
+from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block, norm_act, run_stage, triple
 
 KERNEL = (3, 3, 3)
 
@@ -33,8 +33,8 @@ class DecoderStage(nn.Module):
         upsample_bias: bool,
     ) -> None:
         super().__init__()
-        stride, kernel = tuple(stride), tuple(kernel)
-        padding = tuple(k // 2 for k in kernel)
+        stride, kernel = triple(stride), triple(kernel)
+        padding = triple([k // 2 for k in kernel])
         self.upsample = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=upsample_bias)
         self.up_half = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
         self.skip_half = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from uniseg.models.blocks import norm_act
+from uniseg.models.blocks import norm_act, triple
 
 
 class Stem(nn.Module):
@@ -20,13 +20,13 @@ class Stem(nn.Module):
 
     def __init__(self, modality_counts: Iterable[int], channels: int, kernel: Sequence[int], *, bare: bool) -> None:
         super().__init__()
-        self.channels, self.kernel = channels, tuple(kernel)
+        self.channels, self.kernel = channels, triple(kernel)
         self.convs = nn.ModuleDict({str(count): self.make_conv(count) for count in sorted(set(modality_counts))})
         self.adn = nn.Identity() if bare else norm_act(channels)
 
     def make_conv(self, num_modalities: int) -> nn.Conv3d:
         return nn.Conv3d(
-            num_modalities, self.channels, self.kernel, padding=tuple(k // 2 for k in self.kernel), bias=False
+            num_modalities, self.channels, self.kernel, padding=triple([k // 2 for k in self.kernel]), bias=False
         )
 
     def forward(self, image: Tensor, convs: Sequence[nn.Conv3d]) -> Tensor:

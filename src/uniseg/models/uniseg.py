@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -287,7 +288,7 @@ def describe_factory(factory: Callable) -> dict:
     return {"_target_": f"{target.__module__}.{target.__qualname__}", **{k: _plain(v) for k, v in keywords.items()}}
 
 
-def _class_of(factory: Callable) -> type:
+def _class_of(factory: Callable) -> Any:
     return factory.func if isinstance(factory, partial) else factory
 
 

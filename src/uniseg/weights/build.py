@@ -28,7 +28,7 @@ LOADABLE = "a network that its checkpoint can describe"
 INSTALL = "install the package that the part comes from, with an entry point in the group uniseg.models"
 
 
-def build_model(tasks: TaskSet, config: Mapping, cls: type[Model] = UniSegModel) -> Model:
+def build_model(tasks: TaskSet, config: Mapping, cls: type[Model] = UniSegModel) -> Model:  # type: ignore[assignment]
     """The network that ``UniSegModel.config`` describes, with new weights; its last tasks may be added ones.
 
     Args:
@@ -57,7 +57,7 @@ def require_loadable(model: UniSegModel) -> None:
     """
     with reading("model", LOADABLE, INSTALL):
         with without_numbers():
-            again = build_model(model.tasks, require_config(model.config, "model"))
+            again: UniSegModel = build_model(model.tasks, require_config(model.config, "model"))
         fix = "let the constructor's arguments alone, and what settings() returns, decide which tensors a part has"
         require_same_tensors(again.state_dict(), model.state_dict(), "model", fix)
 

@@ -18,7 +18,7 @@ MARKUP = re.compile(r"[\\`*\[\]<>|&~$!#]|(?<![^\W_])_|_(?![^\W_])")
 def model_card(model: UniSegModel) -> str:
     """Markdown: tasks, training data, licence, scores, versions, how to load."""
     provenance = model.provenance
-    data = {task.name: {} for task in model.tasks} | dict(provenance.data)
+    data: dict[str, Mapping] = {task.name: {} for task in model.tasks} | dict(provenance.data)
     licence = strictest(facts.get("licence", "") for facts in data.values())
     names = [task.name for task in model.tasks]
     example = next((name for name in names if re.fullmatch(r"\w+", name)), "<task>")

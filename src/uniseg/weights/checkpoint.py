@@ -49,7 +49,7 @@ def load_model(
     task_files: Iterable[str | Path] = (),
     *,
     base: str | Path | None = None,
-    cls: type[Model] = UniSegModel,
+    cls: type[Model] = UniSegModel,  # type: ignore[assignment]
 ) -> Model:
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 

@@ -3,6 +3,7 @@
 import os
 import zipfile
 from collections.abc import Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from uniseg.errors import InputError
 from uniseg.weights.reading import PICKLE, ZIP, kind_of, reading
 
-SCALAR = np._core.multiarray.scalar
+SCALAR = import_module("numpy._core.multiarray").scalar
 # What nnU-Net's logs and scores hold beside tensors and plain containers; NumPy 1 called the module of the first
 # otherwise.
 ALLOWED = [

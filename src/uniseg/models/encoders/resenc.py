@@ -7,7 +7,7 @@ from monai.networks.blocks import Convolution
 from monai.networks.layers.utils import get_act_layer
 from torch import Tensor, nn
 
-from uniseg.models.blocks import ACTIVATION, conv_block
+from uniseg.models.blocks import ACTIVATION, conv_block, triple
 from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
 from uniseg.models.norms import NORM
 
@@ -84,8 +84,8 @@ class ResidualEncoder(Encoder):
         if not 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS:
             raise ValueError(f"blocks {list(blocks)}: expected 1 to {MOST_BLOCKS} in a stage")
         self.channels = tuple(channels)
-        self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
-        self.stem_kernel = tuple(kernels[0])
+        self.strides = ((1, 1, 1), *map(triple, strides))
+        self.stem_kernel = triple(kernels[0])
         below = (channels[0], *channels[:-1])
         self.stages = nn.ModuleList(
             _stage(*numbers) for numbers in zip(below, channels, kernels, self.strides, blocks, strict=True)

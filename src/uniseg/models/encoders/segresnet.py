@@ -6,6 +6,7 @@ from typing import ClassVar
 from monai.networks.nets.segresnet_ds import SegResEncoder, aniso_kernel
 from torch import nn
 
+from uniseg.models.blocks import triple
 from uniseg.models.encoders.base import MOST_BLOCKS, Encoder
 from uniseg.models.norms import NORM
 
@@ -50,10 +51,10 @@ class SegResNetEncoder(Encoder):
             raise ValueError(f"{len(strides)} strides, {len(blocks)} blocks: expected n - 1, n")
         if not 1 <= min(blocks) <= max(blocks) <= MOST_BLOCKS:
             raise ValueError(f"blocks {list(blocks)}: expected 1 to {MOST_BLOCKS} in a stage")
-        scales = (*(tuple(stride) for stride in strides), (2, 2, 2))
+        scales = (*map(triple, strides), (2, 2, 2))
         self.channels = tuple(width * 2**i for i in range(len(blocks)))
         self.strides = ((1, 1, 1), *scales[:-1])
-        self.stem_kernel = tuple(aniso_kernel(scales[0])[0])
+        self.stem_kernel = triple(aniso_kernel(scales[0])[0])
         norm = NORM if num_groups is None else ("group", {"num_groups": num_groups})
         levels = SegResEncoder(
             3, init_filters=width, norm=norm, blocks_down=tuple(blocks), anisotropic_scales=scales

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from uniseg.models.blocks import conv_block
+from uniseg.models.blocks import conv_block, triple
 from uniseg.models.encoders.base import Encoder
 
 
@@ -40,8 +40,8 @@ class UNetEncoder(Encoder):
                 f"{len(channels)} channels, {len(strides)} strides, {len(kernels)} kernels: expected n, n - 1, n"
             )
         self.channels = tuple(channels)
-        self.strides = ((1, 1, 1), *(tuple(stride) for stride in strides))
-        self.stem_kernel = tuple(kernels[0])
+        self.strides = ((1, 1, 1), *map(triple, strides))
+        self.stem_kernel = triple(kernels[0])
         stages = [nn.Sequential(conv_block(channels[0], channels[0], kernel=kernels[0]))]
         for below, width, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
             stages.append(

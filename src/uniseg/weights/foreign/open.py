@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import nnunet, published
 from uniseg.weights.foreign.nnunet import UNSTATED
@@ -42,7 +43,7 @@ def open_source(path: str | Path) -> ForeignWeights:
 
 
 def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
-    model = load_model(path)
+    model: UniSegModel = load_model(path)
     data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
     return ForeignWeights(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, data)
