@@ -52,6 +52,15 @@ def test_names_are_text():
     assert '["<task>"]' in card, "no name of a stranger in lines to be copied"
 
 
+def test_the_weights_own_licence_and_what_to_cite_are_shown():
+    model = small_model(TaskSet([make_task()]))
+    assert "Licence of the weights" not in model_card(model)
+    model.provenance = Provenance(licence="research use", citations=("A. *B*: C. 2023.",))
+    card = model_card(model)
+    assert "\nLicence of the weights: research use.\n" in card
+    assert "## Cite\n\nA. \\*B\\*: C. 2023.\n" in card
+
+
 def test_the_lines_to_be_copied_name_a_task():
     card = model_card(small_model(TaskSet([make_task("hepatic_vessel")])))
     assert '["hepatic_vessel"]' in card

@@ -42,7 +42,10 @@ def test_no_configuration_is_read(monkeypatch, tmp_path):
 def test_weights_that_are_no_numbers_are_named(tmp_path):
     tasks = TaskSet([make_task()])
     path = write_published(small_model(tasks), tmp_path / "file")
-    assert import_published(path, tasks).tasks == tasks
+    model = import_published(path, tasks)
+    assert model.tasks == tasks
+    assert "non-commercial" in model.provenance.licence
+    assert "MICCAI 2023" in model.provenance.citations[0]
     content = torch.load(path, weights_only=True)
     content["state_dict"]["tu.0.weight"].view(-1)[0] = torch.nan
     torch.save(content, path)

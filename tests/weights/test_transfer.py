@@ -79,6 +79,18 @@ def test_every_tensor_is_accounted_for(model, source):
     assert any("drop_prompt_channel" in line for line in report.lines())
 
 
+def test_licence_and_citations_of_the_weights_go_along_scores_do_not(model, tmp_path):
+    path = tmp_path / "model"
+    model.provenance = Provenance(licence="non-commercial", citations=("A 2023",), scores={"liver": {"dice": 0.9}})
+    save_model(model, path)
+    target = downstream(model, SPINE)
+    target.provenance = Provenance(licence="CC BY 4.0", citations=("B 2024", "A 2023"))
+    transfer(target, open_source(path))
+    assert target.provenance.licence == "CC BY 4.0; non-commercial"
+    assert target.provenance.citations == ("B 2024", "A 2023")
+    assert not target.provenance.scores
+
+
 def test_a_dry_run_changes_nothing(model, source):
     target = downstream(model, SPINE)
     before = {name: tensor.clone() for name, tensor in target.state_dict().items()}

@@ -1,7 +1,7 @@
 """The training and validation steps that upstream training and fine-tuning share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -165,10 +165,10 @@ class SegmentationModule(LightningModule):
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | {
-            "data": dict(self.history.data),
-            "commit": self.history.commit,
-        }
+        provenance = replace(
+            self.model.provenance, data=self.history.data, commit=self.history.commit, scores={}
+        )  # scores were those of the weights before
+        checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | provenance.to_dict()
         if self.history.record:
             checkpoint[KEY][RECORD] = self.history.record.to_dict()
 

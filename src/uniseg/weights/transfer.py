@@ -1,13 +1,14 @@
 """Weights of one network into another: what fits, what is adapted by a named rule, what stays new."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NoReturn
 
 import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.seen import merge_data
@@ -28,11 +29,11 @@ class ForeignWeights:
         tensors: of the state dict.
         tasks: in the order of prompts and head rows; None where the source does not know tasks.
         unread: names of the source that ours has not -> why.
-        data: facts on its training data by task, as ``Provenance.data`` holds them.
+        provenance: how they came to be; licence, citations and data go along.
         parts: how the names of the trunk begin that it must hold; the others start over.
 
     Examples:
-        >>> weights = ForeignWeights("base.ckpt", "nnssl", "CC BY 4.0", {}, None, {}, {}, parts=("encoder.",))
+        >>> weights = ForeignWeights("base.ckpt", "nnssl", "CC BY 4.0", {}, None, {}, Provenance(), parts=("encoder.",))
         >>> weights.parts
         ('encoder.',)
     """
@@ -43,7 +44,7 @@ class ForeignWeights:
     tensors: Mapping[str, Tensor]
     tasks: TaskSet | None
     unread: Mapping[str, str]
-    data: Mapping[str, Mapping]
+    provenance: Provenance
     parts: tuple[str, ...] = ("stem.", "encoder.", "decoder.")
 
 
@@ -84,7 +85,7 @@ def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = Fals
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     if not dry_run:
         model.load_state_dict(target | {name: each.tensor for name, each in fitted.items()})
-        model.provenance = replace(model.provenance, data=merge_data(model.provenance.data, source.data))
+        model.provenance = _merge(model.provenance, source.provenance)
     return TransferReport(
         source.name,
         source.kind,
@@ -95,6 +96,13 @@ def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = Fals
         skipped,
         sum(each.tensor.numel() for each in fitted.values()) / sum(tensor.numel() for tensor in target.values()),
     )
+
+
+def _merge(before: Provenance, added: Provenance) -> Provenance:
+    """Of a network that takes the weights of another beside its own; scores were those of other weights."""
+    citations = tuple(dict.fromkeys([*before.citations, *added.citations]))
+    licence = "; ".join(dict.fromkeys(text for text in (before.licence, added.licence) if text))
+    return Provenance(merge_data(before.data, added.data), before.commit, licence, citations=citations)
 
 
 def _signatures(tasks: TaskSet) -> list[tuple[str, tuple[str, ...]]]:

@@ -1,9 +1,11 @@
 """Files that weights come from, recognised by their content."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import nnunet, published
@@ -46,7 +48,7 @@ def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
     model: UniSegModel = load_model(path)
     data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
-    return ForeignWeights(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, data)
+    return ForeignWeights(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, model.provenance)
 
 
 def _published_or_segresnet(path: Path, content: Mapping) -> ForeignWeights:
@@ -64,7 +66,7 @@ def _published(path: Path, content: Mapping) -> ForeignWeights:
         model.state_dict(),
         model.tasks,
         dict.fromkeys(biases, CANCELLED),
-        {task.name: {"licence": published.LICENCE} for task in model.tasks},
+        replace(model.provenance, data={task.name: {"licence": published.LICENCE} for task in model.tasks}),
     )
 
 
@@ -72,10 +74,8 @@ def _nnunet(path: Path, content: Mapping) -> ForeignWeights:
     model = nnunet.network_of(content, path)
     (task,) = model.tasks
     unread = translate_all(weights_of(content, path), task, path).unread
-    data = model.provenance.data
-    return ForeignWeights(
-        str(path), "nnU-Net v2", data[task.name]["licence"], model.state_dict(), model.tasks, unread, data
-    )
+    licence = model.provenance.data[task.name]["licence"]
+    return ForeignWeights(str(path), "nnU-Net v2", licence, model.state_dict(), model.tasks, unread, model.provenance)
 
 
 def _nnssl(path: Path, content: Mapping) -> ForeignWeights:
@@ -94,11 +94,13 @@ def _nnssl(path: Path, content: Mapping) -> ForeignWeights:
         for n, t in weights_of(content, path).items()
     }
     found = translate_encoder(state, path)
-    return ForeignWeights(str(path), "nnssl", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS)
+    unknown = Provenance()
+    return ForeignWeights(str(path), "nnssl", UNSTATED, found.tensors, None, found.unread, unknown, ENCODER_PARTS)
 
 
 def _segresnet(path: Path, content: Mapping) -> ForeignWeights:
     found = translate_segresnet(state_of(content, path), path)
+    unknown = Provenance()
     return ForeignWeights(
-        str(path), "MONAI SegResNet", UNSTATED, found.tensors, None, found.unread, {}, parts=ENCODER_PARTS
+        str(path), "MONAI SegResNet", UNSTATED, found.tensors, None, found.unread, unknown, ENCODER_PARTS
     )
