@@ -1,5 +1,6 @@
 """A label map of ours, or of another tool, as label values of its task."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,14 +31,14 @@ def load_prediction(
         InputError: the file cannot be read, lies on another grid, or holds a value of no class or, without ``values``,
             of one class as the task's and of another as the label files'.
     """
-    label_map = {value: value for class_values in task.class_values for value in class_values}
+    label_map: Mapping[int, int] = {value: value for class_values in task.class_values for value in class_values}
     if values is None and read_prediction_json(json_path(prediction)) is None:
         ambiguous = [value for value, target in source.label_map.items() if label_map.get(value, target) != target]
         if ambiguous:
             found = f"label values of another tool, where {ambiguous[0]} may be the task's or that of the label files"
             fix = f"say which: predictions_use={TASK_VALUES} or {FILE_VALUES}"
             raise InputError(prediction, found, "to know whose values they are", fix)
-        label_map |= source.label_map
+        label_map = {**label_map, **source.label_map}
     elif values == FILE_VALUES:
         label_map = source.label_map
     predicted = replace(case, label_path=prediction, absent=False)

@@ -12,8 +12,11 @@ from uniseg.files import MALFORMED, read_record, write_json
 from uniseg.metrics.lesions import LesionCounts
 
 FIX = "evaluate again"
-TEXT = ("task", "case_id", "patient_id", "class")
-NUMBERS = ("dice", "dice_nnunet", "blind_dice", "reference_ml", "prediction_ml")
+# Fields -> columns and keys of the files, whose names are older.
+TEXT = {"task": "task", "case_id": "case_id", "patient_id": "patient_id", "class_name": "class"}
+DICE = {"dice": "dice", "dice_nnunet": "dice_nnunet", "baseline_dice": "blind_dice"}
+NUMBERS = DICE | {"reference_ml": "reference_ml", "prediction_ml": "prediction_ml"}
+MEANS = {"mean_dice": "mean_dice", "mean_dice_nnunet": "mean_dice_nnunet", "baseline_mean_dice": "blind_mean_dice"}
 LESIONS = ("lesions_found", "lesions_missed", "lesions_false")
 
 
@@ -65,7 +68,7 @@ class Score:
 def write_scores(scores: Sequence[Score], path: Path) -> None:
     """One row per case and class; NaN is an empty cell."""
     names = list(dict.fromkeys(name for score in scores for name in score.metrics))
-    head = [*TEXT, *NUMBERS, *names, *LESIONS]
+    head = [*TEXT.values(), *NUMBERS.values(), *names, *LESIONS]
     write_rows(path, head, ([to_cell(value) for value in _row(score, names)] for score in scores))
 
 
@@ -191,8 +194,7 @@ class Summary:
 
     def write(self, path: Path) -> None:
         """NaN becomes null; the baseline's keys are ``blind_dice`` and the like."""
-        means = {"mean_dice": self.mean_dice, "mean_dice_nnunet": self.mean_dice_nnunet}
-        means["blind_mean_dice"] = self.baseline_mean_dice
+        means = {key: getattr(self, name) for name, key in MEANS.items()}
         origin = {
             key: getattr(self, key) for key in ("split", "checkpoint", "postprocessed", "rules", "stages_s", "pooled")
         }
@@ -212,8 +214,8 @@ class Summary:
     def _of(cls, values: Mapping[str, Any]) -> Self:
         split, stages, pooled = values.get("split"), values.get("stages_s"), values.get("pooled")
         return cls(
-            *(_number(values[key]) for key in ("mean_dice", "mean_dice_nnunet", "blind_mean_dice")),
-            {name: _task(task) for name, task in values["tasks"].items()},
+            **{name: _number(values[key]) for name, key in MEANS.items()},
+            tasks={name: _task(task) for name, task in values["tasks"].items()},
             split=None if split is None else current_split(_text(split)),
             checkpoint=None if values.get("checkpoint") is None else str(values["checkpoint"]),
             postprocessed=values.get("postprocessed"),
@@ -225,28 +227,25 @@ class Summary:
 
 def _row(score: Score, names: Iterable[str]) -> list[str | float]:
     lesions = (NAN,) * 3 if score.lesions is None else tuple(vars(score.lesions).values())
-    text = (score.task, score.case_id, score.patient_id, score.class_name)
-    numbers = (score.dice, score.dice_nnunet, score.baseline_dice, score.reference_ml, score.prediction_ml)
-    return [*text, *numbers, *(score.value(name) for name in names), *lesions]
+    fixed = (getattr(score, name) for name in (*TEXT, *NUMBERS))
+    return [*fixed, *(score.value(name) for name in names), *lesions]
 
 
 def _score(row: Mapping[str, str]) -> Score:
     lesions = [to_number(row.get(name, "")) for name in LESIONS]
-    others = {name: to_number(cell) for name, cell in row.items() if name not in (*TEXT, *NUMBERS, *LESIONS)}
+    fixed = (*TEXT.values(), *NUMBERS.values(), *LESIONS)
     return Score(
-        *(row[name] for name in TEXT),
-        *(to_number(row[name]) for name in NUMBERS),
-        others,
-        None if any(number != number for number in lesions) else LesionCounts(*map(int, lesions)),
+        **{name: row[column] for name, column in TEXT.items()},
+        **{name: to_number(row[column]) for name, column in NUMBERS.items()},
+        metrics={name: to_number(cell) for name, cell in row.items() if name not in fixed},
+        lesions=None if any(number != number for number in lesions) else LesionCounts(*map(int, lesions)),
     )
 
 
 def _task_to_dict(task: TaskSummary) -> dict[str, Any]:
     classes = task.classes.items()
     return {
-        "dice": task.dice,
-        "dice_nnunet": task.dice_nnunet,
-        "blind_dice": task.baseline_dice,
+        **{key: getattr(task, name) for name, key in DICE.items()},
         "num_cases": task.num_cases,
         "num_patients": task.num_patients,
         "classes": {name: each.dice for name, each in classes},
@@ -262,10 +261,10 @@ def _task_to_dict(task: TaskSummary) -> dict[str, Any]:
 def _task(values: Mapping[str, Any]) -> TaskSummary:
     details, baseline = values.get("details", {}), values["blind_classes"]
     return TaskSummary(
-        *(_number(values[key]) for key in ("dice", "dice_nnunet", "blind_dice")),
-        *(int(values[key]) for key in ("num_cases", "num_patients")),
-        {name: _class(dice, baseline[name], details.get(name)) for name, dice in values["classes"].items()},
-        _task_data(values) if "modalities" in values else None,
+        **{name: _number(values[key]) for name, key in DICE.items()},
+        **{key: int(values[key]) for key in ("num_cases", "num_patients")},
+        classes={name: _class(dice, baseline[name], details.get(name)) for name, dice in values["classes"].items()},
+        data=_task_data(values) if "modalities" in values else None,
     )
 
 

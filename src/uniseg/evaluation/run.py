@@ -89,7 +89,7 @@ def evaluate_run(
     choices = choose_postprocessing(datasets, fold, output) if choose else None
     if choices is not None:
         write_postprocessing(choices, predictor.checkpoint_hash, output.postprocessing)
-    write_evaluation(output, scores, summary, [each.record for each in scored])
+    write_evaluation(output, scores, summary, [each.record for each in scored if each.record is not None])
     return RunEvaluation(summary, choices)
 
 

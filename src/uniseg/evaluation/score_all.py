@@ -14,7 +14,8 @@ from uniseg.errors import InputError
 from uniseg.evaluation.case_record import CaseRecord
 from uniseg.evaluation.records import Score
 
-T, R = TypeVar("T"), TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 MOST_WORKERS = 4  # each holds the maps of a case
 
 

@@ -97,7 +97,7 @@ class Scorer:
             baseline_dice = [dice(*counts) for counts in _counts(task, stretch(baseline, reference.shape), reference)]
         pairs = self.pairs(task, predicted, reference, geometry.spacing_mm)
         return [
-            self._score((task.name, case.case_id, case.patient_id, name), pair, prior, geometry.voxel_ml)
+            self._score(task.name, case, name, pair, geometry.voxel_ml, prior)
             for name, pair, prior in zip(task.classes[1:], pairs, baseline_dice, strict=True)
         ]
 
@@ -118,11 +118,16 @@ class Scorer:
             for name, metric in self.metrics.items()
         }
 
-    def _score(self, names: tuple[str, ...], pair: MaskPair, baseline_dice: float, voxel_ml: float) -> Score:
+    def _score(
+        self, task_name: str, case: Case, class_name: str, pair: MaskPair, voxel_ml: float, baseline_dice: float
+    ) -> Score:
         hits, false_alarms, misses = pair.counts
         values = self.values(pair)
         return Score(
-            *names,
+            task_name,
+            case.case_id,
+            case.patient_id,
+            class_name,
             dice=values.pop("dice"),
             dice_nnunet=dice(*pair.counts, both_empty=NAN),
             baseline_dice=baseline_dice,

@@ -31,8 +31,13 @@ def summarise(scores: Sequence[Score], data: Mapping[str, TaskData] | None = Non
     for score in scores:
         by_task[score.task].append(score)
     tasks = {name: _summarise_task(group, (data or {}).get(name)) for name, group in by_task.items()}
-    means = [mean(getattr(task, key) for task in tasks.values()) for key in ("dice", "dice_nnunet", "baseline_dice")]
-    return Summary(*means, tasks, **origin)
+    return Summary(
+        mean_dice=mean(task.dice for task in tasks.values()),
+        mean_dice_nnunet=mean(task.dice_nnunet for task in tasks.values()),
+        baseline_mean_dice=mean(task.baseline_dice for task in tasks.values()),
+        tasks=tasks,
+        **origin,
+    )
 
 
 def _summarise_task(scores: Sequence[Score], data: TaskData | None) -> TaskSummary:

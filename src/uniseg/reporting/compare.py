@@ -110,13 +110,17 @@ def differences(run: Evaluated, first: Evaluated, *, metric: Metric, margin: flo
     adjusted = holm([comparison.p for comparison in comparisons])
     return [
         Difference(
-            *key,
-            *(float(np.mean(values)) for values in pair),
-            comparison,
-            p,
-            comparison.non_inferior(margin),
-            run.misses[key],
-            first.misses[key],
+            task=task,
+            class_name=class_name,
+            mean=float(np.mean(values)),
+            first_mean=float(np.mean(first_values)),
+            comparison=comparison,
+            p_holm=p,
+            non_inferior=comparison.non_inferior(margin),
+            misses=run.misses[task, class_name],
+            first_misses=first.misses[task, class_name],
         )
-        for (key, pair), comparison, p in zip(common.items(), comparisons, adjusted, strict=True)
+        for ((task, class_name), (values, first_values)), comparison, p in zip(
+            common.items(), comparisons, adjusted, strict=True
+        )
     ]

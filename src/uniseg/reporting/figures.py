@@ -7,6 +7,7 @@ from math import ceil
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from uniseg.reporting.markup import plain
 from uniseg.reporting.run import Run, TaskResult
@@ -50,8 +51,8 @@ def curve_figure(panels: Sequence[Panel], quantity: str, limits: tuple[float, fl
     """Small multiples over a common range of epochs; ``limits`` of the vertical axis, that of each panel where None."""
     columns = min(COLUMNS, len(panels))
     rows = ceil(len(panels) / columns)
-    figure = Figure(figsize=(WIDTH_INCHES * max(columns, 2) / COLUMNS, PANEL_INCHES * rows), layout="constrained")
-    figure.get_layout_engine().set(hspace=0.06, wspace=0.04)
+    engine = ConstrainedLayoutEngine(hspace=0.06, wspace=0.04)
+    figure = Figure(figsize=(WIDTH_INCHES * max(columns, 2) / COLUMNS, PANEL_INCHES * rows), layout=engine)
     last = max(curve.epochs[-1] for panel in panels for _, curve in panel.lines)
     grid = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, panel in zip(grid, panels, strict=False):

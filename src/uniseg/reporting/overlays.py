@@ -134,7 +134,7 @@ def overlay_figure(
     case = _Case(task, reference, prediction, tuple(volume.spacing_mm), box)
     handles = _legend_handles(task, dice, np.union1d(reference, prediction))
     shown = shown_modalities(len(volume.array))
-    layout = _Layout.of(case, len(shown), [handle.get_label() for handle in handles])
+    layout = _Layout.of(case, len(shown), [str(handle.get_label()) for handle in handles])
     figure = Figure(figsize=(WIDTH_INCHES, layout.height), facecolor=DARK)
     line = 1 - 0.75 * LINE_INCHES / layout.height
     figure.text(0.5, line, plain(title), color=LIGHT, ha="center", va="center", fontsize=12)

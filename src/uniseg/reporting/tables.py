@@ -127,7 +127,11 @@ def changed_rows(config: Mapping[str, Any], default: Mapping[str, Any]) -> list[
     )
     run_dir = str(config.get("run_dir"))
     names = sorted(key for key in ours | usual if ours.get(key) != usual.get(key) and run_dir not in str(ours.get(key)))
-    return [(key, *(_plain(values[key]) if key in values else NOTHING for values in (ours, usual))) for key in names]
+    return [(key, _setting(ours, key), _setting(usual, key)) for key in names]
+
+
+def _setting(values: Mapping[str, Any], key: str) -> str:
+    return _plain(values[key]) if key in values else NOTHING
 
 
 def data_rows(run: Run) -> list[tuple[str, ...]]:
@@ -206,8 +210,16 @@ def number(value: float) -> str:
 def _dice_row(
     name: str, dice: float, dice_nnunet: float, baseline_dice: float, metrics: tuple[str, ...], **cells: str
 ) -> DiceRow:
-    texts = map(number, (dice, dice_nnunet, baseline_dice))
-    return DiceRow(name, *texts, _fraction(dice), _fraction(baseline_dice), metrics, **cells)
+    return DiceRow(
+        name,
+        number(dice),
+        number(dice_nnunet),
+        number(baseline_dice),
+        _fraction(dice),
+        _fraction(baseline_dice),
+        metrics,
+        **cells,
+    )
 
 
 def _class_row(task: TaskResult, name: str, means: ClassSummary, metrics: Sequence[Metric]) -> DiceRow:
