@@ -15,7 +15,7 @@ from samples import make_task, save_nifti
 from uniseg.cache.store import CaseEntry, TaskCache, read_entry, write_case, write_task
 from uniseg.datasets.case import Case, dataset_warnings, find_cases
 from uniseg.datasets.dataset_json import describe
-from uniseg.datasets.import_nnunet import import_datasets
+from uniseg.datasets.import_nnunet import import_nnunet_datasets
 from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import read_splits
 from uniseg.datasets.splits import SplitTable, assign_splits, split_cases
@@ -161,7 +161,7 @@ def test_dataset_json(root, tmp_path, kind, capsys):
 
     check(root / "dataset.json", files, read)
     check(root / "dataset.json", files, lambda: describe(root))
-    check(root / "dataset.json", files[::4], lambda: import_datasets(root, None, tmp_path / "conf", overwrite=True))
+    check(root / "dataset.json", files[::4], lambda: import_nnunet_datasets(root, tmp_path / "conf", overwrite=True))
     for path in (tmp_path / "conf").glob("*"):
         assert path.suffix == ".yaml"
         yaml.safe_load(path.read_text())

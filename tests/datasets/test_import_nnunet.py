@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from samples import save_nifti
 from uniseg.datasets.case import find_cases
 from uniseg.datasets.dataset_json import read_labels, task_name
-from uniseg.datasets.import_nnunet import import_datasets
+from uniseg.datasets.import_nnunet import import_nnunet_datasets
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.preprocessing.target_spacing import target_spacing
@@ -47,7 +47,7 @@ def make(root, description, cases=8, channels=1, spacing=(3, 1, 1), test=0, whol
 def imported(folder, task_dir, preprocessed=None, overwrite=False):
     return {
         path.stem: yaml.safe_load(path.read_text())
-        for path in import_datasets(folder, preprocessed, task_dir, overwrite)
+        for path in import_nnunet_datasets(folder, task_dir, preprocessed, overwrite=overwrite)
     }
 
 

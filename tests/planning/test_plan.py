@@ -24,6 +24,7 @@ from uniseg.planning.budget import Budget, budget_of
 from uniseg.planning.geometry import read_geometries, share_spacings, weighted_median, window_groups
 from uniseg.planning.output import experiment_text, reasons, run_seconds, write_experiment
 from uniseg.planning.planner import PlanOptions, find_sharing, make_plan, plan_patch
+from uniseg.planning.settings import PlanSettings
 from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.planning.topology import first_patch, fit_topology, shrink
 from uniseg.planning.trial import try_case
@@ -34,9 +35,8 @@ BUDGET = Budget(
     "quick", max_epochs=2, steps_per_epoch=10, val_steps=3, tasks_per_batch=None, num_workers=1, mirror_axes=(0, 1)
 )
 OPTIONS = PlanOptions(
-    gpu_memory_gb=4, spacing="nnunet", share_within=1, measure_memory=False, task_weights=(1.0,), budget=BUDGET,
-    num_workers=1
-)  # fmt: skip
+    PlanSettings(gpu_memory_gb=4, plan_spacing="nnunet"), task_weights=(1.0,), budget=BUDGET, num_workers=1
+)
 
 
 def recipe(*overrides, width=(32, 320), precision="16-mixed"):
@@ -241,9 +241,9 @@ def test_what_cannot_be_planned_is_told(monkeypatch):
     with pytest.raises(InputError, match="plan_precision"):
         recipe("task=[liver]", precision="8-bit")
     with pytest.raises(InputError, match="plan_spacing"):
-        replace(OPTIONS, spacing="finest")
+        PlanSettings(gpu_memory_gb=4, plan_spacing="finest")
     with pytest.raises(InputError, match="plan_share_within"):
-        replace(OPTIONS, share_within=0.5)
+        PlanSettings(gpu_memory_gb=4, plan_share_within=0.5)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="measure_memory: found no CUDA device"):
         measure_gigabytes(recipe("task=[liver]"), PUBLISHED, 2)
@@ -318,7 +318,7 @@ def test_a_whole_plan(dataset, tmp_path):
     assert run_seconds(plan) == pytest.approx(hours)
     assert any(line.startswith("budget quick: 2 epochs, 20 steps, 1 readers, mirroring") for line in reasons(plan))
     assert any(line.startswith("memory 1.") and "modelled" in line for line in reasons(plan))
-    given = make_plan([dataset], small, replace(OPTIONS, spacing="given"))
+    given = make_plan([dataset], small, replace(OPTIONS, settings=PlanSettings(gpu_memory_gb=4)))
     assert given.tasks[0].median_shape == (12, 20, 20)
 
 

@@ -15,22 +15,18 @@ from uniseg.environment import CONF_DIR
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
 from uniseg.phantom.suite import PhantomSettings
-from uniseg.planning.budget import NAMES as BUDGETS
+from uniseg.planning.settings import PlanSettings
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import (
-    CHANNELS,
     NO_LIMIT,
     NOT_EMPTY,
     NOT_NEGATIVE,
-    PRECISIONS,
     SEED,
     TEXT,
     Bound,
     bounded,
     number,
-    sequence,
-    word,
 )
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
@@ -89,19 +85,11 @@ class AuditConfig:
 
 
 @dataclass
-class PrepareConfig(RunConfig):
+class PrepareConfig(RunConfig, schema_of(PlanSettings)):
     """The key ``import`` is added in ``register``: a word of Python's own cannot be a field."""
 
     num_workers: int = field(default=MISSING, metadata=bounded(number(least=1, most=1024, whole=True) | NO_LIMIT))
     plan: bool = MISSING
-    plan_output: str = MISSING
-    gpu_memory_gb: float = field(default=MISSING, metadata=bounded(number(above=0, most=10_000)))
-    measure_memory: bool = MISSING
-    plan_spacing: str = field(default=MISSING, metadata=bounded(word("given", "nnunet")))
-    plan_share_within: float = field(default=MISSING, metadata=bounded(number(least=1)))
-    budget: str = field(default=MISSING, metadata=bounded(word(*BUDGETS)))
-    plan_width: list[int] = field(default=MISSING, metadata=bounded(sequence(CHANNELS, length=2, ascending=True)))
-    plan_precision: str = field(default=MISSING, metadata=bounded(word(*PRECISIONS)))
     audit: AuditConfig = MISSING
     prune: bool = MISSING
     preprocessed: str | None = None

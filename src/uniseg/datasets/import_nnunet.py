@@ -1,5 +1,6 @@
 """Task files for the datasets of nnU-Net v1, v2, or the Decathlon, which stay where they are."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable, split_cases
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError, printable
-from uniseg.files import write_atomically
+from uniseg.files import write_text
 from uniseg.images.files import read_geometry
 from uniseg.normalization.base import Normalization
 from uniseg.preprocessing.target_spacing import target_spacing
@@ -77,13 +78,19 @@ class Refused:
     reason: str
 
 
-def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, overwrite: bool) -> list[Path]:
+def import_nnunet_datasets(
+    folder: str | os.PathLike,
+    task_dir: str | os.PathLike = Path("conf", "task"),
+    preprocessed: str | os.PathLike | None = None,
+    *,
+    overwrite: bool = False,
+) -> list[Path]:
     """Write ``task_dir/<name>.yaml`` for every dataset in ``folder``; a table of all goes to stderr.
 
     Args:
         folder: holds datasets, or is one.
+        task_dir: created where it is missing; commands read ``conf/task`` of the folder that they are started in.
         preprocessed: holds ``<dataset>/splits_final.json``; None: the datasets' own folders alone are looked into.
-        task_dir: created where it is missing.
         overwrite: whether files that differ are replaced.
 
     Returns:
@@ -92,6 +99,8 @@ def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, ove
     Raises:
         InputError: no dataset there, none that can be described, two of one name, or a task file that differs.
     """
+    folder, task_dir = Path(folder), Path(task_dir)
+    preprocessed = None if preprocessed is None else Path(preprocessed)
     if preprocessed is not None and not preprocessed.is_dir():
         raise InputError(preprocessed, "no such folder", "nnUNet_preprocessed", "correct preprocessed=")
     results = [_import(dataset, preprocessed) for dataset in find_folders(folder)]
@@ -111,8 +120,7 @@ def import_datasets(folder: Path, preprocessed: Path | None, task_dir: Path, ove
             "move it away or add overwrite=true; nothing was written",
         )
     for path, text in paths.items():
-        with write_atomically(path) as part:
-            part.write_bytes(text.encode())
+        write_text(path, text)
     ready = [result.task.name for result in imported if result.can_go_on]
     console.print(
         "A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file."

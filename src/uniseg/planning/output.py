@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uniseg.errors import InputError
-from uniseg.files import write_atomically
+from uniseg.files import write_text
 from uniseg.planning.planner import MIN_BATCH, OFFER_WITHIN, Plan, Sharing
 
 MARK = "# What it plans:"  # in the header of every file written here
@@ -50,17 +50,17 @@ def reasons(plan: Plan) -> list[str]:
         f"channels {list(topology.channels(*plan.recipe.width))}: doubled from {plan.recipe.width[0]} to at most "
         f"{plan.recipe.width[1]} (plan_width)",
         f"batch {patch.batch_size} on one GPU: {batch}",
-        f"memory {patch.gigabytes:.1f} of {plan.options.gpu_memory_gb:g} GB, {memory_word(plan)}, "
+        f"memory {patch.gigabytes:.1f} of {plan.options.settings.gpu_memory_gb:g} GB, {memory_word(plan)}, "
         f"{plan.recipe.precision}",
         f"time {epoch} per epoch of {budget.steps_per_epoch} training steps, {step} a step, {plan.step.how}",
         f"budget {budget.name}: {budget.max_epochs} epochs, {budget.steps:,} steps, {budget.num_workers} readers, "
         f"{'no mirroring' if not budget.mirror_axes else 'mirroring'} at prediction: {run} for the whole run "
         f"(budget=quick, standard or published)",
-        f"spacing: {SPACING_REASONS[plan.options.spacing]}",
+        f"spacing: {SPACING_REASONS[plan.options.settings.plan_spacing]}",
     ]
     lines += [f"shared windows: {_sharing(s)}" for s in plan.shared]
     lines += [
-        f"plan_share_within={max(OFFER_WITHIN, plan.options.share_within):g} would share: {_sharing(s)}"
+        f"plan_share_within={max(OFFER_WITHIN, plan.options.settings.plan_share_within):g} would share: {_sharing(s)}"
         for s in plan.offered
     ]
     return lines
@@ -73,7 +73,7 @@ SPACING_REASONS = {
 
 
 def memory_word(plan: Plan) -> str:
-    return "measured" if plan.options.measure_memory else "modelled"
+    return "measured" if plan.options.settings.measure_memory else "modelled"
 
 
 def epoch_seconds(plan: Plan) -> float:
@@ -98,8 +98,7 @@ def write_experiment(plan: Plan, path: Path, command: str, defaults: Sequence[Ma
         raise InputError(
             path, "an experiment that was not planned", "a new file or an earlier plan", "give another plan_output"
         )
-    with write_atomically(path) as part:
-        part.write_text(experiment_text(plan, path.stem, command, defaults, values), encoding="utf-8")
+    write_text(path, experiment_text(plan, path.stem, command, defaults, values))
 
 
 def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapping], values: Mapping) -> str:
@@ -127,7 +126,7 @@ def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapp
         "# @package _global_",
         f"{MARK} one network for {len(plan.tasks)} tasks, {cases} training and val cases.",
         f"# Command: {command}; then python -m uniseg.prepare experiment={name}, the same with uniseg.train",
-        f"# Hardware, time: one GPU of {plan.options.gpu_memory_gb:g} GB, {patch.gigabytes:.1f} GB "
+        f"# Hardware, time: one GPU of {plan.options.settings.gpu_memory_gb:g} GB, {patch.gigabytes:.1f} GB "
         f"{memory_word(plan)};",
         f"#   budget {budget.name}: {budget.steps:,} training steps, {_duration(run_seconds(plan))}, {plan.step.how};",
         f"#   cache {_total_gb(plan):.3g} GB, preparation {_duration(_total_prepare(plan))}, one case per task "

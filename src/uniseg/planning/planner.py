@@ -11,13 +11,13 @@ from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
 from uniseg.planning.budget import Budget
 from uniseg.planning.geometry import TaskGeometry, read_geometries, share_spacings, weighted_median, window_groups
+from uniseg.planning.settings import PlanSettings
 from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.planning.topology import MIN_EDGE, Topology, first_patch, shrink
 from uniseg.planning.trial import CaseTrial, StepTrial, try_case, try_step
 from uniseg.preprocessing.target_spacing import target_spacing
 from uniseg.task import Task, TaskSet
 
-SPACINGS = ("given", "nnunet")
 MIN_BATCH = 2  # nnU-Net's
 MAX_COVERED = 0.05  # nnU-Net: a batch shows at most this share of all voxels
 OFFER_WITHIN = 1.5  # the sharing that a plan without it tells of
@@ -27,34 +27,19 @@ Memory = Callable[[Topology, int], float]
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What a user chooses.
+    """What a plan is made for.
 
     Attributes:
-        gpu_memory_gb: of one GPU, in 10⁹ bytes.
-        spacing: of ``SPACINGS``: the task files' or nnU-Net's rule.
-        share_within: tasks of one input whose spacings differ by no more than this factor get one; 1 leaves them.
-        measure_memory: on this machine's GPU instead of modelling it.
+        settings: of the user.
         task_weights: how often training draws each task, relative.
         budget: how long the run trains.
         num_workers: processes of preparation.
-
-    Raises:
-        InputError: a value that no plan can have.
     """
 
-    gpu_memory_gb: float
-    spacing: str
-    share_within: float
-    measure_memory: bool
+    settings: PlanSettings
     task_weights: tuple[float, ...]
     budget: Budget
     num_workers: int
-
-    def __post_init__(self) -> None:
-        if self.spacing not in SPACINGS:
-            raise InputError("plan_spacing", f"'{self.spacing}'", f"one of {', '.join(SPACINGS)}", "correct it")
-        if self.share_within < 1:
-            raise InputError("plan_share_within", f"{self.share_within}", "a factor of 1 or more", "correct it")
 
 
 @dataclass(frozen=True)
@@ -145,24 +130,25 @@ def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions)
         InputError: a bad header or case, too little memory, scans too small to halve, memory to be measured without a
             GPU.
     """
+    settings = options.settings
     geometries = read_geometries(datasets, options.num_workers)
     rules = [target_spacing(g.spacings_mm, g.shapes) for g in geometries]
     chosen = [
-        replace(g.task, spacing_mm=rule) if options.spacing == "nnunet" else g.task
+        replace(g.task, spacing_mm=rule) if settings.plan_spacing == "nnunet" else g.task
         for g, rule in zip(geometries, rules, strict=True)
     ]
-    planned = share_spacings(chosen, options.share_within)
+    planned = share_spacings(chosen, settings.plan_share_within)
     trials = [try_case(d, task, g) for d, task, g in zip(datasets, planned, geometries, strict=True)]
     tasks = [TaskPlan(*parts) for parts in zip(planned, geometries, rules, trials, strict=True)]
     recipe = replace(recipe, tasks=TaskSet(planned))
-    memory = partial(measure_gigabytes, recipe) if options.measure_memory else partial(_modelled_gigabytes, recipe)
-    patch = plan_patch(
-        [t.shapes for t in tasks], [t.spacing_mm for t in planned], options.task_weights, memory, options.gpu_memory_gb
-    )
+    memory = partial(measure_gigabytes if settings.measure_memory else _modelled_gigabytes, recipe)
+    shapes, spacings_mm = [t.shapes for t in tasks], [t.spacing_mm for t in planned]
+    patch = plan_patch(shapes, spacings_mm, options.task_weights, memory, settings.gpu_memory_gb)
     operations = count_operations(recipe, patch.topology, patch.batch_size)
     step = try_step(recipe, patch.topology, patch.batch_size)
     shared = find_sharing(chosen, planned, operations)
-    offer = find_sharing(chosen, share_spacings(chosen, max(OFFER_WITHIN, options.share_within)), operations)
+    nearer = share_spacings(chosen, max(OFFER_WITHIN, settings.plan_share_within))
+    offer = find_sharing(chosen, nearer, operations)
     return Plan(
         options,
         recipe,

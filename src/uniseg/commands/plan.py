@@ -1,0 +1,62 @@
+"""``uniseg prepare plan=true``: scans' headers and a composed configuration -> an experiment file."""
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hydra import compose
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from uniseg.commands.choices import choices_of
+from uniseg.commands.structured import settings_from
+from uniseg.datasets.dataset import Dataset
+from uniseg.planning.budget import Budget, budget_of
+from uniseg.planning.output import print_plan, write_experiment
+from uniseg.planning.planner import PlanOptions, make_plan
+from uniseg.planning.settings import PlanSettings
+from uniseg.planning.step_cost import Recipe
+from uniseg.sampling.requests import TaskCases, weights_of
+from uniseg.task import TaskSet
+
+REPEATED = ("model", "loss", "optimizer", "scheduler", "augment", "speed")  # groups that a planned experiment repeats
+BUDGETED = ("steps_per_epoch", "val_steps", "tasks_per_batch", "num_workers")  # settings of data that a budget sets
+
+
+def plan_experiment(config: DictConfig, tasks: TaskSet, datasets: Sequence[Dataset]) -> None:
+    """Tables on stderr, an experiment file; no cache."""
+    data = OmegaConf.to_container(config.data, resolve=True)
+    cases = [TaskCases(d.task.name, d.splits.fold(d.task.name, config.data.fold).train, ()) for d in datasets]
+    settings = settings_from(PlanSettings, OmegaConf.masked_copy(config, list(PlanSettings.__dataclass_fields__)))
+    options = PlanOptions(
+        settings,
+        task_weights=tuple(weights_of(data["task_weights"], cases)),
+        budget=_budget(config, len(tasks)),
+        num_workers=config.num_workers,
+    )
+    recipe = Recipe(
+        tasks,
+        model=instantiate(config.model, _convert_="all"),
+        width=settings.plan_width,
+        loss=instantiate(config.loss),
+        optimizer=instantiate(config.optimizer, _convert_="all"),
+        precision=settings.plan_precision,
+    )
+    choices = choices_of(config, HydraConfig.get().runtime.choices, REPEATED)
+    plan = make_plan(datasets, recipe, options)
+    print_plan(plan)
+    command = shlex.join(["python", "-m", "uniseg.prepare", *HydraConfig.get().overrides.task])
+    write_experiment(plan, settings.plan_output, command, choices.defaults, choices.values)
+
+
+def _budget(config: DictConfig, num_tasks: int) -> Budget:
+    """The named one; what the user set otherwise than it is without an experiment stays."""
+    usual = compose("train")
+    budget = budget_of(config.budget, num_tasks, config.augment.mirror_axes)
+    changed = {key: config.data[key] for key in BUDGETED if config.data[key] != usual.data[key]}
+    if config.trainer.max_epochs != usual.trainer.max_epochs:
+        changed["max_epochs"] = config.trainer.max_epochs
+    if config.inference.mirror_axes != usual.inference.mirror_axes:
+        changed["mirror_axes"] = tuple(config.inference.mirror_axes)
+    return replace(budget, **changed)
