@@ -172,7 +172,7 @@ def _sync(path: Path) -> None:
 
 def _null_for_nan(value: object) -> object:
     if isinstance(value, dict):
-        return {key: _null_for_nan(own) for key, own in value.items()}
+        return {key: _null_for_nan(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_null_for_nan(own) for own in value]
+        return [_null_for_nan(inner) for inner in value]
     return None if isinstance(value, float) and value != value else value

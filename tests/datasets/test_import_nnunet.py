@@ -76,7 +76,7 @@ def test_a_v2_dataset(tmp_path, capsys):
     told = capsys.readouterr().err
     assert "by patient: 5 folds" in told
     assert "comes before the packaged task" in told
-    assert told.splitlines()[-1] == "Go on with: python -m uniseg.prepare task=[hippocampus]"
+    assert told.splitlines()[-1] == "Next: python -m uniseg.prepare task=[hippocampus]"
 
 
 def test_a_v1_folder_with_labels_out_of_order(tmp_path):

@@ -324,17 +324,23 @@ def test_a_large_label_map_is_written_as_nifti2(tmp_path):
     assert read_label(tmp_path / "out.nii.gz", scan).all()
 
 
-def test_an_import_changes_nothing_for_the_whole_process():
-    """nibabel's logger, pydicom's settings, ITK's warnings belong to whoever runs us."""
+def test_importing_and_reading_change_nothing_for_the_whole_process(tmp_path):
+    """nibabel's logger, pydicom's settings, ITK's warnings, numbers of threads belong to whoever runs us."""
+    array, affine = np.zeros((4, 5, 6), np.int16), np.eye(4)
+    paths = [write(tmp_path / "a.nii.gz", array, affine), save_itk(tmp_path / "a.nrrd", array, affine)]
     code = """
-import nibabel, pydicom, SimpleITK
+import sys, warnings
+import blosc2, nibabel, numpy, pydicom, scipy.special, SimpleITK, torch  # some set filters for warnings of their own
 def state():
-    settings = pydicom.config.settings
+    settings, itk = pydicom.config.settings, SimpleITK.ProcessObject
     return (nibabel.imageglobals.logger.level, nibabel.imageglobals.error_level, settings.reading_validation_mode,
-        settings.writing_validation_mode, SimpleITK.ProcessObject.GetGlobalWarningDisplay())
+        settings.writing_validation_mode, itk.GetGlobalWarningDisplay(), itk.GetGlobalDefaultNumberOfThreads(),
+        list(map(str, warnings.filters)), numpy.geterr(), torch.get_num_threads(), blosc2.nthreads)
 before = state()
-import uniseg.images.files
-assert state() == before
+import uniseg.images.files, uniseg.cache.store, uniseg.preprocessing.preprocess
+for path in sys.argv[1:]:
+    uniseg.images.files.read_volume(path)
+assert state() == before, (before, state())
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code, *map(str, paths)], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr

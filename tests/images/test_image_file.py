@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.images.image_file import Stored, inflate, refusing
+from uniseg.images.image_file import ImageFile, inflate, refusing
 
 
 def stored(shape=(24, 28, 20), spacing=(2.0, 2, 3), **values):
-    return Stored(Path("a.nii.gz"), shape, np.diag([*spacing, 1.0]), lambda: np.zeros(shape), **values)
+    return ImageFile(Path("a.nii.gz"), shape, np.diag([*spacing, 1.0]), lambda: np.zeros(shape), **values)
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_trailing_axes_of_one_are_dropped(given, kept):
 def test_a_tilted_grid_is_noted():
     affine = np.diag([2.0, 2, 3, 1])
     affine[1, 2] = 3 * np.tan(np.deg2rad(20))
-    assert Stored(Path("a"), (9, 9, 9), affine, lambda: None).notes == (
+    assert ImageFile(Path("a"), (9, 9, 9), affine, lambda: None).notes == (
         "axes 70 degrees apart, as of a tilted gantry; taken as they are",
     )
 

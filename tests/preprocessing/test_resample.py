@@ -131,7 +131,7 @@ def test_planes_of_a_coarse_axis_keep_within_their_own_range():
 )
 def test_taps_are_the_matrix(size, new_size, order):
     taps, old = axis_taps(size, new_size, order), np.random.default_rng(0).normal(size=size)
-    moved = old[taps.low] * (1 - taps.share) + old[taps.high] * taps.share
+    moved = old[taps.low] * (1 - taps.fraction) + old[taps.high] * taps.fraction
     np.testing.assert_allclose(moved, axis_matrix(size, new_size, order) @ old, atol=1e-5)
     assert (taps.low[1:] >= taps.low[:-1]).all()
     assert (taps.high[1:] >= taps.high[:-1]).all()

@@ -25,7 +25,7 @@ from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
 from uniseg.preprocessing.resample import resample_label
 from uniseg.task import Task, TaskSet
 
-# of measuring and preprocessing; another makes fingerprints and cases anew, while what was written still trains
+# of measuring and preprocessing; another number makes fingerprints and cases again; what was written still trains
 RECIPE = 2
 
 
@@ -85,12 +85,12 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
 
 def _others(tasks: TaskSet, cache_dir: Path) -> list[cache.TaskCache]:
     """The other tasks of a cache; one that is damaged is left to its own preparation."""
-    found = []
+    caches = []
     for path in sorted(cache_dir.glob("*/task.json")):
         if path.parent.name not in tasks.names:
             with suppress(InputError):
-                found.append(cache.TaskCache(path.parent))
-    return found
+                caches.append(cache.TaskCache(path.parent))
+    return caches
 
 
 def prune(cache_dir: Path, names: Sequence[str], remove: bool) -> str:

@@ -23,7 +23,7 @@ from uniseg.task import Task
 
 HIGHEST = float(np.finfo(np.float16).max)
 MIN_FOREGROUND, MIN_COVERAGE = 10_000, 0.01  # voxels remembered per class, or this part of them if more (nnU-Net)
-ANNOTATED = 0  # stands in the place of a class for all voxels that have a label
+ANNOTATED = 0  # stands for a class, of all voxels that have a label
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
 PREPARE_AGAIN = "run python -m uniseg.prepare"
@@ -63,7 +63,7 @@ def damaged(path: Path, error: BaseException) -> InputError:
 def _open_arrays(path: Path, shape: tuple[int | None, ...]) -> tuple[blosc2.NDArray, blosc2.NDArray]:
     """Image of ``shape`` (M, Z, Y, X), where M may be None for any number, with its label.
 
-    The files are not memory-mapped: reading behind the end of one that was cut short would kill the process.
+    The files are not memory-mapped: reading beyond the end of one that was cut short would kill the process.
 
     Raises:
         InputError: a part is missing, unreadable, or of another shape.

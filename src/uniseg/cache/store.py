@@ -162,8 +162,8 @@ def superseded(folder: Path) -> list[Path]:
     keys = {
         (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
     }
-    found = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
-    cases = [path for path in found if not path.name.startswith(PART) and (path.parent.name, path.name) not in keys]
+    folders = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
+    cases = [path for path in folders if not path.name.startswith(PART) and (path.parent.name, path.name) not in keys]
     old = time.time() - PART_DAYS * 86400
     leftovers = [
         path for pattern in (f"{PART}*", f"*/{PART}*") for path in folder.glob(pattern) if path.stat().st_mtime < old
@@ -198,4 +198,4 @@ def _read_facts(path: Path) -> dict | None:
 
 def _measured_hashes(folder: Path) -> dict[str, str]:
     facts = {path.stem: _read_facts(path) for path in sorted((folder / FINGERPRINTS).glob("*.npz"))}
-    return {case_id: str(own["image_hash"]) for case_id, own in facts.items() if own and "image_hash" in own}
+    return {case_id: str(each["image_hash"]) for case_id, each in facts.items() if each and "image_hash" in each}

@@ -178,7 +178,7 @@ def _namesakes(datasets: Sequence[Dataset]) -> Iterator[AuditFinding]:
 def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[PreparedTask]) -> Iterator[AuditFinding]:
     known = {dataset.task.name: dataset for dataset in datasets}
     tables = {name: dataset.splits for name, dataset in known.items()}
-    hashes = {name: {case_id: own.image_hash for case_id, own in d.fingerprints.items()} for name, d in known.items()}
+    hashes = {name: {case_id: each.image_hash for case_id, each in d.fingerprints.items()} for name, d in known.items()}
     for scan in repeated_scans(tables, hashes, fold=0):
         path = str(known[scan.task].cases[scan.case_id].files[0])
         if scan.split != scan.first_split:

@@ -53,6 +53,6 @@ def find_datasets(tasks: TaskSet, sources: Mapping[str, Source]) -> list[Dataset
     Raises:
         InputError: as ``find_dataset``, or one patient is in two splits.
     """
-    found = [find_dataset(task, sources[task.name]) for task in tasks]
-    check_patients({dataset.task.name: dataset.splits for dataset in found}, fold=0)
-    return found
+    datasets = [find_dataset(task, sources[task.name]) for task in tasks]
+    check_patients({dataset.task.name: dataset.splits for dataset in datasets}, fold=0)
+    return datasets

@@ -101,16 +101,16 @@ def read_labels(where: Path, labels: Mapping) -> Labels:
     if len(values) < len(named):
         raise InputError(where, f"labels {[name for name, _ in named]!r:.80}", "different names", REPAIR)
     ignored = values.pop("ignore", ())
-    background = [name for name, own in values.items() if set(own) == {0}]
-    foreground = {name: own for name, own in values.items() if name not in background}
-    if len(background) != 1 or len(ignored) > 1 or any(0 in own for own in foreground.values()) or not foreground:
+    background = [name for name, numbers in values.items() if set(numbers) == {0}]
+    foreground = {name: numbers for name, numbers in values.items() if name not in background}
+    if len(background) != 1 or len(ignored) > 1 or any(0 in each for each in foreground.values()) or not foreground:
         raise InputError(
             where, f"labels {dict(named)!r:.80}", "a background of value 0, then classes of other values", REPAIR
         )
     ignore = ignored[0] if ignored else None
-    if any(len(own) > 1 for own in foreground.values()):
+    if any(len(numbers) > 1 for numbers in foreground.values()):
         return Labels((*background, *foreground), regions=foreground, ignore=ignore)
-    single = sorted((own[0], name) for name, own in foreground.items())
+    single = sorted((numbers[0], name) for name, numbers in foreground.items())
     numbers = [value for value, _ in single]
     if len({*numbers, ignore}) <= len(numbers):
         raise InputError(where, f"label values {[*numbers, *ignored]}", "each once", REPAIR)

@@ -58,7 +58,7 @@ class Imported:
         source: where it lies.
         description: from its ``dataset.json``.
         splits: which cases are in which split.
-        can_go_on: train and val are not empty.
+        is_ready: train and val are not empty.
         note: what the user should know.
     """
 
@@ -66,7 +66,7 @@ class Imported:
     source: Source
     description: Description
     splits: SplitTable
-    can_go_on: bool
+    is_ready: bool
     note: str
 
 
@@ -121,12 +121,12 @@ def import_nnunet_datasets(
         )
     for path, text in paths.items():
         write_text(path, text)
-    ready = [result.task.name for result in imported if result.can_go_on]
+    ready = [result.task.name for result in imported if result.is_ready]
     console.print(
-        "A case counts as a patient of its own: where it is not, add source.patient_pattern to the task file."
+        "Each case counts as one patient: where several belong to one, add source.patient_pattern to the task file."
     )
     if ready:
-        console.print(f"Go on with: python -m uniseg.prepare task=\\[{','.join(ready)}]", soft_wrap=True)
+        console.print(f"Next: python -m uniseg.prepare task=\\[{','.join(ready)}]", soft_wrap=True)
     return list(paths)
 
 
@@ -134,17 +134,17 @@ def find_folders(folder: Path) -> list[Path]:
     """The folders with a ``dataset.json``: ``folder`` itself, or those in it or in its ``nnUNet_raw_data``.
 
     Raises:
-        InputError: there is none.
+        InputError: no folder with a ``dataset.json``.
     """
     folder = folder.absolute()
     if (folder / "dataset.json").is_file():
         return [folder]
-    found = sorted(path.parent for place in (folder, folder / V1_FOLDER) for path in place.glob("*/dataset.json"))
-    if not found:
+    datasets = sorted(path.parent for parent in (folder, folder / V1_FOLDER) for path in parent.glob("*/dataset.json"))
+    if not datasets:
         raise InputError(
             folder, "no dataset.json", "a dataset of nnU-Net or the Decathlon, or a folder of them", "correct import="
         )
-    return found
+    return datasets
 
 
 def to_yaml(imported: Imported) -> str:
@@ -178,7 +178,7 @@ def to_yaml(imported: Imported) -> str:
 
 def literal(text: str) -> str:
     """Text that OmegaConf reads as ``text``: what looks like an interpolation, ``${...}``, is not resolved."""
-    return re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
 
 
 def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
@@ -229,18 +229,18 @@ def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
 
 def _find_splits(root: Path, preprocessed: Path | None) -> tuple[str | None, str]:
     """Path of ``splits_final.json`` if there is one, with a note about what was passed over."""
-    places = [root]
+    folders = [root]
     if preprocessed is not None:
-        places.insert(
+        folders.insert(
             0, preprocessed.absolute() if preprocessed.name == root.name else preprocessed.absolute() / root.name
         )
-    for place in places:
-        if (place / "splits_final.json").is_file():
-            return str(place / "splits_final.json"), ""
-    pickled = [place / "splits_final.pkl" for place in places if (place / "splits_final.pkl").is_file()]
+    for each in folders:
+        if (each / "splits_final.json").is_file():
+            return str(each / "splits_final.json"), ""
+    pickled = [each / "splits_final.pkl" for each in folders if (each / "splits_final.pkl").is_file()]
     if pickled:
         return None, f"{pickled[0]} is not read, since a pickle may run code: save its folds as splits_final.json"
-    return None, f"no splits_final.json in {places[0]}" if preprocessed is not None else ""
+    return None, f"no splits_final.json in {folders[0]}" if preprocessed is not None else ""
 
 
 def _check_names(folder: Path, imported: Sequence[Imported]) -> None:

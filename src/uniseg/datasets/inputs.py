@@ -20,7 +20,7 @@ def find_inputs(given: Given, num_channels: Collection[int] | None = None) -> li
     ``group_channels`` says. A folder of DICOM slices is one image; within a folder each of them is a case of its own.
 
     Args:
-        num_channels: the numbers of channels that the tasks want; None: nobody says.
+        num_channels: the numbers of channels of the tasks; None: unknown.
 
     Raises:
         InputError: nothing there, no image in a folder, two images have one name, or numbered files may be the channels

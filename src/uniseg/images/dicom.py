@@ -9,7 +9,7 @@ from pydicom.uid import UID, MediaStorageDirectoryStorage, SegmentationStorage
 
 from uniseg.errors import InputError
 from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
-from uniseg.images.image_file import RESTORE, Stored, refusing, require_bytes
+from uniseg.images.image_file import RESTORE, ImageFile, refusing, require_bytes
 from uniseg.images.suv import SUV_TAGS, suv_factor
 
 GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
@@ -55,7 +55,7 @@ def is_series(folder: Path) -> bool:
     return not folder.name.startswith(".") and any(is_dicom(path) for path in _files(folder) if path.name != "DICOMDIR")
 
 
-def open_series(folder: Path) -> Stored:
+def open_series(folder: Path) -> ImageFile:
     """All slices of a folder as one scan, rescaled slice by slice (CT: Hounsfield units; PET: SUV by body weight).
 
     Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over, and so are files that
@@ -92,12 +92,12 @@ def open_series(folder: Path) -> Stored:
 
     def load() -> np.ndarray:
         out = np.empty(shape[::-1], np.float32)
-        for place, s in zip(out, slices, strict=True):
+        for plane, s in zip(out, slices, strict=True):
             with np.errstate(all="ignore"):
-                place[...] = _pixels(s) * factor
+                plane[...] = _pixels(s) * factor
         return out.transpose()
 
-    return Stored(folder, shape, affine, load, stated=first.header.text("Modality"))
+    return ImageFile(folder, shape, affine, load, stated=first.header.text("Modality"))
 
 
 def _files(folder: Path) -> list[Path]:

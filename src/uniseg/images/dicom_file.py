@@ -77,7 +77,7 @@ class Tags:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the content is DICOM: the mark behind the preamble or, without a preamble, tags with a SOP class.
+    """Whether the content is DICOM: the mark after the preamble or, without a preamble, tags with a SOP class.
 
     Raises:
         InputError: the file cannot be opened.

@@ -11,15 +11,15 @@ from nibabel import orientations as ornt
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.images.dicom import is_series, open_series
-from uniseg.images.grid import Grid, is_same, offset_in, place, require_same, resample_onto
-from uniseg.images.image_file import Forms, Stored, refusing
+from uniseg.images.grid import Grid, is_same, offset_in, paste, require_same, resample_onto
+from uniseg.images.image_file import Forms, ImageFile, refusing
 from uniseg.images.itk import open_nrrd, open_segmentation, write_itk
 from uniseg.images.metaimage import open_meta
 from uniseg.images.nifti import open_nifti
 from uniseg.images.volume import Volume
 
 CANONICAL = ornt.axcodes2ornt(("L", "P", "S"))
-OPENERS: dict[str, Callable[[Path], Stored]] = {  # a longer ending ahead of the one that it ends in
+OPENERS: dict[str, Callable[[Path], ImageFile]] = {  # a longer ending before the one that it ends in
     ".nii.gz": open_nifti,
     ".nii": open_nifti,
     ".seg.nrrd": open_segmentation,
@@ -58,9 +58,9 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
         if len(image.shape) == 4 and len(paths) > 1:
             found = f"shape {image.shape}, {image.shape[3]} volumes in one file"
             raise InputError(path, found, "three dimensions where each modality has its own file", "split the file")
-        own = _grid(image)
+        image_grid = _grid(image)
         if reference is None:
-            require_same(own, grid)
+            require_same(image_grid, grid)
         values = image.voxels()
         if not np.isfinite(values).all():
             raise InputError(
@@ -73,7 +73,8 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
         values = values if values.ndim == 4 else values[None]
         stated += [image.stated] * len(values)
         notes |= dict.fromkeys(image.notes)
-        channels.append(values if reference is None or is_same(own, grid) else resample_onto(values, own, grid))
+        is_aligned = reference is None or is_same(image_grid, grid)
+        channels.append(values if is_aligned else resample_onto(values, image_grid, grid))
     array = channels[0] if len(channels) == 1 else np.concatenate(channels)
     present = (True,) * len(array) if len(paths) == 1 else tuple(path is not None for path in paths)
     return Volume(array, grid.spacing_mm, grid.affine, present, tuple(stated), tuple(notes))
@@ -102,7 +103,7 @@ def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], referenc
             path, "values that are not whole numbers in three dimensions", "a label map", "give the label file"
         )
     turned = _to_canonical(whole.astype(np.int16), label.affine)
-    return place(turned, _grid(label), grid) if label.is_extract else turned
+    return paste(turned, _grid(label), grid) if label.is_extract else turned
 
 
 def read_geometry(path: AnyPath) -> Volume:
@@ -184,22 +185,22 @@ def reference_path(paths: AnyPath | Sequence[AnyPath | None], reference: int | N
     """The image whose grid holds: the one in place ``reference``, or else the first that is there.
 
     Raises:
-        InputError: it is not there.
+        InputError: the case lacks that image, or all.
     """
     paths = _listed(paths)
     candidates = paths if reference is None else paths[reference : reference + 1]
-    found = next((path for path in candidates if path is not None), None)
-    if found is None:
-        wanted = (
+    chosen = next((path for path in candidates if path is not None), None)
+    if chosen is None:
+        expected = (
             "at least one image"
             if reference is None
             else f"the image of modality {reference}, onto which the others are resampled"
         )
-        raise InputError("case", f"images {[path and str(path) for path in paths]}", wanted, "give its file")
-    return found
+        raise InputError("case", f"images {[path and str(path) for path in paths]}", expected, "give its file")
+    return chosen
 
 
-def _open(path: Path) -> Stored:
+def _open(path: Path) -> ImageFile:
     ending = _ending(path)
     with refusing(path, "an image", "check the path"):
         is_folder, is_file = path.is_dir(), path.is_file()
@@ -227,12 +228,12 @@ def _listed(paths: AnyPath | Sequence[AnyPath | None]) -> list[Path | None]:
     return [None if path is None else Path(path) for path in ([paths] if single else paths)]
 
 
-def _require_label_grid(label: Stored, grid: Grid) -> None:
-    own = _grid(label)
+def _require_label_grid(label: ImageFile, grid: Grid) -> None:
+    label_grid = _grid(label)
     if label.is_extract:
-        offset_in(own, grid)
+        offset_in(label_grid, grid)
     else:
-        require_same(own, grid)
+        require_same(label_grid, grid)
 
 
 def _to_canonical(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
@@ -241,7 +242,7 @@ def _to_canonical(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(values.T)
 
 
-def _grid(image: Stored) -> Grid:
+def _grid(image: ImageFile) -> Grid:
     """The grid in canonical order."""
     turn = ornt.ornt_transform(ornt.io_orientation(image.affine), CANONICAL)
     shape = np.empty(3, int)

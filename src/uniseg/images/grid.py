@@ -62,7 +62,7 @@ def offset_in(part: Grid, whole: Grid) -> tuple[int, int, int]:
     return tuple(int(n) for n in offset)
 
 
-def place(label: np.ndarray, part: Grid, whole: Grid) -> np.ndarray:
+def paste(label: np.ndarray, part: Grid, whole: Grid) -> np.ndarray:
     """``[z,y,x]`` of ``part`` -> ``[Z,Y,X]`` of ``whole``, 0 elsewhere.
 
     Raises:

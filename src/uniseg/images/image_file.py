@@ -33,7 +33,7 @@ class Forms:
 
 
 @dataclass(frozen=True)
-class Stored:
+class ImageFile:
     """One file, or one folder of slices, in its own axis order.
 
     Attributes:
@@ -146,10 +146,10 @@ def inflate(path: Path, start: int, into: np.ndarray, skip: int = 0) -> int:
     The stream is read to its end, where the checksum is.
 
     Args:
-        skip: bytes of the unpacked stream ahead of those wanted.
+        skip: bytes of the unpacked stream before those that are kept.
 
     Returns:
-        How many bytes the stream holds, less ``skip``; gzip members behind the one that fills ``into`` do not count.
+        How many bytes the stream holds, less ``skip``; gzip members after the one that fills ``into`` do not count.
 
     Raises:
         EOFError: the stream ends early.
@@ -179,16 +179,16 @@ def reason(error: BaseException) -> str:
     return f"{type(error).__name__} ({text[-1][:200] if text else 'no detail'})"
 
 
-def require_bytes(path: Path, claimed: float, held: int, packed: bool) -> None:
+def require_bytes(path: Path, claimed: float, num_stored: int, packed: bool) -> None:
     """The header claims no more than the file can hold.
 
     Raises:
-        InputError: it does.
+        InputError: the header claims more.
     """
-    if claimed > held * (DEFLATE_RATIO if packed else 1):
+    if claimed > num_stored * (DEFLATE_RATIO if packed else 1):
         raise InputError(
             path,
-            f"a header that claims {claimed:.0f} bytes of voxels with {held} bytes stored",
+            f"a header that claims {claimed:.0f} bytes of voxels with {num_stored} bytes stored",
             "a complete file",
             RESTORE,
         )

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK
 
 from uniseg.errors import InputError
-from uniseg.images.image_file import RESTORE, Stored, inflate, refusing, require_bytes
+from uniseg.images.image_file import RESTORE, ImageFile, inflate, refusing, require_bytes
 from uniseg.images.text_header import READABLE, beside, number, numbers, read_fields, require_positive
 
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
@@ -30,7 +30,7 @@ class Packing(Enum):
 
 @dataclass(frozen=True)
 class Header:
-    """What the text ahead of the voxels says.
+    """What the text before the voxels says.
 
     Attributes:
         fields: name in lower case -> value.
@@ -58,7 +58,7 @@ class Header:
 NRRD_PACKINGS = {"raw": Packing.RAW, "gzip": Packing.DEFLATED, "gz": Packing.DEFLATED}
 
 
-def open_nrrd(path: Path) -> Stored:
+def open_nrrd(path: Path) -> ImageFile:
     """A ``.nrrd`` or ``.nhdr`` file; a list axis holds modalities. A space that is not stated counts as LPS, as in ITK.
 
     Raises:
@@ -67,7 +67,7 @@ def open_nrrd(path: Path) -> Stored:
     return _open(path, _header(path))
 
 
-def open_segmentation(path: Path) -> Stored:
+def open_segmentation(path: Path) -> ImageFile:
     """A ``.seg.nrrd`` of 3D Slicer as one label map of the segments' LabelValue.
 
     Raises:
@@ -115,7 +115,7 @@ def write_itk(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
     SimpleITK.WriteImage(image, str(path), useCompression=True)
 
 
-def _open(path: Path, header: Header) -> Stored:
+def _open(path: Path, header: Header) -> ImageFile:
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))
@@ -146,15 +146,15 @@ def _open(path: Path, header: Header) -> Stored:
 
     def load() -> np.ndarray:
         with refusing(path, READABLE):
-            held = claimed if header.packing is Packing.OTHER else header.unpacked_bytes()
-        if held != claimed:  # ITK would leave the rest of the array as it finds it
-            raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", RESTORE)
+            num_bytes = claimed if header.packing is Packing.OTHER else header.unpacked_bytes()
+        if num_bytes != claimed:  # ITK would leave the rest of the array as it finds it
+            raise InputError(path, f"{num_bytes} bytes of voxels", f"{claimed:.0f}, as the header says", RESTORE)
         with refusing(path, READABLE):
             values = SimpleITK.GetArrayFromImage(reader.Execute())
         return values.transpose(2, 1, 0, 3) if components > 1 else values.transpose()
 
     affine[:2] *= -1  # LPS to RAS
-    return Stored(path, shape, affine, load)
+    return ImageFile(path, shape, affine, load)
 
 
 def _header(path: Path) -> Header:

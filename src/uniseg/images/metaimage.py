@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.images.image_file import RESTORE, Stored, inflate, refusing, require_bytes
+from uniseg.images.image_file import RESTORE, ImageFile, inflate, refusing, require_bytes
 from uniseg.images.text_header import READABLE, beside, numbers, read_fields, require_positive, whole
 
 TYPES = {
@@ -24,7 +24,7 @@ HERE = ("LOCAL", "Local", "local")
 AT_THE_END = "-1"  # HeaderSize where the voxels are the last bytes of the file
 
 
-def open_meta(path: Path) -> Stored:
+def open_meta(path: Path) -> ImageFile:
     """A ``.mha`` or ``.mhd`` file; channels, or a fourth axis, are modalities.
 
     Raises:
@@ -49,9 +49,9 @@ def open_meta(path: Path) -> Stored:
     dtype = np.dtype(f"{order}{TYPES[fields['ElementType']]}")
     name = fields["ElementDataFile"]
     data_path, start = (path, length) if name in HERE else (beside(path, name), 0)
-    held, claimed = data_path.stat().st_size - start, float(np.prod(shape, dtype=np.float64)) * dtype.itemsize
+    num_stored, claimed = data_path.stat().st_size - start, float(np.prod(shape, dtype=np.float64)) * dtype.itemsize
     is_text, is_packed = not _is_true(fields.get("BinaryData", "True")), _is_true(fields.get("CompressedData", ""))
-    require_bytes(path, claimed, held, packed=is_packed or is_text)
+    require_bytes(path, claimed, num_stored, packed=is_packed or is_text)
 
     def load() -> np.ndarray:
         if is_text:
@@ -65,20 +65,20 @@ def open_meta(path: Path) -> Stored:
             return flat.reshape(shape, order="F")
         return np.moveaxis(flat.reshape((channels, *sizes), order="F"), 0, -1)
 
-    return Stored(path, shape, _affine(path, fields, num_axes), load)
+    return ImageFile(path, shape, _affine(path, fields, num_axes), load)
 
 
 def _read(path: Path, data_path: Path, start: int, size: int, skip: str | None, is_packed: bool) -> np.ndarray:
     """``[size]`` bytes of voxels, their checksum being right where they are packed."""
-    raw, held = np.empty(size, np.uint8), data_path.stat().st_size
+    raw, num_stored = np.empty(size, np.uint8), data_path.stat().st_size
     if skip is not None:
-        start = held - size if skip == AT_THE_END and not is_packed else whole(path, "HeaderSize", skip)
-        held = min(held, start + size)
+        start = num_stored - size if skip == AT_THE_END and not is_packed else whole(path, "HeaderSize", skip)
+        num_stored = min(num_stored, start + size)
     with refusing(path, READABLE):
         if is_packed:
             _require_length(path, inflate(data_path, start, raw), size)
         else:
-            _require_length(path, held - start, size)
+            _require_length(path, num_stored - start, size)
             with data_path.open("rb") as file:
                 file.seek(start)
                 file.readinto(raw)
@@ -119,6 +119,6 @@ def _is_true(value: str) -> bool:
     return value[:1] in ("T", "t", "1")
 
 
-def _require_length(path: Path, held: int, claimed: float) -> None:
-    if held != claimed:
-        raise InputError(path, f"{held} bytes of voxels", f"{claimed:.0f}, as the header says", RESTORE)
+def _require_length(path: Path, num_stored: int, claimed: float) -> None:
+    if num_stored != claimed:
+        raise InputError(path, f"{num_stored} bytes of voxels", f"{claimed:.0f}, as the header says", RESTORE)

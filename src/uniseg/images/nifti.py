@@ -10,7 +10,7 @@ import numpy as np
 from nibabel.volumeutils import apply_read_scaling
 
 from uniseg.errors import InputError
-from uniseg.images.image_file import RESTORE, Forms, Stored, inflate, refusing, require_bytes, require_content
+from uniseg.images.image_file import RESTORE, Forms, ImageFile, inflate, refusing, require_bytes, require_content
 
 QUIET = logging.Logger("uniseg.images.nifti", logging.CRITICAL + 1)  # for what nibabel tells of headers that it mends
 SEVERE = 40  # nibabel's level of what cannot be mended
@@ -22,7 +22,7 @@ MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # metre, micron; 2 is mm, and 0, not stated
 FORMS_TOLERANCE = 0.1  # of a voxel, at the corners
 
 
-def open_nifti(path: Path) -> Stored:
+def open_nifti(path: Path) -> ImageFile:
     """A ``.nii`` or ``.nii.gz`` file in mm, whatever its unit; a fourth axis holds modalities.
 
     Notes say where no affine is stated, or where sform and qform disagree.
@@ -61,7 +61,7 @@ def open_nifti(path: Path) -> Stored:
 
     with np.errstate(all="ignore"):
         forms, notes = _forms(header, mm, shape)
-    return Stored(path, shape, affine, load, forms=forms, notes=notes)
+    return ImageFile(path, shape, affine, load, forms=forms, notes=notes)
 
 
 def _require_packing(path: Path, is_packed: bool) -> None:

@@ -1,4 +1,4 @@
-"""The text ahead of the voxels in NRRD and MetaImage files."""
+"""The text before the voxels in NRRD and MetaImage files."""
 
 import re
 from pathlib import Path
@@ -48,7 +48,7 @@ def beside(path: Path, data: str) -> Path:
     """The file of voxels that a header names.
 
     Raises:
-        InputError: it is not beside the header.
+        InputError: no such file beside the header, or a path that leads elsewhere.
     """
     name = data.removeprefix("./")
     if not name.isprintable() or any(mark in name for mark in "/\\") or name in ("", ".."):

@@ -216,8 +216,8 @@ def _interpolate_axis(array: Tensor, axis: int, taps: Taps, offset: int) -> Tens
     """``array``, whose first index along ``axis`` is ``offset``, interpolated along it."""
     low, high = (torch.from_numpy(index - offset).to(array.device) for index in (taps.low, taps.high))
     out = array.index_select(axis, low)
-    if not taps.share.any():
+    if not taps.fraction.any():
         return out
-    fraction = torch.from_numpy(taps.share).to(array.device)
+    fraction = torch.from_numpy(taps.fraction).to(array.device)
     fraction = fraction.view([-1 if a == axis else 1 for a in range(array.ndim)])
     return out.lerp_(array.index_select(axis, high), fraction)

@@ -69,8 +69,8 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:
     """The value with half of the weight on either side; between two such, their mean."""
     order = np.argsort(values)
-    values, share = values[order], np.cumsum(weights[order]) / weights.sum()
-    low, high = np.searchsorted(share, 0.5 - 1e-9), np.searchsorted(share, 0.5 + 1e-9)
+    values, cumulative = values[order], np.cumsum(weights[order]) / weights.sum()
+    low, high = np.searchsorted(cumulative, 0.5 - 1e-9), np.searchsorted(cumulative, 0.5 + 1e-9)
     return float(values[low] + values[min(high, len(values) - 1)]) / 2
 
 

@@ -19,7 +19,7 @@ from uniseg.preprocessing.target_spacing import target_spacing
 from uniseg.task import Task, TaskSet
 
 MIN_BATCH = 2  # nnU-Net's
-MAX_COVERED = 0.05  # nnU-Net: a batch shows at most this share of all voxels
+MAX_COVERED = 0.05  # nnU-Net: a batch shows at most this fraction of all voxels
 OFFER_WITHIN = 1.5  # the sharing that a plan without it tells of
 
 Memory = Callable[[Topology, int], float]
@@ -44,7 +44,7 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class TaskPlan:
-    """One task's share of the plan.
+    """One task in the plan.
 
     Attributes:
         task: at the planned spacing.
@@ -101,7 +101,7 @@ class PatchPlan:
 class Sharing:
     """Tasks whose windows are computed once at prediction;
 
-    ``saving`` is the share of operations of a scan predicted for all of them.
+    ``saving`` is the fraction of operations of a scan predicted for all of them.
     """
 
     names: tuple[str, ...]
@@ -182,8 +182,9 @@ def plan_patch(
         InputError: the smallest patch does not fit, or no axis has 8 voxels.
     """
     cases = np.concatenate(shapes)
-    share = np.concatenate([np.full(len(own), weight / len(own)) for own, weight in zip(shapes, weights, strict=True)])
-    shape = tuple(max(round(weighted_median(cases[:, axis], share)), 1) for axis in range(3))
+    per_case = [np.full(len(own), weight / len(own)) for own, weight in zip(shapes, weights, strict=True)]
+    case_weights = np.concatenate(per_case)
+    shape = tuple(max(round(weighted_median(cases[:, axis], case_weights)), 1) for axis in range(3))
     relative = np.array([np.array(s) / min(s) for s in spacings_mm])
     ratio = tuple(round(weighted_median(relative[:, axis], np.array(weights)), 3) for axis in range(3))
     topology: Topology | None = first_patch(shape, ratio)

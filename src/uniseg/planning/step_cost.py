@@ -198,7 +198,7 @@ def measure_gigabytes(recipe: Recipe, topology: Topology, batch_size: int) -> fl
     """GPU memory of one training step on this machine's GPU; infinity where it does not fit.
 
     Raises:
-        InputError: there is no GPU.
+        InputError: no CUDA device.
     """
     if not torch.cuda.is_available():
         raise InputError("measure_memory", "no CUDA device", "one", "give measure_memory=false to model the memory")

@@ -30,7 +30,7 @@ class CaseTrial:
     """One case prepared on one core.
 
     Attributes:
-        kept: share of the voxels that cropping leaves, per axis.
+        kept: fraction of the voxels that cropping leaves, per axis.
         bytes_per_voxel: of the cache, compressed.
         seconds_per_voxel: of the scan, with its audit.
     """
@@ -90,8 +90,8 @@ def try_step(recipe: Recipe, topology: Topology, batch_size: int) -> StepTrial:
     cores, cpu = torch.get_num_threads(), torch.device("cpu")
     half = tuple(max(n // (2 * d), 1) * d for n, d in zip(topology.patch_size, topology.divisor, strict=True))
     small = replace(topology, patch_size=half)
-    share = count_operations(recipe, topology, batch_size).step / count_operations(recipe, small, 1).step
-    seconds = measure_step(recipe, small, 1, cpu).seconds * share
+    ratio = count_operations(recipe, topology, batch_size).step / count_operations(recipe, small, 1).step
+    seconds = measure_step(recipe, small, 1, cpu).seconds * ratio
     if (
         seconds <= LONGEST_S
         and model_bytes(replace(recipe, precision="32-true"), topology, batch_size).saved <= LARGEST_BYTES

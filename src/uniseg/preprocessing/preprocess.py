@@ -74,9 +74,9 @@ def require_extent(where: object, extent_mm: Sequence[float], task: Task) -> Non
     Raises:
         InputError: more than 4e9 voxels over all modalities, or more than 32,767 along an axis.
     """
-    sides = [mm / spacing for mm, spacing in zip(extent_mm, task.spacing_mm, strict=True)]
-    number = task.num_modalities * prod(sides)
-    if number > MOST_VOXELS or max(sides) > LONGEST_AXIS:
+    shape = [mm / spacing for mm, spacing in zip(extent_mm, task.spacing_mm, strict=True)]
+    number = task.num_modalities * prod(shape)
+    if number > MOST_VOXELS or max(shape) > LONGEST_AXIS:
         extent, spacing = (" x ".join(f"{mm:.4g}" for mm in values) for values in (extent_mm, task.spacing_mm))
         found = f"{number:.2g} voxels for {extent} mm at the task's spacing {spacing} mm"
         expected = f"at most {MOST_VOXELS:.0e}, and {LONGEST_AXIS} along an axis"
@@ -94,4 +94,4 @@ def nonzero_box(body: np.ndarray) -> Box:
 
 def crop(array: np.ndarray, box: Box) -> np.ndarray:
     """``[...,Z,Y,X]`` inside ``box``."""
-    return array[(..., *(slice(*side) for side in box))]
+    return array[(..., *(slice(*limits) for limits in box))]

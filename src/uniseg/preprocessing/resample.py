@@ -54,23 +54,23 @@ def axis_matrix(size: int, new_size: int, order: int) -> np.ndarray:
 @dataclass(frozen=True)
 class Taps:
     """Linear or nearest interpolation along one axis: new voxel i is ``old[low[i]]`` moved towards ``old[high[i]]`` by
-    ``share[i]``.
+    ``fraction[i]``.
     """
 
     low: np.ndarray
     high: np.ndarray
-    share: np.ndarray
+    fraction: np.ndarray
 
     def within(self, start: int, stop: int) -> "Taps":
-        return Taps(self.low[start:stop], self.high[start:stop], self.share[start:stop])
+        return Taps(self.low[start:stop], self.high[start:stop], self.fraction[start:stop])
 
 
 def axis_taps(size: int, new_size: int, order: int) -> Taps:
     """``axis_matrix`` of order 0 or 1, by its two numbers per row."""
     centres = np.clip((np.arange(new_size) + 0.5) * (size / new_size) - 0.5, 0, size - 1)
     low = np.floor(centres + (0.5 if order == 0 and size != new_size else 0)).astype(np.int64).clip(0, size - 1)
-    share = np.zeros(new_size) if order == 0 or size == new_size else centres - low
-    return Taps(low, np.where(share > 0, np.minimum(low + 1, size - 1), low), share.astype(np.float32))
+    fraction = np.zeros(new_size) if order == 0 or size == new_size else centres - low
+    return Taps(low, np.where(fraction > 0, np.minimum(low + 1, size - 1), low), fraction.astype(np.float32))
 
 
 def resample(
@@ -125,8 +125,8 @@ def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
 def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> np.ndarray:
     """``[Z,Y,X]`` int16 -> the same at ``target_mm``: linear per value, then the largest.
 
-    Of equal shares the higher value wins: at half the resolution every surface voxel is such a tie, and a thin target
-    would be lost to the background.
+    Of equal fractions the higher value wins: at half the resolution every surface voxel is such a tie, and a thin
+    target would be lost to the background.
     """
     shape = target_shape(label.shape, spacing_mm, target_mm)
     if shape == label.shape:
@@ -134,7 +134,7 @@ def resample_label(label: np.ndarray, spacing_mm: Sequence[float], target_mm: Se
     orders = axis_orders(1, spacing_mm, target_mm)
     best, out = torch.full(shape, -1.0), torch.zeros(shape, dtype=torch.int16)
     for value in np.unique(label):
-        share = resample(torch.from_numpy(label == value), shape, orders)
-        out[share >= best] = int(value)
-        best = torch.maximum(best, share)
+        fraction = resample(torch.from_numpy(label == value), shape, orders)
+        out[fraction >= best] = int(value)
+        best = torch.maximum(best, fraction)
     return out.numpy()

@@ -172,16 +172,16 @@ def _yaml_rows(path: Path, required: Sequence[str]) -> Iterator[Row]:
         yield Row(where, {name: (value or "").strip() for name, value in cells.items()})
 
 
-def _check_columns(where: str, found: Sequence[str], required: Sequence[str]) -> None:
+def _check_columns(where: str, present: Sequence[str], required: Sequence[str]) -> None:
     known = (*required, *OPTIONAL_COLUMNS)
     expected = f"the columns {', '.join(required)} and perhaps {', '.join(OPTIONAL_COLUMNS)}"
-    unknown = [str(name) for name in found if name not in known]
-    missing = [name for name in required if name not in found]
-    twice = [name for name in known if list(found).count(name) > 1]
+    unknown = [str(name) for name in present if name not in known]
+    missing = [name for name in required if name not in present]
+    twice = [name for name in known if list(present).count(name) > 1]
     if twice:
         raise InputError(where, f"the column '{twice[0]}' twice", expected, "delete one")
     if "" in unknown:
-        found = f"column {list(found).index('') + 1} without a name"
+        found = f"column {list(present).index('') + 1} without a name"
         raise InputError(where, found, expected, "delete it (pandas: to_csv(index=False)), or name it")
     if unknown:
         near = _nearest(unknown[0], missing or known)

@@ -26,7 +26,7 @@ def find_files(root: Path, modalities: tuple[str, ...]) -> Iterator[LayoutCase]:
     Labels lie in ``labelsTr``. Cases of ``imagesTs`` that have a label in ``labelsTs`` are for test. Where
     ``dataset.json`` lists the files under ``dataset``, the list holds instead. Any format that can be read will do: the
     one that ``file_ending`` in ``dataset.json`` names, or else whatever lies there. An image without a label may be
-    asked for under its full name or, where it is a channel, under its case's.
+    named by its full name or, where it is a channel, under its case's.
 
     Raises:
         InputError: ``dataset.json`` is missing, unreadable, names another number of channels or an unknown
@@ -69,7 +69,7 @@ def read_description(root: Path) -> Mapping:
     """The content of ``dataset.json``.
 
     Raises:
-        InputError: it is missing or not a JSON object.
+        InputError: ``dataset.json`` is missing or not a JSON object.
     """
     return read_json(root / "dataset.json", "a readable dataset.json, a JSON object", "restore or correct the file")
 

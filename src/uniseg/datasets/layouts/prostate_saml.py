@@ -6,7 +6,7 @@ Cite: Liu et al., Shape-aware meta-learning for generalizing prostate MRI segmen
 
 The case id is the site with the case's rank among the site's sorted file names: ``BIDMC_00``. File numbers have gaps
 (BIDMC has no ``Case01``) and the published split counts through: ``prostate_0`` to ``prostate_115`` are the cases of
-BIDMC, BMC, HK, I2CVB, RUNMC, UCL in that order, each sorted. A missing file would shift the ranks behind it, from
+BIDMC, BMC, HK, I2CVB, RUNMC, UCL in that order, each sorted. A missing file would shift the ranks after it, from
 training to test: so a site must be complete.
 """
 
