@@ -18,7 +18,7 @@ LIVER, SPLEEN = "phantom_liver", "phantom_spleen"
 def predictor(prepared):
     """A network trained for liver in some scans, spleen in others."""
     settings = ["experiment=demo", f"task=[{LIVER},{SPLEEN}]", "run_dir=outputs/swap", "trainer.accelerator=cpu"]
-    steps = ["data.batch_size=2", "data.steps_per_epoch=300", "data.val_steps=2", "trainer.max_epochs=1"]
+    steps = ["data.batch_size=2", "data.steps_per_epoch=450", "data.val_steps=2", "trainer.max_epochs=1"]
     succeed("train", *settings, *steps, cwd=prepared)
     return Predictor.from_pretrained(prepared / "outputs/swap/checkpoints/last.ckpt")
 

@@ -63,14 +63,7 @@ def predict_cases(
     console = console or Console(stderr=True, soft_wrap=True)
     log = partial(console.print, markup=False, highlight=False)
     runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, log=log)
-    names = [tasks] if isinstance(tasks, str) else list(tasks)
-    if names == [AUTO]:
-        names = None if modality is None else predictor.fitting_tasks(modality)
-    if names == []:
-        raise InputError(
-            "tasks", "an empty list", f"names among {', '.join(predictor.model.tasks.names)}, or auto", "correct tasks="
-        )
-    chosen = None if names is None else [predictor.task(name) for name in names]
+    chosen = _chosen_tasks(predictor, tasks, modality)
     tasks_to_run = chosen or predictor.model.tasks
     num_channels = {task.num_modalities for task in tasks_to_run} if modality is None else {len(modality)}
     cases = find_inputs(given, num_channels)
@@ -85,6 +78,21 @@ def predict_cases(
             if outcome.refusal is not None:
                 log(f"refused {outcome.case_id}: {outcome.refusal}")
     return outcomes
+
+
+def _chosen_tasks(
+    predictor: Predictor, tasks: str | Sequence[str], modality: Sequence[str] | None
+) -> list[Task] | None:
+    """None: those that fit what each scan looks like."""
+    names = [tasks] if isinstance(tasks, str) else list(tasks)
+    if names == [AUTO]:
+        if modality is None:
+            return None
+        names = predictor.fitting_tasks(modality)
+    if not names:
+        expected = f"names among {', '.join(predictor.model.tasks.names)}, or auto"
+        raise InputError("tasks", "an empty list", expected, "correct tasks=")
+    return [predictor.task(name) for name in names]
 
 
 def require_none_refused(outcomes: Sequence[Outcome]) -> None:
