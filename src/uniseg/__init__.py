@@ -11,9 +11,12 @@ if TYPE_CHECKING:
     from uniseg.images.volume import Volume as Volume
     from uniseg.inference.predict_files import predict_files as predict_files
     from uniseg.inference.predictor import Predictor as Predictor
+    from uniseg.inference.settings import InferenceSettings as InferenceSettings
     from uniseg.model import UniSegModel as UniSegModel
     from uniseg.model import load_model as load_model
+    from uniseg.sampling.augment.recipe import AugmentRecipe as AugmentRecipe
     from uniseg.sampling.datamodule import UniSegDataModule as UniSegDataModule
+    from uniseg.sampling.settings import StreamSettings as StreamSettings
     from uniseg.task import Normalization as Normalization
     from uniseg.task import Task as Task
     from uniseg.task import TaskSet as TaskSet
@@ -29,9 +32,12 @@ if TYPE_CHECKING:
 
 # Imported where first used, so that ``import uniseg`` takes milliseconds.
 _MODULES = {
+    "AugmentRecipe": "sampling.augment.recipe",
+    "InferenceSettings": "inference.settings",
     "InputError": "errors",
     "Normalization": "task",
     "Predictor": "inference.predictor",
+    "StreamSettings": "sampling.settings",
     "Task": "task",
     "TaskSet": "task",
     "UniSegDataModule": "sampling.datamodule",
