@@ -259,9 +259,11 @@ def test_an_ensemble_is_one_folder(scans, tmp_path):
     volume = read_volume([scans[0]])
     expected = Predictor(models).predict(volume, ["liver"])["liver"]
     np.testing.assert_array_equal(Predictor(loaded).predict(volume, ["liver"])["liver"], expected)
-    np.testing.assert_array_equal(
-        Predictor(load_ensemble([folder / "member0", folder / "member1"])).predict(volume, ["liver"])["liver"], expected
-    )
+    np.testing.assert_array_equal(Predictor.from_pretrained(folder).predict(volume, ["liver"])["liver"], expected)
+    fine = InferenceSettings(overlap=0.75)
+    by_path = Predictor.from_pretrained([folder / "member0", folder / "member1"], settings=fine)
+    assert (by_path.settings, by_path.checkpoint_hash) == (fine, ensemble_hash(folder))
+    assert Predictor.from_pretrained(folder).settings == InferenceSettings()
     assert ensemble_hash(folder) == "+".join(ensemble_hash(folder / f"member{k}") for k in range(2))
     with pytest.raises(InputError, match="that exists"):
         save_ensemble(models, folder)

@@ -1,5 +1,6 @@
 """Windows in z order give what all windows at once give, in less memory."""
 
+import weakref
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,7 @@ from uniseg.images.volume import Volume
 from uniseg.inference.accumulators import make_accumulator
 from uniseg.inference.memory import GB, MemoryEstimate, plan_execution
 from uniseg.inference.settings import InferenceSettings
+from uniseg.inference.task_group import segment_group
 from uniseg.inference.window_pass import WindowPass
 from uniseg.inference.windows import Window, WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
@@ -208,6 +210,28 @@ def test_labels_do_not_depend_on_memory():
         assert np.mean(tight[name] == label) > 0.9999
     with pytest.raises(InputError, match=r"max_memory_gb.*found 0\.5; expected at least 1\.\d for this scan"):
         Predictor(model, InferenceSettings(max_memory_gb=0.5)).predict(scan, ["few"])
+
+
+def test_a_scan_that_is_handed_over_is_gone_while_the_last_windows_are_computed(monkeypatch):
+    """Two groups, since the tasks differ in spacing; only the first still needs the scan."""
+    model = UniSegModel(
+        TaskSet([FEW, make_task("coarse", spacing_mm=(4, 2, 2))]),
+        patch_size=(8, 16, 16),
+        encoder=partial(UNetEncoder, **SMALL),
+        conditioning=PROMPT,
+        head=StaticHead,
+    )
+    scans, alive = [volume((16, 20, 20))], []
+    array = weakref.ref(scans[0].array)
+
+    def record(*args):
+        alive.append(array() is not None)
+        return segment_group(*args)
+
+    monkeypatch.setattr("uniseg.inference.predictor.segment_group", record)
+    segmentations = Predictor(model).segment(scans.pop, ["few", "coarse"])
+    assert alive == [True, False]
+    assert [each.label.shape for each in segmentations.values()] == [(16, 20, 20)] * 2
 
 
 def test_work_is_planned_within_the_memory():
