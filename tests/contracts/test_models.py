@@ -1,71 +1,25 @@
-"""What every encoder, conditioning, head on disk must do; a new YAML is tested by being there."""
+"""What every conditioning and head on disk must do; a new YAML is tested by being there."""
 
-from copy import deepcopy
-from functools import cache, partial
 from itertools import product
-from math import prod
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
-from hydra import compose, initialize_config_dir
-from hydra.utils import get_class, instantiate
 
+from networks import PATCH, TASKS, build, classes, mixed_image
 from samples import make_task
-from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.dice_ce import DiceCELoss
-from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
-from uniseg.weights.assign import assign, without_numbers
-from uniseg.weights.build import build_model, require_loadable
+from uniseg.weights.build import build_model
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
-
-MODALITIES = ("T1", "T1ce", "T2", "FLAIR")
-# With 1, 2 and 4 modalities, 2 to 4 classes.
-TASKS = TaskSet(
-    [
-        make_task("phantom_liver"),
-        make_task("phantom_spleen", classes=("background", "spleen")),
-        make_task("phantom_whole_body_tumour", ("CT", "PET"), ("background", "tumour")),
-        make_task("phantom_brain_tumour", MODALITIES, ("background", "oedema", "necrosis", "enhancing")),
-    ]
-)
-SMALL = partial(UNetEncoder, **UNetEncoder.SMALL)
-PATCH = (8, 16, 16)  # of the small encoder: a bottleneck of 4x4x4 voxels
-
-
-def names(group: str) -> list[str]:
-    found = sorted(Path(CONF_DIR / "model" / group).glob("*.yaml"))
-    assert found
-    return [path.stem for path in found]
-
-
-def classes(group: str) -> dict[str, type]:
-    """Name of a YAML -> its class; without those that take it from another."""
-    blocks = {name: yaml.safe_load((CONF_DIR / f"model/{group}/{name}.yaml").read_text()) for name in names(group)}
-    return {name: get_class(block["_target_"]) for name, block in blocks.items() if "_target_" in block}
-
 
 CONDITIONINGS, HEADS = classes("conditioning"), classes("head")
 PAIRS = list(product(CONDITIONINGS, HEADS))
 UNREAD = [(c, h) for c, h in PAIRS if CONDITIONINGS[c].writes_task_code and not HEADS[h].reads_task_code]
 CHOICES = [pair for pair in PAIRS if pair not in UNREAD]
 WITHOUT_TASK = [(c, h) for c, h in CHOICES if not CONDITIONINGS[c].knows_task and not HEADS[h].knows_task]
-
-
-@cache
-def factory(*overrides: str) -> partial:
-    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
-        config = compose("train", ["task=[liver]", "model=uniseg_tiny", *overrides])
-    return instantiate(config.model, _convert_="all")
-
-
-def build(*overrides: str, tasks: TaskSet = TASKS, encoder=SMALL) -> UniSegModel:
-    return factory(*overrides)(tasks, patch_size=PATCH, encoder=encoder)
 
 
 @pytest.fixture(params=CHOICES, ids="-".join)
@@ -76,14 +30,6 @@ def choice(request) -> tuple[str, str]:
 @pytest.fixture
 def built(choice) -> UniSegModel:
     return build(f"model/conditioning={choice[0]}", f"model/head={choice[1]}")
-
-
-def mixed_image() -> tuple[torch.Tensor, torch.Tensor]:
-    order = torch.tensor([3, 0, 2, 1])
-    image = torch.randn(4, 4, *PATCH)
-    for b, t in enumerate(order):
-        image[b, TASKS[t].num_modalities :] = 0
-    return image, order
 
 
 def test_mixed_batch_equals_one_by_one(built):
@@ -210,65 +156,6 @@ def check_extension(model: UniSegModel) -> None:
         together = model(torch.cat([torch.nn.functional.pad(wide, (0,) * 7 + (1,)), image[:1]]), torch.tensor([4, 3]))
         torch.testing.assert_close(together[0][:1], model(wide, its_index)[0], atol=1e-4, rtol=0)
         torch.testing.assert_close(together[0][1, :4], before[0][0, :4], atol=1e-4, rtol=0)
-
-
-@pytest.mark.parametrize("name", names("encoder"))
-def test_every_encoder_on_disk_gives_the_promised_maps(name):
-    """On ``meta``, where shapes cost nothing."""
-    size, first = (64, 128, 128), torch.tensor([0])
-    with without_numbers():
-        model = factory(f"model/encoder={name}")(TASKS, patch_size=size)
-        require_loadable(model)
-        features = model.encoder(model.stem(torch.empty(1, 1, *size), [model.stem_of(0)]))
-        logits = model.decode(model.encode(torch.empty(1, 1, *size), first), first)
-    assert model.encoder.strides[0] == (1, 1, 1)
-    assert [tuple(feature.shape) for feature in features] == [
-        (1, c, *maps) for c, maps in zip(model.encoder.channels, map_sizes(model, size), strict=True)
-    ]
-    assert logits[0].shape == (1, 3, *size)
-
-
-def map_sizes(model: UniSegModel, size: tuple[int, ...]) -> list[tuple[int, ...]]:
-    strides = model.encoder.strides
-    return [
-        tuple(n // prod(s[axis] for s in strides[: i + 1]) for axis, n in enumerate(size)) for i in range(len(strides))
-    ]
-
-
-@pytest.fixture(params=dict.fromkeys(classes("encoder").values()), ids=lambda cls: cls.__name__)
-def small(request) -> UniSegModel:
-    """A network around the small encoder of each class."""
-    assert request.param.SMALL
-    return build(encoder=partial(request.param, **request.param.SMALL)).double()
-
-
-def test_an_encoder_comes_back_from_its_description(small):
-    require_loadable(small)
-    with without_numbers():
-        back = build_model(TASKS, small.config)
-    assign(back, small.float().state_dict(), "a file", "")
-    image = torch.randn(1, 1, *PATCH)
-    with torch.no_grad():
-        torch.testing.assert_close(back(image, torch.tensor([0])), small(image, torch.tensor([0])), atol=0, rtol=0)
-
-
-def test_no_sample_reads_another(small):
-    x = torch.randn(2, small.encoder.channels[0], *PATCH).double()
-    for both, alone in zip(small.encoder(x), small.encoder(x[1:]), strict=True):
-        torch.testing.assert_close(both[1:], alone)
-        assert (both[0] - both[1]).abs().max() > 1e-3
-
-
-def test_every_weight_of_an_encoder_learns_and_recomputing_changes_no_gradient(small):
-    image, order = mixed_image()
-    again = deepcopy(small)
-    again.set_recompute(True)
-    for model in (small, again):
-        sum(x[:, :2].square().mean() for x in model.train()(image.double(), order)).backward()
-    for name, p in small.encoder.named_parameters():
-        assert p.grad is not None, name
-        assert p.grad.abs().max() > 0, name
-        torch.testing.assert_close(again.encoder.get_parameter(name).grad, p.grad)
 
 
 @pytest.mark.parametrize("option", ["learned=false", "place=decoder", "fuse=false"])

@@ -1,4 +1,4 @@
-"""What is particular to an encoder; what all have in common is in ``contracts/test_models.py``."""
+"""What is particular to an encoder; what all have in common is in ``contracts/test_encoders.py``."""
 
 import pytest
 import torch
