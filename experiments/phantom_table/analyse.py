@@ -16,7 +16,8 @@ from figures import dice_figure, label_of, matrix_figure
 from jobs import ARMS, FEW_STEPS, LEARNING_RATES, NAMES, OUTPUTS, SEEDS, STEPS, UNISEG
 from matplotlib.figure import Figure
 from results import ArmScores, Compared, against, arm_scores, asked_is_finished, asked_matrix, finished
-from uniseg.reporting.environment import environment_rows
+
+from uniseg.reporting.provenance import environment_rows
 
 HERE = Path(__file__).parent
 DPI = 90
