@@ -13,8 +13,8 @@ MOST_SECONDS = 0.15
 NAMES = {
     *("UniSegModel", "Task", "TaskSet", "Normalization", "Volume", "read_volume", "write_label_map", "Predictor"),
     *("predict_files", "load_model", "save_model", "load_ensemble", "save_ensemble", "load_tasks", "save_task"),
-    *("UniSegDataModule", "AugmentRecipe", "InferenceSettings", "StreamSettings"),
-    *("import_nnunet", "import_published", "InputError", "__version__"),
+    *("fit", "score", "UpstreamModule", "DownstreamModule", "StreamSettings", "InferenceSettings", "AugmentRecipe"),
+    *("UniSegDataModule", "import_nnunet", "import_published", "InputError", "__version__"),
 }
 
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from uniseg.task import Normalization as Normalization
     from uniseg.task import Task as Task
     from uniseg.task import TaskSet as TaskSet
+    from uniseg.training.fit import fit as fit
+    from uniseg.training.modules import DownstreamModule as DownstreamModule
+    from uniseg.training.modules import UpstreamModule as UpstreamModule
     from uniseg.weights.ensemble import load_ensemble as load_ensemble
     from uniseg.weights.ensemble import save_ensemble as save_ensemble
     from uniseg.weights.folder import save_model as save_model
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 # Imported where first used, so that ``import uniseg`` takes milliseconds.
 _MODULES = {
     "AugmentRecipe": "sampling.augment.recipe",
+    "DownstreamModule": "training.modules",
     "InferenceSettings": "inference.settings",
     "InputError": "errors",
     "Normalization": "task",
@@ -42,7 +46,9 @@ _MODULES = {
     "TaskSet": "task",
     "UniSegDataModule": "sampling.datamodule",
     "UniSegModel": "model",
+    "UpstreamModule": "training.modules",
     "Volume": "images.volume",
+    "fit": "training.fit",
     "import_nnunet": "weights.foreign.nnunet",
     "import_published": "weights.foreign.published",
     "load_ensemble": "weights.ensemble",

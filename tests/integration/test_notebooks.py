@@ -29,10 +29,15 @@ def test_they_are_kept_without_outputs():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")  # of the kernel's own libraries
 def test_train_on_phantoms(tmp_path):
-    outputs = executed("train_on_phantoms.ipynb", tmp_path)
-    assert "image/png" in outputs[2]
-    assert "'phantom_spleen': {'Dice':" in outputs[3]
-    assert (tmp_path / "outputs/notebook/report/report.html").exists()
+    prepared, built, trained, curves, scores, picture = executed("train_on_phantoms.ipynb", tmp_path)
+    assert prepared.endswith("{'text/plain': '0'}")
+    assert "phantom_liver, phantom_spleen, phantom_whole_body_tumour" in built
+    assert "Epoch 2" in trained, "the bar is visible"
+    assert "'val/pseudo_dice'" in trained
+    assert "image/png" in curves
+    assert "image/png" in picture
+    assert "'liver': {'dice':" in scores
+    assert (tmp_path / "outputs/notebook/checkpoints/last.ckpt").exists()
 
 
 @pytest.mark.slow
@@ -44,3 +49,13 @@ def test_use_a_trained_model(trained):
     assert "True" in outputs[3]
     assert "image/png" in outputs[4]
     assert "'decode'" in outputs[5]
+    assert (trained / "outputs/notebook_liver.nii.gz").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::RuntimeWarning")
+def test_your_own_encoder(prepared):
+    outputs = executed("your_own_encoder.ipynb", prepared)
+    assert "[(1, 8, 16, 32, 32), (1, 16, 8, 16, 16), (1, 32, 4, 8, 8)]" in outputs[1]
+    assert "(2, 3, 16, 32, 32)" in outputs[2]
+    assert outputs[3].rstrip().endswith("{'text/plain': '20'}")
