@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
+from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.delta import save_delta
@@ -31,7 +32,7 @@ def export(config: DictConfig) -> Path:
     """
     if OmegaConf.is_list(config.checkpoint):
         return save_ensemble(load_ensemble(OmegaConf.to_container(config.checkpoint)), config.output)
-    model = load_model(config.checkpoint, base=config.base)
+    model: UniSegModel = load_model(config.checkpoint, base=config.base)
     if config.delta_of is not None:
         return save_delta(model, load_model(config.delta_of), config.output)
     if config.added_task is not None:

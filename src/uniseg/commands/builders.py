@@ -4,6 +4,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import InstantiationException
@@ -46,7 +47,7 @@ def tasks_of(config: DictConfig) -> TaskSet:
 
 def sources_of(config: DictConfig) -> dict[str, Source]:
     """Where each task's scans are."""
-    blocks = OmegaConf.to_container(config.tasks, resolve=True)
+    blocks: Any = OmegaConf.to_container(config.tasks, resolve=True)
     return {name: settings_from(Source, block["source"]) for name, block in blocks.items()}
 
 
@@ -83,10 +84,9 @@ def make_predictor(
     """
     settings = settings_from(InferenceSettings, inference)
     if OmegaConf.is_config(checkpoint):
-        checkpoint = OmegaConf.to_container(checkpoint)
-    if postprocessing is not None:
-        postprocessing = file_of_evaluation(postprocessing)
-    return Predictor.from_pretrained(checkpoint, task_files, settings, postprocessing)
+        checkpoint = OmegaConf.to_container(checkpoint)  # type: ignore[assignment]
+    rules = None if postprocessing is None else file_of_evaluation(postprocessing)
+    return Predictor.from_pretrained(checkpoint, task_files, settings, rules)
 
 
 def make_metrics() -> Metrics:

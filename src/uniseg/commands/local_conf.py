@@ -4,6 +4,7 @@ import logging
 import re
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import yaml
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
@@ -84,7 +85,8 @@ def _rename(path: Path, config_path: str, result: ConfigResult) -> None:
         return
     header = result.header["package"]
     package = Path(config_path).parent.as_posix().replace("/", ".") if header in (None, "_group_") else header
-    values, renamer = OmegaConf.to_container(result.config), Renamer()
+    values: Any = OmegaConf.to_container(result.config)
+    renamer = Renamer()
     defaults = values.pop("defaults", None)
     values = renamer.config(values, "" if package in ("_global_", ".") else package)
     if isinstance(defaults, list):

@@ -111,12 +111,10 @@ def _within(dataset: Dataset) -> Iterator[AuditFinding]:
         for note in fingerprint.notes:
             noted[note].append(case_id)
     for note, ids in noted.items():
-        found, where = (
-            f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases",
-            str(dataset.cases[ids[0]].files[0]),
-        )
+        found = f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases"
+        file = str(dataset.cases[ids[0]].files[0])
         expected, fix = "a header that leaves no doubt", "look whether image and label fit in a viewer"
-        yield AuditFinding(name, ids[0], where, found, expected, fix, fatal=False)
+        yield AuditFinding(name, ids[0], file, found, expected, fix, fatal=False)
     lost = [case_id for case_id, fingerprint in dataset.fingerprints.items() if not fingerprint.placed]
     if lost:
         found = f"1 mm voxels at the origin in {len(lost)} of {len(dataset.fingerprints)} cases"
@@ -190,7 +188,7 @@ def _scans_in_two_splits(datasets: Sequence[Dataset], prepared: Sequence[Prepare
             )
     others = {cache.task.name: cache for cache in prepared if cache.task.name not in known}
     tables = {name: cache.splits for name, cache in others.items()} | tables
-    hashes = {name: cache.image_hashes for name, cache in others.items()} | hashes
+    hashes = {name: cache.image_hashes for name, cache in others.items()} | hashes  # type: ignore[assignment]
     for scan in repeated_scans(tables, hashes, fold=0):
         if scan.task in known and scan.first_task in others and scan.split != scan.first_split:
             path = str(known[scan.task].cases[scan.case_id].files[0])

@@ -47,7 +47,8 @@ def find_images(folder: str | os.PathLike) -> dict[str, Path]:
     Raises:
         InputError: none, or two of one name.
     """
-    folder, images = Path(folder), {}
+    folder = Path(folder)
+    images: dict[str, Path] = {}
     if not folder.is_dir():
         return {_stem(folder): folder}
     for path in sorted(folder.iterdir()):

@@ -40,6 +40,6 @@ def load_prediction(
             raise InputError(prediction, found, "to know whose values they are", fix)
         label_map = {**label_map, **source.label_map}
     elif values == FILE_VALUES:
-        label_map = source.label_map
+        label_map = dict(source.label_map)
     predicted = replace(case, label_path=prediction, absent=False)
     return load_label(task, replace(source, label_map=label_map, ignore=None), predicted, FIX)

@@ -48,7 +48,8 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
     """
     paths = _listed(paths)
     first = _open(reference_path(paths, reference))
-    grid, channels, stated, notes = _grid(first), [], [], {}
+    grid, channels, stated = _grid(first), [], []
+    notes: dict[str, None] = {}  # as an ordered set
     for path in paths:
         if path is None:
             channels.append(np.zeros((1, *grid.shape), np.float32))

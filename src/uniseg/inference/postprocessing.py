@@ -145,13 +145,15 @@ def choose(task: Task, cases: Iterable[Callable[[], tuple[np.ndarray, np.ndarray
         cases: each call, made once, reads prediction and reference ``[Z,Y,X]`` (label values; negative: ignored) with
             the ml of a voxel.
     """
-    cases, chosen, choices = [_Pair.compressed(*read()) for read in cases], {}, []
+    pairs = [_Pair.compressed(*read()) for read in cases]
+    chosen: dict[str, Any] = {}
+    choices = []
     for k, name in enumerate(task.classes[1:]):
-        dice = np.array([case.dice(task, chosen, name) for case in cases])  # [N, candidates, K-1]
+        dice = np.array([pair.dice(task, chosen, name) for pair in pairs])  # [N, candidates, K-1]
         best = int(dice.mean((0, 2)).argmax())
         chosen[name] = CANDIDATES[best]
         before, after = dice[:, [0, best], k].mean(0)
-        choices.append(Choice(task.name, name, CANDIDATES[best], float(before), float(after), len(cases)))
+        choices.append(Choice(task.name, name, CANDIDATES[best], float(before), float(after), len(pairs)))
     return choices
 
 

@@ -136,7 +136,7 @@ def _require(name: str, value: object, bound: Bound) -> None:
 
 @cache
 def _built_in(mode: str) -> type[Normalization]:
-    module = plugins.load(PACKAGE, mode, "normalization", "mode")
+    module: Any = plugins.load(PACKAGE, mode, "normalization", "mode")
     return next(own for _, own in getmembers(module, isclass) if own.__module__ == module.__name__)
 
 

@@ -50,4 +50,4 @@ class Fingerprint(Normalization):
         return replace(self, lower=lower, upper=upper, mean=float(known.mean()), sd=float(known.std()))
 
     def apply(self, values: np.ndarray, body: np.ndarray) -> None:
-        clip_and_scale(values, (self.lower, self.upper), self.mean, max(self.sd, SMALLEST_SD))
+        clip_and_scale(values, (self.lower, self.upper), self.mean, max(self.sd, SMALLEST_SD))  # type: ignore[type-var]

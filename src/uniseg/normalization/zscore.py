@@ -23,7 +23,7 @@ class ZScore(Normalization):
     """
 
     mode: str = "zscore"
-    masked: bool | None = measured(TRUTH)
+    masked: bool | None = measured(TRUTH)  # type: ignore[assignment]
 
     @property
     def resolved(self) -> bool:

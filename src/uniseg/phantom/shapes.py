@@ -162,7 +162,7 @@ def organ(
 
 def tube(
     structure: str,
-    knots: Sequence[Sequence[float]],
+    knots: Sequence[Sequence[float]] | np.ndarray,
     radii: Sequence[float],
     over: tuple[str, ...] = (),
     ripple_mm: float = 0,

@@ -43,7 +43,8 @@ def fit_topology(size: Sequence[int], spacing: Sequence[float]) -> Topology:
     ``spacing`` may have any unit. A kernel is 1 along an axis until its spacing is below twice the finest, 3 in the
     bottleneck. The size is rounded up to a multiple of the strides.
     """
-    edges, spacing, kernel = list(size), list(spacing), (1, 1, 1)
+    edges, spacing = list(size), list(spacing)
+    kernel: tuple[int, ...] = (1, 1, 1)
     strides, kernels = [], []
     while axes := _axes_to_halve(edges, spacing):
         kernel = tuple(3 if k == 3 or s / min(spacing) < 2 else 1 for k, s in zip(kernel, spacing, strict=True))

@@ -60,7 +60,7 @@ class ShieldedLoader(DataLoader):
         2
     """
 
-    def __iter__(self) -> Iterator:
+    def __iter__(self) -> Iterator:  # type: ignore[override]
         with sigterm_blocked():
             return super().__iter__()
 

@@ -50,7 +50,7 @@ class PatchReader(Dataset):
         foreground = cache.foreground(request.case_id) if request.force_foreground else {}
         centres = foreground or cache.annotated(request.case_id)
         start = np.array(patch_start(entry.shape, centres, request.seed, self.patch_size))
-        margin = np.array(box_margin(request.augmentation and request.augmentation.matrix, self.patch_size))
+        margin: np.ndarray = np.array(box_margin(request.augmentation and request.augmentation.matrix, self.patch_size))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
         new = np.empty if (low == start).all() and (high == stop).all() else np.zeros

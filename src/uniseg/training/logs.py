@@ -53,7 +53,7 @@ def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int],
 def close_loggers(loggers: Iterable[Logger]) -> None:
     """End what loggers have begun; the next run of a process, as in a sweep, would become a part of it."""
     for logger in loggers:
-        if finish := getattr(logger.experiment, "finish", None):
+        if finish := getattr(logger.experiment, "finish", None):  # type: ignore[attr-defined]
             finish()
 
 

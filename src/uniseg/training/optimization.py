@@ -58,7 +58,7 @@ class Optimization:
     @property
     def rate(self) -> float:
         """The highest learning rate."""
-        return self.optimizer.keywords["lr"]
+        return self.optimizer.keywords["lr"]  # type: ignore[attr-defined]
 
 
 def optimization_of(settings: Mapping[str, Any]) -> Optimization:

@@ -228,8 +228,8 @@ def find_resume_point(checkpoint: str | None, folder: RunFolder) -> ResumePoint 
             unreadable.append(error)
     if unreadable and not points:
         raise unreadable[0]
-    for error in unreadable:
-        rank_zero_info(f"Passed over: {error}")
+    for refusal in unreadable:
+        rank_zero_info(f"Passed over: {refusal}")
     if not points:
         rank_zero_info(f"No checkpoint in {folder.checkpoints} yet: the run starts from the beginning.")
     return max(points, key=lambda point: (point.step, point.path.stat().st_mtime_ns), default=None)

@@ -227,7 +227,7 @@ class TrainingRun:
 
     def _former_model(self) -> UniSegModel:
         """The network of ``init``, computing as that of the run does."""
-        model = load_model(self.init.path)
+        model: UniSegModel = load_model(self.init.path)
         apply_speed_settings(model, self.speed)
         return model
 

@@ -18,7 +18,7 @@ from uniseg.run_folder import RunFolder
 try:
     import fcntl
 except ImportError:  # Windows, where a folder is not guarded: its locks also keep others from reading who holds them
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
 HELD = (errno.EACCES, errno.EAGAIN)
@@ -34,7 +34,7 @@ def locked(run_dir: Path) -> Iterator[None]:
     Raises:
         InputError: another process trains there; names it.
     """
-    if fcntl is None or rank_zero_only.rank != 0:
+    if fcntl is None or rank_zero_only.rank != 0:  # type: ignore[attr-defined]
         yield
         return
     run_dir.mkdir(parents=True, exist_ok=True)
@@ -81,8 +81,8 @@ def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Pat
         raise InputError(run_dir, str(found[0].relative_to(run_dir)), "a folder without a run", fix)
     own = [path for path in inputs if path is not None and Path(path).resolve().is_relative_to(run_dir.resolve())]
     if own:
-        found = f"{own[0]}, which it would remove"
-        raise InputError("overwrite", found, "a run that begins with files of other folders", "give another name=")
+        removed = f"{own[0]}, which it would remove"
+        raise InputError("overwrite", removed, "a run that begins with files of other folders", "give another name=")
     return True
 
 

@@ -69,7 +69,7 @@ class SegmentationModule(LightningModule):
         self.val_counts: dict[int, ClassCounts] = {}
 
     @classmethod
-    def load_from_checkpoint(  # ours describe the network instead of pickling what made it
+    def load_from_checkpoint(  # type: ignore[override]  # ours describe the network instead of pickling its maker
         cls, checkpoint_path: str | Path, map_location: torch.device | str | None = None, **settings: Any
     ) -> Self:
         """The module of a checkpoint of ``uniseg.train`` or ``fit``: network, weights, tasks, history.
@@ -132,7 +132,7 @@ class SegmentationModule(LightningModule):
             means.append(dice.nanmean())
         self.log("val/pseudo_dice", torch.stack(means).nanmean(), prog_bar=True, rank_zero_only=True)
 
-    def configure_optimizers(self) -> dict:
+    def configure_optimizers(self) -> dict:  # type: ignore[override]
         optimizer = self.new_optimizer()
         num_steps = self.trainer.estimated_stepping_batches + self.history.extra_steps
         scheduler = self.optimization.scheduler(optimizer, num_steps)

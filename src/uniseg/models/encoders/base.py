@@ -33,8 +33,8 @@ class Encoder(nn.Module):
     SMALL: ClassVar[dict] = {}
 
     channels: tuple[int, ...]
-    strides: tuple[tuple[int, int, int], ...]
-    stem_kernel: tuple[int, int, int]
+    strides: tuple[tuple[int, ...], ...]
+    stem_kernel: tuple[int, ...]
     bare_stem: bool = False
     stages: nn.ModuleList
     recompute: bool = False

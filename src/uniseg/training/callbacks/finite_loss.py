@@ -1,5 +1,7 @@
 """Ends a run whose loss or gradients are NaN or infinite."""
 
+from typing import Any
+
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
@@ -30,7 +32,7 @@ class FiniteLoss(Callback):
             self._scale = scaler.get_scale()
 
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: dict, batch: Batch, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         scaler = gradient_scaler(trainer)
         skipped = scaler is not None and scaler.get_scale() < self._scale
@@ -42,7 +44,7 @@ class FiniteLoss(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if gradient_scaler(trainer):
-            self.log("train/skipped_steps", float(self._skipped))
+            self.log("train/skipped_steps", float(self._skipped))  # type: ignore[attr-defined]
 
 
 def gradient_scaler(trainer: Trainer) -> torch.amp.GradScaler | None:

@@ -36,7 +36,7 @@ class ForgettingReporter(Callback):
         """Each rank has its own part of the val windows; rank 0 reports on its part."""
         if not trainer.is_global_zero:
             return
-        data = trainer.datamodule
+        data = trainer.datamodule  # type: ignore[attr-defined]
         raw = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
         images = (data.on_after_batch_transfer(batch.to(pl_module.device), 0).image for batch in raw)
         changes_between(self.former_model().to(pl_module.device), pl_module.model, images).write(self.path)

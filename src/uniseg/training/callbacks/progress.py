@@ -11,7 +11,7 @@ class ProgressBar(TQDMProgressBar):
         super().on_train_start(trainer, pl_module)
         if trainer.fit_loop.restarting:
             self.on_train_epoch_start(trainer, pl_module)
-            done = trainer.fit_loop.epoch_loop.batch_progress.current.processed
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.processed  # type: ignore[attr-defined]
             self.train_progress_bar.n = self.train_progress_bar.initial = done
             self.train_progress_bar.refresh()
 

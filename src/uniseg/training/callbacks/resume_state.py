@@ -15,12 +15,12 @@ class StreamPosition(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        trainer.datamodule.step_done(batch.step)
+        trainer.datamodule.step_done(batch.step)  # type: ignore[attr-defined]
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
         batches = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
         if batches["is_last_batch"]:
-            batches["current"] = dict.fromkeys(batches["current"], trainer.datamodule.settings.steps_per_epoch)
+            batches["current"] = dict.fromkeys(batches["current"], trainer.datamodule.settings.steps_per_epoch)  # type: ignore[attr-defined]
 
 
 class EpochMeans(Callback):
@@ -44,7 +44,7 @@ class EpochMeans(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, (total, weight) in self._carried.items():
-            self.log(name, (total / weight).to(pl_module.device), batch_size=int(weight))
+            self.log(name, (total / weight).to(pl_module.device), batch_size=int(weight))  # type: ignore[attr-defined]
         self._carried = {}
         self._epoch_over = True
 
