@@ -18,7 +18,7 @@ import numpy as np
 
 from uniseg.datasets.labels import IGNORE
 from uniseg.errors import InputError
-from uniseg.files import PART, read_json
+from uniseg.files import PART, content_hash, read_json
 from uniseg.task import Task
 
 HIGHEST = float(np.finfo(np.float16).max)
@@ -184,7 +184,7 @@ def _is_recorded(path: Path, parts: Mapping | None) -> bool:
     if any(state.st_size != parts[name]["size"] for name, state in states.items()):
         return False
     changed = [name for name, state in states.items() if state.st_mtime_ns != parts[name]["mtime_ns"]]
-    return all(_hash_of(path / name) == parts[name]["sha256"] for name in changed)
+    return all(content_hash(path / name) == parts[name]["sha256"] for name in changed)
 
 
 def _sample_foreground(label: np.ndarray, task: Task) -> np.ndarray:
@@ -233,11 +233,6 @@ def _write_part(path: Path, content: bytes) -> dict[str, int | str]:
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     return {"size": len(content), "mtime_ns": path.stat().st_mtime_ns, "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _sync_folder(path: Path) -> None:

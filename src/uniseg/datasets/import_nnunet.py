@@ -21,7 +21,7 @@ from uniseg.errors import InputError, printable
 from uniseg.files import write_text
 from uniseg.images.files import read_geometry
 from uniseg.normalization.base import Normalization
-from uniseg.preprocessing.target_spacing import target_spacing
+from uniseg.preprocessing.resample import target_spacing
 from uniseg.task import Task
 
 V1_FOLDER = "nnUNet_raw_data"

@@ -1,6 +1,5 @@
 """Which cases were scored, and whether they still are what they were: cases.json."""
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.evaluation.predictions import load_prediction
-from uniseg.files import read_record, write_json
+from uniseg.files import content_hash, read_record, write_json
 from uniseg.images.stamp import stamp
 from uniseg.images.volume import Volume
 from uniseg.inference.outputs import json_path, read_prediction_json
@@ -142,8 +141,7 @@ def _record(values: Mapping[str, Any], folder: EvaluationFolder) -> CaseRecord:
 
 
 def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return content_hash(path)[:16]
 
 
 def _text(value: Any) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from uniseg.files import write_atomically
+from uniseg.files import write_text
 from uniseg.inference.outputs import ITK_SNAP, SLICER, SLICER_HEAD, SNAP_HEAD
 from uniseg.inference.restore import CompressedSegmentation
 from uniseg.task import Task
@@ -88,8 +88,7 @@ def write_tables(values: Sequence[MergedValue], folder: Path) -> None:
         *(f'{v.value} {" ".join(map(str, v.colour))} 1 1 1 "{_word(v.name)}"' for v in values),
     ]
     for name, lines in ((SLICER, slicer), (ITK_SNAP, snap)):
-        with write_atomically(folder / name) as part:
-            part.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_text(folder / name, "\n".join(lines) + "\n")
 
 
 def _word(name: str) -> str:

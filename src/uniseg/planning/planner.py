@@ -15,7 +15,7 @@ from uniseg.planning.settings import PlanSettings
 from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
 from uniseg.planning.topology import MIN_EDGE, Topology, first_patch, shrink
 from uniseg.planning.trial import CaseTrial, StepTrial, try_case, try_step
-from uniseg.preprocessing.target_spacing import target_spacing
+from uniseg.preprocessing.resample import target_spacing
 from uniseg.task import Task, TaskSet
 
 MIN_BATCH = 2  # nnU-Net's

@@ -1,4 +1,4 @@
-"""Resampling to another spacing: three small matrix products, one per axis.
+"""Resampling to another spacing: three small matrix products, one per axis; nnU-Net's choice of the spacing.
 
 Spline interpolation is linear in the voxels and separable, so resampling an axis from n to m voxels is an m x n
 matrix. The matrix comes from SciPy's own spline applied to the identity; voxel edges (not centres) stay in place, as
@@ -15,7 +15,24 @@ from scipy import ndimage
 from torch import Tensor
 
 COARSE_RATIO = 3.0  # nnU-Net: above this anisotropy the coarse axis is resampled apart, by nearest neighbour
+# nnU-Net: an axis counts as coarse where it is that many times coarser, with that many times fewer voxels.
+ANISOTROPY = 3
+ANISOTROPIC_PERCENTILE = 10
 SAME_SPACING = 1e-3  # relative; spacings come out of affines
+
+
+def target_spacing(spacings: np.ndarray, shapes: np.ndarray) -> tuple[float, float, float]:
+    """nnU-Net's spacing (z, y, x) in mm for cases of ``spacings [n,3]`` with ``shapes [n,3]``, from headers alone.
+
+    The median; of an axis that is coarse in spacing as in voxels, the 10th percentile, but not finer than the other
+    axes (``ExperimentPlanner.determine_fullres_target_spacing``, which takes the shapes after cropping).
+    """
+    spacing, shape = np.median(spacings, 0), np.median(shapes, 0)
+    coarse = int(spacing.argmax())
+    finer, longer = np.delete(spacing, coarse).max(), np.delete(shape, coarse).min()
+    if spacing[coarse] > ANISOTROPY * finer and shape[coarse] * ANISOTROPY < longer:
+        spacing[coarse] = max(np.percentile(spacings[:, coarse], ANISOTROPIC_PERCENTILE), finer)
+    return tuple(round(float(s), 6) for s in spacing)
 
 
 def target_shape(shape: Sequence[int], spacing_mm: Sequence[float], target_mm: Sequence[float]) -> tuple[int, ...]:

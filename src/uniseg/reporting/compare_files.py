@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uniseg.errors import InputError
 from uniseg.evaluation.csv_cells import to_cell, write_rows
-from uniseg.files import write_atomically, write_json
+from uniseg.files import write_json, write_text
 from uniseg.metrics.base import Metric
 from uniseg.reporting.compare import Difference, differences, read_evaluated
 from uniseg.reporting.markup import render_page
@@ -42,8 +42,7 @@ def write_comparison(runs: Sequence[Path], output: Path, *, metric: Metric, marg
     }
     write_rows(output / "comparison.csv", HEAD, table)
     write_json(output / "comparison.json", content)
-    with write_atomically(output / "comparison.html") as part:
-        part.write_text(page, encoding="utf-8")
+    write_text(output / "comparison.html", page)
     return output / "comparison.html"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.evaluation.baseline import DEFINITION
-from uniseg.files import write_atomically, write_json
+from uniseg.files import write_atomically, write_json, write_text
 from uniseg.metrics.base import Metric
 from uniseg.reporting.fewshot import Point, mean_baseline, points, read_shots, shot_figure
 from uniseg.reporting.markup import cell
@@ -27,8 +27,7 @@ def write_fewshot(sweep: Path, output: Path, metric: Metric) -> Path:
     with write_atomically(output / "fewshot.png") as part:
         figure.savefig(part, format="png", dpi=DPI)
     write_json(output / "fewshot.json", content)
-    with write_atomically(output / "fewshot.md") as part:
-        part.write_text(table(rows, metric, baseline), encoding="utf-8")
+    write_text(output / "fewshot.md", table(rows, metric, baseline))
     return output / "fewshot.md"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from uniseg.files import write_atomically
+from uniseg.files import write_bytes
 from uniseg.metrics.registry import Metrics, packaged_metrics
 from uniseg.reporting.figures import box_figure, curve_figure, dice_panels, loss_panels
 from uniseg.reporting.markup import render_page
@@ -112,8 +112,8 @@ def write_report(
     )
     files = {each: output / "figures" / f"{each.name}.png" for each in pictures}
     for each, path in files.items():
-        _write(path, each.png)
-    _write(output / "report.html", page.encode())
+        write_bytes(path, each.png)
+    write_bytes(output / "report.html", page.encode())
     for logger in (logger for logger in loggers if hasattr(logger, "log_image")):
         for each, path in files.items():
             logger.log_image(f"report/{each.name}", [str(path)], caption=[each.caption])
@@ -171,8 +171,3 @@ def picture(name: str, caption: str, figure: Figure) -> Picture:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI)
     return Picture(re.sub(r"[^\w.-]+", "_", name), caption, buffer.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with write_atomically(path) as part:
-        part.write_bytes(content)

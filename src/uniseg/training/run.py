@@ -16,7 +16,7 @@ from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SPLITS
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
-from uniseg.files import write_atomically
+from uniseg.files import write_text
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.datamodule import UniSegDataModule
@@ -239,8 +239,7 @@ class TrainingRun:
         report = initialized.report
         if self.folder is not None:
             report.write(self.folder.transfer_report)
-            with write_atomically(self.folder.config) as part:
-                part.write_text(yaml.safe_dump(dict(self.settings), sort_keys=False), encoding="utf-8")
+            write_text(self.folder.config, yaml.safe_dump(dict(self.settings), sort_keys=False))
         counts = {"trained": report.trained, "total": report.total}
         log_run(trainer.loggers, dict(self.settings), counts, data.splits)
 

@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.files import new_folder, read_json, write_atomically, write_json
+from uniseg.files import new_folder, read_json, write_bytes, write_json
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.card import model_card
 from uniseg.weights.description import require_plain
@@ -58,8 +58,7 @@ def save_model(model: UniSegModel, folder: str | Path) -> Path:
     }
     with new_folder(folder) as part:
         for name, content in ((TENSORS, tensors), (CARD, model_card(model).encode())):
-            with write_atomically(part / name) as file:
-                file.write_bytes(content)
+            write_bytes(part / name, content)
         write_json(part / DESCRIPTION, description)
     return folder
 

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from uniseg.files import content_hash
+
 TENSORS = "model.safetensors"  # of a model folder
 
 
@@ -29,5 +31,4 @@ def checkpoint_hash(path: str | Path, task_files: Iterable[str | Path] = ()) -> 
 
 
 def _digest(path: Path) -> str:
-    with (path / TENSORS if path.is_dir() else path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return content_hash(path / TENSORS if path.is_dir() else path)[:16]

@@ -9,7 +9,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.files import write_atomically
+from uniseg.files import write_bytes
 from uniseg.weights.description import require_plain
 from uniseg.weights.hashing import state_hash
 from uniseg.weights.reading import SAFETENSORS, kind_of, reading, require_tensors
@@ -27,9 +27,8 @@ def write_described(path: str | Path, kind: str, description: Mapping, tensors: 
     path = Path(path)
     plain = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     metadata = {"kind": kind, "format": FORMAT, "sha256": state_hash(plain), **description}
-    with write_atomically(path) as part:
-        # save_file straight to a full disk is an error without errno
-        part.write_bytes(save(plain, {KEY: json.dumps(metadata)}))
+    # save_file straight to a full disk is an error without errno
+    write_bytes(path, save(plain, {KEY: json.dumps(metadata)}))
     return path
 
 

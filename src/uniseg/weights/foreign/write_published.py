@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
-from uniseg.files import write_atomically
+from uniseg.files import write_bytes
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
@@ -35,8 +35,7 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
         )
     content = BytesIO()  # torch.save straight to a full disk is a RuntimeError without errno
     torch.save({"epoch": 0, "state_dict": published_state(model)}, content)
-    with write_atomically(path) as part:
-        part.write_bytes(content.getbuffer())
+    write_bytes(path, content.getbuffer())
     return path
 
 
