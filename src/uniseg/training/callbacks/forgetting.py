@@ -24,6 +24,7 @@ class ForgettingReporter(Callback):
 
     Examples:
         >>> from functools import partial
+        >>> from pathlib import Path
         >>> from uniseg.weights.checkpoint import load_model
         >>> ForgettingReporter(partial(load_model, "last.ckpt"), RunFolder(Path("run"))).path.name
         'old_tasks.json'
