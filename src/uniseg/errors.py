@@ -12,6 +12,10 @@ class InputError(ValueError):
     """Bad input, told in one line: where it is, what was found, what was expected, what to do.
 
     Entry points print it and exit with code 2.
+
+    Examples:
+        >>> str(InputError("a.nii", "no such file", "an image", "check the path"))
+        'a.nii: found no such file; expected an image; check the path'
     """
 
     def __init__(self, where, found: str, expected: str, fix: str) -> None:

@@ -35,6 +35,12 @@ class Task:
         InputError: a value of another type, a name that cannot be a file's, fewer than two classes, repeated names, a
             spacing that is not three positive numbers, a number of normalizations or regions that does not fit, a label
             value above ``LARGEST_LABEL``, an unknown modality, or no modality that is not optional.
+
+    Examples:
+        >>> zscore = Normalization("zscore")
+        >>> task = Task("ms", ("T1", "FLAIR"), ("background", "lesion"), (1, 1, 1), (zscore, zscore), optional=("T1",))
+        >>> task.num_modalities, task.class_values
+        (2, ((1,),))
     """
 
     name: str
@@ -155,6 +161,11 @@ class TaskSet(tuple[Task, ...]):
 
     Raises:
         InputError: no task, more than ``MOST_TASKS``, or two tasks of one name.
+
+    Examples:
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (3, 1.5, 1.5), (Normalization("fingerprint"),))
+        >>> TaskSet([liver]).names
+        ('liver',)
     """
 
     def __new__(cls, tasks: Iterable[Task]) -> "TaskSet":

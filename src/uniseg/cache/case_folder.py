@@ -33,7 +33,12 @@ MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 @dataclass(frozen=True)
 class CaseEntry:
-    """What is known of a cached case without opening its files: shape (Z, Y, X), patient, the key of its settings."""
+    """What is known of a cached case without opening its files: shape (Z, Y, X), patient, the key of its settings.
+
+    Examples:
+        >>> CaseEntry.from_dict({"case_id": "a", "patient_id": "set/a", "shape": [3, 4, 5], "key": "0f"}).shape
+        (3, 4, 5)
+    """
 
     case_id: str
     patient_id: str

@@ -13,7 +13,12 @@ HEADINGS = ("task", "looked in", "where to get it", "licence")
 
 @dataclass(frozen=True)
 class MissingDataset:
-    """One row of the table: what was not found, where to get it."""
+    """One row of the table: what was not found, where to get it.
+
+    Examples:
+        >>> MissingDataset("liver", "data/Task03_Liver", "http://medicaldecathlon.com", "CC BY-SA 4.0").task
+        'liver'
+    """
 
     task: str
     looked_in: str

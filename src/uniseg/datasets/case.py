@@ -23,6 +23,10 @@ class Case:
         label_path: None where the case has no label.
         absent: the target is known to be absent: all of it is background, and so is its label where it has one.
         split: train, val or test where the dataset itself states it.
+
+    Examples:
+        >>> Case("a", "set/a", (Path("ct.nii"), None), None).files
+        (PosixPath('ct.nii'),)
     """
 
     case_id: str

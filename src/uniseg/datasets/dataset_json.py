@@ -28,6 +28,10 @@ class Labels:
         label_map: label value in the file -> class index, where they differ.
         regions: class -> label values, where classes overlap.
         ignore: label value of voxels that do not count.
+
+    Examples:
+        >>> read_labels(Path("dataset.json"), {"background": 0, "liver": 1, "tumour": 3})
+        Labels(classes=('background', 'liver', 'tumour'), label_map={1: 1, 3: 2}, regions={}, ignore=None)
     """
 
     classes: tuple[str, ...]
@@ -38,7 +42,13 @@ class Labels:
 
 @dataclass(frozen=True)
 class Description:
-    """What a task file takes from a ``dataset.json``; ``normalization`` is a mode per modality."""
+    """What a task file takes from a ``dataset.json``; ``normalization`` is a mode per modality.
+
+    Examples:
+        >>> labels = Labels(("background", "liver"))
+        >>> Description(("CT",), ("fingerprint",), labels, "", "CC0").modalities
+        ('CT',)
+    """
 
     modalities: tuple[str, ...]
     normalization: tuple[str, ...]

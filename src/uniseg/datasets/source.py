@@ -130,6 +130,13 @@ class TaskBlock:
         normalization: by modality: its mode with the mode's parameters, as ``conf/normalization`` lists them.
         regions: label values by class, where classes overlap.
         modalities, classes, spacing_mm, optional, reference: as of ``Task``.
+
+    Examples:
+        >>> normalization = {"CT": {"mode": "window", "lower": -325, "upper": 325}}
+        >>> source = Source("nnunet", Path("data"))
+        >>> block = TaskBlock(("CT",), ("background", "liver"), (3, 1.5, 1.5), normalization, source)
+        >>> block.make_task("liver").num_classes
+        2
     """
 
     modalities: tuple[str, ...]

@@ -39,6 +39,11 @@ class SplitTable:
         folds: each is val in its turn and for training otherwise; one alone was given, and may be empty.
         rest: always for training.
         patients: case id -> global patient id.
+
+    Examples:
+        >>> table = SplitTable(("t",), (("a",), ("b",)), ("r",), {name: f"set/{name}" for name in "tabr"})
+        >>> table.fold("liver", 0)
+        Splits(train=('b', 'r'), val=('a',), test=('t',))
     """
 
     test: tuple[str, ...]
@@ -214,7 +219,12 @@ def patients_in_two_splits(tables: Mapping[str, SplitTable], fold: int) -> Itera
 
 @dataclass(frozen=True)
 class Repeat:
-    """A scan whose voxels were seen before, in the same or another task; splits are those of one fold."""
+    """A scan whose voxels were seen before, in the same or another task; splits are those of one fold.
+
+    Examples:
+        >>> str(Repeat("lung", "b1", "test", "liver", "a1", "train"))
+        "the voxels of 'a1' of 'liver' (train), here for test"
+    """
 
     task: str
     case_id: str

@@ -20,6 +20,10 @@ class Grid:
         path: for messages.
         shape: (z, y, x).
         affine: 4x4, index (z, y, x, 1) -> RAS mm.
+
+    Examples:
+        >>> Grid(Path("a.nii"), (3, 4, 5), np.diag([2.0, 1, 1, 1])).spacing_mm
+        (2.0, 1.0, 1.0)
     """
 
     path: Path

@@ -24,7 +24,12 @@ RESTORE = "restore the file"
 
 @dataclass(frozen=True)
 class Forms:
-    """The two affines of a NIfTI header, index (i, j, k, 1) -> RAS mm, with their codes; None where the code is 0."""
+    """The two affines of a NIfTI header, index (i, j, k, 1) -> RAS mm, with their codes; None where the code is 0.
+
+    Examples:
+        >>> Forms(np.eye(4), 1, None, 0).sform_code
+        1
+    """
 
     sform: np.ndarray | None
     sform_code: int
@@ -49,6 +54,11 @@ class ImageFile:
     Raises:
         InputError: not three or four axes, an empty axis, an affine that is no grid, or one that no scanner makes:
             voxels above 100 mm, a longest axis below 1 mm or above 5 m, more than 8 cubic metres.
+
+    Examples:
+        >>> scan = ImageFile(Path("a.nii"), (9, 9, 9, 1), np.eye(4), lambda: np.ones(729, np.int16))
+        >>> scan.shape, scan.voxels().dtype
+        ((9, 9, 9), dtype('float32'))
     """
 
     path: Path

@@ -17,6 +17,10 @@ class Volume:
         stated: what a DICOM header calls each modality, empty where none does.
         present: one per modality; False where the scan lacks it, whose channel is zeros. All True where not given.
         notes: what is doubtful about the headers of its files, but no error, each in one line.
+
+    Examples:
+        >>> Volume.of_array(np.zeros((3, 4, 5)), spacing_mm=(2, 1, 1)).array.shape
+        (1, 3, 4, 5)
     """
 
     array: np.ndarray

@@ -23,6 +23,10 @@ class Study:
         tumours: structures that come and go together -> fraction of the patients who have them.
         field_mm: range of the field of view along (z, y, x).
         spacing_mm: range of the voxel size (along z, in plane).
+
+    Examples:
+        >>> Study(lambda rng: [], {}, ((120, 160),) * 3, ((2, 4), (2, 3))).spacing_mm[0]
+        (2, 4)
     """
 
     draw: Callable[[np.random.Generator], list[Blob]]
@@ -33,7 +37,12 @@ class Study:
 
 @dataclass(frozen=True)
 class Style:
-    """How a site scans: each knob is a fraction from 0 to 1 of its range."""
+    """How a site scans: each knob is a fraction from 0 to 1 of its range.
+
+    Examples:
+        >>> bool(0 <= draw_style(np.random.default_rng(0), np.random.default_rng(1), shared=False).noise <= 1)
+        True
+    """
 
     noise: float
     sharpness: float

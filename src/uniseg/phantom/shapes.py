@@ -38,6 +38,10 @@ class Blob:
         over: the structures it may replace; empty: all of them.
         power: 2 for an ellipsoid; larger is boxier.
         axes: [3, 3] rotation from local axes to patient axes.
+
+    Examples:
+        >>> Blob("liver", np.zeros(3), np.array([3.0, 4, 5])).reach
+        5.0
     """
 
     structure: str
@@ -69,6 +73,10 @@ class Waves:
         amplitude: [N, 3] mm.
         frequency: [N, 3] radians per mm.
         phase: [N] radians.
+
+    Examples:
+        >>> Waves(np.zeros((1, 3)), np.ones((1, 3)), np.zeros(1)).reach
+        0.0
     """
 
     amplitude: np.ndarray

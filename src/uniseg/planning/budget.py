@@ -19,6 +19,10 @@ class Budget:
         tasks_per_batch: None: every sample draws its own task.
         num_workers: reader processes.
         mirror_axes: at prediction.
+
+    Examples:
+        >>> budget_of("standard", num_tasks=1, trained_mirror_axes=()).steps
+        62500
     """
 
     name: str

@@ -21,6 +21,10 @@ class Topology:
         patch_size: (Z, Y, X) voxels, multiples of ``divisor``.
         strides: per stage after the first.
         kernels: per stage.
+
+    Examples:
+        >>> fit_topology((64, 192, 192), (3, 1.5, 1.5)).divisor
+        (16, 32, 32)
     """
 
     patch_size: Triple

@@ -18,7 +18,12 @@ QUIET_SUV, BRIGHT_SUV, HIGHEST_SUV = 1.0, 1.5, 500
 
 @dataclass(frozen=True)
 class Guess:
-    """``kind`` is CT, MR or PET, empty where nothing speaks for one; ``reason`` says what does."""
+    """``kind`` is CT, MR or PET, empty where nothing speaks for one; ``reason`` says what does.
+
+    Examples:
+        >>> guess(np.linspace(-1000, 1500, 1000).reshape(10, 10, 10)).kind
+        'CT'
+    """
 
     kind: str
     reason: str

@@ -26,6 +26,10 @@ class Prepared:
     Attributes:
         image: ``[M,z,y,x]`` float32 at the task's spacing.
         box: (start, stop) per axis of the crop in the scan's canonical grid.
+
+    Examples:
+        >>> Prepared(np.zeros((1, 2, 3, 4), np.float32), ((0, 2), (0, 3), (1, 5))).box[2]
+        (1, 5)
     """
 
     image: np.ndarray

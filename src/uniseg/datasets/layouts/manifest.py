@@ -40,7 +40,12 @@ SAVE_AS_UTF8 = "save the table as CSV in UTF-8, with commas between the cells"
 
 @dataclass(frozen=True)
 class Row:
-    """One case as the table has it; ``where`` is the file with its row, counted as its reader counts."""
+    """One case as the table has it; ``where`` is the file with its row, counted as its reader counts.
+
+    Examples:
+        >>> Row("manifest.csv, row 2", {"case": "a1"}).cells["case"]
+        'a1'
+    """
 
     where: str
     cells: Mapping[str, str]
