@@ -37,6 +37,7 @@ from uniseg.training.run_log import RunLog, describe_run, run_log
 from uniseg.training.run_record import RunRecord, class_name, flatten
 from uniseg.training.segmentation import RunHistory, SegmentationModule
 from uniseg.training.speed import SpeedSettings, apply_speed_settings
+from uniseg.weights.build import require_loadable
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.seen import data_facts, merge_data
 
@@ -103,6 +104,8 @@ class TrainingRun:
             replaces = self._replaces_run(resume_point)
             data = self.make_data(self._order(resume_point))
             initialized = self.initialize_model(data.tasks)
+            if self.folder is not None:  # before anything of an earlier run is removed
+                require_loadable(initialized.model)
             module = self._module(data, initialized.model, resume_point)
             if resume_point:
                 self._require_same(resume_point, module, data.settings.steps_per_epoch)

@@ -60,7 +60,6 @@ class SegmentationModule(LightningModule):
 
     def __init__(self, model: UniSegModel, *, tasks: TaskSet, optimization: Optimization | None = None) -> None:
         super().__init__()
-        require_loadable(model)
         self.model = model
         self.task_indices = torch.tensor([model.tasks.position(task.name) for task in tasks])
         self.optimization = optimization or Optimization()
@@ -131,6 +130,14 @@ class SegmentationModule(LightningModule):
                 self.log(f"val/pseudo_dice/{task.name}/{name}", value, rank_zero_only=True)
             means.append(dice.nanmean())
         self.log("val/pseudo_dice", torch.stack(means).nanmean(), prog_bar=True, rank_zero_only=True)
+
+    def on_fit_start(self) -> None:
+        """
+        Raises:
+            InputError: checkpoints would be written from which the network could not be loaded again.
+        """
+        if self.trainer.checkpoint_callbacks:
+            require_loadable(self.model)
 
     def configure_optimizers(self) -> dict:  # type: ignore[override]
         optimizer = self.new_optimizer()
