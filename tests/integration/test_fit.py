@@ -122,3 +122,8 @@ def test_a_debug_preset_runs(preset, prepared, tmp_path):
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert config["name"] == f"debug_{preset}"
     assert load_model(tmp_path / "checkpoints/last.ckpt").tasks.names == NAMES
+
+
+def test_no_command_leaves_an_empty_log(prepared):
+    assert not list(prepared.rglob("prepare.log"))
+    assert all(path.stat().st_size for path in prepared.rglob("*.log"))

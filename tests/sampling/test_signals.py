@@ -35,10 +35,10 @@ def test_training_and_stream_load_without_the_signals_of_unix():
         "    delattr(signal, name)\n"
         "import sys\n"
         "sys.modules['fcntl'] = None\n"
-        "import uniseg.predict, uniseg.sampling.signals, uniseg.train, uniseg.training.run_folder\n"
+        "import uniseg.predict, uniseg.sampling.signals, uniseg.train, uniseg.training.folder_guard\n"
         "from uniseg.training.callbacks.checkpoint_and_exit import SIGNALS\n"
         "uniseg.sampling.signals.ignore_signals_in_worker(0)\n"
-        "with uniseg.training.run_folder.locked(None):\n"
+        "with uniseg.training.folder_guard.locked(None):\n"
         "    assert SIGNALS == (signal.SIGTERM, signal.SIGINT), SIGNALS\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

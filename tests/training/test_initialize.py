@@ -12,8 +12,7 @@ from samples import make_task
 from uniseg import InputError, UniSegModel, load_model, save_model
 from uniseg.evaluation.forgetting import TaskChange
 from uniseg.task import TaskSet
-from uniseg.training.callbacks.forgetting import changes_between
-from uniseg.training.callbacks.heads_first import HeadsFirst
+from uniseg.training.callbacks.finetuning import HeadsFirst, changes_between
 from uniseg.training.finetuning import FineTuning, stages_from_head
 from uniseg.training.modules import DownstreamModule
 from uniseg.training.optimization import Optimization

@@ -19,7 +19,7 @@ class Rule:
     """Settings that depend on each other.
 
     Attributes:
-        keys: dotted; the rule is asked where the first is there.
+        keys: dotted; the rule is checked where the first has a value.
         fits: of the values in this order, None for what is not there.
         expected: in words.
     """

@@ -121,7 +121,7 @@ def run_title(name: str) -> str:
     if not HydraConfig.initialized() or HydraConfig.get().mode != RunMode.MULTIRUN:
         return name
     job, overrides = HydraConfig.get().job, HydraConfig.get().overrides.task
-    given = [own.rpartition(".")[2] for own in overrides if not own.startswith(("experiment=", "name=", "paths."))]
+    given = [each.rpartition(".")[2] for each in overrides if not each.startswith(("experiment=", "name=", "paths."))]
     return f"{name} {job.num}: {' '.join(given)}"[:LONGEST_TITLE]
 
 

@@ -34,13 +34,13 @@ def choices_of(config: DictConfig, chosen: Mapping[str, str], groups: Sequence[s
     """
     picked = {group: chosen[group] for group in groups}
     usual = _composed(picked).hydra.runtime.choices
-    own = {key: choice for key, choice in chosen.items() if key.partition("/")[0] in groups}
-    picked |= {key: choice for key, choice in own.items() if usual.get(key) != choice}
+    inside = {key: choice for key, choice in chosen.items() if key.partition("/")[0] in groups}
+    picked |= {key: choice for key, choice in inside.items() if usual.get(key) != choice}
     base = _composed(picked)
     values = {group: _difference(group, _plain(config[group]), _plain(base[group])) for group in groups}
     return Choices(
         [{f"override /{key}": choice} for key, choice in picked.items()],
-        {group: own for group, own in values.items() if own},
+        {group: block for group, block in values.items() if block},
     )
 
 
@@ -52,18 +52,17 @@ def _plain(config: DictConfig) -> Any:
     return OmegaConf.to_container(config, resolve=False)
 
 
-def _difference(where: str, own: Any, base: Any) -> Any:
-    """The keys of ``own`` whose values are not those of ``base``, nested as they are."""
-    gone = sorted(set(base) - set(own))
-    if gone:
-        raise InputError(
-            f"{where}.{gone[0]}", "taken out", "a value", "choose another group or set a value in its place"
-        )
-    found = {}
-    for key, value in own.items():
-        if isinstance(value, dict) and isinstance(base.get(key), dict):
-            if inner := _difference(f"{where}.{key}", value, base[key]):
-                found[key] = inner
-        elif key not in base or value != base[key]:
-            found[key] = value
-    return found
+def _difference(key: str, values: Any, base: Any) -> Any:
+    """The keys of ``values`` whose values are not those of ``base``, nested as they are."""
+    missing = sorted(set(base) - set(values))
+    if missing:
+        fix = "choose another group or give it another value"
+        raise InputError(f"{key}.{missing[0]}", "taken out", "a value", fix)
+    different = {}
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(base.get(name), dict):
+            if inner := _difference(f"{key}.{name}", value, base[name]):
+                different[name] = inner
+        elif name not in base or value != base[name]:
+            different[name] = value
+    return different

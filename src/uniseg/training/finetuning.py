@@ -13,8 +13,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.settings import CHANNELS, STEPS, bounded, check_fields, number, word
 from uniseg.task import Task, TaskSet
-from uniseg.training.callbacks.forgetting import ForgettingReporter
-from uniseg.training.callbacks.heads_first import HeadsFirst
+from uniseg.training.callbacks.finetuning import ForgettingReporter, HeadsFirst
 from uniseg.training.initialize import InitializedModel
 from uniseg.training.optimization import Optimization
 from uniseg.weights.checkpoint import load_model

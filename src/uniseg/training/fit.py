@@ -97,6 +97,10 @@ def fit(
         make_loggers=partial(_loggers, folder, logger),
         settings={"seed": seed, "data": as_plain(stream), "trainer": _plain(options)},
     )
+    return _start(run)
+
+
+def _start(run: TrainingRun) -> Trainer:
     try:
         return run.start()
     except Stopped as stop:

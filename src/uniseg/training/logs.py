@@ -44,7 +44,7 @@ def log_run(loggers: Iterable[Logger], config: dict, parameters: dict[str, int],
 
     The CSV has ``config.yaml`` beside it.
     """
-    facts = {name: {split: len(own[split]) for split in SPLITS} for name, own in splits.items()}
+    facts = {name: {split: len(cases[split]) for split in SPLITS} for name, cases in splits.items()}
     for logger in loggers:
         if not isinstance(logger, CSVLogger):
             logger.log_hyperparams({"config": config, "parameters": parameters, "cases": facts})
@@ -72,6 +72,6 @@ def tracked(key: str, run_dir: str | Path, default: str | None) -> str | None:
     path = Path(run_dir) / TRACKING
     if not path.exists():
         return default
-    return read_json(path, "what uniseg.train wrote for loggers", "remove the file: loggers then begin a new run").get(
+    return read_json(path, "what uniseg.train wrote for loggers", "remove the file: loggers then start a new run").get(
         key, default
     )

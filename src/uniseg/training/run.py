@@ -22,17 +22,17 @@ from uniseg.run_folder import RunFolder
 from uniseg.sampling.datamodule import UniSegDataModule
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
-from uniseg.training.callbacks.epoch_log import EpochLog
 from uniseg.training.callbacks.finite_loss import FiniteLoss
+from uniseg.training.callbacks.progress import EpochLog
 from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.finetuning import FineTuning
+from uniseg.training.folder_guard import clear, locked, require_unused
 from uniseg.training.initialize import InitializedModel, InitSettings
 from uniseg.training.logs import close_loggers, log_run, start_tracking, truncate_log
 from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization
 from uniseg.training.resume import ResumePoint, find_resume_point
-from uniseg.training.run_folder import clear, locked, require_unused
 from uniseg.training.run_log import RunLog, describe_run, run_log
 from uniseg.training.run_record import RunRecord, class_name, flatten
 from uniseg.training.segmentation import RunHistory, SegmentationModule
@@ -60,7 +60,7 @@ class TrainingRun:
         init, finetuning, speed, seed: what they say.
         sources: licence and homepage of each task's data, where they are known.
         callbacks: those that a user may drop; what correctness needs is added.
-        make_loggers: called when the folder is the run's own.
+        make_loggers: called when the folder belongs to the run.
         resume_from: ``last``, the path of a checkpoint, or None.
         overwrite: whether an earlier run in the folder may be lost.
         title, name: for loggers: of the run, of the group that it belongs to.
@@ -148,7 +148,7 @@ class TrainingRun:
         """Whether an earlier run in the folder is removed.
 
         Raises:
-            InputError: the run would take the place of another.
+            InputError: the run would replace another.
         """
         if self.folder is None:
             return False
@@ -204,7 +204,7 @@ class TrainingRun:
         resume_point.require_steps_left(self.settings["trainer"]["max_epochs"], steps_per_epoch)
 
     def _trainer(self, log: RunLog, replaces: bool) -> Trainer:
-        """The Trainer with all callbacks; from here on the folder is the run's own."""
+        """The Trainer with all callbacks; from here on the folder belongs to the run."""
         if self.folder is not None:
             rank_zero_only(start_tracking)(self.folder.path, self.title, self.name, renew=replaces)
         trainer = self.make_trainer(

@@ -22,7 +22,7 @@ LOGGERS = ("", "lightning", "lightning.pytorch", "lightning.fabric")
 
 
 class RunLog(logging.Handler):
-    """Collects log records and warnings until the run's folder is known to be its own, then appends them to a file.
+    """Collects log records and warnings until the folder belongs to the run, then appends them to a file.
 
     Examples:
         >>> with run_log() as log:
@@ -66,7 +66,7 @@ class RunLog(logging.Handler):
 def run_log() -> Iterator[RunLog]:
     """Listens to what is logged and warned; an error that ends the run is its last line."""
     log = RunLog()
-    loggers = [logger for logger in map(logging.getLogger, LOGGERS) if not logger.name or not logger.propagate]
+    loggers = [logger for logger in map(logging.getLogger, LOGGERS) if logger.parent is None or not logger.propagate]
     for logger in loggers:
         logger.addHandler(log)
     show = warnings.showwarning

@@ -20,7 +20,7 @@ class FiniteLoss(Callback):
     """
 
     def __init__(self) -> None:
-        self._in_a_row: Tensor | int = 0  # on the device: asked for now and then, since that waits for the device
+        self._in_a_row: Tensor | int = 0  # on the device: read now and then, since that waits for the device
         self._skipped = 0
         self._scale = 0.0
 

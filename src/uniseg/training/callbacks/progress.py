@@ -1,7 +1,13 @@
-"""The progress bar."""
+"""The progress bar, and one line per epoch in the log."""
 
-from lightning import LightningModule, Trainer
+import time
+from collections.abc import Callable
+
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.utilities import rank_zero_info
+
+METRICS = {"train/loss": "train loss", "val/loss": "val loss", "val/pseudo_dice": "pseudo-Dice"}
 
 
 class ProgressBar(TQDMProgressBar):
@@ -18,3 +24,35 @@ class ProgressBar(TQDMProgressBar):
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.train_progress_bar.initial = 0  # of the epoch before
         super().on_train_epoch_start(trainer, pl_module)
+
+
+class EpochLog(Callback):
+    """Losses, pseudo-Dice, learning rate and seconds of every epoch.
+
+    Args:
+        write: takes the line, on rank 0; where no progress bar shows the numbers, the terminal gets it too.
+
+    Examples:
+        >>> lines = []
+        >>> callback = EpochLog(lines.append)
+    """
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self.write = write
+        self._start = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        metrics = trainer.callback_metrics  # on every rank: they are reduced over all
+        values = [f"{name} {metrics[key].item():.4f}" for key, name in METRICS.items() if key in metrics]
+        values.append(f"learning rate {trainer.optimizers[0].param_groups[0]['lr']:.3g}")
+        values.append(f"{time.perf_counter() - self._start:.1f} s")
+        if trainer.is_global_zero:
+            line = f"epoch {trainer.current_epoch}, step {trainer.global_step}: {', '.join(values)}"
+            bar = trainer.progress_bar_callback
+            if bar is None or getattr(bar, "is_disabled", False):
+                rank_zero_info(line)
+            else:
+                self.write(line)

@@ -1,4 +1,4 @@
-"""The folder of a run: one training at a time, and none that overwrites another unasked."""
+"""Guards the folder of a run: one training at a time, and none that overwrites another unless it is told to."""
 
 import errno
 import json
@@ -68,21 +68,21 @@ def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Pat
 
     Args:
         overwrite: whether an earlier run may be lost.
-        inputs: files that the new run begins with.
+        inputs: files that the new run starts from.
 
     Raises:
         InputError: a run is there, which may not be lost, or which ``inputs`` belong to.
     """
-    found = RunFolder(run_dir).finished_parts()
-    if not found:
+    finished = RunFolder(run_dir).finished_parts()
+    if not finished:
         return False
     if not overwrite:
         fix = "resume it with ckpt_path=last, or give another name=, or overwrite=true"
-        raise InputError(run_dir, str(found[0].relative_to(run_dir)), "a folder without a run", fix)
-    own = [path for path in inputs if path is not None and Path(path).resolve().is_relative_to(run_dir.resolve())]
-    if own:
-        removed = f"{own[0]}, which it would remove"
-        raise InputError("overwrite", removed, "a run that begins with files of other folders", "give another name=")
+        raise InputError(run_dir, str(finished[0].relative_to(run_dir)), "a folder without a run", fix)
+    lost = [path for path in inputs if path is not None and Path(path).resolve().is_relative_to(run_dir.resolve())]
+    if lost:
+        found = f"{lost[0]}, which it would remove"
+        raise InputError("overwrite", found, "a run that starts from files of other folders", "give another name=")
     return True
 
 

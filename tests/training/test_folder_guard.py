@@ -9,12 +9,12 @@ import sys
 import pytest
 
 from uniseg import InputError
-from uniseg.training.run_folder import LOCK, clear, locked, require_unused
+from uniseg.training.folder_guard import LOCK, clear, locked, require_unused
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from uniseg.training.run_folder import locked
+from uniseg.training.folder_guard import locked
 with locked(Path(sys.argv[1])):
     sys.stdout.write("held\\n")
     sys.stdout.flush()
@@ -48,7 +48,7 @@ def test_death_frees_the_folder_while_a_child_lives(holder, tmp_path):
             signal.pause()
     try:
         code = (
-            "from pathlib import Path\nfrom uniseg.training.run_folder import locked\n"
+            "from pathlib import Path\nfrom uniseg.training.folder_guard import locked\n"
             f"with locked(Path({str(tmp_path)!r})): pass"
         )
         assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -72,7 +72,7 @@ def make_run(folder):
 
 
 @pytest.mark.parametrize("left", ["checkpoints/last.ckpt", "evaluation/metrics.json"])
-def test_a_run_is_not_begun_anew_unasked(left, tmp_path):
+def test_a_run_is_not_replaced_unless_told_to(left, tmp_path):
     (tmp_path / left).parent.mkdir()
     (tmp_path / left).touch()
     with pytest.raises(InputError, match=rf"found {left}; .*ckpt_path=last.*name=.*overwrite=true"):

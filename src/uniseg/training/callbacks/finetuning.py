@@ -1,21 +1,44 @@
-"""What training did to the tasks that the network knew before."""
+"""Callbacks of fine-tuning: the head first, and what training did to the tasks that the network knew before."""
 
 from collections.abc import Callable, Iterable
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
+from torch import Tensor, nn
 
 from uniseg.evaluation.forgetting import ForgettingReport, TaskChange
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
+from uniseg.sampling.batch import Batch
+
+
+class HeadsFirst(Callback):
+    """Lets only the head train until ``num_steps`` steps are done; a resumed run does the same.
+
+    Examples:
+        >>> HeadsFirst(100).num_steps
+        100
+    """
+
+    def __init__(self, num_steps: int) -> None:
+        self.num_steps = num_steps
+        self._others: list[nn.Parameter] = []
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The optimiser is made by then, with all parameters that train in the end."""
+        head = {id(p) for p in pl_module.model.head.parameters()}
+        self._others = [p for p in pl_module.model.parameters() if p.requires_grad and id(p) not in head]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        for p in self._others:
+            p.requires_grad_(trainer.global_step >= self.num_steps)
 
 
 class ForgettingReporter(Callback):
     """Writes the ``ForgettingReport`` at the end of training: how far the answers of the network's older tasks changed.
 
-    The network before and after is asked every older task on the val windows of the run, which exist wherever a new
+    The network before and after predicts every older task on the val windows of the run, which exist wherever a new
     task is trained; a task of another number of modalities gets the window's, repeated or cut.
 
     Args:
