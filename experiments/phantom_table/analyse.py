@@ -26,7 +26,7 @@ DPI = 90
 def dice_table(arms: Sequence[ArmScores]) -> list[list[str]]:
     """Mean over patients, then seeds, with the standard deviation of the seeds."""
     blind = [scores.blind.mean() for scores in arms[0].tasks]
-    rows = [["task", "image-blind", *(scores.arm.title for scores in arms)]]
+    rows = [["task", "majority vote", *(scores.arm.title for scores in arms)]]
     for name, own_blind in zip(NAMES, blind, strict=True):
         rows.append(
             [

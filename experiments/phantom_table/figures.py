@@ -19,7 +19,7 @@ def label_of(name: str) -> str:
 
 def dice_figure(arms: Sequence[ArmScores]) -> Figure:
     """A row per task, a dot per arm at the mean over seeds, a line from the lowest seed to the highest; the tick is
-    image-blind.
+    majority vote.
     """
     rows = [*NAMES, "mean"]
     figure = Figure(figsize=(8.5, 9), layout="constrained")
@@ -60,7 +60,7 @@ def _draw_blind(axes: Axes, scores: ArmScores) -> None:
         ms=22,
         mew=1.4,
         color="#b0b6bd",
-        label="image-blind",
+        label="majority vote",
         zorder=0,
     )
 

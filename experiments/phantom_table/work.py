@@ -13,7 +13,7 @@ import torch
 from jobs import Choice, Entry, Job, Matrix, Training
 from matrix import ask_all
 
-from uniseg.evaluate import evaluate_run
+from uniseg.evaluate import evaluate
 from uniseg.train import train
 
 
@@ -50,7 +50,7 @@ def _(job: Choice) -> None:
 @work.register
 def _(job: Entry) -> None:
     _train(job.training)
-    evaluate_run(job.training.config("evaluate"))
+    evaluate(job.training.config("evaluate"))
 
 
 @work.register

@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 
-from uniseg.models.conditioning.text_vectors import read_vectors
+from uniseg.models.conditioning.text_embedding import read_vectors
 
 PAIRS = (
     ("liver", "hepatic_vessel"), ("liver", "kidney"), ("sts_ct", "sts_pet"), ("liver", "brain_tumour"),
