@@ -92,15 +92,11 @@ def test_some_patients_have_no_tumour_and_first_ones_have_all():
     assert 0.5 < np.mean(tumours) < 1
 
 
-def test_the_seed_decides_everything(tmp_path: Path, suite: Path):
+def test_the_seed_decides_everything():
     first, again, other = (make_case(seed, INDEX["pancreas"], 1, shared_style=False) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.images, again.images)
     np.testing.assert_array_equal(first.structures, again.structures)
     assert first.structures.shape != other.structures.shape or (first.structures != other.structures).any()
-
-    write_suite(tmp_path, PhantomSettings(num_cases=1))
-    files = {path.relative_to(suite): path.read_bytes() for path in suite.rglob("*") if path.is_file()}
-    assert {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
 
 def test_a_suite_is_rewritten_only_for_other_settings(suite: Path):
@@ -109,10 +105,11 @@ def test_a_suite_is_rewritten_only_for_other_settings(suite: Path):
     write_suite(suite, PhantomSettings(num_cases=1))
     assert (settings.stat().st_mtime_ns, kept.stat().st_mtime_ns) == before
 
+    files = {path: path.read_bytes() for path in suite.rglob("*") if path.is_file()}
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"seed": 1}))
     write_suite(suite, PhantomSettings(num_cases=1))
-    assert json.loads(settings.read_text())["seed"] == 0
     assert kept.stat().st_mtime_ns > before[1]
+    assert {path: path.read_bytes() for path in suite.rglob("*") if path.is_file()} == files
 
 
 def test_no_case_is_an_error():
@@ -123,8 +120,8 @@ def test_no_case_is_an_error():
 def test_files_lie_where_the_patient_lay(suite: Path):
     """Voxel by voxel, through the file's affine back to the index the case was made at."""
     codes, oblique = set(), 0
-    for index, task in enumerate(TASKS):
-        case = make_case(0, index, 0, shared_style=False)
+    for task in TASKS:
+        case = case_of(task.name, 0)
         file = nib.load(suite / "truth" / f"{task.name}_000.nii.gz")
         values = np.asarray(file.dataobj)
         voxels = np.random.default_rng(0).integers(0, values.shape, (500, 3))
@@ -167,7 +164,7 @@ def test_a_site_is_known_by_its_style_unless_it_is_shared(shared_style: bool, ap
 
 
 def test_a_map_that_ignores_the_image_is_poor():
-    for name in ("liver", "kidney", "lung"):
+    for name in ("liver", "kidney"):
         labels = []
         for index in range(5):
             structures = case_of(name, index).structures
