@@ -74,7 +74,7 @@ class Task:
         if len(self.spacing_mm) != 3 or not all(_is_number(s, *SPACINGS_MM) for s in self.spacing_mm):
             expected = "three positive numbers (z, y, x), from {:g} to {:g} mm".format(*SPACINGS_MM)
             raise InputError(where, f"spacing_mm {_shown(self.spacing_mm)}", expected, "correct the task file")
-        sound = all(isinstance(own, Normalization) for own in self.normalization)
+        sound = all(isinstance(how, Normalization) for how in self.normalization)
         if len(self.normalization) != len(self.modalities) or not sound:
             found = f"{len(self.normalization)} normalizations"
             raise InputError(where, found, f"one for each of {_shown(self.modalities)}", "correct the task file")
@@ -150,10 +150,10 @@ class Task:
         Raises:
             InputError: a key that is missing or unknown, or a value that a task refuses.
         """
-        own = _of_type(values, cls, "task")
-        where = f"task {own['name']!r:.{LONGEST_TEXT}}"
-        normalization = _listed(own["normalization"], where, "normalization")
-        return cls(**{**own, "normalization": [Normalization.from_dict(how, where) for how in normalization]})
+        given = _of_type(values, cls, "task")
+        where = f"task {given['name']!r:.{LONGEST_TEXT}}"
+        normalization = _listed(given["normalization"], where, "normalization")
+        return cls(**{**given, "normalization": [Normalization.from_dict(how, where) for how in normalization]})
 
 
 class TaskSet(tuple[Task, ...]):
@@ -202,8 +202,8 @@ class TaskSet(tuple[Task, ...]):
 def _of_type(values: object, kind: type, where: str) -> dict:
     """``values``, if they are a mapping with the fields of the dataclass ``kind``, at least those without a default."""
     names = {field.name: field for field in fields(kind)}
-    wanted = {name for name, field in names.items() if field.default is MISSING}
-    if not isinstance(values, Mapping) or not wanted <= values.keys() <= names.keys():
+    required = {name for name, field in names.items() if field.default is MISSING}
+    if not isinstance(values, Mapping) or not required <= values.keys() <= names.keys():
         found = f"keys {_shown(list(values))}" if isinstance(values, Mapping) else f"{values!r:.60}"
         raise InputError(where, found, f"the fields of a {kind.__name__}: {', '.join(names)}", "correct the task file")
     return dict(values)

@@ -25,25 +25,25 @@ def stamp(path: str | os.PathLike) -> dict[str, int | str]:
     """
     path = Path(path)
     try:
-        stats = {own.name: own.stat() for own in _files(path)}
+        stats = {member.name: member.stat() for member in _files(path)}
     except OSError as error:
         raise InputError(path, error.strerror or str(error), "an image", "check the path") from error
-    told: dict[str, int | str] = {
-        "bytes": sum(own.st_size for own in stats.values()),
-        "mtime_ns": max((own.st_mtime_ns for own in stats.values()), default=0),
+    stamped: dict[str, int | str] = {
+        "bytes": sum(member.st_size for member in stats.values()),
+        "mtime_ns": max((member.st_mtime_ns for member in stats.values()), default=0),
     }
     if len(stats) != 1:
-        lines = [f"{name}\0{own.st_size}\0{own.st_mtime_ns}" for name, own in sorted(stats.items())]
-        told["files"] = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
-    return told
+        lines = [f"{name}\0{member.st_size}\0{member.st_mtime_ns}" for name, member in sorted(stats.items())]
+        stamped["files"] = hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()[:16]
+    return stamped
 
 
 def _files(path: Path) -> list[Path]:
     if path.is_dir():
         return [
-            own
-            for own in path.iterdir()
-            if own.is_file() and not own.name.startswith(".") and not own.name.endswith(OURS)
+            member
+            for member in path.iterdir()
+            if member.is_file() and not member.name.startswith(".") and not member.name.endswith(OURS)
         ]
     if not path.name.lower().endswith(DETACHED):
         return [path]

@@ -58,8 +58,8 @@ def _decay_s(headers: Sequence[Tags], drug: Tags, folder: Path) -> float:
     try:
         start = _moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"))
         acquired = min(_moment(header.text("AcquisitionDate"), header.text("AcquisitionTime")) for header in headers)
-        told = drug.text("RadiopharmaceuticalStartDateTime")
-        given = DT(told).replace(tzinfo=None) if told else None
+        start_time = drug.text("RadiopharmaceuticalStartDateTime")
+        given = DT(start_time).replace(tzinfo=None) if start_time else None
         injected = given or _moment(headers[0].text("SeriesDate"), drug.text("RadiopharmaceuticalStartTime"))
     except MALFORMED as error:
         raise InputError(

@@ -36,8 +36,8 @@ class TaskGeometry:
         """``[N,3]`` shapes after resampling."""
         return np.array(
             [
-                target_shape(shape, own, spacing_mm)
-                for shape, own in zip(self.shapes.tolist(), self.spacings_mm.tolist(), strict=True)
+                target_shape(shape, spacing, spacing_mm)
+                for shape, spacing in zip(self.shapes.tolist(), self.spacings_mm.tolist(), strict=True)
             ]
         )
 
@@ -51,17 +51,17 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
     cases = [[d.cases[case_id] for case_id in d.kept] for d in datasets]
     jobs = [
         reference_path(case.image_paths, d.task.reference_position)
-        for d, own in zip(datasets, cases, strict=True)
-        for case in own
+        for d, in_dataset in zip(datasets, cases, strict=True)
+        for case in in_dataset
     ]
     read = Parallel(n_jobs=num_workers, prefer="threads", return_as="generator")(
         delayed(_header)(path) for path in jobs
     )
     headers = iter(list(track(read, "headers", total=len(jobs), console=Console(stderr=True))))
     found = []
-    for dataset, own in zip(datasets, cases, strict=True):
-        shapes, spacings = zip(*(next(headers) for _ in own), strict=True)
-        ids, patients = tuple(case.case_id for case in own), len({case.patient_id for case in own})
+    for dataset, in_dataset in zip(datasets, cases, strict=True):
+        shapes, spacings = zip(*(next(headers) for _ in in_dataset), strict=True)
+        ids, patients = tuple(case.case_id for case in in_dataset), len({case.patient_id for case in in_dataset})
         found.append(TaskGeometry(dataset.task, ids, patients, np.array(shapes), np.array(spacings)))
     return found
 

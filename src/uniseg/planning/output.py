@@ -138,10 +138,10 @@ def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapp
 
 def _merged(values: Mapping, over: Mapping) -> dict:
     """``over`` laid over ``values``, mapping by mapping."""
-    own = dict(values)
+    merged = dict(values)
     for key, value in over.items():
-        own[key] = _merged(own.get(key, {}), value) if isinstance(value, Mapping) else value
-    return own
+        merged[key] = _merged(merged.get(key, {}), value) if isinstance(value, Mapping) else value
+    return merged
 
 
 class _Dumper(yaml.SafeDumper):
@@ -166,20 +166,22 @@ PLAN_HEADINGS = ("mm, planned", "shape at it", "patch covers", "normalisation")
 
 def _voxel_table(plan: Plan) -> Table:
     table = Table(*SCAN_HEADINGS, *PLAN_HEADINGS)
-    for own in plan.tasks:
-        geometry, shape = own.geometry, own.median_shape
+    for planned in plan.tasks:
+        geometry, shape = planned.geometry, planned.median_shape
         table.add_row(
-            escape(own.task.name),
+            escape(planned.task.name),
             f"{len(geometry.case_ids)} ({geometry.num_patients})",
             _size(np.median(geometry.shapes, 0)),
             _size(np.median(geometry.spacings_mm, 0)),
             _size(geometry.task.spacing_mm),
-            _size(own.rule_mm),
-            _size(own.task.spacing_mm),
+            _size(planned.rule_mm),
+            _size(planned.task.spacing_mm),
             _size(shape),
             " ".join(f"{p / n:.0%}" for p, n in zip(plan.patch.topology.patch_size, shape, strict=True)),
             escape(
-                ", ".join(f"{m} {n.mode}" for m, n in zip(own.task.modalities, own.task.normalization, strict=True))
+                ", ".join(
+                    f"{m} {n.mode}" for m, n in zip(planned.task.modalities, planned.task.normalization, strict=True)
+                )
             ),
         )
     return table
@@ -194,18 +196,20 @@ def _cost_table(plan: Plan) -> Table:
         title="one case per task measured, scaled by voxels",
         title_justify="left",
     )
-    for own in plan.tasks:
-        table.add_row(escape(own.task.name), f"{own.cache_bytes / 1e9:.3g}", _duration(own.prepare_seconds(workers)))
+    for planned in plan.tasks:
+        table.add_row(
+            escape(planned.task.name), f"{planned.cache_bytes / 1e9:.3g}", _duration(planned.prepare_seconds(workers))
+        )
     table.add_row("all", f"{_total_gb(plan):.3g}", _duration(_total_prepare(plan)))
     return table
 
 
 def _total_gb(plan: Plan) -> float:
-    return sum(own.cache_bytes for own in plan.tasks) / 1e9
+    return sum(planned.cache_bytes for planned in plan.tasks) / 1e9
 
 
 def _total_prepare(plan: Plan) -> float:
-    return sum(own.prepare_seconds(plan.options.num_workers) for own in plan.tasks)
+    return sum(planned.prepare_seconds(plan.options.num_workers) for planned in plan.tasks)
 
 
 def _duration(seconds: float) -> str:

@@ -182,7 +182,7 @@ def plan_patch(
         InputError: the smallest patch does not fit, or no axis has 8 voxels.
     """
     cases = np.concatenate(shapes)
-    per_case = [np.full(len(own), weight / len(own)) for own, weight in zip(shapes, weights, strict=True)]
+    per_case = [np.full(len(of_task), weight / len(of_task)) for of_task, weight in zip(shapes, weights, strict=True)]
     case_weights = np.concatenate(per_case)
     shape = tuple(max(round(weighted_median(cases[:, axis], case_weights)), 1) for axis in range(3))
     relative = np.array([np.array(s) / min(s) for s in spacings_mm])

@@ -133,12 +133,12 @@ def model_bytes(recipe: Recipe, topology: Topology, batch_size: int) -> StepByte
     """Counts the tensors of the very network on PyTorch's ``meta`` device, which computes shapes only."""
     dtype = DTYPES[recipe.precision]
     model, image, label, task = _on_meta(recipe, topology, batch_size, dtype)
-    own = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    parameters = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
     saved: dict[int, Tensor] = {}
 
     def remember(tensor: Tensor) -> Tensor:
         key = tensor.untyped_storage()._cdata
-        if key not in own:
+        if key not in parameters:
             saved[key] = tensor
         return tensor
 

@@ -47,16 +47,20 @@ class CaseFingerprint:
         Raises:
             KeyError, TypeError, ValueError: other values.
         """
-        own = cls(**values)
-        numbers = (own.crop_ratio, *own.class_ml, *own.extent_mm)
-        if not np.isfinite(np.array(numbers, float)).all() or own.samples.ndim != 2 or own.samples.dtype != np.float32:
+        read = cls(**values)
+        numbers = (read.crop_ratio, *read.class_ml, *read.extent_mm)
+        if (
+            not np.isfinite(np.array(numbers, float)).all()
+            or read.samples.ndim != 2
+            or read.samples.dtype != np.float32
+        ):
             raise ValueError(f"a fingerprint of {numbers}")
         return replace(
-            own,
-            class_ml=tuple(own.class_ml),
-            kinds=tuple(own.kinds),
-            extent_mm=tuple(own.extent_mm),
-            notes=tuple(str(note) for note in own.notes),
+            read,
+            class_ml=tuple(read.class_ml),
+            kinds=tuple(read.kinds),
+            extent_mm=tuple(read.extent_mm),
+            notes=tuple(str(note) for note in read.notes),
         )
 
 
