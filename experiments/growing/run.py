@@ -156,8 +156,8 @@ def entries(best: dict[str, float], outputs: Path) -> list[Run]:
 
 
 def summary(candidates: Sequence[Run], runs: Sequence[Run], base: Path, outputs: Path) -> dict:
-    """Per arm and number of patients: Dice of every seed, Dice of the majority vote, how far old answers moved; the size of a
-    task file.
+    """Per arm and number of patients: Dice of every seed and of the majority vote, how far old answers moved; the size
+    of a task file.
     """
     rows = []
     for arm, n in product(ARMS, NUM_PATIENTS):
