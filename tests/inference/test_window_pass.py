@@ -1,6 +1,7 @@
 """Windows in z order give what all windows at once give, in less memory."""
 
 import weakref
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -25,7 +26,7 @@ from uniseg.models.heads.dynamic import DynamicHead
 from uniseg.models.heads.per_task import PerTaskHead
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
-from uniseg.task import TaskSet
+from uniseg.task import Normalization, TaskSet
 
 MANY = make_task("many", classes=("background", *(f"c{k}" for k in range(14))))
 REGIONS = make_task("regions", classes=("background", "whole", "core"), regions=((1, 2), (2,)))
@@ -302,6 +303,20 @@ def test_a_prepared_scan_of_nan_is_refused():
     scan.array[0, 3, 3, 3] = np.nan
     with pytest.raises(InputError, match="task 'few': found NaN or infinity in the prepared scan"):
         Predictor(make_model()).predict(scan, ["few"])
+
+
+def test_a_network_that_was_never_trained_is_refused_where_it_lacks_numbers():
+    task = make_task("few", modalities=("T1",))
+    untrained = replace(task, normalization=(Normalization("zscore"),))
+    model = UniSegModel(
+        TaskSet([untrained]),
+        patch_size=(8, 16, 16),
+        encoder=partial(UNetEncoder, **SMALL),
+        conditioning=PROMPT,
+        head=StaticHead,
+    )
+    with pytest.raises(InputError, match="task 'few': found a normalisation without its numbers"):
+        Predictor(model).predict(volume((16, 20, 20)), ["few"])
 
 
 @pytest.mark.parametrize(

@@ -27,8 +27,12 @@ class WindowAccumulator:
         channels: of what is averaged.
 
     Examples:
-        >>> accumulator = make_accumulator([model], 0, features_allowed=True)  # doctest: +SKIP
-        >>> accumulator.scores(average).argmax(0)  # doctest: +SKIP
+        >>> from uniseg import Normalization, Task, UniSegModel
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> model = UniSegModel.from_preset("uniseg_tiny", [liver], patch_size=(16, 32, 32)).eval()
+        >>> accumulator = make_accumulator([model], 0, features_allowed=True)
+        >>> accumulator.scores(torch.zeros(accumulator.channels, 4, 4, 4)).shape[0]
+        2
     """
 
     task: Task

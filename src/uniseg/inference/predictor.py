@@ -45,9 +45,12 @@ class Predictor:
         InputError: networks of different tasks or patch sizes; a device that is not there.
 
     Examples:
-        >>> predictor = Predictor.from_pretrained("outputs/demo/checkpoints/last.ckpt")  # doctest: +SKIP
-        >>> labels = predictor.predict(read_volume("scan.nii.gz"))  # doctest: +SKIP
-        >>> write_label_map(labels["liver"], like="scan.nii.gz", path="liver.nii.gz")  # doctest: +SKIP
+        >>> from uniseg import Normalization, Task, UniSegModel
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> predictor = Predictor(UniSegModel.from_preset("uniseg_tiny", [liver]), InferenceSettings(device="cpu"))
+        >>> volume = Volume.of_array(np.random.default_rng(0).normal(size=(20, 40, 36)), spacing_mm=(2, 1, 1))
+        >>> predictor.predict(volume, ["liver"])["liver"].shape
+        (20, 40, 36)
     """
 
     def __init__(

@@ -35,8 +35,13 @@ class PreparedGroup:
         image: ``[M,z,y,x]`` at the tasks' spacing.
 
     Examples:
-        >>> prepared = prepare_group(models, [0, 1], volume, settings, OutputOptions())  # doctest: +SKIP
-        >>> segment_group(models, prepared, settings, device, Stopwatch())  # doctest: +SKIP
+        >>> from uniseg import Normalization, Task, UniSegModel
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> model = UniSegModel.from_preset("uniseg_tiny", [liver], patch_size=(16, 32, 32)).eval()
+        >>> volume = Volume.of_array(np.random.default_rng(0).normal(size=(20, 40, 36)), spacing_mm=(4, 1, 1))
+        >>> prepared = prepare_group([model], [0], volume, InferenceSettings(), OutputOptions())
+        >>> prepared.image.shape, prepared.plan.blocks
+        ((1, 40, 40, 36), ((0, 40),))
     """
 
     accumulators: tuple[WindowAccumulator, ...]
@@ -50,8 +55,8 @@ def group_tasks(model: UniSegModel, task_names: Sequence[str], volume: Volume) -
     """Indices of the tasks, those that see the same input together.
 
     Raises:
-        InputError: an unknown task, one of another number of modalities, or one that needs a modality which the scan
-            lacks.
+        InputError: an unknown task, one of another number of modalities, one that needs a modality which the scan
+            lacks, or whose normalisation was never resolved.
     """
     groups: dict[tuple, list[int]] = {}
     for name in task_names:
@@ -68,6 +73,9 @@ def group_tasks(model: UniSegModel, task_names: Sequence[str], volume: Volume) -
         if missing:
             found, expected = f"a scan without {', '.join(missing)}", "every modality that is not optional"
             raise InputError(f"task '{name}'", found, expected, "give the file")
+        if not all(how.resolved for how in task.normalization):
+            found, fix = "a normalisation without its numbers", "load a checkpoint, or give Normalization its numbers"
+            raise InputError(f"task '{name}'", found, "those of the training data", fix)
         groups.setdefault((task.spacing_mm, task.normalization, model.stem_of(index)), []).append(index)
     return list(groups.values())
 

@@ -51,9 +51,15 @@ class WindowPass:
         InputError: while it is made or its planes are taken, the network says NaN or infinity.
 
     Examples:
-        >>> windows = WindowPass([model], image, accumulators, InferenceSettings(), device)  # doctest: +SKIP
-        >>> for planes in windows.planes((0, image.shape[2])):  # doctest: +SKIP
-        ...     label = accumulators[0].scores(planes[0].average).argmax(0)
+        >>> from uniseg.inference.accumulators import make_accumulator
+        >>> from uniseg import Normalization, Task, UniSegModel
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> model = UniSegModel.from_preset("uniseg_tiny", [liver], patch_size=(16, 32, 32)).eval()
+        >>> accumulators, image = [make_accumulator([model], 0, features_allowed=True)], torch.randn(1, 20, 40, 36)
+        >>> with torch.inference_mode():
+        ...     windows = WindowPass([model], image, accumulators, InferenceSettings(), torch.device("cpu"))
+        ...     sum(planes.average.shape[1] for (planes,) in windows.planes((0, 40)))
+        20
     """
 
     def __init__(

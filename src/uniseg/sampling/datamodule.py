@@ -31,8 +31,10 @@ class StepSampler:
         steps: those that are left of the current epoch, as the run counts them; called at the start of each.
 
     Examples:
-        >>> sampler = StepSampler(stream, 100, rank=0, world_size=1, steps=lambda: range(100))  # doctest: +SKIP
-        >>> [request.case_id for request in next(iter(sampler))]  # doctest: +SKIP
+        >>> stream = RequestStream([TaskCases("liver", ("a",), (False,))], StreamSettings(batch_size=4), None, seed=0)
+        >>> sampler = StepSampler(stream, 100, rank=1, world_size=2, steps=lambda: range(100))
+        >>> [request.batch_index for request in next(iter(sampler))]
+        [2, 3]
     """
 
     def __init__(

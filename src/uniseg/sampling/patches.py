@@ -23,8 +23,9 @@ class PatchReader(Dataset):
     """Answers the requests of one batch from the caches; runs in a worker.
 
     Examples:
-        >>> reader = PatchReader([TaskCache("outputs/cache/liver")], (32, 48, 48))  # doctest: +SKIP
-        >>> raw = reader.__getitems__(stream.batch(0))  # doctest: +SKIP
+        >>> reader = PatchReader([], (32, 48, 48))  # of a cache per task
+        >>> reader.__getitems__([]).images  # of the requests of a batch
+        []
     """
 
     def __init__(self, caches: Sequence[TaskCache], patch_size: Sequence[int]) -> None:
