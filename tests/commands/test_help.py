@@ -110,6 +110,7 @@ def test_what_is_right_is_not_corrected():
         (["train", "task=[liver]", "model=uniseg_smal"], "did you mean uniseg_small?"),
         (["prepare", "task=[liver]", "plan_spacing=givn"], "did you mean given?"),
         (["train"], "give task=[liver,spleen] or experiment=demo"),
+        (["train", "task=[liver]", "strategy=full", "lr=1"], "argument 'lr=1'"),
         (["trian"], "did you mean uniseg train?"),
         (["train", "--confg=job"], "--confg=job"),
     ],

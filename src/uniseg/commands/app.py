@@ -154,7 +154,8 @@ def _compose_and_call(work: Callable[[Any], Any], command: str, arguments: Seque
     local_conf.register()
     parser = get_args_parser()
     parser.prog = f"python -m uniseg.{command}"
-    args, unknown = parser.parse_known_args(readable_arguments(arguments, schema.text_keys(command)))
+    readable = readable_arguments(arguments, schema.text_keys(command))
+    args, unknown = parser.parse_known_args(readable)
     if unknown:
         raise InputError(
             f"argument '{unknown[0]}'", "no such flag", "key=value, or a flag of Hydra", "see --hydra-help"
@@ -162,7 +163,7 @@ def _compose_and_call(work: Callable[[Any], Any], command: str, arguments: Seque
     try:
         _run_hydra(args, parser, work, config_path=str(CONF_DIR), config_name=command)
     except HydraException as error:
-        if (found := misspelt(command, arguments)) is not None:
+        if (found := misspelt(command, readable)) is not None:
             raise found from error
         raise
 

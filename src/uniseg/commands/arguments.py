@@ -36,11 +36,11 @@ def readable_arguments(arguments: Sequence[str], text_keys: Collection[str]) -> 
     """
     keys = [*text_keys, *_groups()]
     sweeps = any(argument in MULTIRUN for argument in arguments)
-    flags = {place + 1 for place, argument in enumerate(arguments) if argument in WITH_VALUE}
+    flags = {index + 1 for index, argument in enumerate(arguments) if argument in WITH_VALUE}
     renamer = Renamer()
     readable = [
-        argument if place in flags else _readable(renamed, keys, sweeps)
-        for place, argument in enumerate(arguments)
+        argument if index in flags else _readable(renamed, keys, sweeps)
+        for index, argument in enumerate(arguments)
         if (renamed := renamer.argument(argument)) is not None
     ]
     for note in renamer.notes:
@@ -129,8 +129,8 @@ def _number_as_text(part: str) -> str:
 
 
 def _matches(key: str, pattern: str) -> bool:
-    parts, wanted = key.split("."), pattern.split(".")
-    return len(parts) == len(wanted) and all(want in ("*", part) for part, want in zip(parts, wanted, strict=True))
+    parts, patterns = key.split("."), pattern.split(".")
+    return len(parts) == len(patterns) and all(each in ("*", part) for part, each in zip(parts, patterns, strict=True))
 
 
 @cache

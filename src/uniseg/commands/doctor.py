@@ -35,7 +35,7 @@ class Finding:
 
 
 def findings() -> Iterator[Finding]:
-    """All that can be told without a task."""
+    """All that can be seen without a task."""
     yield from _versions()
     yield _device()
     yield from _memory()

@@ -84,29 +84,29 @@ def end_of(error: BaseException, command: str, *, composing: bool = False) -> En
         return End("interrupted", INTERRUPTED)
     if isinstance(error, Terminated):
         return End("terminated by SIGTERM", TERMINATED)
-    told = _told(list(_chain(error)), command) or (_composed(error) if composing else None)
-    return None if told is None else End(f"error: {told}", BAD_INPUT)
+    reason = _reason(list(_chain(error)), command) or (_composition_error(error) if composing else None)
+    return None if reason is None else End(f"error: {reason}", BAD_INPUT)
 
 
-def _told(chain: list[BaseException], command: str) -> str | None:
+def _reason(chain: list[BaseException], command: str) -> str | None:
     for each in chain:
         if isinstance(each, InputError):
             return str(each)
     for each in chain:
-        if (line := _resource(each, command)) is not None:
+        if (line := _resource_error(each, command)) is not None:
             return str(line)
     for each in chain:
         if isinstance(each, InstantiationException):
-            return _instantiated(each)
+            return _constructor_error(each)
         if isinstance(each, (HydraException, OmegaConfBaseException)):
             cause, text = str(each.__cause__ or ""), ADVICE.sub("", str(each))
             return _flat(text if cause in text else f"{text}: {cause}")
         if isinstance(each, (MisconfigurationException, FloatingPointError)):
             return _flat(_original(each))
-    return _called_later(chain[0]) if isinstance(chain[0], USER_VALUES) else None
+    return _partial_call_error(chain[0]) if isinstance(chain[0], USER_VALUES) else None
 
 
-def _resource(error: BaseException, command: str) -> InputError | None:
+def _resource_error(error: BaseException, command: str) -> InputError | None:
     """What the machine lacks."""
     text = _original(error)
     lower = LOWER.get(command, "close other programs")
@@ -127,16 +127,16 @@ def _resource(error: BaseException, command: str) -> InputError | None:
     return InputError(error.filename or command, error.strerror or _flat(text) or type(error).__name__, expected, fix)
 
 
-def _instantiated(error: InstantiationException) -> str | None:
+def _constructor_error(error: InstantiationException) -> str | None:
     """A constructor that does not take what the user gave; None where it failed otherwise."""
     cause = error.__cause__
     if cause is not None and not isinstance(cause, USER_VALUES):
         return None
     key = re.search(r"full_key: (\S+)", str(error))
-    return _refused(key[1] if key else "configuration", error if cause is None else cause)
+    return _refused_settings(key[1] if key else "configuration", error if cause is None else cause)
 
 
-def _called_later(error: BaseException) -> str | None:
+def _partial_call_error(error: BaseException) -> str | None:
     """The same of a ``_partial_`` class, which Hydra's deferred call makes where its last arguments are known."""
     calls = [
         frame.f_locals["self"]
@@ -144,16 +144,16 @@ def _called_later(error: BaseException) -> str | None:
         if isinstance(frame.f_locals.get("self"), partial)
     ]
     classes = [call for call in calls if isinstance(call.func, type)]
-    return _refused(getattr(classes[-1], "_hydra_full_key", "configuration"), error) if classes else None
+    return _refused_settings(getattr(classes[-1], "_hydra_full_key", "configuration"), error) if classes else None
 
 
-def _refused(key: str, cause: BaseException) -> str:
+def _refused_settings(key: str, cause: BaseException) -> str:
     return str(
         InputError(key, f"settings that it refuses ({_flat(str(cause))})", "settings that it takes", "correct them")
     )
 
 
-def _composed(error: BaseException) -> str | None:
+def _composition_error(error: BaseException) -> str | None:
     frames = list(walk_tb(error.__traceback__))
     module = frames[-1][0].f_globals.get("__name__", "") if frames else ""
     return _flat(str(error)) if isinstance(error, Exception) and module.split(".")[0] in COMPOSERS else None

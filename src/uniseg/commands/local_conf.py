@@ -80,7 +80,7 @@ def register() -> None:
 
 
 def _rename(path: Path, config_path: str, result: ConfigResult) -> None:
-    """Give the file the names of today, in place; each old name is told once."""
+    """Give the file the names of today, in place; each old name is logged once."""
     if not isinstance(result.config, DictConfig):
         return
     header = result.header["package"]
