@@ -249,12 +249,12 @@ def test_what_cannot_be_planned_is_told(monkeypatch):
         measure_gigabytes(recipe("task=[liver]"), PUBLISHED, 2)
 
 
-@pytest.fixture
-def dataset(tmp_path):
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
     """Four scans of 24 x 40 x 40 voxels of 2 x 1 x 1 mm, half of every one air that is 0; the fourth, for test, is
     unreadable.
     """
-    rng = np.random.default_rng(0)
+    tmp_path, rng = tmp_path_factory.mktemp("scans"), np.random.default_rng(0)
     affine, label = np.diag([1.0, 1, 2, 1]), np.zeros((24, 40, 40), np.int16)
     label[14:18, 10:20, 10:20] = 1
     cases = {}
@@ -288,9 +288,17 @@ def test_one_case_is_tried(dataset):
     assert trial.seconds_per_voxel > 0
 
 
-def test_a_whole_plan(dataset, tmp_path):
-    small = replace(recipe("task=[liver]", width=(4, 8), precision="32-true"), tasks=TaskSet([dataset.task]))
-    plan = make_plan([dataset], small, OPTIONS)
+@pytest.fixture(scope="module")
+def small(dataset):
+    return replace(recipe("task=[liver]", width=(4, 8), precision="32-true"), tasks=TaskSet([dataset.task]))
+
+
+@pytest.fixture(scope="module")
+def plan(dataset, small):
+    return make_plan([dataset], small, OPTIONS)
+
+
+def test_a_whole_plan(dataset, small, plan):
     assert plan.tasks[0].task.spacing_mm == plan.tasks[0].rule_mm == (2, 1, 1)
     assert plan.tasks[0].median_shape == (12, 40, 40)
     assert plan.patch.topology == fit_topology((12, 40, 40), (2, 1, 1))
@@ -322,9 +330,8 @@ def test_a_whole_plan(dataset, tmp_path):
     assert given.tasks[0].median_shape == (12, 20, 20)
 
 
-def test_an_experiment_that_a_person_wrote_is_kept(dataset, tmp_path):
-    small = replace(recipe("task=[liver]", width=(4, 8), precision="32-true"), tasks=TaskSet([dataset.task]))
-    plan, path = make_plan([dataset], small, OPTIONS), tmp_path / "conf/experiment/mine.yaml"
+def test_an_experiment_that_a_person_wrote_is_kept(plan, tmp_path):
+    path = tmp_path / "conf/experiment/mine.yaml"
     for _ in range(2):
         write_experiment(plan, path, "python", [], {})
     assert yaml.safe_load(path.read_text())["name"] == "mine"
