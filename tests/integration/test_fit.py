@@ -87,6 +87,14 @@ def test_load_from_checkpoint(fitted, kind):
     assert module.new_optimizer().defaults["momentum"] == 0.99
 
 
+def test_a_record_that_is_none_is_one_line(fitted, tmp_path):
+    content = torch.load(fitted[2] / "checkpoints/last.ckpt", weights_only=True)
+    content["uniseg"]["run"]["settings"]["finetune.unknown"] = 1
+    torch.save(content, tmp_path / "last.ckpt")
+    with pytest.raises(InputError, match=r"last\.ckpt.*unknown"):
+        DownstreamModule.load_from_checkpoint(tmp_path / "last.ckpt")
+
+
 def test_another_definition_of_a_task_is_refused(prepared):
     *tasks, last = network().tasks
     other = UniSegModel.from_preset("uniseg_tiny", [*tasks, replace(last, spacing_mm=(9, 9, 9))], PATCH)

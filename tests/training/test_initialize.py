@@ -11,8 +11,9 @@ import torch
 from samples import make_task
 from uniseg import InputError, UniSegModel, load_model, save_model
 from uniseg.evaluation.forgetting import TaskChange
+from uniseg.run_folder import RunFolder
 from uniseg.task import TaskSet
-from uniseg.training.callbacks.finetuning import HeadsFirst, changes_between
+from uniseg.training.callbacks.finetuning import ForgettingReporter, HeadsFirst, changes_between
 from uniseg.training.finetuning import FineTuning, stages_from_head
 from uniseg.training.modules import DownstreamModule
 from uniseg.training.optimization import Optimization
@@ -144,3 +145,13 @@ def test_the_head_trains_alone_at_first(model):
     ):
         callback.on_train_batch_start(SimpleNamespace(global_step=step), module, None, 0)
         assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == free
+
+
+def test_what_watches_a_fine_tuning(base, tmp_path):
+    def kinds(finetuning):
+        callbacks = finetuning.callbacks(lambda: load_model(base), RunFolder(tmp_path))
+        return [type(callback) for callback in callbacks]
+
+    assert kinds(FULL) == []
+    assert kinds(replace(FULL, heads_first_steps=3)) == [HeadsFirst]
+    assert kinds(replace(PROMPT_ONLY, heads_first_steps=3)) == [ForgettingReporter, HeadsFirst]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from uniseg.training.optimization import poly
+from uniseg.training.optimization import optimization_of, poly
 
 
 def rates(num_steps, **settings):
@@ -24,3 +24,17 @@ def test_published_rate_is_constant_inside_an_epoch():
 def test_warm_up_then_every_step():
     found = rates(10, exponent=1, warmup_steps=3, hold_steps=1)
     assert found == pytest.approx([0.0025, 0.005, 0.0075, 0.007, 0.006, 0.005, 0.004, 0.003, 0.002, 0.001])
+
+
+def test_that_of_a_checkpoint_names_torchs_classes_or_is_the_default():
+    settings = {
+        "optimizer._target_": "torch.optim.AdamW", "optimizer._partial_": True, "optimizer.lr": 0.5,
+        "loss._target_": "uniseg.losses.dice_ce.DiceCELoss", "loss.dice_weight": 2, "loss.ce_weight": 3,
+        "scheduler._target_": "os.system", "scheduler.command": "true",
+    }  # fmt: skip
+    made = optimization_of(settings)
+    assert (made.optimizer.func, made.optimizer.keywords) == (torch.optim.AdamW, {"lr": 0.5})
+    assert (made.loss.dice_weight, made.loss.ce_weight) == (2, 3)
+    assert made.scheduler.func is poly
+    for target in ("os.system", "torch.optim.lr_scheduler", "torch.optim.Adamm", "torch.hub.load"):
+        assert optimization_of({"optimizer._target_": target}).optimizer.func is torch.optim.SGD

@@ -212,6 +212,13 @@ def test_changed_settings_are_told(saved, older):
     assert older.changed({"seed": 1}) == []
 
 
+def test_names_of_an_older_version_are_no_change(model):
+    older = {"strategy.layer_decay": 1.0, "scheduler._target_": "uniseg.training.schedules.poly"}
+    now = {"finetune.layer_decay": 1.0, "scheduler._target_": "uniseg.training.optimization.poly"}
+    values = record_of(model, torch.optim.SGD(model.parameters())).to_dict() | {"settings": older}
+    assert RunRecord.from_dict(values).changed(now) == []
+
+
 def test_settings_of_the_optimiser_are_those_of_the_run(model):
     """A rate keeps its place in the schedule: half of the first one was left."""
     before = torch.optim.SGD(model.parameters(), lr=0.2, momentum=0.9)

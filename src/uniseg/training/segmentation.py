@@ -23,6 +23,7 @@ from uniseg.training.run_record import KEY as RECORD
 from uniseg.training.run_record import RunRecord
 from uniseg.weights.build import require_loadable
 from uniseg.weights.checkpoint import KEY, describe_model, model_of_checkpoint, read_checkpoint
+from uniseg.weights.reading import reading
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,13 @@ class SegmentationModule(LightningModule):
         """
         content = read_checkpoint(checkpoint_path)
         model = model_of_checkpoint(content, checkpoint_path)
-        values = content[KEY].get(RECORD)
-        record = None if values is None else RunRecord.from_dict(values)
-        tasks = model.tasks
-        if record is not None:
-            tasks = TaskSet(tasks[tasks.position(name)] for name in record.order)
-        module = cls(model.train(), **{"tasks": tasks, **cls._settings_of(record), **settings})
+        values, tasks = content[KEY].get(RECORD), model.tasks
+        with reading(checkpoint_path, "a record of a run", "give the original file"):
+            record = None if values is None else RunRecord.from_dict(values)
+            if record is not None:
+                tasks = TaskSet(tasks[tasks.position(name)] for name in record.order)
+            saved = {"tasks": tasks, **cls._settings_of(record)}
+        module = cls(model.train(), **{**saved, **settings})
         module.history = RunHistory(model.provenance.data, model.provenance.commit, record)
         return module if map_location is None else module.to(map_location)
 
