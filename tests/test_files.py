@@ -1,12 +1,13 @@
 """Files appear whole or not at all; bad ones are refused in one line; names lead nowhere else."""
 
 import errno
+import hashlib
 import os
 
 import pytest
 
 from uniseg.errors import InputError
-from uniseg.files import read_json, require_file_name, write_atomically, write_json
+from uniseg.files import content_hash, read_json, require_file_name, write_atomically, write_json, write_text
 from uniseg.task import Task
 
 
@@ -24,6 +25,13 @@ def test_errors_of_the_disk_name_the_file_that_was_meant(tmp_path):
         raise OSError(errno.ENOSPC, "No space left on device")
     assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "scores.csv"))
     assert os.listdir(tmp_path) == []
+
+
+def test_text_is_utf8_and_its_hash_that_of_its_bytes(tmp_path):
+    write_text(tmp_path / "deep" / "a.md", "Größe\n")
+    assert (tmp_path / "deep" / "a.md").read_bytes() == b"Gr\xc3\xb6\xc3\x9fe\n"
+    assert content_hash(tmp_path / "deep" / "a.md") == hashlib.sha256(b"Gr\xc3\xb6\xc3\x9fe\n").hexdigest()
+    assert os.listdir(tmp_path / "deep") == ["a.md"]
 
 
 def test_nan_becomes_null(tmp_path):

@@ -72,6 +72,16 @@ def new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(old, ignore_errors=True)
 
 
+def sync_folder(folder: str | os.PathLike) -> None:
+    """The names in a folder onto the disk, where the system can: Windows opens no folders."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def write_text(path: str | os.PathLike, text: str) -> None:
     """Atomically, in UTF-8."""
     write_bytes(path, text.encode())

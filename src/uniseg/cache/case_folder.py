@@ -18,7 +18,7 @@ import numpy as np
 
 from uniseg.datasets.labels import IGNORE
 from uniseg.errors import InputError
-from uniseg.files import PART, content_hash, read_json
+from uniseg.files import PART, content_hash, read_json, sync_folder
 from uniseg.task import Task
 
 HIGHEST = float(np.finfo(np.float16).max)
@@ -132,9 +132,9 @@ def write_case(folder: Path, entry: CaseEntry, image: np.ndarray, label: np.ndar
         }
         records = {name: _write_part(part / name, content) for name, content in contents.items()}
         _write_part(part / CASE, json.dumps(asdict(entry) | {"parts": records}).encode())
-        _sync_folder(part)
+        sync_folder(part)
         _put_in_place(part, final, entry, len(image))
-        _sync_folder(final.parent)
+        sync_folder(final.parent)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -238,13 +238,3 @@ def _write_part(path: Path, content: bytes) -> dict[str, int | str]:
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
     return {"size": len(content), "mtime_ns": path.stat().st_mtime_ns, "sha256": hashlib.sha256(content).hexdigest()}
-
-
-def _sync_folder(path: Path) -> None:
-    """The names in it, where the system can; Windows cannot."""
-    if os.name == "posix":
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
