@@ -71,4 +71,4 @@ bench: setup $(NNUNET)/ready ## measure beside nnU-Net v2; writes benchmarks/res
 	$(if $(DATA),$(BIN)/python benchmarks/bench_prepare.py --nnunet-python $(NNUNET)/bin/python --data $(DATA))
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) outputs dist .pytest_cache .ruff_cache
+	rm -rf $(VENV) outputs dist .pytest_cache .ruff_cache .mypy_cache
