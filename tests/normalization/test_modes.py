@@ -75,7 +75,7 @@ def test_a_parameter_of_another_mode_is_passed_over_where_all_files_have_it():
         ({"mode": "nyul"}, "mode 'nyul'; expected one of fingerprint, window, zscore"),
         ({"mode": "base"}, "mode 'base'; expected one of"),
         ({"mode": "zscore", "masked": 2}, "masked 2; expected true or false"),
-        ({"mode": "window", "lower": 3, "upper": 3}, r"window \[3, 3\]; expected lower < upper"),
+        ({"mode": "window", "lower": 3, "upper": 3}, r"window \[3\.0, 3\.0\]; expected lower < upper"),
         ({"mode": "fingerprint", "lower_percentile": 101}, "lower_percentile 101"),
     ],
 )
