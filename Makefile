@@ -7,6 +7,8 @@ LOWEST := $(VENV)/lowest
 # Old libraries beside new ones, old MONAI beside its torch.
 OLD_WARNINGS := -W ignore::DeprecationWarning -W "ignore:Using a non-tuple sequence"
 RUN := $(BIN)/python -m
+# One process per core, each with whole files, or with a folder whose tests share what is made once (tests/conftest.py).
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-lowest lint types check docs bench clean
@@ -31,7 +33,7 @@ demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a repo
 	@$(BIN)/python -c "import json; print('mean test Dice %.3f' % json.load(open('outputs/demo/evaluation/metrics.json'))['mean_dice'])"
 
 test: setup ## the tests
-	$(RUN) pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not slow" $(PARALLEL)
 
 test-slow: setup ## the tests that take minutes
 	$(RUN) pytest -m slow
@@ -43,7 +45,7 @@ $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/ready ## the tests with the lowest versions that are allowed; torch 2.8 comes with 3 GB of CUDA on x86-64
-	$(LOWEST)/bin/python -m pytest -m "not slow" $(OLD_WARNINGS)
+	$(LOWEST)/bin/python -m pytest -m "not slow" $(PARALLEL) $(OLD_WARNINGS)
 
 lint: setup ## style
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """What many tests start from."""
 
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +13,21 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
+
+# Folders whose tests share what their conftest makes once; they come first, since they take longest.
+SHARED = ("integration", "field")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Hand a process whole folders of ``SHARED``, else whole files (``pytest -n 2 --dist loadgroup``)."""
+    for item in items:
+        folder = _folder(item)
+        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else str(item.path)))
+    items.sort(key=lambda item: (*SHARED, "").index(_folder(item) if _folder(item) in SHARED else ""))
+
+
+def _folder(item: pytest.Item) -> str:
+    return item.path.relative_to(Path(__file__).parent).parts[0]
 
 
 @pytest.fixture(autouse=True)
