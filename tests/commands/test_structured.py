@@ -1,5 +1,8 @@
 """The schema of a group is that of its frozen dataclass; a composed group becomes the dataclass again."""
 
+import pickle
+import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -8,6 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from uniseg.commands import schema
 from uniseg.commands.bounds import settings_of
 from uniseg.commands.structured import schema_of, settings_from
 from uniseg.errors import InputError
@@ -82,3 +86,12 @@ def test_python_is_held_to_the_same_bounds():
         Settings(size=(0, 1, 1))
     with pytest.raises(InputError, match=r"things\.limit"):
         Settings(limit=-1)
+
+
+def test_a_schema_is_found_again_in_the_process_of_a_job():
+    """By name, not by value: a copied dataclass would not know its own defaults."""
+    code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).__name__)"
+    sent = pickle.dumps(schema.TaskSchema).hex()
+    done = subprocess.run([sys.executable, "-c", code, sent], capture_output=True, text=True, check=True)
+    assert done.stdout == "TaskBlockSchemaWithDefaults\n"
+    assert len(sent) < 400

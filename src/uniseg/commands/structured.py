@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, field, fields, is_dataclass, make_dataclass
+from importlib import import_module
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -28,12 +29,26 @@ def schema_of(settings: type, *, with_defaults: bool = False, **extra: type) -> 
         >>> OmegaConf.structured(schema_of(SpeedSettings, with_defaults=True)).channels_last
         False
     """
+    name = "".join([settings.__name__, "Schema", "WithDefaults" * with_defaults, *extra])
+    known = globals().get(name)
+    if known is not None and known.run_time_class is settings:
+        return known
     hints = get_type_hints(settings)
     items = [(each.name, *_schema_field(each, hints[each.name], with_defaults)) for each in fields(settings)]
-    items += [(name, hint, field(default=MISSING)) for name, hint in extra.items()]
-    schema = make_dataclass(f"{settings.__name__}Schema", items, namespace={"run_time_class": settings})
+    items += [(key, hint, field(default=MISSING)) for key, hint in extra.items()]
+    schema = make_dataclass(name, items, namespace={"run_time_class": settings})
     schema.__module__ = __name__
+    globals()[name] = schema  # where a job of a sweep in another process finds it
     return schema
+
+
+def __getattr__(name: str) -> Any:
+    """The classes that ``schema_of`` made in the process from which a job of a sweep was sent."""
+    if "Schema" in name:
+        import_module("uniseg.commands.schema")
+        if name in globals():
+            return globals()[name]
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def settings_from(settings: type[Settings], config: DictConfig | Mapping) -> Settings:
