@@ -1,4 +1,4 @@
-"""Reads the boxes of voxels that requests need."""
+"""Reads the boxes of voxels that requests need, and makes the augmented batch of them on the device."""
 
 from collections.abc import Mapping, Sequence
 
