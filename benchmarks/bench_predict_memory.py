@@ -70,11 +70,11 @@ def worker(scan: Path, counts: list[int], output: Path) -> None:
     predictor = Predictor(model, InferenceSettings(overlap=0.25, max_memory_gb=MAX_MEMORY_GB, device="cpu"))
     start = time.perf_counter()
     CaseRunner(predictor, output).run_case("scan", {task.name: (scan,) for task in tasks})
-    told = {
+    measured = {
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "seconds": time.perf_counter() - start,
     }
-    sys.stdout.write(json.dumps(told | {"stages": predictor.stopwatch.seconds}) + "\n")
+    sys.stdout.write(json.dumps(measured | {"stages": predictor.stopwatch.seconds}) + "\n")
 
 
 def main() -> None:
@@ -83,16 +83,16 @@ def main() -> None:
         make_scan(scan)
         for name, counts in CLASSES.items():
             command = [sys.executable, __file__, str(scan), json.dumps(counts), str(Path(folder) / str(len(peaks)))]
-            told = json.loads(
+            measured = json.loads(
                 subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
             )
-            peaks[name] = told["peak_gb"]
-            stages = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in told["stages"].items())
+            peaks[name] = measured["peak_gb"]
+            stages = ", ".join(f"{stage} {seconds:.0f}" for stage, seconds in measured["stages"].items())
             record(
                 f"peak memory, 512x512x1000 int16, {name}",
-                told["peak_gb"],
+                measured["peak_gb"],
                 MAX_MEMORY_GB,
-                f"GB; anchor: max_memory_gb; {told['seconds']:.0f} s: {stages}",
+                f"GB; anchor: max_memory_gb; {measured['seconds']:.0f} s: {stages}",
             )
         few, many = (peaks[name] for name in list(CLASSES)[1:])
         record("peak memory of 120 against 4 classes", many, few, "GB")

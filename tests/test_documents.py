@@ -203,10 +203,10 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     (tmp_path / "mkdocs.yml").write_text(yaml.safe_dump(settings))
     command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
-    told = done.stdout + done.stderr
-    assert done.returncode == 0, told
-    assert "No issues found" in told
-    assert "griffe" not in told
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    assert "No issues found" in output
+    assert "griffe" not in output
     pages = {path.stem for path in (tmp_path / "outputs/site").glob("*.html")} - {"404"}
     assert pages == {path.stem for path in ROOT.glob("docs/*.md")}, "each page is in the navigation"
     assert "from_pretrained" in (tmp_path / "outputs/site/api.html").read_text()
@@ -225,5 +225,5 @@ def test_examples_of_docstrings_run(tmp_path, monkeypatch):
     ]
     assert found
     for test in found:
-        told = []
-        assert not doctest.DocTestRunner().run(test, out=told.append).failed, "".join(told)
+        output = []
+        assert not doctest.DocTestRunner().run(test, out=output.append).failed, "".join(output)

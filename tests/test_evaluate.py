@@ -61,7 +61,7 @@ def test_our_probabilities_are_passed_over(folders):
     assert evaluated(folders).tasks["phantom_spleen"].num_cases == 3
 
 
-def test_bad_cases_are_told_together_and_nothing_is_written(folders, capsys):
+def test_bad_cases_are_reported_together_and_nothing_is_written(folders, capsys):
     save_nifti(folders / "predictions/pancreas_0001.nii.gz", ball(7))
     (folders / "labels/pancreas_0002.nii.gz").write_bytes(b"")
     with pytest.raises(

@@ -17,8 +17,8 @@ TINY = partial(UNetEncoder, channels=[4, 8], strides=[[2, 2, 2]], kernels=[[3, 3
 
 
 def test_a_preset_with_tasks_by_name_and_as_objects():
-    own = make_task("mine", ("T1", "T2"), ("background", "thing"))
-    model = UniSegModel.from_preset("uniseg_tiny", ["liver", own], patch_size=(16, 32, 32), encoder=TINY)
+    mine = make_task("mine", ("T1", "T2"), ("background", "thing"))
+    model = UniSegModel.from_preset("uniseg_tiny", ["liver", mine], patch_size=(16, 32, 32), encoder=TINY)
     assert model.tasks.names == ("liver", "mine")
     assert model.tasks[0].spacing_mm == (3, 1.5, 1.5)
     assert model.patch_size == (16, 32, 32)
@@ -44,7 +44,7 @@ def test_hydra_may_be_in_use_and_is_left_alone():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"name": "uniseg_tny"}, "did you mean uniseg_tiny?"),
         ({"tasks": ["livr"]}, "did you mean liver?"),
@@ -53,8 +53,8 @@ def test_hydra_may_be_in_use_and_is_left_alone():
         ({"patch_size": (3, 32, 32)}, "patch"),
     ],
 )
-def test_what_is_not_there_is_told_in_one_line(arguments, told):
-    with pytest.raises(InputError, match=told.replace("?", r"\?")):
+def test_what_is_not_there_is_one_line(arguments, message):
+    with pytest.raises(InputError, match=message.replace("?", r"\?")):
         UniSegModel.from_preset(**{"name": "uniseg_tiny", "tasks": ["liver"]} | arguments)
 
 

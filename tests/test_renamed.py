@@ -52,7 +52,7 @@ def test_an_argument(old, new):
     assert bool(renamer.notes) == (old != new)
 
 
-def test_each_old_name_is_told_once():
+def test_each_old_name_is_reported_once():
     renamer = Renamer()
     for argument in ("strategy=full", "strategy.layer_decay=1", "side=dev", "gone=1"):
         renamer.argument(argument)

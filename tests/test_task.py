@@ -39,7 +39,7 @@ def test_a_task_of_an_older_checkpoint_is_read():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "told"),
+    ("wrong", "message"),
     [
         ({"regions": ((1,),)}, "label values above 0"),
         ({"regions": ((1,), (0, 2))}, "label values above 0"),
@@ -49,8 +49,8 @@ def test_a_task_of_an_older_checkpoint_is_read():
         ({"optional": ("CT",)}, "one modality"),
     ],
 )
-def test_what_makes_no_sense_is_refused(wrong, told):
-    with pytest.raises(InputError, match=told):
+def test_what_makes_no_sense_is_refused(wrong, message):
+    with pytest.raises(InputError, match=message):
         make_task(**wrong)
 
 

@@ -35,12 +35,12 @@ def train(precision: str, seed: int, folder: Path, learning_rate: float) -> dict
             "overwrite=true",
         ]  # fmt: skip
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
-        with (folder / "log.txt").open("w") as told:
+        with (folder / "log.txt").open("w") as log:
             subprocess.run(
                 [sys.executable, "-m", "uniseg.train", *overrides],
                 env=environment,
-                stdout=told,
-                stderr=told,
+                stdout=log,
+                stderr=log,
                 check=True,
             )
         (folder / "done").touch()

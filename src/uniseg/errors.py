@@ -9,7 +9,7 @@ def printable(text: str) -> str:
 
 
 class InputError(ValueError):
-    """Bad input, told in one line: where it is, what was found, what was expected, what to do.
+    """Bad input in one line: where it is, what was found, what was expected, what to do.
 
     Entry points print it and exit with code 2.
 

@@ -176,7 +176,7 @@ def test_fingerprints_come_back_for_the_same_key_only(tmp_path):
     assert read_fingerprint(tmp_path, "b", "k1") is None
 
 
-def test_a_folder_that_was_not_prepared_is_told(tmp_path):
+def test_a_folder_that_was_not_prepared_is_reported(tmp_path):
     with pytest.raises(InputError, match=r"task\.json: found No such file"):
         TaskCache(tmp_path)
 

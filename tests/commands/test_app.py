@@ -48,7 +48,7 @@ def test_a_folder_with_a_number_for_a_name(command):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["input=a(1).nii.gz"], "write 'input=\"a(1).nii.gz\"'"),
         (["inference.overlap=2"], "inference.overlap: found 2.0; expected a number of at least 0 and below 1"),
@@ -59,11 +59,11 @@ def test_a_folder_with_a_number_for_a_name(command):
         (["hydra.run.dir=/proc/nothing"], "/proc/nothing: found No such file or directory"),
     ],
 )
-def test_what_is_wrong_ahead_of_the_work_is_one_line(command, capsys, arguments, told):
+def test_what_is_wrong_ahead_of_the_work_is_one_line(command, capsys, arguments, message):
     assert command(failing(AssertionError("worked")), *PREDICT, *arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
-    assert told in line
+    assert message in line
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def value(argument):
 
 @pytest.mark.parametrize("name", [f"{name}{ending}" for name in ODD for ending in ("", ".nii.gz")])
 @pytest.mark.parametrize("key", ["input", "checkpoint", "output"])
-def test_an_odd_name_is_told_with_the_form_that_works(key, name):
+def test_an_odd_name_is_reported_with_the_form_that_works(key, name):
     with pytest.raises(InputError, match="argument") as refusal:
         read(f"{key}={name}")
     assert str(refusal.value).startswith(f"argument '{key}={name}': found ")

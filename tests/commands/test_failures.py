@@ -59,9 +59,9 @@ def raised(work):
 
 
 def test_bad_input_wherever_it_stands():
-    told = InputError("scan.nii.gz", "no such file", "a scan", "correct input=")
-    assert line(told) == "error: scan.nii.gz: found no such file; expected a scan; correct input="
-    assert line(caused(RuntimeError("wrapped"), told)) == line(told)
+    error = InputError("scan.nii.gz", "no such file", "a scan", "correct input=")
+    assert line(error) == "error: scan.nii.gz: found no such file; expected a scan; correct input="
+    assert line(caused(RuntimeError("wrapped"), error)) == line(error)
 
 
 @pytest.mark.parametrize("name", MACHINE)

@@ -1,4 +1,4 @@
-"""What a person is told who asks a command, mistypes, or presses the tab key."""
+"""Help, spelling and completion: what a command answers to --help, a mistyped word, the tab key."""
 
 import os
 import subprocess
@@ -31,23 +31,23 @@ def test_the_overview_names_every_command(capsys):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_job_examples_keys_with_comments_and_the_groups_it_takes(capsys, command):
-    told = lines(capsys, command, "--help")
-    assert told[0] == f"uniseg {command}: {COMMANDS[command]}"
-    assert told[1].startswith(f"  python -m uniseg.{command} ")
-    takes_tasks = any(line.startswith("  task=") for line in told)
+    output = lines(capsys, command, "--help")
+    assert output[0] == f"uniseg {command}: {COMMANDS[command]}"
+    assert output[1].startswith(f"  python -m uniseg.{command} ")
+    takes_tasks = any(line.startswith("  task=") for line in output)
     assert takes_tasks == (command in ("prepare", "train", "evaluate"))
     if command == "predict":
-        (line,) = [line for line in told if line.startswith("  merge=false")]
+        (line,) = [line for line in output if line.startswith("  merge=false")]
         assert line.endswith("One label map per scan in place of one per task: where tasks claim the same voxel,")
-        assert any(line.startswith("  checkpoint=???") for line in told)
+        assert any(line.startswith("  checkpoint=???") for line in output)
 
 
 def test_help_of_a_group_lists_its_choices_and_the_keys_of_the_chosen_one(capsys):
-    told = lines(capsys, "train", "optimizer=adamw", "--help")
-    assert [line.strip().split("  ")[0] for line in told[:3]] == ["optimizer: one of", "adamw", "sgd"]
-    assert "  optimizer.lr=0.003" in told
+    output = lines(capsys, "train", "optimizer=adamw", "--help")
+    assert [line.strip().split("  ")[0] for line in output[:3]] == ["optimizer: one of", "adamw", "sgd"]
+    assert "  optimizer.lr=0.003" in output
     assert any(
-        line.startswith("  optimizer.fused=null") and line.endswith("one kernel for all tensors.") for line in told
+        line.startswith("  optimizer.fused=null") and line.endswith("one kernel for all tensors.") for line in output
     )
 
 
@@ -104,7 +104,7 @@ def test_what_is_right_is_not_corrected():
 
 
 @pytest.mark.parametrize(
-    ("argv", "told"),
+    ("argv", "message"),
     [
         (["train", "task=[liver]", "optimiser.lr=1"], "did you mean optimizer.lr?"),
         (["train", "task=[liver]", "model=uniseg_smal"], "did you mean uniseg_small?"),
@@ -115,11 +115,11 @@ def test_what_is_right_is_not_corrected():
         (["train", "--confg=job"], "--confg=job"),
     ],
 )
-def test_a_command_that_is_mistyped_ends_in_one_line_with_the_right_word(capsys, tmp_path, monkeypatch, argv, told):
+def test_a_command_that_is_mistyped_ends_in_one_line_with_the_right_word(capsys, tmp_path, monkeypatch, argv, message):
     monkeypatch.chdir(tmp_path)
     result = run(argv)
     assert result.code == 2
-    assert told in result.line
+    assert message in result.line
     assert "+" not in result.line
     assert capsys.readouterr().err == f"{result.line}\n"
 
@@ -168,22 +168,22 @@ def test_the_doctor_says_what_is_there_and_what_to_do(tmp_path, monkeypatch, cap
     monkeypatch.setenv("UNISEG_DATA", str(tmp_path / "scans"))
     (tmp_path / "conf/task").mkdir(parents=True)
     (tmp_path / "conf/task/mine.yaml").write_text("# nothing\n")
-    told = lines(capsys, "doctor")
+    output = lines(capsys, "doctor")
     assert (
         f"! data folder: no {tmp_path}/scans; give paths.data=<folder>, or set UNISEG_DATA; experiment=demo needs none"
-        in told
+        in output
     )
-    assert "! own task files: mine describe no task; uniseg prepare task=[...] says why" in told
-    assert any(line.startswith("  device: ") for line in told)
+    assert "! own task files: mine describe no task; uniseg prepare task=[...] says why" in output
+    assert any(line.startswith("  device: ") for line in output)
     (tmp_path / "scans/a").mkdir(parents=True)
     (tmp_path / "outputs/cache/liver").mkdir(parents=True)
     (tmp_path / "outputs/cache/liver/task.json").write_text("{}")
-    told = lines(capsys, "doctor")
-    assert f"  data folder: {tmp_path}/scans, 1 folders" in told
-    assert f"  cache: {tmp_path}/outputs/cache with liver" in told
+    output = lines(capsys, "doctor")
+    assert f"  data folder: {tmp_path}/scans, 1 folders" in output
+    assert f"  cache: {tmp_path}/outputs/cache with liver" in output
 
 
-def test_a_machine_with_little_memory_is_told(monkeypatch):
+def test_a_machine_with_little_memory_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "_available_bytes", lambda: 2 * doctor.GB)
     (line,) = [str(each) for each in doctor.findings() if each.what == "memory"]
     assert line.startswith("! memory: 2.0 GB free; lower ")

@@ -46,7 +46,7 @@ def test_a_task_whose_name_is_a_number(folder):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("# @package _global_\nhydra: {callbacks: {x: {_target_: os.system}}}\n" + TASK, "the package '_global_'"),
         (TASK.replace("tasks.mine", "hydra.callbacks"), "the package 'hydra.callbacks'"),
@@ -68,11 +68,11 @@ def test_a_task_whose_name_is_a_number(folder):
         ("# @package tasks.mine two\n", "Too many components"),
     ],
 )
-def test_a_task_file_that_is_more_or_less_than_a_task_is_refused(folder, text, told):
+def test_a_task_file_that_is_more_or_less_than_a_task_is_refused(folder, text, message):
     with pytest.raises(InputError) as refusal:
         composed(text)
     assert str(refusal.value).startswith(str(folder / "conf/task/mine.yaml"))
-    assert told in str(refusal.value)
+    assert message in str(refusal.value)
     assert "\n" not in str(refusal.value)
 
 

@@ -204,7 +204,7 @@ def test_numbers_become_text_where_text_of_any_shape_is_meant(composed):
     }
 
 
-def test_text_keys_are_told_apart_from_numbers():
+def test_text_keys_are_distinguished_from_numbers():
     keys = schema.text_keys("prepare")
     assert {"name", "paths.data", "tasks.*.classes", "tasks.*.source.splits", "import", "plan_output"} <= set(keys)
     assert not {"seed", "data.fold", "tasks.*.spacing_mm", "tasks.*.source.label_map", "data.task_weights"} & set(keys)

@@ -42,7 +42,7 @@ def dataset(name="liver", hashes=("h0", "h1", "h2"), patients=("p0", "p1", "p2")
     return replace(Dataset(replace(TASK, name=name), Source("manifest", Path(name)), cases, splits, known), **changes)
 
 
-def told(findings):
+def summary(findings):
     return [(f.task, f.case_id, f.fatal) for f in findings]
 
 
@@ -52,7 +52,7 @@ def test_clean_data_have_no_findings():
 
 def test_one_scan_on_two_sides_is_fatal():
     findings = check_datasets([dataset(), dataset("spleen", ("s0", "s1", "h0"), ("q0", "q1", "q2"))])
-    assert told(findings) == [("spleen", "spleen2", True)]
+    assert summary(findings) == [("spleen", "spleen2", True)]
     assert "'liver0' of 'liver' (train), here for test" in findings[0].found
 
 
@@ -61,11 +61,11 @@ def test_one_scan_in_two_tasks_on_one_side_is_in_order():
 
 
 def test_one_scan_twice_in_a_task_is_noted():
-    assert told(check_datasets([dataset(hashes=("h0", "h0", "h2"))])) == [("liver", "liver1", True)]
+    assert summary(check_datasets([dataset(hashes=("h0", "h0", "h2"))])) == [("liver", "liver1", True)]
     splits = SplitTable(("liver2",), (("liver1",),), ("liver0", "liver3"), {f"liver{i}": f"set/p{i}" for i in range(4)})
     cases = {i: Case(i, p, (Path(i),), Path(i)) for i, p in splits.patients.items()}
     twice = dataset(splits=splits, cases=cases, fingerprints={f"liver{i}": fingerprint(f"h{i % 3}") for i in range(4)})
-    assert told(check_datasets([twice])) == [("liver", "liver3", False)]
+    assert summary(check_datasets([twice])) == [("liver", "liver3", False)]
 
 
 def test_one_patient_on_two_sides_is_fatal():
@@ -147,7 +147,7 @@ def test_findings_of_all_cases_come_at_once(real, capsys, tmp_path):
     assert not list((tmp_path / "cache").rglob("task.json"))
 
 
-def test_a_doubtful_header_is_told_by_every_audit_and_an_absurd_one_refused(real, capsys, tmp_path):
+def test_a_doubtful_header_is_reported_by_every_audit_and_an_absurd_one_refused(real, capsys, tmp_path):
     tasks, sources = real
     path = sources["liver"].root / "imagesTr" / "c1_0000.nii.gz"
     image = nib.load(path)
@@ -327,10 +327,10 @@ def test_what_lies_in_the_same_cache_is_looked_at_too(real, tmp_path, capsys):
     capsys.readouterr()
     source = replace(sources["liver"], splits=splits, patient_namespace="other")
     prepare(audit(other, {"spleen": source}, 1, tmp_path / "cache"), tmp_path / "cache", 1)
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert "2 findings" in told
-    assert "the voxels of 'c4' of 'liver' (test), here for train" in told
-    assert "the voxels of 'c2' of 'liver' (train), here for test" in told
+    output = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "2 findings" in output
+    assert "the voxels of 'c4' of 'liver' (test), here for train" in output
+    assert "the voxels of 'c2' of 'liver' (train), here for test" in output
     (tmp_path / "cache/liver/task.json").write_text("{")
     audit(other, {"spleen": source}, 1, tmp_path / "cache")
     assert "findings" not in capsys.readouterr().err

@@ -73,10 +73,10 @@ def test_a_v2_dataset(tmp_path, capsys):
     )
     assert f"source:\n  layout: nnunet\n  root: {root}\n" in text
     assert make_task("hippocampus", values).spacing_mm == (3, 1, 1)
-    told = capsys.readouterr().err
-    assert "by patient: 5 folds" in told
-    assert "comes before the packaged task" in told
-    assert told.splitlines()[-1] == "Next: python -m uniseg.prepare task=[hippocampus]"
+    output = capsys.readouterr().err
+    assert "by patient: 5 folds" in output
+    assert "comes before the packaged task" in output
+    assert output.splitlines()[-1] == "Next: python -m uniseg.prepare task=[hippocampus]"
 
 
 def test_a_v1_folder_with_labels_out_of_order(tmp_path):
@@ -120,9 +120,9 @@ def test_splits_final_gives_the_five_folds_with_labelled_test_cases(tmp_path, ca
     assert tasks["a"]["source"]["splits"] == str(tmp_path / "preprocessed/Dataset001_A/splits_final.json")
     assert tasks["b"]["source"]["splits"] == str(other / "splits_final.json")
     assert tasks["a"]["source"]["root"] == str(root)
-    told = capsys.readouterr().err
-    assert "splits_final.json: 5 folds, 2 for test" in told
-    assert "splits_final.json: 5 folds, 0 for test" in told
+    output = capsys.readouterr().err
+    assert "splits_final.json: 5 folds, 2 for test" in output
+    assert "splits_final.json: 5 folds, 0 for test" in output
 
 
 def test_a_pickle_is_not_read(tmp_path, capsys):
@@ -146,8 +146,8 @@ def test_what_does_not_fit_is_named_beside_what_does(tmp_path, capsys):
     make(tmp_path / "Dataset008_tiny", V2, cases=1)
     make(tmp_path / "Dataset009_good", V2)
     assert sorted(imported(tmp_path, tmp_path / "conf")) == ["good", "tiny"]
-    told = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert told.count("not imported:") == 5
+    output = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert output.count("not imported:") == 5
     for text in (
         "the label 'organ': 'all'",
         "the channel 'noNorm'",
@@ -155,8 +155,8 @@ def test_what_does_not_fit_is_named_beside_what_does(tmp_path, capsys):
         "2 unknown names",
         "too few patients for its splits",
     ):
-        assert text in told
-    assert told.endswith("task=[good]")
+        assert text in output
+    assert output.endswith("task=[good]")
 
 
 def test_nothing_is_overwritten_unless_asked(tmp_path):

@@ -155,7 +155,7 @@ def test_a_listed_name_that_leads_elsewhere_is_refused(tmp_path, name):
         cases(dataset(tmp_path, ["CT"], "1.nii.gz", dataset=listed))
 
 
-def test_a_stray_comma_is_told_with_its_place(tmp_path):
+def test_a_stray_comma_is_reported_with_its_place(tmp_path):
     (tmp_path / "dataset.json").write_text('{\n "channel_names": {"0": "CT"},\n}')
     with pytest.raises(InputError, match=r"dataset\.json: found no JSON \(.*line [23] column"):
         cases(tmp_path)

@@ -41,7 +41,7 @@ def test_a_small_set_has_every_side():
         assert table.fold("a", 0).val
 
 
-def test_a_set_too_small_is_told():
+def test_a_set_too_small_is_reported():
     with pytest.raises(InputError, match="no val case in fold 0 among 2 patients"):
         split_cases("a", cases(range(2)), None).fold("a", 0)
 

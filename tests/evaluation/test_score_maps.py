@@ -39,7 +39,7 @@ def test_files_know_their_spacing(maps, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda p, r: ((p[1:], r), {}), "shapes"),
         (lambda p, r: ((p + 5, r), {}), "label values"),
@@ -47,7 +47,7 @@ def test_files_know_their_spacing(maps, tmp_path):
         (lambda p, r: ((p, r), {"spacing_mm": None}), "give spacing_mm"),
     ],
 )
-def test_what_cannot_be_scored_is_told(maps, change, told):
+def test_what_cannot_be_scored_is_reported(maps, change, message):
     arguments, settings = change(*maps)
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         score(*arguments, make_task(), **{"spacing_mm": SPACING} | settings)

@@ -13,7 +13,7 @@ from samples import make_task, save_nifti
 from uniseg.datasets.case import Case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
-from uniseg.evaluation.baseline import majority_vote, stretch
+from uniseg.evaluation.baseline import majority_vote, resize_nearest
 from uniseg.evaluation.scoring import Scorer, ScoringRules
 from uniseg.metrics.base import Metric
 from uniseg.metrics.lesions import LesionCounts
@@ -137,7 +137,7 @@ def test_the_baseline_is_the_majority(tmp_path):
     votes = majority_vote(TASK, SOURCE, [case(tmp_path, label, str(i)) for i, label in enumerate(labels)])
     assert (votes[:24] == 2).all()
     assert (votes[24:] == 0).all()
-    assert stretch(votes, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]
+    assert resize_nearest(votes, (2, 3, 3)).tolist() == [[[2] * 3] * 3, [[0] * 3] * 3]
 
 
 def test_shapes_by_hand(tmp_path):

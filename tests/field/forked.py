@@ -101,13 +101,13 @@ class Commands:
         assert done.code == 0, done.tail
         return done
 
-    def refuse(self, command: str, *overrides: str, cwd: Path, told: tuple[str, ...] = (), **limits) -> str:
+    def refuse(self, command: str, *overrides: str, cwd: Path, mentions: tuple[str, ...] = (), **limits) -> str:
         """The one line that a command ends with, exit code 2."""
         done = self.run(command, *overrides, cwd=cwd, **limits)
         assert "Traceback" not in done.stderr, done.tail
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         (line,) = done.errors
-        for text in told:
+        for text in mentions:
             assert text in line
         return line
 

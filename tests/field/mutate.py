@@ -67,7 +67,7 @@ def leaves(value: object, path: Path_ = ()) -> list[Path_]:
 
 def damage_values(value: object, rng: Random, hostile: tuple = HOSTILE, depth: int | None = None) -> tuple[str, object]:
     """(what was done, a copy of nested containers with one or two places changed, removed, or added)."""
-    out, told = copy.deepcopy(value), []
+    out, changes = copy.deepcopy(value), []
     for _ in range(rng.choice((1, 1, 1, 2))):
         places = [path for path in leaves(out) if depth is None or len(path) <= depth]
         if not places:
@@ -88,8 +88,8 @@ def damage_values(value: object, rng: Random, hostile: tuple = HOSTILE, depth: i
             parent["another"] = new
         else:
             parent[key] = new
-        told.append(f"{kind} {'/'.join(map(str, path))[-60:]} {new!r:.40}")
-    return "; ".join(told), out
+        changes.append(f"{kind} {'/'.join(map(str, path))[-60:]} {new!r:.40}")
+    return "; ".join(changes), out
 
 
 def hostile_tensor(tensor: torch.Tensor, rng: Random) -> tuple[str, object]:
@@ -119,26 +119,26 @@ def damage_checkpoint(path: Path, rng: Random, state_key: str | None) -> str:
         name = rng.choice([name for name, value in state.items() if isinstance(value, torch.Tensor)])
         kind = rng.choice(("tensor", "tensor", "remove", "rename"))
         if kind == "tensor":
-            told, state[name] = hostile_tensor(state[name], rng)
+            change, state[name] = hostile_tensor(state[name], rng)
         elif kind == "remove":
-            told = kind
+            change = kind
             del state[name]
         else:
-            told = kind
+            change = kind
             state[rng.choice(("x", "../escape", 7, None, "model.encoder.stages.99.0.conv.weight", name + ".more"))] = (
                 state.pop(name)
             )
-        told = f"{name[-50:]}: {told}"
+        change = f"{name[-50:]}: {change}"
     else:
         rest = {key: value for key, value in content.items() if key != state_key} if state_key else {}
-        told, changed = (
+        change, changed = (
             damage_values(rest, rng, depth=rng.choice((1, 4, 9))) if rest else ("wrapped", {"model": [state]})
         )
         content = changed | ({state_key: state} if state_key else {})
         if rng.random() < 0.1:
-            told, content = "a list", [content]
+            change, content = "a list", [content]
     torch.save(content, path)
-    return told
+    return change
 
 
 def write_pickle(path: Path, rng: Random, trap: Path) -> str:
@@ -189,14 +189,14 @@ def damage_safetensors(path: Path, rng: Random, key: str = "uniseg") -> str:
     header, data = json.loads(content[8 : 8 + length]), content[8 + length :]
     metadata = header.get("__metadata__", {})
     if key in metadata and rng.random() < 0.6:
-        told, changed = damage_values(json.loads(metadata[key]), rng)
+        change, changed = damage_values(json.loads(metadata[key]), rng)
         metadata[key] = json.dumps(changed)
     elif rng.random() < 0.2:
-        told, metadata[key] = "no JSON", rng.choice(("", "{", "[]", "null", "[" * 5000, "1e999", "\ud800"))
+        change, metadata[key] = "no JSON", rng.choice(("", "{", "[]", "null", "[" * 5000, "1e999", "\ud800"))
         header["__metadata__"] = metadata
     else:
-        told, header = damage_values(header, rng, depth=rng.choice((1, 3)))
+        change, header = damage_values(header, rng, depth=rng.choice((1, 3)))
     text = json.dumps(header).encode()
     claimed = rng.choice((len(text),) * 5 + (2**40, len(text) + 7))
     path.write_bytes(claimed.to_bytes(8, "little") + text + data)
-    return told
+    return change

@@ -15,7 +15,7 @@ from field.inputs.tables import NUMBER, write_tables
 from field.marks import rows
 
 VOXEL_ML = float(np.prod(SPACING_MM)) / 1000
-TOLD_OF_TABLES = (
+MESSAGES_OF_TABLES = (
     ("semicolon", ("comma",)),
     ("tabs", ("comma",)),
     ("latin", ("UTF-8", "row 2", "line 2")),
@@ -127,7 +127,7 @@ def test_a_foreign_value_is_refused_never_bent(commands, imported, tmp_path):
         "task=[gaps]",
         f"output={tmp_path}/out",
     ]
-    commands.refuse("evaluate", *given, cwd=imported, told=("predictions/case_001.nii.gz", "9"))
+    commands.refuse("evaluate", *given, cwd=imported, mentions=("predictions/case_001.nii.gz", "9"))
     assert not (tmp_path / "out/scores.csv").exists()
 
 
@@ -172,7 +172,7 @@ def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base,
 def test_a_dataset_of_the_same_name_does_not_replace_a_task_file(commands, base, tmp_path):
     write_dataset(tmp_path / "sub/Dataset901_Plain", first_seed=50)
     before = (base.folder / f"conf/task/{TASK}.yaml").read_text()
-    commands.refuse("prepare", f"import={tmp_path}/sub", cwd=base.folder, told=(f"{TASK}.yaml", "differs"))
+    commands.refuse("prepare", f"import={tmp_path}/sub", cwd=base.folder, mentions=(f"{TASK}.yaml", "differs"))
     assert (base.folder / f"conf/task/{TASK}.yaml").read_text() == before
 
 
@@ -197,8 +197,8 @@ def test_a_table_is_read(commands, manifests, tmp_path, name):
     assert len(list(tmp_path.glob("table/*/*/case.json"))) == NUMBER - 2, "all but those for test"
 
 
-@pytest.mark.parametrize(("name", "told"), rows(TOLD_OF_TABLES, fast=["semicolon", "latin"]))
-def test_a_table_of_a_spreadsheet_is_read_or_told_how_to_save(commands, manifests, tmp_path, name, told):
+@pytest.mark.parametrize(("name", "mentions"), rows(MESSAGES_OF_TABLES, fast=["semicolon", "latin"]))
+def test_a_table_of_a_spreadsheet_is_read_or_says_how_to_save(commands, manifests, tmp_path, name, mentions):
     done = commands.run("prepare", *reading(manifests, name, tmp_path), cwd=manifests)
     assert "Traceback" not in done.stderr
     if done.code == 0:
@@ -206,10 +206,10 @@ def test_a_table_of_a_spreadsheet_is_read_or_told_how_to_save(commands, manifest
         return
     assert (done.code, len(done.errors)) == (2, 1), done.tail
     assert "manifest.csv" in done.errors[0]
-    assert any(word in done.errors[0] for word in told), done.errors[0]
+    assert any(word in done.errors[0] for word in mentions), done.errors[0]
 
 
-def test_a_stray_comma_in_dataset_json_is_told_with_its_line(commands, tmp_path):
+def test_a_stray_comma_in_dataset_json_is_reported_with_its_line(commands, tmp_path):
     root = write_dataset(tmp_path / "raw/Dataset920_Comma", 4)
     path = root / "dataset.json"
     path.write_text(path.read_text().replace('"numTraining": 4,', '"numTraining": 4,,'))

@@ -83,7 +83,7 @@ def test_a_finished_run_is_not_overwritten_unasked(commands, two_tasks, tmp_path
     checkpoint = tmp_path / "run/outputs/two/checkpoints/last.ckpt"
     before = checkpoint.read_bytes()
     settings = ["task=[liver,spleen]", *SETTINGS, FEW, "name=two", "seed=1"]
-    commands.refuse("train", *settings, cwd=tmp_path / "run", told=("overwrite=true",))
+    commands.refuse("train", *settings, cwd=tmp_path / "run", mentions=("overwrite=true",))
     assert checkpoint.read_bytes() == before
     commands.succeed("train", *settings, "overwrite=true", cwd=tmp_path / "run")
     assert checkpoint.read_bytes() != before
@@ -102,7 +102,7 @@ def test_cases_ever_seen_are_remembered_through_fine_tuning(commands, two_tasks,
     commands.succeed(
         "train", *given, "init=checkpoint", "init.checkpoint=outputs/two/checkpoints/last.ckpt", cwd=tmp_path / "run"
     )
-    commands.refuse("evaluate", *given, cwd=tmp_path / "run", told=(seen[0], "train"))
+    commands.refuse("evaluate", *given, cwd=tmp_path / "run", mentions=(seen[0], "train"))
 
 
 def test_init_checkpoint_without_a_file_is_refused(commands, base):
@@ -114,7 +114,7 @@ def test_init_checkpoint_without_a_file_is_refused(commands, base):
         "name=nothing",
         "init=checkpoint",
         cwd=base.folder,
-        told=("init.checkpoint",),
+        mentions=("init.checkpoint",),
     )
     assert not (base.folder / "outputs/nothing/checkpoints").exists()
 
@@ -127,7 +127,7 @@ def test_a_network_of_nan_gives_no_empty_map(commands, base, tmp_path):
     spoiled = checkpoint_with(base, tmp_path / "nan.ckpt", spoil)
     scan = save(tmp_path / "scan.nii.gz", ball()[0])
     given = [f"checkpoint={spoiled}", *base.predicting(scan, tmp_path / "out")[1:]]
-    commands.refuse("predict", *given, cwd=tmp_path, told=("nan.ckpt",))
+    commands.refuse("predict", *given, cwd=tmp_path, mentions=("nan.ckpt",))
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
@@ -165,7 +165,7 @@ def test_a_case_name_writes_nowhere_else(commands, tmp_path):
     done = commands.run("prepare", "import=raw", cwd=tmp_path)
     assert "Traceback" not in done.stderr
     if done.code == 0:
-        commands.refuse("prepare", "task=[listed]", "num_workers=1", cwd=tmp_path, told=("escape",))
+        commands.refuse("prepare", "task=[listed]", "num_workers=1", cwd=tmp_path, mentions=("escape",))
     assert not (tmp_path / "escape").exists()
     assert not list(tmp_path.parent.glob("escape*"))
 
@@ -189,7 +189,7 @@ def test_a_task_file_runs_no_code(commands, base, tmp_path):
     (tmp_path / "conf/task/evil.yaml").write_text(
         "# @package _global_\nhydra:\n  callbacks:\n    evil:\n      _target_: os.mkdir\n      path: owned\n"
     )
-    commands.refuse("prepare", "task=[evil]", cwd=tmp_path, told=("evil.yaml",))
+    commands.refuse("prepare", "task=[evil]", cwd=tmp_path, mentions=("evil.yaml",))
     assert not (tmp_path / "owned").exists()
 
 
@@ -272,7 +272,7 @@ def test_cases_json_names_files_that_are_found_from_elsewhere(commands, base, tm
             assert np.asarray(read(tmp_path / path)).shape == ball()[0].shape
 
 
-def test_demo_without_phantoms_is_told_in_words_of_ours(commands, tmp_path):
+def test_demo_without_phantoms_is_reported_in_words_of_ours(commands, tmp_path):
     done = commands.run("train", "experiment=demo", "phantom=null", cwd=tmp_path)
     assert (done.code, len(done.errors) <= 1) == (2, True), done.tail
     assert "phantom" in done.stderr

@@ -74,7 +74,11 @@ def test_a_scan_of_48_metres_is_refused_before_memory_is_taken(commands, base, t
     """Micrometres in a file that says mm."""
     scan = save(tmp_path / "large.nii.gz", ball()[0], micrometres())
     line = commands.refuse(
-        "predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, told=("large.nii.gz",), memory_bytes=4 << 30
+        "predict",
+        *base.predicting(scan, tmp_path / "out"),
+        cwd=tmp_path,
+        mentions=("large.nii.gz",),
+        memory_bytes=4 << 30,
     )
     assert "2000" in line
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
@@ -93,7 +97,7 @@ def test_an_absurd_spacing_is_a_finding_of_the_audit(commands, base, tmp_path):
         f"paths.cache={tmp_path}/cache",
         "num_workers=1",
     ]
-    commands.refuse("prepare", *given, cwd=base.folder, told=("case_2", "2000"), memory_bytes=4 << 30)
+    commands.refuse("prepare", *given, cwd=base.folder, mentions=("case_2", "2000"), memory_bytes=4 << 30)
     assert not (tmp_path / f"cache/{TASK}/task.json").exists()
 
 
@@ -126,7 +130,7 @@ def test_a_padded_series_is_read(series):
 
 @pytest.mark.parametrize("name", rows(dicom.FAULTY, fast=["scout", "uneven"]))
 def test_a_faulty_series_is_refused_for_its_fault(commands, base, tmp_path, name):
-    write, told = dicom.FAULTY[name]
+    write, mentions = dicom.FAULTY[name]
     write(tmp_path / name)
     done = base.predict(commands, tmp_path / name, tmp_path / "out")
     assert "Traceback" not in done.stderr, done.tail
@@ -145,7 +149,7 @@ def test_a_faulty_series_is_refused_for_its_fault(commands, base, tmp_path, name
     else:
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         (text,) = done.errors
-    for words in told:
+    for words in mentions:
         assert any(word.casefold() in text.casefold() for word in words), text
     assert "missing" not in text or name == "missing", "advice to fetch slices that are there"
 
@@ -186,12 +190,12 @@ def test_odd_voxels_are_predicted(commands, base, tmp_path):
 @pytest.mark.parametrize("name", rows(["series4d", "flat2d", "nan", "rgb"], fast=["series4d"]))
 def test_what_is_no_scan_is_refused_by_name(commands, base, tmp_path, name):
     path = voxels.write_unreadable(tmp_path / "scans")[name]
-    commands.refuse("predict", *base.predicting(path, tmp_path / "out"), cwd=tmp_path, told=(path.name,))
+    commands.refuse("predict", *base.predicting(path, tmp_path / "out"), cwd=tmp_path, message=(path.name,))
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
-@pytest.mark.parametrize(("name", "told"), rows(voxels.UNLIKE, fast=["renamed.nii.gz"]))
-def test_a_file_that_is_not_what_its_ending_says(commands, base, tmp_path, name, told):
+@pytest.mark.parametrize(("name", "message"), rows(voxels.UNLIKE, fast=["renamed.nii.gz"]))
+def test_a_file_that_is_not_what_its_ending_says(commands, base, tmp_path, name, message):
     path = voxels.write_unlike_their_ending(tmp_path / "scans")[name]
     done = base.predict(commands, path, tmp_path / "out")
     if done.code == 0:
@@ -200,7 +204,7 @@ def test_a_file_that_is_not_what_its_ending_says(commands, base, tmp_path, name,
     else:
         assert (done.code, len(done.errors)) == (2, 1), done.tail
         assert name in done.errors[0]
-        assert told.casefold() in done.errors[0].casefold()
+        assert message.casefold() in done.errors[0].casefold()
 
 
 @pytest.mark.slow
@@ -221,7 +225,7 @@ def test_a_flipped_bit_in_a_packed_scan_is_found(commands, base, tmp_path):
     with pytest.raises(gzip.BadGzipFile):
         gzip.decompress(bytes(content))
     commands.refuse(
-        "predict", *base.predicting(tmp_path / "scan.nii.gz", tmp_path / "out"), cwd=tmp_path, told=("scan.nii.gz",)
+        "predict", *base.predicting(tmp_path / "scan.nii.gz", tmp_path / "out"), cwd=tmp_path, mentions=("scan.nii.gz",)
     )
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
@@ -270,5 +274,5 @@ def test_no_output_replaces_a_file_that_is_not_ours(commands, base, tmp_path):
     scan = save(tmp_path / "scan.nii.gz", ball()[0])
     drawn = save(tmp_path / f"out/{TASK}/scan.nii.gz", ball()[1])
     before = drawn.read_bytes()
-    commands.refuse("predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, told=("scan.nii.gz",))
+    commands.refuse("predict", *base.predicting(scan, tmp_path / "out"), cwd=tmp_path, mentions=("scan.nii.gz",))
     assert drawn.read_bytes() == before

@@ -63,7 +63,7 @@ def test_a_bad_file(tmp_path, path, content, kinds):
     assert faults(tmp_path, GOOD, write=lambda scratch: (scratch / path).write_bytes(content)).keys() == kinds
 
 
-def test_the_cause_is_told_with_its_place(tmp_path):
+def test_the_cause_is_reported_with_its_place(tmp_path):
     assert faults(tmp_path, replace(GOOD, code=1, stderr=TRACEBACK))["traceback"] == "KeyError: # @ task.py:7 make"
 
 

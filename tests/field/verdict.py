@@ -20,7 +20,7 @@ STOPPED = {  # codes of a command that a signal met; 0 where it was done already
 LEFTOVERS = re.compile(r"(^|/)(\.part[^/]*|\.old[^/]*|[^/]*\.tmp|[^/]*\.part)$")
 OWN_PLACES = ("home/tmp/", "home/libraries", "home/.cache", "home/.config", "home/.nv", "home/.triton")
 # The table of missing datasets; how the command is used, where Hydra's own flags are not.
-TOLD_OTHERWISE = re.compile(r"^\d+ datasets? (is|are) missing:|^usage: ", re.MULTILINE)
+OTHER_REFUSALS = re.compile(r"^\d+ datasets? (is|are) missing:|^usage: ", re.MULTILINE)
 # sockets over which PyTorch hands tensors; a reader whose run fails is ended with its own there
 OF_READERS = "home/tmp/pymp-"
 NOISE = ("RuntimeWarning", "Exception ignored", "ResourceWarning", "Segmentation fault", "DeprecationWarning")
@@ -88,8 +88,8 @@ def _faults_of_end(done: Done, codes: set[int], *, is_signalled: bool) -> dict[s
         faults["traceback"] = signature(done.stderr)
     if done.outlived:
         faults["outlived"] = "a process of the command outlives it"
-    is_told = len(done.errors) == 1 or TOLD_OTHERWISE.search(done.stderr)
-    if done.code == 2 and not (is_told and len(done.errors) <= 1):
+    is_explained = len(done.errors) == 1 or OTHER_REFUSALS.search(done.stderr)
+    if done.code == 2 and not (is_explained and len(done.errors) <= 1):
         faults["line"] = f"{len(done.errors)} error lines with exit code 2: {_last(done.stderr)}"
     if done.code == 0 and done.errors:
         faults["line"] = f"an error line with exit code 0: {done.errors[0]}"

@@ -27,8 +27,8 @@ def slices(**values):
     return [dicom_slice(plane, AFFINE, index, **values) for index, plane in enumerate(ARRAY)]
 
 
-def refused(folder, told):
-    with pytest.raises(InputError, match=told) as refusal:
+def refused(folder, message):
+    with pytest.raises(InputError, match=message) as refusal:
         read_volume([folder])
     assert "\n" not in str(refusal.value)
 
@@ -163,8 +163,8 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_a_bad_series_is_refused_with_the_file_named(tmp_path, name):
-    series, told = BAD[name]
-    refused(save_slices(tmp_path / "ct", series), told)
+    series, message = BAD[name]
+    refused(save_slices(tmp_path / "ct", series), message)
 
 
 def scouted(**values):
@@ -222,8 +222,8 @@ BLAMED = {
 
 @pytest.mark.parametrize("name", BLAMED)
 def test_the_line_blames_what_is_wrong(tmp_path, name):
-    series, told = BLAMED[name]
-    refused(save_slices(tmp_path / "ct", series), told)
+    series, message = BLAMED[name]
+    refused(save_slices(tmp_path / "ct", series), message)
 
 
 def test_files_of_another_kind_are_passed_over(tmp_path):

@@ -139,8 +139,8 @@ BAD = [
 
 @pytest.mark.parametrize("bad", BAD)
 def test_a_bad_file_is_refused_in_one_line_that_names_it(bad, tmp_path):
-    paths, told = bad(tmp_path)
-    with pytest.raises(InputError, match=told) as refusal:
+    paths, message = bad(tmp_path)
+    with pytest.raises(InputError, match=message) as refusal:
         read_volume(paths)
     assert "\n" not in str(refusal.value)
 

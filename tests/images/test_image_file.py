@@ -63,7 +63,7 @@ def test_a_tilted_grid_is_noted():
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "message"),
     [
         (AttributeError("x"), r"AttributeError \(x\); expected it; restore"),
         (KeyError("y"), "KeyError"),
@@ -74,8 +74,8 @@ def test_a_tilted_grid_is_noted():
         (MemoryError(), "more voxels than the memory holds"),
     ],
 )
-def test_any_error_of_a_library_is_one_line(error, told):
-    with pytest.raises(InputError, match=told), refusing(Path("a"), "it"):
+def test_any_error_of_a_library_is_one_line(error, message):
+    with pytest.raises(InputError, match=message), refusing(Path("a"), "it"):
         raise error
 
 

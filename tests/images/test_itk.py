@@ -157,12 +157,12 @@ META = {
 
 @pytest.mark.parametrize(("ending", "name"), [*((".nrrd", name) for name in NRRD), *((".mha", name) for name in META)])
 def test_a_bad_header_is_refused(tmp_path, capfd, ending, name):
-    old, new, told = (NRRD if ending == ".nrrd" else META)[name]
+    old, new, message = (NRRD if ending == ".nrrd" else META)[name]
     path = save_itk(tmp_path / f"a{ending}", ARRAY, AFFINE)
     content = path.read_bytes()
     assert content.count(old) == 1, content[:400]
     path.write_bytes(content.replace(old, new))
-    with pytest.raises(InputError, match=told) as refusal:
+    with pytest.raises(InputError, match=message) as refusal:
         read_volume([path])
     assert str(refusal.value).startswith(f"{path}: ")
     assert capfd.readouterr() == ("", "")

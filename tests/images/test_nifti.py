@@ -69,9 +69,9 @@ def test_a_unit_that_the_numbers_deny_is_refused(tmp_path):
 )
 def test_what_is_written_carries_both_affines_of_its_scan(tmp_path, forms, best, note):
     path = save(tmp_path / "a.nii.gz", *forms)
-    told = read_geometry(path).notes
-    assert (note is None and told == ()) or (len(told) == 1 and note in told[0])
-    assert read_volume([path]).notes == told
+    notes = read_geometry(path).notes
+    assert (note is None and notes == ()) or (len(notes) == 1 and note in notes[0])
+    assert read_volume([path]).notes == notes
     write_label_map(read_volume(path).array[0] > 0, path, tmp_path / "label.nii.gz")
     write_probabilities(np.zeros((2, *read_geometry(path).array.shape[1:]), np.uint8), path, tmp_path / "p.nii.gz")
     scan = nib.load(path)
@@ -148,7 +148,7 @@ def test_gzip_in_several_members_is_read(tmp_path):
 
 @pytest.mark.parametrize("ending", [".nii", ".nii.gz"])
 def test_a_header_that_claims_much_takes_no_memory(tmp_path, ending):
-    """An extension of 1 GB is told by its length, and by where the voxels begin."""
+    """An extension of 1 GB is recognised by its length, and by where the voxels begin."""
     content = bytearray(save_nifti(tmp_path / "good.nii", ARRAY, AFFINE).read_bytes())
     struct.pack_into("<f", content, 108, 2.0**30)
     struct.pack_into("<4B2i", content, 348, 1, 0, 0, 0, 2**30 - 352, 6)

@@ -88,6 +88,6 @@ BAD = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_pet_that_gives_no_suv_is_refused(tmp_path, name):
-    values, told = BAD[name]
-    with pytest.raises(InputError, match=f"pet: found {told}|pet: found an? .*{told}"):
+    values, message = BAD[name]
+    with pytest.raises(InputError, match=f"pet: found {message}|pet: found an? .*{message}"):
         suv(tmp_path, **values)

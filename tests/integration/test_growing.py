@@ -38,11 +38,11 @@ def test_the_old_weights_and_answers_keep_their_bits(grown):
     state = more.state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in base.state_dict().items())
     assert any(tensor.any() for name, tensor in state.items() if "adapters" in name and "up.weight" in name)
-    told = json.loads((grown / "outputs/grown/old_tasks.json").read_text())
-    assert set(told) == set(base.tasks.names)
+    changes = json.loads((grown / "outputs/grown/old_tasks.json").read_text())
+    assert set(changes) == set(base.tasks.names)
     assert all(
         change["identical"] and change["largest"] == 0 and change["num_changed_voxels"] == 0 < change["num_voxels"]
-        for change in told.values()
+        for change in changes.values()
     )
     assert set(more.provenance.data) == {*base.tasks.names, NEW}
 
@@ -64,7 +64,7 @@ def test_a_grown_run_goes_on(grown):
     assert all(name.startswith("added.0.") for name in moved)
 
 
-def test_all_may_move_and_the_change_is_told(grown):
+def test_all_may_move_and_the_change_is_reported(grown):
     settings = [
         *GROW,
         "init.checkpoint=outputs/demo/checkpoints/last.ckpt",
@@ -73,8 +73,8 @@ def test_all_may_move_and_the_change_is_told(grown):
         "trainer.max_epochs=1",
     ]
     succeed("train", *settings, cwd=grown)
-    told = json.loads((grown / "outputs/moved/old_tasks.json").read_text())
-    assert all(not change["identical"] and change["largest"] > 0 for change in told.values())
+    changes = json.loads((grown / "outputs/moved/old_tasks.json").read_text())
+    assert all(not change["identical"] and change["largest"] > 0 for change in changes.values())
 
 
 def test_the_task_file_predicts_what_the_grown_network_predicts(grown, tmp_path):

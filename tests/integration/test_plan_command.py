@@ -61,7 +61,7 @@ def test_the_network_that_was_planned_is_the_network_that_trains(suite):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ([], "gpu_memory_gb"),
         (["gpu_memory_gb=4", "model/encoder=segresnet"], "choose unet or resenc"),
@@ -73,9 +73,9 @@ def test_the_network_that_was_planned_is_the_network_that_trains(suite):
         ),
     ],
 )
-def test_what_cannot_be_planned_is_told_in_one_line(suite, overrides, told):
+def test_what_cannot_be_planned_is_one_line(suite, overrides, message):
     done = run("prepare", *PLAN, *overrides, cwd=suite)
     assert done.returncode == 2, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert told in line
+    assert message in line
     assert not (suite / "conf").exists()

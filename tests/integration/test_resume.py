@@ -55,7 +55,7 @@ def test_killed_after_the_first_checkpoint(whole):
     assert_same_end(whole, "killed", "whole")
 
 
-def test_every_process_is_told_to_stop_during_the_validation(whole):
+def test_every_process_is_asked_to_stop_during_the_validation(whole):
     stopped = train(*SETTINGS, "name=stopped", signal_at(STEPS + 1, signal.SIGTERM, group=True), cwd=whole)
     assert stopped.returncode == 143
     assert "Traceback" not in stopped.stderr

@@ -1,4 +1,4 @@
-"""A command given again: resumes its own run, starts over where told to, and otherwise touches nothing."""
+"""A command given again: resumes its own run, starts over on overwrite=true, and otherwise touches nothing."""
 
 import hashlib
 import json
@@ -79,7 +79,7 @@ def test_tasks_in_another_order_keep_their_names(folder, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "told"),
+    ("overrides", "message"),
     [
         ([], r"found checkpoints/last\.ckpt; .*ckpt_path=last.*overwrite=true"),
         (["ckpt_path=last", "overwrite=true"], "one of them"),
@@ -93,9 +93,9 @@ def test_tasks_in_another_order_keep_their_names(folder, tmp_path, caplog):
         (["trainer.accelerator=cuda", "ckpt_path=last"], "No supported gpu|CUDA"),
     ],
 )  # fmt: skip
-def test_what_is_refused_touches_nothing(overrides, told, folder):
+def test_what_is_refused_touches_nothing(overrides, message, folder):
     before = content(folder)
-    with pytest.raises(Exception, match=told) as refused:
+    with pytest.raises(Exception, match=message) as refused:
         train(composed(folder, *[each.format(folder=folder) for each in overrides]))
     assert isinstance(refused.value, InputError) or "accelerator" in overrides[0]
     assert content(folder) == before
@@ -114,7 +114,7 @@ def test_nothing_of_an_overwritten_run_stays(folder):
     assert "\n1," not in (folder / "logs/metrics.csv").read_text(), "no row of the second epoch of the old run"
 
 
-def test_changed_lengths_are_told_and_validated(folder, caplog):
+def test_changed_lengths_are_reported_and_validated(folder, caplog):
     caplog.set_level("INFO")
     train(composed(folder, "ckpt_path=last", "trainer.max_epochs=3", "data.steps_per_epoch=3"))
     assert "data.steps_per_epoch 4 -> 3, trainer.max_epochs 2 -> 3" in caplog.text

@@ -143,12 +143,12 @@ def test_the_joint_shape_counts_tasks_as_training_draws_them():
     assert plan_patch(shapes, spacings, [5, 1, 1], voxels, 1e9).shape == (40, 40, 40)
 
 
-def test_too_little_memory_is_told():
+def test_too_little_memory_is_reported():
     with pytest.raises(InputError, match=r"gpu_memory_gb: found 100 GB; patch 16x\S+ with batch 2"):
         plan_patch(*published_shapes(), voxels, 100)
 
 
-def test_scans_too_small_to_halve_are_told():
+def test_scans_too_small_to_halve_are_reported():
     with pytest.raises(InputError, match="joint median shape"):
         plan_patch([np.array([[5, 6, 7]])], [(1, 1, 1)], [1], voxels, 1e9)
 
@@ -237,7 +237,7 @@ def test_weights_with_their_optimiser():
     assert model_bytes(small, topology, 2).weights == pytest.approx(16 * numbers, rel=0.01)
 
 
-def test_what_cannot_be_planned_is_told(monkeypatch):
+def test_what_cannot_be_planned_is_reported(monkeypatch):
     with pytest.raises(InputError, match="plan_precision"):
         recipe("task=[liver]", precision="8-bit")
     with pytest.raises(InputError, match="plan_spacing"):

@@ -62,7 +62,7 @@ def test_real_scans_are_taken_for_what_they_are(name):
         assert {guess(read_volume([path]).array[0]).kind for path in paths} == {kind}
 
 
-def test_another_kind_is_told_only_where_it_is_certain():
+def test_another_kind_is_reported_only_where_it_is_certain():
     rng = np.random.default_rng(0)
     ct = rng.normal(40, 12, (8, 8, 8)).astype(np.float32)
     mr, cropped = np.abs(ct) * 8, ct - 20

@@ -90,7 +90,7 @@ def test_files_say_the_same(pair, tmp_path):
     assert content["runs"]["b"][2]["other_misses"] == 3
 
 
-def test_bad_input_is_told(pair, tmp_path):
+def test_bad_input_is_reported(pair, tmp_path):
     with pytest.raises(InputError, match="two or more"):
         write_comparison([pair[0]], tmp_path / "out", metric=METRICS["dice"], margin=0)
     with pytest.raises(InputError, match="no nsd"):

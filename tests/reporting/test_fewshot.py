@@ -86,7 +86,7 @@ def test_a_distance_is_better_where_it_is_smaller(tmp_path):
     assert "baseline" not in text, "it is known of the Dice alone"
 
 
-def test_nothing_evaluated_is_told(tmp_path):
+def test_nothing_evaluated_is_reported(tmp_path):
     with pytest.raises(InputError, match="no evaluated run"):
         write_fewshot(tmp_path, tmp_path / "out", DICE)
     assert not (tmp_path / "out").exists()

@@ -69,7 +69,7 @@ def test_files_tables_and_comparisons_have_it(scored, tmp_path):
     assert "by wrong, kilovoxels" in (tmp_path / "compared/comparison.html").read_text()
 
 
-def test_a_metric_that_is_not_there_is_told(scored):
+def test_a_metric_that_is_not_there_is_reported(scored):
     end = run(["report", f"runs=[{scored},{scored}]", "metric=psnr"])
     assert end.code == 2
     assert "metric" in end.line

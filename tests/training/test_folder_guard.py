@@ -31,7 +31,7 @@ def holder(tmp_path):
     process.communicate()
 
 
-def test_a_second_training_is_told_who_holds_the_folder(holder, tmp_path):
+def test_a_second_training_learns_who_holds_the_folder(holder, tmp_path):
     with pytest.raises(InputError, match=rf"process {holder.pid} on \S+ since 20.*another name"), locked(tmp_path):
         raise AssertionError
     assert holder.poll() is None
@@ -72,7 +72,7 @@ def make_run(folder):
 
 
 @pytest.mark.parametrize("left", ["checkpoints/last.ckpt", "evaluation/metrics.json"])
-def test_a_run_is_not_replaced_unless_told_to(left, tmp_path):
+def test_a_run_is_not_replaced_without_overwrite(left, tmp_path):
     (tmp_path / left).parent.mkdir()
     (tmp_path / left).touch()
     with pytest.raises(InputError, match=rf"found {left}; .*ckpt_path=last.*name=.*overwrite=true"):

@@ -1,4 +1,4 @@
-"""Which network a run begins with, what of it trains, how far the old answers move."""
+"""Which network a run begins with, what of it trains, how far the old answers change."""
 
 import copy
 from dataclasses import replace

@@ -119,7 +119,7 @@ def other_tasks(**changes):
 
 @pytest.mark.parametrize("kind", ["saved", "older"])
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         (lambda: small_model(TaskSet(reversed(TASKS))), "network's tasks: spleen, liver; expected liver, spleen"),
         (lambda: other_tasks(classes=("background", "tumour", "liver")),
@@ -134,8 +134,8 @@ def other_tasks(**changes):
         (lambda: other_network(conditioning=OneHot, head=partial(DynamicHead, width=2)), "the model's conditioning"),
     ],
 )  # fmt: skip
-def test_another_network_is_refused(kind, other, told, request):
-    with pytest.raises(InputError, match=f"{told}.*ckpt, as in|{told}.*as in .*ckpt"):
+def test_another_network_is_refused(kind, other, message, request):
+    with pytest.raises(InputError, match=f"{message}.*ckpt, as in|{message}.*as in .*ckpt"):
         require_same(request.getfixturevalue(kind), other())
 
 
@@ -152,7 +152,7 @@ def other_network(channels=(6, 8, 8), **parts):
 
 @pytest.mark.parametrize("kind", ["saved", "older"])
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [
         (lambda model: torch.optim.AdamW(model.parameters()), "the optimiser: torch.optim.adamw.AdamW"),
         (lambda model: torch.optim.SGD([{"params": [p]} for p in model.parameters()], lr=0.1),
@@ -160,23 +160,23 @@ def other_network(channels=(6, 8, 8), **parts):
         (lambda model: torch.optim.SGD(list(model.parameters())[1:], lr=0.1), "parameters by group"),
     ],
 )  # fmt: skip
-def test_another_optimiser_is_refused(kind, other, told, model, request):
-    with pytest.raises(InputError, match=told):
+def test_another_optimiser_is_refused(kind, other, message, model, request):
+    with pytest.raises(InputError, match=message):
         require_same(request.getfixturevalue(kind), model, other(model))
 
 
 @pytest.mark.parametrize("kind", ["saved", "older"])
 @pytest.mark.parametrize(
-    ("split", "cases", "told"),
+    ("split", "cases", "message"),
     [
         ("train", ["a", "b", "d"], "train split of task 'spleen', with case 'd': in it; expected not in it"),
         ("val", [], "val split of task 'spleen', with case 'c': not in it; expected in it"),
         ("test", ["d", "e"], "test split of task 'spleen', with case 'e'"),
     ],
 )  # fmt: skip
-def test_other_splits_are_refused(kind, split, cases, told, model, request):
+def test_other_splits_are_refused(kind, split, cases, message, model, request):
     splits = SPLITS | {"spleen": SPLITS["spleen"] | {split: cases}}
-    with pytest.raises(InputError, match=told):
+    with pytest.raises(InputError, match=message):
         require_same(request.getfixturevalue(kind), model, splits=splits)
 
 
@@ -204,7 +204,7 @@ def test_last_is_the_one_with_the_most_steps(model, tmp_path):
     assert find_resume_point("last", RunFolder(tmp_path)) is None
 
 
-def test_changed_settings_are_told(saved, older):
+def test_changed_settings_are_reported(saved, older):
     assert saved.changed({"seed": 0, "data.batch_size": 4, "new": True}) == [
         "data.batch_size 2 -> 4",
         "new None -> True",

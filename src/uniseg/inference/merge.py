@@ -12,7 +12,7 @@ from uniseg.inference.outputs import ITK_SNAP, SLICER, SLICER_HEAD, SNAP_HEAD
 from uniseg.inference.restore import CompressedSegmentation
 from uniseg.task import Task
 
-GOLDEN = 0.618034  # of the hue circle: neighbouring values are told apart
+GOLDEN = 0.618034  # of the hue circle: neighbouring values differ clearly
 PLANES = 16  # decompressed at a time
 
 

@@ -73,18 +73,20 @@ def _damaged_cache(world: World, scratch: Path, rng: Random) -> Trial:
     cache = scratch / "out/cache"
     shutil.copytree(world.base.folder / "outputs/cache", cache)
     path = rng.choice(sorted(path for path in (cache / TASK).rglob("*") if path.is_file() and path.suffix != ".png"))
-    told = _damage(path, rng)
+    change = _damage(path, rng)
     train = ("train", f"task=[{TASK}]", *SETTINGS, "paths.outputs=out", "data.steps_per_epoch=12")
     prepare = ("prepare", f"task=[{TASK}]", *SETTINGS, "paths.outputs=out", "num_workers=1")
     chosen = (train,) if rng.random() < 0.5 else (prepare, train)
-    return Trial(f"cache: {path.relative_to(cache)} {told}; {' then '.join(command[0] for command in chosen)}", chosen)
+    return Trial(
+        f"cache: {path.relative_to(cache)} {change}; {' then '.join(command[0] for command in chosen)}", chosen
+    )
 
 
 def _damaged_folder(world: World, scratch: Path, rng: Random) -> Trial:
     folder = scratch / "model"
     shutil.copytree(world.weights[rng.choice(("folder", "ensemble"))], folder)
     path = rng.choice(sorted(path for path in folder.rglob("*") if path.is_file()))
-    told = _damage(path, rng)
+    change = _damage(path, rng)
     predict = (
         "predict",
         "checkpoint=model",
@@ -93,7 +95,7 @@ def _damaged_folder(world: World, scratch: Path, rng: Random) -> Trial:
         "modality=[CT]",
         "inference.device=cpu",
     )
-    return Trial(f"exported folder: {path.relative_to(folder)} {told}", (predict,))
+    return Trial(f"exported folder: {path.relative_to(folder)} {change}", (predict,))
 
 
 def _damaged_output(world: World, scratch: Path, rng: Random) -> Trial:
@@ -102,8 +104,8 @@ def _damaged_output(world: World, scratch: Path, rng: Random) -> Trial:
     command, place = commands(world)[name]
     world.commands.succeed(*command, cwd=scratch)
     path = rng.choice(sorted(path for path in (scratch / place).rglob("*") if path.is_file()))
-    told = _damage(path, rng)
-    return Trial(f"{name} again: {path.relative_to(scratch)} {told}", (command,))
+    change = _damage(path, rng)
+    return Trial(f"{name} again: {path.relative_to(scratch)} {change}", (command,))
 
 
 def _damage(path: Path, rng: Random) -> str:

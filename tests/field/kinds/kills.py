@@ -23,8 +23,8 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     seconds, expected = undisturbed(world, name)
     world.start(scratch)
     command, place = commands(world)[name]
-    told = f"{name}: {number.name} after {fraction:.2f} of {seconds:.1f} s"
-    return Trial(told, (command, command), signal=(number, fraction * seconds), same=place, expected=expected)
+    interruption = f"{name}: {number.name} after {fraction:.2f} of {seconds:.1f} s"
+    return Trial(interruption, (command, command), signal=(number, fraction * seconds), same=place, expected=expected)
 
 
 @cache

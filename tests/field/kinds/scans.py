@@ -67,7 +67,7 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     ending = rng.choice(ENDINGS)
     path = _write(scratch / "scans", ending)
     damage = rng.choice(DAMAGES.get(ending, (_fields_of_text, _bytes, _voxels, _ending)))
-    told, path = damage(path, rng)
+    change, path = damage(path, rng)
     given = path if rng.random() < 0.7 else path.parent
     who = ("modality=[CT]", f"tasks=[{TASK}]") if rng.random() < 0.7 else ()
     predict = (
@@ -85,7 +85,7 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
                 ("merge=true", "probabilities=true", "inference.max_memory_gb=0.1", "inference.skip_empty=true")
             ),
         )
-    return Trial(f"{ending}: {told}", (predict,))
+    return Trial(f"{ending}: {change}", (predict,))
 
 
 def _write(folder: Path, ending: str) -> Path:
@@ -116,7 +116,7 @@ def _pack(path: Path, content: bytes) -> None:
 
 
 def _fields_of_nifti(path: Path, rng: Random) -> tuple[str, Path]:
-    content, told = _unpacked(path), []
+    content, changes = _unpacked(path), []
     for _ in range(rng.choice((1, 1, 2, 3))):
         name = rng.choice([*FIELDS])
         offset, kind = FIELDS[name]
@@ -127,9 +127,9 @@ def _fields_of_nifti(path: Path, rng: Random) -> tuple[str, Path]:
         else:
             whole = 0 if value != value or abs(value) == float("inf") else int(value)
             content[offset : offset + size] = (whole & (256**size - 1)).to_bytes(size, "little")
-        told.append(f"{name}={value:g}")
+        changes.append(f"{name}={value:g}")
     _pack(path, content)
-    return ", ".join(told), path
+    return ", ".join(changes), path
 
 
 def _bytes_inside(path: Path, rng: Random) -> tuple[str, Path]:
@@ -142,9 +142,9 @@ def _bytes_inside(path: Path, rng: Random) -> tuple[str, Path]:
 
 
 def _bytes(path: Path, rng: Random) -> tuple[str, Path]:
-    told, content = damage_bytes(path.read_bytes(), rng)
+    change, content = damage_bytes(path.read_bytes(), rng)
     path.write_bytes(content)
-    return told, path
+    return change, path
 
 
 def _voxels(path: Path, rng: Random) -> tuple[str, Path]:
@@ -246,7 +246,7 @@ def _tags(folder: Path, rng: Random) -> tuple[str, Path]:
             "1.2.840.10008.5.1.4.1.1.66.4",
         )
     )
-    told = f"{keyword} {value!r:.30} in {len(some)}"
+    change = f"{keyword} {value!r:.30} in {len(some)}"
     for path in some:
         slice_ = pydicom.dcmread(path)
         try:
@@ -256,16 +256,16 @@ def _tags(folder: Path, rng: Random) -> tuple[str, Path]:
                 setattr(slice_, keyword, value)
             slice_.save_as(path)
         except (ValueError, TypeError, AttributeError, OSError, KeyError, struct.error):
-            told = f"{keyword} of {len(some)} slices cut"
+            change = f"{keyword} of {len(some)} slices cut"
             path.write_bytes(path.read_bytes()[: rng.randrange(2000)])
-    return told, folder
+    return change, folder
 
 
 def _slice_bytes(folder: Path, rng: Random) -> tuple[str, Path]:
     path = rng.choice(sorted(folder.iterdir()))
-    told, content = damage_bytes(path.read_bytes(), rng)
+    change, content = damage_bytes(path.read_bytes(), rng)
     path.write_bytes(content)
-    return told, folder
+    return change, folder
 
 
 DAMAGES = {

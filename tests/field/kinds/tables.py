@@ -24,8 +24,8 @@ ENCODINGS = ("utf-16", "cp1252", "utf-8-sig", "latin-1", "utf-32")
 
 def make(world: World, scratch: Path, rng: Random) -> Trial:
     shutil.copytree(world.base.dataset, scratch / ROOT)
-    told, commands = rng.choice(DAMAGES)(world, scratch, rng)
-    return Trial(told, commands, outputs=("conf", "outputs", "out"), env={"SECRET": "hunter2"})
+    change, commands = rng.choice(DAMAGES)(world, scratch, rng)
+    return Trial(change, commands, outputs=("conf", "outputs", "out"), env={"SECRET": "hunter2"})
 
 
 def _prepare(*more: str) -> Command:
@@ -51,16 +51,16 @@ def _description(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[C
         values["dataset"] = {
             case: {"images": [f"imagesTr/{case}_0000.nii.gz"], "label": f"labelsTr/{case}.nii.gz"} for case in cases
         }
-    told, changed = damage_values(values, rng)
+    change, changed = damage_values(values, rng)
     path.write_text(json.dumps(changed))
-    return f"dataset.json: {told}", (IMPORT, _prepare())
+    return f"dataset.json: {change}", (IMPORT, _prepare())
 
 
 def _description_bytes(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
     path = scratch / ROOT / "dataset.json"
-    told, content = damage_bytes(path.read_bytes(), rng)
+    change, content = damage_bytes(path.read_bytes(), rng)
     if rng.random() < 0.3:
-        told, content = rng.choice(
+        change, content = rng.choice(
             (
                 ("nested", b"[" * 100_000),
                 ("a list", b"[]"),
@@ -69,7 +69,7 @@ def _description_bytes(world: World, scratch: Path, rng: Random) -> tuple[str, t
             )
         )
     path.write_bytes(content)
-    return f"dataset.json: {told}", (IMPORT, _prepare())
+    return f"dataset.json: {change}", (IMPORT, _prepare())
 
 
 def _folder_name(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
@@ -172,15 +172,15 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     _own_task(world, scratch)
     if rng.random() < 0.3:
         table = [dict(zip(rows[0], row, strict=True)) for row in rows[1:]]
-        told, changed = damage_values(table, rng)
+        change, changed = damage_values(table, rng)
         text = (
             yaml.safe_dump(changed)
             if rng.random() < 0.8
             else yaml.safe_dump(table) + rng.choice(("\t- x", "&a [*a]", "!!python/object:os.system {}", "- {", "\0"))
         )
         (root / "manifest.yaml").write_text(text)
-        return f"manifest.yaml: {told}", (_prepare(*given),)
-    told, changed = damage_values(rows, rng)
+        return f"manifest.yaml: {change}", (_prepare(*given),)
+    change, changed = damage_values(rows, rng)
     buffer = io.StringIO()
     changed = [row if isinstance(row, list) else [row] for row in changed] if isinstance(changed, list) else [[changed]]
     csv.writer(buffer, delimiter=rng.choice(",,,,,,,;\t"), lineterminator=rng.choice(("\n", "\r\n", "\r"))).writerows(
@@ -189,11 +189,11 @@ def _manifest(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comm
     content = buffer.getvalue().encode(errors="replace")
     if rng.random() < 0.2:
         encoding = rng.choice(ENCODINGS)
-        told, content = f"{told}, {encoding}", buffer.getvalue().encode(encoding, errors="replace")
+        change, content = f"{change}, {encoding}", buffer.getvalue().encode(encoding, errors="replace")
     elif rng.random() < 0.2:
-        told, content = damage_bytes(content, rng)
+        change, content = damage_bytes(content, rng)
     (root / "manifest.csv").write_bytes(content)
-    return f"manifest.csv: {told}", (_prepare(*given),)
+    return f"manifest.csv: {change}", (_prepare(*given),)
 
 
 def _splits(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
@@ -205,7 +205,7 @@ def _splits(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comman
         {"a": {"train": cases[:6], "test": cases[6:]}},
     )
     form = rng.choice(forms)
-    told, changed = damage_values(
+    change, changed = damage_values(
         form,
         rng,
         (*HOSTILE, "0-99999999999", "5-1", "{:999999999d}", "{0.__class__}", "0-3 x", "case_000", cases, cases[:1]),
@@ -213,11 +213,11 @@ def _splits(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Comman
     path = scratch / "splits.json"
     path.write_text(json.dumps(changed))
     if rng.random() < 0.2:
-        told, content = damage_bytes(path.read_bytes(), rng)
+        change, content = damage_bytes(path.read_bytes(), rng)
         path.write_bytes(content)
     _own_task(world, scratch)
     key = rng.choice(("", "", "#a", "#b"))
-    return f"splits: {told}", (_prepare(f"tasks.{TASK}.source.splits='splits.json{key}'"),)
+    return f"splits: {change}", (_prepare(f"tasks.{TASK}.source.splits='splits.json{key}'"),)
 
 
 def _task_file(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
@@ -235,13 +235,13 @@ def _task_file(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Com
             "cases_per_patient": 1,
             "licence": "none",
         }
-        told, changed = damage_values(values | more, rng)
+        change, changed = damage_values(values | more, rng)
         path.write_text(f"# @package tasks.{TASK}\n{yaml.safe_dump(changed)}")
     elif kind == "bytes":
-        told, content = damage_bytes(text.encode(), rng)
+        change, content = damage_bytes(text.encode(), rng)
         path.write_bytes(content)
     elif kind == "syntax":
-        told = rng.choice(
+        change = rng.choice(
             (
                 "\tx: 1",
                 "a: [",
@@ -255,12 +255,12 @@ def _task_file(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Com
                 "'",
             )
         )
-        path.write_text(f"{text}\n{told}\n")
+        path.write_text(f"{text}\n{change}\n")
     else:
-        told = rng.choice(("_global_", "hydra", "tasks", "tasks.other", "", "x y", "${x}"))
-        path.write_text(text.replace(f"tasks.{TASK}", told, 1))
+        change = rng.choice(("_global_", "hydra", "tasks", "tasks.other", "", "x y", "${x}"))
+        path.write_text(text.replace(f"tasks.{TASK}", change, 1))
     prepared = _prepare()
-    return f"task file, {kind}: {told}", ((prepared,) if rng.random() < 0.8 else (("train", *prepared[1:-1]),))
+    return f"task file, {kind}: {change}", ((prepared,) if rng.random() < 0.8 else (("train", *prepared[1:-1]),))
 
 
 def _twins(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command, ...]]:
@@ -284,9 +284,9 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
     path = rng.choice(
         sorted(path for path in run.rglob("*") if path.suffix in (".json", ".csv", ".npz", ".yaml") and path.is_file())
     )
-    told, content = damage_bytes(path.read_bytes(), rng)
+    change, content = damage_bytes(path.read_bytes(), rng)
     if path.suffix == ".json" and rng.random() < 0.7:
-        told, changed = damage_values(json.loads(path.read_bytes()), rng)
+        change, changed = damage_values(json.loads(path.read_bytes()), rng)
         content = json.dumps(changed).encode()
     path.write_bytes(content)
     uses = [("report", "run=outputs/base"), ("report", f"runs=[outputs/base,{world.base.folder}/outputs/base]")]
@@ -302,7 +302,7 @@ def _pool(world: World, scratch: Path, rng: Random) -> tuple[str, tuple[Command,
                 "scores=outputs/base/evaluation_val/metrics.json",
             ),
         ]
-    return f"{path.relative_to(run)}: {told}", (rng.choice(uses),)
+    return f"{path.relative_to(run)}: {change}", (rng.choice(uses),)
 
 
 DAMAGES = (

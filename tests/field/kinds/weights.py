@@ -35,21 +35,21 @@ def make(world: World, scratch: Path, rng: Random) -> Trial:
     path = scratch / source.name
     shutil.copytree(source, path) if source.is_dir() else shutil.copy(source, path)
     if rng.random() < 0.08:
-        told, path = _not_there(path, rng)
+        change, path = _not_there(path, rng)
     elif source.is_dir():
-        told = _damage_folder(path, rng)
+        change = _damage_folder(path, rng)
     else:
-        told = _damage_file(path, kind, rng, scratch / "trap")
+        change = _damage_file(path, kind, rng, scratch / "trap")
     command = _command(world, kind, path, rng)
-    return Trial(f"{kind}: {told}", (command,), env={"SECRET": "hunter2"})
+    return Trial(f"{kind}: {change}", (command,), env={"SECRET": "hunter2"})
 
 
 def _damage_file(path: Path, kind: str, rng: Random, trap: Path) -> str:
     way = rng.random()
     if way < 0.3:
-        told, content = damage_bytes(path.read_bytes(), rng)
+        change, content = damage_bytes(path.read_bytes(), rng)
         path.write_bytes(content)
-        return told
+        return change
     if path.suffix == ".safetensors":
         return damage_safetensors(path, rng)
     if way < 0.4:
@@ -69,14 +69,14 @@ def _damage_folder(folder: Path, rng: Random) -> str:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
         return f"{path.name} removed"
     if way < 0.3 or path.suffix not in (".json", ".safetensors"):
-        told, content = damage_bytes(path.read_bytes(), rng)
+        change, content = damage_bytes(path.read_bytes(), rng)
         path.write_bytes(content)
     elif path.suffix == ".json":
-        told, content = damage_values(json.loads(path.read_bytes()), rng)
+        change, content = damage_values(json.loads(path.read_bytes()), rng)
         path.write_text(json.dumps(content))
     else:
-        told = damage_safetensors(path, rng)
-    return f"{path.name}: {told}"
+        change = damage_safetensors(path, rng)
+    return f"{path.name}: {change}"
 
 
 def _not_there(path: Path, rng: Random) -> tuple[str, Path]:
@@ -86,12 +86,12 @@ def _not_there(path: Path, rng: Random) -> tuple[str, Path]:
         "a folder": path.parent / "nothing",
         "a loop": path.parent / "loop",
     }
-    told = rng.choice([*options])
-    if told == "a folder":
-        options[told].mkdir()
-    if told == "a loop":
-        os.symlink("loop", options[told])
-    return told, options[told]
+    change = rng.choice([*options])
+    if change == "a folder":
+        options[change].mkdir()
+    if change == "a loop":
+        os.symlink("loop", options[change])
+    return change, options[change]
 
 
 def _command(world: World, kind: str, path: Path, rng: Random) -> Command:
