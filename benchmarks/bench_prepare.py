@@ -112,7 +112,7 @@ def proportional_kb(pid: int) -> int:
 
 
 def largest_differences(folder: str, data: Path, written: Path) -> tuple[float, float]:
-    """Of the images, of each case's own range; of the labels, the share of voxels.
+    """Of the images, of each case's own range; of the labels, the fraction of voxels.
 
     Both sides with nnU-Net's resolved normalisation.
     """

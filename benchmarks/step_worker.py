@@ -24,7 +24,7 @@ STRIDES = ((1, 2, 2), *((2, 2, 2),) * 4)
 
 @dataclass(frozen=True)
 class Setting:
-    """What both sides share; ``speed`` names what of ``uniseg.commands.schema.SpeedConfig`` ours switches on."""
+    """What both sides share; ``speed`` names the parts of the config group ``speed`` that uniseg's side switches on."""
 
     width: int
     patch: Sequence[int]

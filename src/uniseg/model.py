@@ -68,7 +68,7 @@ class UniSegModel(Network):
 
         Args:
             path: a checkpoint of ``uniseg train``, or a folder of ``uniseg export`` such as one that a hub serves.
-            task_files: of tasks that were added to this network; they come behind its own.
+            task_files: of tasks that were added to this network; they come after the tasks that it was made with.
 
         Raises:
             InputError: unreadable, not one of ours, or a task file that does not fit it.
