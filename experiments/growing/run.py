@@ -3,7 +3,7 @@
     python experiments/growing/run.py outputs/phantom_table/table/uniseg/joint --processes 2
 
 The argument is a folder with ``seed<n>/checkpoints/last.ckpt`` of networks of eleven tasks. Every step is a command of
-uniseg; started again it goes on where it was stopped.
+uniseg; started again it resumes where it was stopped.
 """
 
 import argparse

@@ -15,7 +15,7 @@ from choice import Chosen, choose
 from figures import dice_figure, label_of, matrix_figure
 from jobs import ARMS, FEW_STEPS, LEARNING_RATES, NAMES, OUTPUTS, SEEDS, STEPS, UNISEG
 from matplotlib.figure import Figure
-from results import ArmScores, Compared, against, arm_scores, asked_is_finished, asked_matrix, finished
+from results import ArmScores, Compared, against, arm_scores, dice_matrix, finished, matrix_is_finished
 
 from uniseg.reporting.provenance import environment_rows
 
@@ -25,17 +25,17 @@ DPI = 90
 
 def dice_table(arms: Sequence[ArmScores]) -> list[list[str]]:
     """Mean over patients, then seeds, with the standard deviation of the seeds."""
-    blind = [scores.blind.mean() for scores in arms[0].tasks]
+    baseline = [scores.baseline.mean() for scores in arms[0].tasks]
     rows = [["task", "majority vote", *(scores.arm.title for scores in arms)]]
-    for name, own_blind in zip(NAMES, blind, strict=True):
+    for name, task_baseline in zip(NAMES, baseline, strict=True):
         rows.append(
             [
                 label_of(name),
-                f"{own_blind:.3f}",
+                f"{task_baseline:.3f}",
                 *(_spread(own.seed_means if (own := scores.on(name)) else None) for scores in arms),
             ]
         )
-    rows.append(["**mean**", f"{np.mean(blind):.3f}", *(_spread(scores.overall) for scores in arms)])
+    rows.append(["**mean**", f"{np.mean(baseline):.3f}", *(_spread(scores.overall) for scores in arms)])
     return [*rows, ["mean, nnU-Net's convention", "", *(_spread(scores.overall_nnunet) for scores in arms)]]
 
 
@@ -102,7 +102,7 @@ def _to_json(
             arm: {"chosen": own.learning_rate, "dev_dice": dict(zip(map(str, LEARNING_RATES), own.val, strict=True))}
             for arm, own in chosen.items()
         },
-        "blind": {scores.task: _round(scores.blind.mean()) for scores in arms[0].tasks},
+        "blind": {scores.task: _round(scores.baseline.mean()) for scores in arms[0].tasks},
         "dice_per_seed": {
             scores.arm.name: {own.task: _round(own.seed_means) for own in scores.tasks} for scores in arms
         },
@@ -145,18 +145,18 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=HERE)
     options = parser.parse_args()
     done = finished(ARMS, options.runs)
-    if UNISEG not in done or not asked_is_finished(options.runs):
+    if UNISEG not in done or not matrix_is_finished(options.runs):
         sys.exit(f"error: {options.runs}: UniSeg is not finished; run experiments/phantom_table/run.py")
     sys.stderr.write("".join(f"left out, not finished: {arm.title}\n" for arm in ARMS if arm not in done))
     arms = [arm_scores(arm, options.runs) for arm in done]
     titles = {arm.name: arm.title for arm in done}
     chosen = choose(done, options.runs)
     compared = {scores.arm.name: against(arms[0], scores) for scores in arms[1:]}
-    matrix = asked_matrix(options.runs)
+    matrix = dice_matrix(options.runs)
     own = np.stack([scores.seed_means for scores in arms[0].tasks], axis=1)
     assert np.allclose(
         np.diagonal(matrix, axis1=1, axis2=2), own, atol=1e-4
-    )  # a task asked on its own scans is the table's
+    )  # a task predicted on its own scans is the table's
     tables = [
         ("Test Dice: mean ± standard deviation of the seeds", dice_table(arms)),
         (
@@ -166,7 +166,7 @@ def main() -> None:
         ),
         ("Learning rate: val Dice of short trainings, the chosen one bold", choice_table(chosen, titles)),
         (
-            "UniSeg: every task (columns) asked on every dataset's test scans (rows), Dice against the whole truth",
+            "UniSeg: every task (columns) predicted on every dataset's test scans (rows), Dice against the whole truth",
             matrix_table(matrix.mean(0)),
         ),
     ]

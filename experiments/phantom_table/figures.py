@@ -26,7 +26,7 @@ def dice_figure(arms: Sequence[ArmScores]) -> Figure:
     axes = figure.subplots()
     for k, (scores, colour) in enumerate(zip(arms, COLOURS, strict=False)):
         offset = (k - (len(arms) - 1) / 2) * 0.8 / len(arms)
-        points = [(i, own.seed_means) for i, name in enumerate(NAMES) if (own := scores.on(name))]
+        points = [(i, task_scores.seed_means) for i, name in enumerate(NAMES) if (task_scores := scores.on(name))]
         points += [] if scores.overall is None else [(len(NAMES), scores.overall)]
         means = np.array([values.mean() for _, values in points])
         reach = np.abs([(values.mean() - values.min(), values.max() - values.mean()) for _, values in points]).T
@@ -40,7 +40,7 @@ def dice_figure(arms: Sequence[ArmScores]) -> Figure:
             color=colour,
             label=scores.arm.title,
         )
-    _draw_blind(axes, arms[0])
+    _draw_baseline(axes, arms[0])
     axes.set_yticks(range(len(rows)), [label_of(name) for name in rows])
     axes.set_ylim(len(rows) - 0.5, -0.5)
     for edge in range(1, len(rows)):
@@ -51,11 +51,11 @@ def dice_figure(arms: Sequence[ArmScores]) -> Figure:
     return figure
 
 
-def _draw_blind(axes: Axes, scores: ArmScores) -> None:
-    blind = [own.blind.mean() for own in scores.tasks]
+def _draw_baseline(axes: Axes, scores: ArmScores) -> None:
+    baseline = [task_scores.baseline.mean() for task_scores in scores.tasks]
     axes.plot(
-        [*blind, np.mean(blind)],
-        range(len(blind) + 1),
+        [*baseline, np.mean(baseline)],
+        range(len(baseline) + 1),
         "|",
         ms=22,
         mew=1.4,
@@ -66,7 +66,7 @@ def _draw_blind(axes: Axes, scores: ArmScores) -> None:
 
 
 def matrix_figure(matrix: np.ndarray) -> Figure:
-    """Heat map of Dice ``[datasets, asked]``; NaN is left white."""
+    """Heat map of Dice ``[datasets, predicted tasks]``; NaN is left white."""
     names = [label_of(name) for name in NAMES]
     figure = Figure(figsize=(7.5, 6.5), layout="constrained")
     axes = figure.subplots()
@@ -84,7 +84,7 @@ def matrix_figure(matrix: np.ndarray) -> Figure:
             )
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
-    axes.set_xlabel("task asked")
+    axes.set_xlabel("predicted task")
     axes.set_ylabel("scans of the dataset")
     figure.colorbar(image, label="Dice against the whole truth", shrink=0.8)
     return figure

@@ -18,7 +18,7 @@ FULL = ("phantom_liver", "phantom_pancreas", "phantom_whole_body_tumour")
 STEPS = 990  # of a training on all tasks; divides by 11 tasks and by 3 epochs
 FEW_STEPS = STEPS // len(NAMES)  # of a training on one task that sees what a task of the joint training sees
 EPOCHS = 3
-WARMUP_SHARE = 20  # of the steps, one in so many warms up, however long a training is
+WARMUP_FRACTION = 20  # of the steps, one in so many warms up, however long a training is
 LEARNING_RATES = (0.003, 0.01, 0.03)
 SEEDS = (0, 1, 2)
 CHOICE_SEED = 3  # so that no training of the table takes part in the choice
@@ -84,7 +84,7 @@ class Training:
             f"seed={self.seed}",
             f"run_dir={self.folder}",
             f"optimizer.lr={self.learning_rate}",
-            f"scheduler.warmup_steps={self.steps // WARMUP_SHARE}",
+            f"scheduler.warmup_steps={self.steps // WARMUP_FRACTION}",
             f"trainer.max_epochs={epochs}",
             f"data.steps_per_epoch={self.steps // epochs}",
             "+trainer.enable_progress_bar=false",
@@ -126,7 +126,7 @@ class Entry(Job):
 
 
 class Matrix(Job):
-    """Every task asked on every dataset's test scans that fit it, of a trained network."""
+    """Every task predicted on every dataset's test scans that fit it, of a trained network."""
 
     @property
     def result(self) -> Path:

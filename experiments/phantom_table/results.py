@@ -18,14 +18,14 @@ class TaskScores:
 
     Attributes:
         dice: ``[seeds, patients]``.
-        blind: ``[patients]``, of the majority label map.
+        baseline: ``[patients]``, of the majority label map.
         nnunet: ``[seeds]``, Dice by nnU-Net's convention, without classes that reference and prediction both lack.
     """
 
     task: str
     patients: tuple[str, ...]
     dice: np.ndarray
-    blind: np.ndarray
+    baseline: np.ndarray
     nnunet: np.ndarray
 
     @property
@@ -75,7 +75,7 @@ def finished(arms: Sequence[Arm], runs: Path) -> list[Arm]:
 def arm_scores(arm: Arm, runs: Path) -> ArmScores:
     """Of a finished arm."""
     jobs = entries((arm,), _any_rates((arm,)), runs)
-    names = [name for name in NAMES if any(name in own for own in arm.trainings)]
+    names = [name for name in NAMES if any(name in tasks for tasks in arm.trainings)]
     return ArmScores(
         arm, tuple(_task_scores(name, [job for job in jobs if name in job.training.tasks]) for name in names)
     )
@@ -91,17 +91,17 @@ def _task_scores(name: str, jobs: Sequence[Entry]) -> TaskScores:
     averaged = [
         by_patient([row["patient_id"] for row in rows], [float(row["dice"]) for row in rows]) for rows in per_seed
     ]
-    patients, blind = by_patient(
+    patients, baseline = by_patient(
         [row["patient_id"] for row in per_seed[0]], [float(row["blind_dice"]) for row in per_seed[0]]
     )
     assert all(names == patients for names, _ in averaged)
     nnunet = [json.loads(job.result.read_text())["tasks"][name]["dice_nnunet"] for job in jobs]
-    return TaskScores(name, patients, np.stack([values for _, values in averaged]), blind, np.array(nnunet, float))
+    return TaskScores(name, patients, np.stack([values for _, values in averaged]), baseline, np.array(nnunet, float))
 
 
-def against(own: ArmScores, other: ArmScores) -> list[Compared]:
-    """``own`` minus ``other`` on every task that ``other`` has."""
-    comparisons = [compare(own.on(scores.task).dice.mean(0), scores.dice.mean(0)) for scores in other.tasks]
+def against(uniseg_scores: ArmScores, other: ArmScores) -> list[Compared]:
+    """``uniseg_scores`` minus ``other`` on every task that ``other`` has."""
+    comparisons = [compare(uniseg_scores.on(scores.task).dice.mean(0), scores.dice.mean(0)) for scores in other.tasks]
     adjusted = holm([comparison.p for comparison in comparisons])
     return [
         Compared(scores.task, comparison, p)
@@ -109,13 +109,13 @@ def against(own: ArmScores, other: ArmScores) -> list[Compared]:
     ]
 
 
-def asked_is_finished(runs: Path) -> bool:
-    """Whether every network of UniSeg was asked every task."""
+def matrix_is_finished(runs: Path) -> bool:
+    """Whether every network of UniSeg predicted every task."""
     return all(job.result.exists() for job in _matrices(runs))
 
 
-def asked_matrix(runs: Path) -> np.ndarray:
-    """Dice ``[seeds, datasets, asked]`` of UniSeg, NaN where the modalities do not fit."""
+def dice_matrix(runs: Path) -> np.ndarray:
+    """Dice ``[seeds, datasets, predicted tasks]`` of UniSeg, NaN where the modalities do not fit."""
     matrix = np.full((len(SEEDS), len(NAMES), len(NAMES)), np.nan)
     for k, job in enumerate(_matrices(runs)):
         rows = json.loads(job.result.read_text())

@@ -1,4 +1,4 @@
-"""Trains, scores and asks all networks of the comparison; started again it goes on where it was stopped.
+"""Trains, scores and cross-predicts all networks of the comparison; started again it resumes where it was stopped.
 
     python experiments/phantom_table/run.py --processes 2
 
@@ -58,8 +58,8 @@ def main() -> None:
     work_all("learning rate", choices(arms, options.runs), options.processes)
     rates = {name: chosen.learning_rate for name, chosen in choose(arms, options.runs).items()}
     work_all("table", entries(arms, rates, options.runs), options.processes)
-    asked = [arm for arm in arms if arm.name == UNISEG.name]
-    work_all("matrix", matrices(asked, rates, options.runs), options.processes)
+    with_matrix = [arm for arm in arms if arm.name == UNISEG.name]
+    work_all("matrix", matrices(with_matrix, rates, options.runs), options.processes)
 
 
 if __name__ == "__main__":

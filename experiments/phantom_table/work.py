@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 from jobs import Choice, Entry, Job, Matrix, Training
-from matrix import ask_all
+from matrix import score_all_tasks
 
 from uniseg.evaluate import evaluate
 from uniseg.train import train
@@ -55,7 +55,7 @@ def _(job: Entry) -> None:
 
 @work.register
 def _(job: Matrix) -> None:
-    _write_json(job.result, ask_all(job))
+    _write_json(job.result, score_all_tasks(job))
 
 
 def _train(training: Training) -> None:
