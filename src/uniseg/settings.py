@@ -131,7 +131,7 @@ GROUPED_PATTERN = Bound("a regular expression with a group in parentheses", _has
 COUNT = number(least=1, most=2**31 - 1, whole=True)
 STEPS = number(least=0, most=2**31 - 1, whole=True)
 CHANNELS = number(least=1, most=4096, whole=True)
-SHARE = number(least=0, most=1)
+FRACTION = number(least=0, most=1)
 POSITIVE = number(above=0)
 NOT_NEGATIVE = number(least=0)
 SEED = number(least=0, most=2**32 - 1, whole=True)

@@ -8,34 +8,34 @@ from uniseg.evaluation.records import Score, Summary, write_scores
 from uniseg.inference.outputs import ELSEWHERE, require_folder
 from uniseg.run_folder import EvaluationFolder
 
-# Name of a file of ours -> what is near its beginning.
-BEGINNINGS = {
+# Name of a file that uniseg writes -> bytes within its first SIGNATURE_BYTES.
+SIGNATURES = {
     "scores": b"task,case_id,",
     "cases": b'"task": ',
     "metrics": b'"mean_dice": ',
     "postprocessing": b'"uniseg postprocessing"',
 }
-BEGINNING_BYTES = 200
+SIGNATURE_BYTES = 200
 
 
 def require_replaceable(output: EvaluationFolder) -> None:
     """Looks at the folder of an evaluation before all work.
 
     Raises:
-        InputError: it cannot be one, or a file lies there that is called as one of ours and is another's.
+        InputError: the folder cannot be written, or a file has the name of an evaluation's file and another content.
     """
     require_folder(output.path)
-    for name, beginning in BEGINNINGS.items():
+    for name, signature in SIGNATURES.items():
         path = getattr(output, name)
         try:
             with path.open("rb") as file:
-                begins = file.read(BEGINNING_BYTES)
+                head = file.read(SIGNATURE_BYTES)
         except FileNotFoundError:
             continue
         except OSError as error:
             expected = "a file that may be read and replaced"
             raise InputError(path, error.strerror or str(error), expected, ELSEWHERE) from error
-        if begins.strip() not in (b"", b"[]") and beginning not in begins:
+        if head.strip() not in (b"", b"[]") and signature not in head:
             raise InputError(path, "a file that uniseg.evaluate did not write", "nothing, or an evaluation", ELSEWHERE)
 
 

@@ -12,7 +12,7 @@ import torch
 from uniseg.datasets.case import Case
 from uniseg.datasets.labels import load_label, reference_image
 from uniseg.datasets.source import Source
-from uniseg.evaluation.baseline import stretch
+from uniseg.evaluation.baseline import resize_nearest
 from uniseg.evaluation.csv_cells import NAN
 from uniseg.evaluation.predictions import TASK_VALUES, load_prediction
 from uniseg.evaluation.records import Score
@@ -21,7 +21,7 @@ from uniseg.metrics.base import MaskPair
 from uniseg.metrics.dice import dice
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.registry import Metrics, packaged_metrics
-from uniseg.settings import NOT_NEGATIVE, SHARE, bounded, mapping
+from uniseg.settings import FRACTION, NOT_NEGATIVE, bounded, mapping
 from uniseg.task import Task
 
 
@@ -46,7 +46,7 @@ class ScoringRules:
     tolerance_mm: float = field(default=2.0, metadata=bounded(NOT_NEGATIVE))
     tolerances_mm: Mapping[str, float] = field(default_factory=dict, metadata=bounded(mapping(NOT_NEGATIVE)))
     surfaces: bool = True
-    lesion_overlap: float = field(default=0.0, metadata=bounded(SHARE))
+    lesion_overlap: float = field(default=0.0, metadata=bounded(FRACTION))
     lesions: bool = True
 
     def tolerance_of(self, task_name: str) -> float:
@@ -94,7 +94,9 @@ class Scorer:
         geometry = read_geometry(reference_image(task, case))
         baseline_dice = [NAN] * len(task.classes[1:])
         if baseline is not None:
-            baseline_dice = [dice(*counts) for counts in _counts(task, stretch(baseline, reference.shape), reference)]
+            baseline_dice = [
+                dice(*counts) for counts in _counts(task, resize_nearest(baseline, reference.shape), reference)
+            ]
         pairs = self.pairs(task, predicted, reference, geometry.spacing_mm)
         return [
             self._score(task.name, case, name, pair, geometry.voxel_ml, prior)

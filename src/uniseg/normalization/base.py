@@ -99,10 +99,10 @@ class Normalization:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for files; ``from_dict`` reads them."""
-        own = {each.name: getattr(self, each.name) for each in fields(self)}
-        changed = {each.name for each in fields(self) if own[each.name] != each.default}
-        known = {"mode": self.mode, **{key: own.get(key) for key in ALWAYS_WRITTEN}}
-        return known | {key: value for key, value in own.items() if key in changed}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        changed = {each.name for each in fields(self) if values[each.name] != each.default}
+        known = {"mode": self.mode, **{key: values.get(key) for key in ALWAYS_WRITTEN}}
+        return known | {key: value for key, value in values.items() if key in changed}
 
     @staticmethod
     def from_dict(values: object, where: str) -> "Normalization":
@@ -118,14 +118,14 @@ class Normalization:
             found = f"keys {list(values)!r:.100}" if isinstance(values, Mapping) else f"{values!r:.60}"
             raise InputError(where, f"{found} as a normalization", "its mode with its parameters", FIX)
         known = {each.name for each in fields(find_mode(values["mode"]))}
-        own = dict(values)
+        parameters = dict(values)
         for key, value in values.items():
             if key in ALWAYS_WRITTEN:
                 _require(key, value, TRUTH if key == "masked" else INTENSITY)
-                own[key] = float(value) if isinstance(value, int) and key != "masked" else value
+                parameters[key] = float(value) if isinstance(value, int) and key != "masked" else value
             elif key not in known:
                 raise InputError(where, f"'{key!s:.60}' for mode {values['mode']}", ", ".join(sorted(known)), FIX)
-        return Normalization(**{key: value for key, value in own.items() if key in known})
+        return Normalization(**{key: value for key, value in parameters.items() if key in known})
 
 
 def _require(name: str, value: object, bound: Bound) -> None:
@@ -137,7 +137,7 @@ def _require(name: str, value: object, bound: Bound) -> None:
 @cache
 def _built_in(mode: str) -> type[Normalization]:
     module: Any = plugins.load(PACKAGE, mode, "normalization", "mode")
-    return next(own for _, own in getmembers(module, isclass) if own.__module__ == module.__name__)
+    return next(member for _, member in getmembers(module, isclass) if member.__module__ == module.__name__)
 
 
 def find_mode(mode: object) -> type[Normalization]:
@@ -148,10 +148,10 @@ def find_mode(mode: object) -> type[Normalization]:
     """
     if isinstance(mode, str) and mode in plugins.built_in(PACKAGE):
         return _built_in(mode)
-    found = plugins.load(PACKAGE, mode, "normalization", "mode")
-    if not (isclass(found) and issubclass(found, Normalization)):
-        raise InputError("normalization", f"mode '{mode}' from {found!r:.100}", "a subclass of Normalization", FIX)
-    return found
+    loaded = plugins.load(PACKAGE, mode, "normalization", "mode")
+    if not (isclass(loaded) and issubclass(loaded, Normalization)):
+        raise InputError("normalization", f"mode '{mode}' from {loaded!r:.100}", "a subclass of Normalization", FIX)
+    return loaded
 
 
 def clip_and_scale(values: np.ndarray, limits: tuple[float, float], shift: float, scale: float) -> None:

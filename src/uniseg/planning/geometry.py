@@ -58,12 +58,12 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
         delayed(_header)(path) for path in jobs
     )
     headers = iter(list(track(read, "headers", total=len(jobs), console=Console(stderr=True))))
-    found = []
+    geometries = []
     for dataset, in_dataset in zip(datasets, cases, strict=True):
         shapes, spacings = zip(*(next(headers) for _ in in_dataset), strict=True)
         ids, patients = tuple(case.case_id for case in in_dataset), len({case.patient_id for case in in_dataset})
-        found.append(TaskGeometry(dataset.task, ids, patients, np.array(shapes), np.array(spacings)))
-    return found
+        geometries.append(TaskGeometry(dataset.task, ids, patients, np.array(shapes), np.array(spacings)))
+    return geometries
 
 
 def weighted_median(values: np.ndarray, weights: np.ndarray) -> float:

@@ -221,13 +221,15 @@ def _largest_batch(memory: Callable[[int], float], cap: int, limit_gb: float) ->
 def find_sharing(before: Sequence[Task], after: Sequence[Task], operations: Operations) -> list[Sharing]:
     """Groups of two or more tasks among ``after``, against each task alone at its spacing in ``before``."""
     alone = {task.name: (operations.encode + operations.decode) / np.prod(task.spacing_mm) for task in before}
-    found = []
+    sharings = []
     for group in window_groups(after):
         names = tuple(task.name for task in group)
         together = (operations.encode + len(group) * operations.decode) / np.prod(group[0].spacing_mm)
         if len(group) > 1:
-            found.append(Sharing(names, group[0].spacing_mm, float(1 - together / sum(alone[name] for name in names))))
-    return found
+            sharings.append(
+                Sharing(names, group[0].spacing_mm, float(1 - together / sum(alone[name] for name in names)))
+            )
+    return sharings
 
 
 def _modelled_gigabytes(recipe: Recipe, topology: Topology, batch_size: int) -> float:

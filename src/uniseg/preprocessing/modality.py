@@ -9,7 +9,7 @@ NOT_MR = {"CT": CT, "CTA": CT, "CBCT": CT, "PET": PET, "PT": PET, "SUV": PET}
 DICOM = {"CT": CT, "MR": MR, "PT": PET}
 SAMPLE = 2**20
 AIR_HU = (-1050, -850)
-AIR_SHARE = 0.01
+AIR_FRACTION = 0.01
 LOWEST_HU = (-1100, -900)  # of a crop without air around
 DIP = 0.5  # MR that was interpolated or z-scored goes below zero, but not as far as above
 FRACTIONAL = 0.05
@@ -47,7 +47,7 @@ def guess(values: np.ndarray, stated: str = "") -> Guess:
     low, middle, high, highest = (float(v) for v in (sample.min(), *np.percentile(sample, [50, 99.5]), sample.max()))
     span = f"values from {low:.4g} to {highest:.4g}"
     air = float(((sample > AIR_HU[0]) & (sample < AIR_HU[1])).mean())
-    if air >= AIR_SHARE or LOWEST_HU[0] <= low <= LOWEST_HU[1]:
+    if air >= AIR_FRACTION or LOWEST_HU[0] <= low <= LOWEST_HU[1]:
         return Guess(CT, f"{span}, {100 * air:.0f} % of them as air in Hounsfield units")
     if low < 0 and -low > DIP * highest:
         return Guess("", f"{span}: neither as CT, nor as MR, nor as PET")
@@ -62,6 +62,6 @@ def foreign_kind(values: np.ndarray, stated: str, modality: str) -> str:
 
     Certain are a DICOM header, air in Hounsfield units, and, for CT, that no value is below 0.
     """
-    found = guess(values, stated).kind
-    is_certain = stated in DICOM or found == CT or (kind_of(modality) == CT and float(values.min()) >= 0)
-    return found if is_certain and found != kind_of(modality) else ""
+    kind = guess(values, stated).kind
+    is_certain = stated in DICOM or kind == CT or (kind_of(modality) == CT and float(values.min()) >= 0)
+    return kind if is_certain and kind != kind_of(modality) else ""

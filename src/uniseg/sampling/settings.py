@@ -6,9 +6,9 @@ from typing import ClassVar
 
 from uniseg.settings import (
     COUNT,
+    FRACTION,
     NOT_NEGATIVE,
     POSITIVE,
-    SHARE,
     STEPS,
     WORKERS,
     bounded,
@@ -59,7 +59,7 @@ class StreamSettings:
     task_weights: str | float | Mapping[str, float] = field(
         default="equal", metadata=bounded(word("equal", "by_cases") | POSITIVE | mapping(NOT_NEGATIVE))
     )
-    foreground_fraction: float = field(default=0.33, metadata=bounded(SHARE))
+    foreground_fraction: float = field(default=0.33, metadata=bounded(FRACTION))
     num_patients: int | None = field(default=None, metadata=bounded(COUNT))
     num_workers: int = field(default=1, metadata=bounded(WORKERS))
     pin_memory: bool = False

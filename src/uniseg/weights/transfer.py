@@ -74,13 +74,13 @@ def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = Fals
     fitted: dict[str, _FittedTensor] = {}
     missing: dict[str, str] = {}
     for name, tensor in target.items():
-        found = _fit(name, tensor, source)
-        if reason := _reason_to_start_over(name, found, source, same_tasks):
+        candidate = _fit(name, tensor, source)
+        if reason := _reason_to_start_over(name, candidate, source, same_tasks):
             missing[name] = reason
-        elif found is None:
+        elif candidate is None:
             _refuse(name, tensor, source)
         else:
-            fitted[name] = found
+            fitted[name] = candidate
     used = {each.origin for each in fitted.values()}
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     if not dry_run:
@@ -133,9 +133,9 @@ def _fit(name: str, tensor: Tensor, source: ForeignWeights) -> _FittedTensor | N
     if theirs is not None and theirs.shape == tensor.shape:
         return _FittedTensor(theirs, "", name)
     for rule, make in RULES.items():
-        found = make(name, tensor, source.tensors)
-        if found is not None:
-            return _FittedTensor(found[1], rule, found[0])
+        match = make(name, tensor, source.tensors)
+        if match is not None:
+            return _FittedTensor(match[1], rule, match[0])
     return None
 
 

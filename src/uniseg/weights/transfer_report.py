@@ -17,7 +17,7 @@ class TransferReport:
         adapted: name -> the rule that made it fit.
         missing: names of the target that keep their new weights -> why.
         skipped: names of the source that were not used -> why.
-        coverage: share of the target's numbers that came from the source.
+        coverage: fraction of the target's numbers that came from the source.
 
     Examples:
         >>> report = TransferReport("base.ckpt", "uniseg", "CC BY 4.0", ("stem",), {}, {}, {}, coverage=1.0)

@@ -7,7 +7,7 @@ from math import cos, sin
 import numpy as np
 
 from uniseg.sampling.augment.base import Range, SpatialTransform, draw_factor, happens, range_of
-from uniseg.settings import SHARE, bounded, number
+from uniseg.settings import FRACTION, bounded, number
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ class Affine(SpatialTransform):
         1.0
     """
 
-    p_rotation: float = field(default=0.2, metadata=bounded(SHARE))
+    p_rotation: float = field(default=0.2, metadata=bounded(FRACTION))
     rotation_deg: Range = field(default=(-30, 30), metadata=bounded(range_of(number(least=-180, most=180))))
-    p_scale: float = field(default=0.2, metadata=bounded(SHARE))
+    p_scale: float = field(default=0.2, metadata=bounded(FRACTION))
     scale: Range = field(default=(0.7, 1.4), metadata=bounded(range_of(number(least=0.1, most=4))))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> AffineDraw:

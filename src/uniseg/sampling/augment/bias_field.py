@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from uniseg.sampling.augment.base import IntensityTransform, PatchImages, Range, happens, range_of
-from uniseg.settings import SHARE, bounded, number
+from uniseg.settings import FRACTION, bounded, number
 
 NUM_COEFFICIENTS = 6  # of z, y, x, then of their squares
 
@@ -28,7 +28,7 @@ class BiasField(IntensityTransform):
 
     group: ClassVar[str] = "augment.transforms.bias_field"
 
-    p: float = field(default=0.2, metadata=bounded(SHARE))
+    p: float = field(default=0.2, metadata=bounded(FRACTION))
     coefficient: Range = field(default=(-0.3, 0.3), metadata=bounded(range_of(number(least=-3, most=3))))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[tuple[float, ...], ...]:

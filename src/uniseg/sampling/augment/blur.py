@@ -9,7 +9,7 @@ from scipy import ndimage
 from torch import Tensor
 
 from uniseg.sampling.augment.base import Range, RowTransform, draw_rows, multiply_axes, range_of
-from uniseg.settings import SHARE, bounded, number
+from uniseg.settings import FRACTION, bounded, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class Blur(RowTransform):
         (1.0,)
     """
 
-    p_blur: float = field(default=0.2, metadata=bounded(SHARE))
-    p_blur_channel: float = field(default=0.5, metadata=bounded(SHARE))
+    p_blur: float = field(default=0.2, metadata=bounded(FRACTION))
+    p_blur_channel: float = field(default=0.5, metadata=bounded(FRACTION))
     blur_sigma: Range = field(default=(0.5, 1), metadata=bounded(range_of(number(least=0, most=10))))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from uniseg.sampling.augment.base import FACTORS, Range, RowTransform, draw_rows, per_row
-from uniseg.settings import SHARE, bounded
+from uniseg.settings import FRACTION, bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,7 @@ class Brightness(RowTransform):
         (1.0, 1.0)
     """
 
-    p_brightness: float = field(default=0.15, metadata=bounded(SHARE))
+    p_brightness: float = field(default=0.15, metadata=bounded(FRACTION))
     brightness: Range = field(default=(0.75, 1.25), metadata=bounded(FACTORS))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from uniseg.sampling.augment.base import IntensityTransform, PatchImages, happens
-from uniseg.settings import SHARE, bounded
+from uniseg.settings import FRACTION, bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +18,7 @@ class ChannelDropout(IntensityTransform):
         (False, True)
     """
 
-    p_channel_dropout: float = field(default=0.2, metadata=bounded(SHARE))
+    p_channel_dropout: float = field(default=0.2, metadata=bounded(FRACTION))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[bool, ...]:
         return tuple(may_lack and happens(rng, self.p_channel_dropout) for may_lack in optional)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uniseg.sampling.augment.base import FACTORS, Range, RowTransform, draw_factor, draw_rows, per_row, row_mean
-from uniseg.settings import SHARE, bounded
+from uniseg.settings import FRACTION, bounded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class Contrast(RowTransform):
         (1.0,)
     """
 
-    p_contrast: float = field(default=0.15, metadata=bounded(SHARE))
+    p_contrast: float = field(default=0.15, metadata=bounded(FRACTION))
     contrast: Range = field(default=(0.75, 1.25), metadata=bounded(FACTORS))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[float, ...]:

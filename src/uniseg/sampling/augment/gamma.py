@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from uniseg.sampling.augment.base import Range, RowTransform, draw_factor, draw_rows, per_row, range_of, row_mean
-from uniseg.settings import SHARE, bounded, number
+from uniseg.settings import FRACTION, bounded, number
 
 SMALLEST = 1e-8
 EXPONENTS = range_of(number(least=0.01, most=10))
@@ -23,7 +23,7 @@ class Gamma(RowTransform):
         (1.0,)
     """
 
-    p_gamma: float = field(default=0.3, metadata=bounded(SHARE))
+    p_gamma: float = field(default=0.3, metadata=bounded(FRACTION))
     gamma: Range = field(default=(0.7, 1.5), metadata=bounded(EXPONENTS))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[float, ...]:
@@ -42,7 +42,7 @@ class InvertedGamma(RowTransform):
         (1.0,)
     """
 
-    p_gamma_inverted: float = field(default=0.1, metadata=bounded(SHARE))
+    p_gamma_inverted: float = field(default=0.1, metadata=bounded(FRACTION))
     gamma: Range = field(default=(0.7, 1.5), metadata=bounded(EXPONENTS))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[float, ...]:

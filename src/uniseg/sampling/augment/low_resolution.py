@@ -8,7 +8,7 @@ from torch import Tensor
 
 from uniseg.preprocessing.resample import axis_matrix
 from uniseg.sampling.augment.base import Range, RowTransform, draw_rows, multiply_axes, range_of
-from uniseg.settings import SHARE, bounded, number
+from uniseg.settings import FRACTION, bounded, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +21,8 @@ class LowResolution(RowTransform):
         (nan,)
     """
 
-    p_low_resolution: float = field(default=0.25, metadata=bounded(SHARE))
-    p_low_resolution_channel: float = field(default=0.5, metadata=bounded(SHARE))
+    p_low_resolution: float = field(default=0.25, metadata=bounded(FRACTION))
+    p_low_resolution_channel: float = field(default=0.5, metadata=bounded(FRACTION))
     low_resolution_zoom: Range = field(default=(0.5, 1), metadata=bounded(range_of(number(least=0.01, most=1))))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> tuple[float, ...]:

@@ -14,7 +14,7 @@ from uniseg.sampling.augment.base import (
     happens,
     range_of,
 )
-from uniseg.settings import SHARE, bounded, number
+from uniseg.settings import FRACTION, bounded, number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Noise(IntensityTransform):
         0.1
     """
 
-    p_noise: float = field(default=0.1, metadata=bounded(SHARE))
+    p_noise: float = field(default=0.1, metadata=bounded(FRACTION))
     noise_sd: Range = field(default=(0, 0.1), metadata=bounded(range_of(number(least=0, most=10))))
 
     def draw(self, rng: np.random.Generator, optional: Sequence[bool]) -> float:

@@ -98,8 +98,8 @@ def translate_all(state: Mapping[str, Tensor], task: Task, path: str | Path) -> 
     Raises:
         InputError: a tensor that no rule knows: another architecture.
     """
-    found = translate_encoder(state, path)
-    tensors, unread = dict(found.tensors), dict(found.unread)
+    encoder = translate_encoder(state, path)
+    tensors, unread = dict(encoder.tensors), dict(encoder.unread)
     last = count_tensors(state, "decoder.transpconvs.{}.weight") - 1
     for name, tensor in state.items():
         if not name.startswith("decoder.") or name.startswith("decoder.encoder."):

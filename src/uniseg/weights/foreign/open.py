@@ -93,14 +93,16 @@ def _nnssl(path: Path, content: Mapping) -> ForeignWeights:
         f"encoder.{n.removeprefix(prefix)}" if n.startswith(prefix) else f"decoder.{n}": t
         for n, t in weights_of(content, path).items()
     }
-    found = translate_encoder(state, path)
+    translated = translate_encoder(state, path)
     unknown = Provenance()
-    return ForeignWeights(str(path), "nnssl", UNSTATED, found.tensors, None, found.unread, unknown, ENCODER_PARTS)
+    return ForeignWeights(
+        str(path), "nnssl", UNSTATED, translated.tensors, None, translated.unread, unknown, ENCODER_PARTS
+    )
 
 
 def _segresnet(path: Path, content: Mapping) -> ForeignWeights:
-    found = translate_segresnet(state_of(content, path), path)
+    translated = translate_segresnet(state_of(content, path), path)
     unknown = Provenance()
     return ForeignWeights(
-        str(path), "MONAI SegResNet", UNSTATED, found.tensors, None, found.unread, unknown, ENCODER_PARTS
+        str(path), "MONAI SegResNet", UNSTATED, translated.tensors, None, translated.unread, unknown, ENCODER_PARTS
     )
