@@ -1,11 +1,12 @@
 """The one exception that bad input from a user raises."""
 
+INTERRUPTED = 130  # exit code of what a Ctrl-C ended: 128 + SIGINT
 LONGEST = 1000  # characters of each part of a message: what was found may be anything
 
 
-def printable(text: str) -> str:
-    """``text`` with a question mark for every character that could change a terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+def printable(text: object) -> str:
+    """``str(text)`` with a question mark for every character that could change a terminal."""
+    return "".join(character if character.isprintable() else "?" for character in str(text))
 
 
 class InputError(ValueError):

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from glob import escape
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,7 +20,8 @@ PART = ".part"  # begins the name of what is being written
 OLD = ".old"  # begins the name of a folder that is being replaced
 LONGEST_NAME = 100  # bytes, which leaves room for endings
 # stand beside folders that are named after tasks or cases
-OWN_NAMES = ("merged", "fingerprints", "task.json", "splits.json", "preview.png")
+TASK_FILE = "task.json"  # completes the cache of a task
+OWN_NAMES = ("merged", "fingerprints", TASK_FILE, "splits.json", "preview.png")
 
 
 @contextmanager
@@ -93,6 +95,13 @@ def write_bytes(path: str | os.PathLike, content: bytes | memoryview) -> None:
         part.write_bytes(content)
 
 
+def remove_parts(path: Path) -> None:
+    """Remove what killed writers of the file left beside it; for a folder that one process writes to."""
+    former = path.with_name(f"{path.name}.tmp")  # so earlier versions named a part
+    for part in (*path.parent.glob(f"{PART}*_{escape(path.name)}"), former):
+        part.unlink(missing_ok=True)
+
+
 def content_hash(path: str | os.PathLike) -> str:
     """SHA-256 of a file's content, in hexadecimal digits."""
     with Path(path).open("rb") as file:
@@ -142,6 +151,17 @@ def read_record(path: str | os.PathLike, make: Callable[[Any], T], expected: str
     except MALFORMED as error:
         reason = f"{type(error).__name__} ({' '.join(str(error).split())})"
         raise InputError(path, reason, expected, fix) from error
+
+
+def require_text(value: Any) -> str:
+    """``value`` of a file's entry, where it is text.
+
+    Raises:
+        TypeError: it is of another type.
+    """
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r:.60}, which is no text")
+    return value
 
 
 def require_file_name(where: object, what: str, name: object) -> str:

@@ -8,6 +8,7 @@ from uniseg.errors import InputError
 from uniseg.files import require_file_name
 from uniseg.normalization.base import Normalization
 
+IGNORE = -1  # label of voxels that nobody has labelled
 LARGEST_LABEL = 32767  # label maps are written in 16 bits
 MOST_TASKS, MOST_MODALITIES = 1000, 256
 LONGEST_TEXT = 200  # characters of a class's or modality's name

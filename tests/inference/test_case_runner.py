@@ -108,10 +108,10 @@ def test_what_was_begun_stays_ours(predictor, cases, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("uniseg.inference.case_writer.write_json", die)
         with pytest.raises(Killed):
-            runner.run_case("case0", cases[0][1])
+            list(runner.run(cases[:1]))
     assert names(tmp_path / "out") == ["case0.json", "case0.nii.gz"]
     assert json.loads((tmp_path / "out/spleen/case0.json").read_text())["unfinished"] is True
-    runner.run_case("case0", cases[0][1])
+    list(runner.run(cases[:1]))
     record = json.loads((tmp_path / "out/spleen/case0.json").read_text())
     assert "unfinished" not in record
     assert record["images"] == [str(cases[0][1]["spleen"][0])]

@@ -189,7 +189,8 @@ def test_a_doubtful_header_is_logged_and_comes_back(scans, tmp_path):
     nib.save(image, scans[0])
     lines = []
     runner = CaseRunner(Predictor(small_model(TASKS)), tmp_path, log=lines.append)
-    (path,) = runner.run_case("case0", {"liver": (scans[0],)})
+    (outcome,) = runner.run([(Case("case0", "case0", (scans[0],), None), {"liver": (scans[0],)})])
+    (path,) = outcome.paths
     assert lines == ["case0: an sform unlike the qform; the sform is taken"]
     out = nib.load(path).header
     assert (int(out["sform_code"]), int(out["qform_code"])) == (2, 1)

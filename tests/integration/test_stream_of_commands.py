@@ -9,9 +9,8 @@ import pytest
 import torch
 
 from started import TINY, run, succeed
-from uniseg import Predictor, load_model
+from uniseg import Predictor, load_model, predict_files
 from uniseg.images.files import read_volume
-from uniseg.inference.case_runner import CaseRunner
 
 NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")
 
@@ -99,11 +98,11 @@ def test_several_tasks_in_one_map(trained, tmp_path):
 def test_predicting_again_keeps_what_is_there(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/phantom_spleen/imagesTr").glob("*_0000.nii.gz"))
     predictor = Predictor(load_model(trained / "outputs/demo/checkpoints/last.ckpt"), checkpoint_hash="a")
-    (path,) = CaseRunner(predictor, tmp_path).run_case("x", {"phantom_spleen": (scan,)})
+    (path,) = predict_files(predictor, scan, tmp_path, tasks="phantom_spleen")
     first = path.stat().st_mtime_ns
-    CaseRunner(predictor, tmp_path).run_case("x", {"phantom_spleen": (scan,)})
+    predict_files(predictor, scan, tmp_path, tasks="phantom_spleen")
     assert path.stat().st_mtime_ns == first
-    CaseRunner(Predictor(predictor.model, checkpoint_hash="b"), tmp_path).run_case("x", {"phantom_spleen": (scan,)})
+    predict_files(Predictor(predictor.model, checkpoint_hash="b"), scan, tmp_path, tasks="phantom_spleen")
     assert path.stat().st_mtime_ns > first
 
 

@@ -86,10 +86,10 @@ def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> T
 def _others(tasks: TaskSet, cache_dir: Path) -> list[cache.TaskCache]:
     """The other tasks of a cache; one that is damaged is left to its own preparation."""
     caches = []
-    for path in sorted(cache_dir.glob("*/task.json")):
-        if path.parent.name not in tasks.names:
+    for folder in cache.prepared_folders(cache_dir):
+        if folder.name not in tasks.names:
             with suppress(InputError):
-                caches.append(cache.TaskCache(path.parent))
+                caches.append(cache.TaskCache(folder))
     return caches
 
 

@@ -16,10 +16,9 @@ from pathlib import Path
 import blosc2
 import numpy as np
 
-from uniseg.datasets.labels import IGNORE
 from uniseg.errors import InputError
 from uniseg.files import PART, content_hash, read_json, sync_folder
-from uniseg.task import Task
+from uniseg.task import IGNORE, Task
 
 HIGHEST = float(np.finfo(np.float16).max)
 MIN_FOREGROUND, MIN_COVERAGE = 10_000, 0.01  # voxels remembered per class, or this part of them if more (nnU-Net)

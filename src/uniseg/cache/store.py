@@ -30,7 +30,7 @@ from uniseg.cache.case_folder import read_entry as read_entry
 from uniseg.cache.case_folder import write_case as write_case
 from uniseg.datasets.splits import SplitTable
 from uniseg.errors import InputError
-from uniseg.files import PART, read_json, write_atomically, write_json
+from uniseg.files import PART, TASK_FILE, read_json, write_atomically, write_json
 from uniseg.preprocessing.fingerprint import CaseFingerprint
 from uniseg.task import Task
 
@@ -38,6 +38,16 @@ FORMAT = 2
 DESCRIPTION = "a description as preparation writes it"
 PART_DAYS = 1  # after which a leftover of a killed writer is removed
 FINGERPRINTS = "fingerprints"
+
+
+def is_prepared(folder: Path) -> bool:
+    """Whether a folder is the complete cache of a task."""
+    return (folder / TASK_FILE).exists()
+
+
+def prepared_folders(cache_dir: Path) -> list[Path]:
+    """The complete caches of tasks in ``cache_dir``, by name."""
+    return sorted(path.parent for path in cache_dir.glob(f"*/{TASK_FILE}"))
 
 
 class TaskCache:
@@ -56,7 +66,7 @@ class TaskCache:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        path = self.folder / "task.json"
+        path = self.folder / TASK_FILE
         description = read_json(path, DESCRIPTION, PREPARE_AGAIN)
         if description.get("format") != FORMAT:
             raise InputError(path, f"format {description.get('format')!r:.60}", f"format {FORMAT}", PREPARE_AGAIN)
@@ -78,7 +88,7 @@ class TaskCache:
     def _check_splits(self) -> None:
         used = {case_id for cases in (*self.splits.folds, self.splits.rest) for case_id in cases}
         if not used <= self.entries.keys() or not used | set(self.splits.test) <= self.splits.patients.keys():
-            raise ValueError("other cases than task.json")
+            raise ValueError(f"other cases than {TASK_FILE}")
         if not all(isinstance(patient, str) for patient in self.splits.patients.values()):
             raise ValueError("patients that are no names")
 
@@ -152,15 +162,13 @@ def write_task(
             raise InputError(path, "a case that is gone", "the case that was written", fix)
     write_json(folder / "splits.json", splits.to_dict())
     description = {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]}
-    write_json(
-        folder / "task.json", description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)})
-    )
+    write_json(folder / TASK_FILE, description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)}))
 
 
 def superseded(folder: Path) -> list[Path]:
     """Cases of other settings or files than ``task.json`` lists, with leftovers of killed writers."""
     keys = {
-        (case["case_id"], case["key"]) for case in read_json(folder / "task.json", DESCRIPTION, PREPARE_AGAIN)["cases"]
+        (case["case_id"], case["key"]) for case in read_json(folder / TASK_FILE, DESCRIPTION, PREPARE_AGAIN)["cases"]
     }
     folders = [path for path in folder.glob("*/*") if path.is_dir() and path.parent.name != FINGERPRINTS]
     cases = [path for path in folders if not path.name.startswith(PART) and (path.parent.name, path.name) not in keys]

@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from lightning import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from uniseg.cache.store import is_prepared
 from uniseg.commands.failures import BAD_INPUT
 from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.commands.structured import settings_from
@@ -54,7 +55,7 @@ def sources_of(config: DictConfig) -> dict[str, Source]:
 def require_datasets(sources: dict[str, Source], cache_dir: Path | None = None) -> None:
     """Ends the command, exit code 2, with one table of the datasets that are neither there nor in the cache."""
     missing = missing_datasets(
-        {name: s for name, s in sources.items() if cache_dir is None or not (cache_dir / name / "task.json").exists()}
+        {name: s for name, s in sources.items() if cache_dir is None or not is_prepared(cache_dir / name)}
     )
     if missing:
         sys.stderr.write(availability_message(missing) + "\n")

@@ -84,6 +84,8 @@ def _memory() -> Iterator[Finding]:
 
 
 def _folders() -> Iterator[Finding]:
+    from uniseg.cache.store import prepared_folders
+
     outputs = Path("outputs")
     data = Path(os.environ.get("UNISEG_DATA", "data"))
     if data.is_dir():
@@ -93,7 +95,7 @@ def _folders() -> Iterator[Finding]:
         yield Finding("data folder", f"no {data.absolute()}", advice)
     yield _task_files()
     cache = outputs / "cache"
-    tasks = sorted(path.parent.name for path in cache.glob("*/task.json"))
+    tasks = [folder.name for folder in prepared_folders(cache)]
     if tasks:
         yield Finding("cache", f"{cache.absolute()} with {', '.join(tasks)}")
     else:

@@ -13,10 +13,9 @@ from hydra.errors import HydraException, InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
-from uniseg.errors import InputError
+from uniseg.errors import INTERRUPTED, InputError, printable
 
 BAD_INPUT = 2
-INTERRUPTED = 130  # 128 + SIGINT
 READER_GONE = 141  # 128 + SIGPIPE
 TERMINATED = 143  # 128 + SIGTERM
 
@@ -172,4 +171,4 @@ def _original(error: BaseException) -> str:
 
 
 def _flat(text: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in " ".join(text.split()))
+    return printable(" ".join(text.split()))

@@ -11,8 +11,8 @@ from pathlib import Path
 from uniseg.datasets.layouts.nnunet import REPAIR, channel_names, read_description
 from uniseg.errors import InputError, printable
 from uniseg.images.files import ENDINGS
+from uniseg.task import LARGEST_LABEL
 
-HIGHEST_VALUE = 32_767  # of a label map: int16
 MISSING = "???"  # is no value in a configuration
 NORMALIZATION = {"ct": "fingerprint"}  # by nnU-Net's channel name in lower case; any other name: zscore
 WHOLE = re.compile(r"-?[0-9]{1,18}(\.0+)?")
@@ -134,8 +134,8 @@ def _values(where: Path, name: str, value) -> tuple[int, ...]:
     if not given or not all(WHOLE.fullmatch(str(v)) and not isinstance(v, bool) for v in given):
         raise InputError(where, found, "a whole number or a list of them", REPAIR)
     values = tuple(int(float(v)) for v in given)
-    if min(values) < 0 or max(values) > HIGHEST_VALUE:
-        raise InputError(where, found, f"0 or more, up to {HIGHEST_VALUE}", REPAIR)
+    if min(values) < 0 or max(values) > LARGEST_LABEL:
+        raise InputError(where, found, f"0 or more, up to {LARGEST_LABEL}", REPAIR)
     return values
 
 

@@ -9,9 +9,8 @@ from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.files import read_geometry, read_label, read_volume, reference_path
 from uniseg.images.volume import Volume
-from uniseg.task import Task
+from uniseg.task import IGNORE, Task
 
-IGNORE = -1
 FIX = "correct the label, the classes, source.label_map or source.ignore"
 
 

@@ -13,7 +13,7 @@ from uniseg.datasets.labels import load_case
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.evaluation.predictions import load_prediction
-from uniseg.files import content_hash, read_record, write_json
+from uniseg.files import content_hash, read_record, require_text, write_json
 from uniseg.images.stamp import stamp
 from uniseg.images.volume import Volume
 from uniseg.inference.outputs import json_path, read_prediction_json
@@ -132,7 +132,13 @@ def _record(values: Mapping[str, Any], folder: EvaluationFolder) -> CaseRecord:
             label_map={int(value): int(target) for value, target in source["label_map"].items()},
             ignore=None if source["ignore"] is None else int(source["ignore"]),
         ),
-        Case(_text(values["case_id"]), _text(values["patient_id"]), tuple(images), label, absent=label is None),
+        Case(
+            require_text(values["case_id"]),
+            require_text(values["patient_id"]),
+            tuple(images),
+            label,
+            absent=label is None,
+        ),
         folder.path / values["prediction"],
         tuple(stamps.get("images") or ()),
         stamps.get("label"),
@@ -142,9 +148,3 @@ def _record(values: Mapping[str, Any], folder: EvaluationFolder) -> CaseRecord:
 
 def _hash(path: Path) -> str:
     return content_hash(path)[:16]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.60}, which is no text")
-    return value

@@ -8,7 +8,7 @@ from typing import Any, Self
 from uniseg.datasets.split_file import current_split, with_current_splits
 from uniseg.errors import InputError
 from uniseg.evaluation.csv_cells import NAN, read_rows, to_cell, to_number, write_rows
-from uniseg.files import MALFORMED, read_record, write_json
+from uniseg.files import MALFORMED, read_record, require_text, write_json
 from uniseg.metrics.lesions import LesionCounts
 
 FIX = "evaluate again"
@@ -216,11 +216,13 @@ class Summary:
         return cls(
             **{name: _number(values[key]) for name, key in MEANS.items()},
             tasks={name: _task(task) for name, task in values["tasks"].items()},
-            split=None if split is None else current_split(_text(split)),
+            split=None if split is None else current_split(require_text(split)),
             checkpoint=None if values.get("checkpoint") is None else str(values["checkpoint"]),
             postprocessed=values.get("postprocessed"),
             rules=values.get("rules"),
-            stages_s=None if stages is None else {_text(stage): float(seconds) for stage, seconds in stages.items()},
+            stages_s=None
+            if stages is None
+            else {require_text(stage): float(seconds) for stage, seconds in stages.items()},
             pooled=None if pooled is None else tuple(map(str, pooled)),
         )
 
@@ -281,17 +283,11 @@ def _task_data(values: Mapping[str, Any]) -> TaskData:
     """``cases_per_side`` is the name of older files."""
     counts = values["cases_per_split"] if "cases_per_split" in values else values["cases_per_side"]
     return TaskData(
-        tuple(map(_text, values["modalities"])),
+        tuple(map(require_text, values["modalities"])),
         tuple(map(float, values["spacing_mm"])),
-        {_text(split): int(number) for split, number in with_current_splits(counts).items()},
-        _text(values.get("licence") or ""),
+        {require_text(split): int(number) for split, number in with_current_splits(counts).items()},
+        require_text(values.get("licence") or ""),
     )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.60}, which is no text")
-    return value
 
 
 def _number(value: Any) -> float:

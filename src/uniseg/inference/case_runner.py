@@ -61,19 +61,6 @@ class CaseRunner:
         self.layout = OutputLayout(Path(output), merge, probabilities)
         self.reader, self.writer = CaseReader(predictor, self.layout, log), CaseWriter(predictor, self.layout)
 
-    def run_case(self, case_id: str, images: Images) -> list[Path]:
-        """The label maps of one case, of its files per task.
-
-        Raises:
-            InputError: files that cannot be read, or do not fit the tasks; for a merged map, scans on more than one
-                grid; an output that is not ours to replace.
-            OSError: a file cannot be written; it names the file.
-        """
-        files = tuple(path for each in images.values() for path in each)
-        self.layout.require_free([(Case(case_id, case_id, files, None), images)])
-        job = self.reader.read(case_id, images)
-        return self.writer.write(job, self._segment(job))
-
     def run(self, cases: Iterable[tuple[Case, Images | None]]) -> Iterator[Outcome]:
         """What became of one case after the other; the next scan is read while the network works, the last one written.
 

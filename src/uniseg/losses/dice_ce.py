@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uniseg.task import Task
+from uniseg.task import IGNORE, Task
 
-IGNORE = -1
 SMOOTH = 1e-5
 SMALLEST = 1e-8
 

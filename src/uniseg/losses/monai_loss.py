@@ -6,8 +6,7 @@ from inspect import signature
 import torch
 from torch import Tensor, nn
 
-from uniseg.losses.dice_ce import IGNORE
-from uniseg.task import Task
+from uniseg.task import IGNORE, Task
 
 
 class MonaiLoss(nn.Module):

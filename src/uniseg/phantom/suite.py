@@ -4,7 +4,6 @@ They mirror the eleven datasets of UniSeg (Ye et al., MICCAI 2023) in modality, 
 trunk holds all organs and tumours; a dataset labels its own target only. The full truth is kept aside, for analysis.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,7 +16,7 @@ from joblib import Parallel, delayed
 from rich.progress import track
 
 from uniseg.environment import end_with_parent
-from uniseg.files import read_json, write_text
+from uniseg.files import read_json, write_json
 from uniseg.phantom.anatomy import draw_head, draw_trunk
 from uniseg.phantom.render import RENDERERS, Study, draw_grid, draw_pose, draw_style
 from uniseg.phantom.shapes import STRUCTURES, VALUE, Blob, draw_waves, structure_map
@@ -197,10 +196,6 @@ def write_case(root: Path, seed: int, task_index: int, case_index: int, shared_s
     _write_nifti(root / "truth" / f"{case_id}.nii.gz", case.structures, case)
 
 
-def _write_json(path: Path, values: Mapping) -> None:
-    write_text(path, json.dumps(values, indent=2) + "\n")
-
-
 def _prepare_folders(root: Path, num_cases: int) -> None:
     """Empty folders for all datasets, each with its ``dataset.json``, after whatever was there."""
     (root / SETTINGS_FILE).unlink(missing_ok=True)
@@ -212,10 +207,10 @@ def _prepare_folders(root: Path, num_cases: int) -> None:
         channels = {str(channel): name for channel, name in enumerate(task.modalities)}
         labels = {name: value for value, name in enumerate(task.classes)}
         description = {"channel_names": channels, "labels": labels, "numTraining": num_cases, "file_ending": ".nii.gz"}
-        _write_json(root / task.dataset / "dataset.json", description)
+        write_json(root / task.dataset / "dataset.json", description)
     for folder in ("truth", UNSEEN):
         (root / folder).mkdir()
-    _write_json(root / "truth" / "structures.json", VALUE)
+    write_json(root / "truth" / "structures.json", VALUE)
 
 
 def write_suite(root: Path, settings: PhantomSettings) -> None:
@@ -245,4 +240,4 @@ def write_suite(root: Path, settings: PhantomSettings) -> None:
     unseen = make_case(seed, 0, settings.num_cases, shared_style=shared_style)
     _write_nifti(root / UNSEEN / f"{UNSEEN}_0000.nii.gz", unseen.images[0], unseen)
     _write_nifti(root / "truth" / f"{UNSEEN}.nii.gz", unseen.structures, unseen)
-    _write_json(written, content)
+    write_json(written, content)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from uniseg.errors import printable
+
 
 def plain(name: object) -> str:
     """For matplotlib, letter by letter: no mathematics between dollar signs, no legend entry lost to a leading
@@ -16,10 +18,6 @@ def plain(name: object) -> str:
 def cell(name: object) -> str:
     """For a cell of a Markdown table."""
     return printable(name).replace("\\", "\\\\").replace("|", r"\|")
-
-
-def printable(name: object) -> str:
-    return "".join(character if character.isprintable() else "?" for character in str(name))
 
 
 def render_page(template: str, **values: object) -> str:

@@ -57,14 +57,11 @@ class _FittedTensor:
     origin: str
 
 
-def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = False) -> TransferReport:
+def transfer(model: UniSegModel, source: ForeignWeights) -> TransferReport:
     """Put the weights of ``source`` into ``model``.
 
     Tasks of the same names and classes keep prompts and head, others start over. What is known of the source's training
     data goes along, so that a licence is not lost.
-
-    Args:
-        dry_run: only report.
 
     Raises:
         InputError: a tensor of the trunk has no source, or one that no rule makes fit; ``model`` is as it was.
@@ -83,9 +80,8 @@ def transfer(model: UniSegModel, source: ForeignWeights, *, dry_run: bool = Fals
             fitted[name] = candidate
     used = {each.origin for each in fitted.values()}
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
-    if not dry_run:
-        model.load_state_dict(target | {name: each.tensor for name, each in fitted.items()})
-        model.provenance = _merge(model.provenance, source.provenance)
+    model.load_state_dict(target | {name: each.tensor for name, each in fitted.items()})
+    model.provenance = _merge(model.provenance, source.provenance)
     return TransferReport(
         source.name,
         source.kind,

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from uniseg.files import read_record, write_json
+from uniseg.files import read_record, require_text, write_json
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,14 @@ class TransferReport:
         Raises:
             KeyError, TypeError, ValueError: an entry is missing, or of another type.
         """
-        texts = {key: _text(values[key]) for key in ("source", "kind", "licence")}
+        texts = {key: require_text(values[key]) for key in ("source", "kind", "licence")}
         named = {
-            key: {_text(name): _text(reason) for name, reason in values[key].items()}
+            key: {require_text(name): require_text(reason) for name, reason in values[key].items()}
             for key in ("adapted", "missing", "skipped")
         }
-        return cls(**texts, loaded=tuple(map(_text, values["loaded"])), **named, coverage=float(values["coverage"]))
+        return cls(
+            **texts, loaded=tuple(map(require_text, values["loaded"])), **named, coverage=float(values["coverage"])
+        )
 
 
 @dataclass(frozen=True)
@@ -94,12 +96,6 @@ class WeightsReport:
         transfer = values["transfer"]
         counts = {key: int(values[key]) for key in ("trained", "total")}
         return cls(**counts, transfer=None if transfer is None else TransferReport.from_dict(transfer))
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r:.60}, which is no text")
-    return value
 
 
 def _shown(names: list[str]) -> str:

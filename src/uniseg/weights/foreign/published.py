@@ -15,6 +15,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.weights.assign import assign, without_numbers
 from uniseg.weights.description import require_patch_size
+from uniseg.weights.foreign.nnunet_names import count_tensors
 from uniseg.weights.foreign.published_tasks import published_tasks
 from uniseg.weights.pickled import read_foreign
 from uniseg.weights.reading import reading, require_tensors
@@ -52,7 +53,8 @@ def network_of(state: dict[str, Tensor], path: str | Path, tasks: TaskSet | None
         state = require_tensors(state, path)
         prompt = _take(state, "intermedia_prompt", path)
         strides = [
-            list(_take(state, f"tu.{u}.weight", path).shape[2:]) for u in reversed(range(_count(state, "tu.{}.weight")))
+            list(_take(state, f"tu.{u}.weight", path).shape[2:])
+            for u in reversed(range(count_tensors(state, "tu.{}.weight")))
         ]
         num_stages = len(strides) + 1
         weights = [_take(state, _encoder_key(i, 1, num_stages) + ".conv.weight", path) for i in range(num_stages)]
@@ -163,10 +165,6 @@ def published_names(model: UniSegModel) -> dict[str, tuple[str, ...]]:
 def _encoder_key(stage: int, block: int, num_stages: int) -> str:
     last = stage == num_stages - 1
     return f"conv_blocks_context.{stage}.{block}.blocks.0" if last else f"conv_blocks_context.{stage}.blocks.{block}"
-
-
-def _count(state: dict[str, Tensor], pattern: str) -> int:
-    return next(i for i in range(len(state) + 1) if pattern.format(i) not in state)
 
 
 def _take(state: dict[str, Tensor], key: str, path: str | Path) -> Tensor:
