@@ -2,7 +2,7 @@
 
 import pytest
 
-from uniseg.run_folder import RunFolder, file_of_evaluation
+from uniseg.run_folder import ReportFolder, RunFolder, file_of_evaluation
 
 
 def test_files_have_the_names_that_users_know(tmp_path):
@@ -10,11 +10,15 @@ def test_files_have_the_names_that_users_know(tmp_path):
     known = {
         run.config: "config.yaml",
         run.checkpoint: "checkpoints/last.ckpt",
+        run.lock: ".lock",
+        run.tracking: "tracking.json",
         run.log: "logs/metrics.csv",
         run.transfer_report: "weights.json",
         run.forgetting_report: "old_tasks.json",
         run.prompt_evolution: "prompts/evolution.npz",
         run.report: "report",
+        ReportFolder(run.report).page: "report/report.html",
+        ReportFolder(run.report).figures: "report/figures",
         run.evaluation("test").scores: "evaluation/scores.csv",
         run.evaluation("val").metrics: "evaluation_val/metrics.json",
         run.evaluation("test").prompt_map: "evaluation/prompts/map.npz",

@@ -4,6 +4,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from uniseg.files import PART
+
+LAST_CHECKPOINT, METRICS_LOG = "last.ckpt", "metrics.csv"
 TEST, OLD_VAL = "test", "evaluation_dev"  # the validation cases of a fold were called dev
 
 
@@ -48,6 +51,26 @@ class EvaluationFolder:
 
 
 @dataclass(frozen=True)
+class ReportFolder:
+    """A page with its pictures.
+
+    Examples:
+        >>> ReportFolder(Path("report")).page.as_posix()
+        'report/report.html'
+    """
+
+    path: Path
+
+    @property
+    def page(self) -> Path:
+        return self.path / "report.html"
+
+    @property
+    def figures(self) -> Path:
+        return self.path / "figures"
+
+
+@dataclass(frozen=True)
 class RunFolder:
     """The folder of one training with all that is made of it later.
 
@@ -68,7 +91,21 @@ class RunFolder:
 
     @property
     def checkpoint(self) -> Path:
-        return self.checkpoints / "last.ckpt"
+        return self.checkpoints / LAST_CHECKPOINT
+
+    def saved_checkpoints(self) -> list[Path]:
+        """All that are complete, by name."""
+        return sorted(path for path in self.checkpoints.glob("*.ckpt") if not path.name.startswith(PART))
+
+    @property
+    def lock(self) -> Path:
+        """Held by the process that trains."""
+        return self.path / ".lock"
+
+    @property
+    def tracking(self) -> Path:
+        """By what loggers know the run again."""
+        return self.path / "tracking.json"
 
     @property
     def logs(self) -> Path:
@@ -77,7 +114,7 @@ class RunFolder:
     @property
     def log(self) -> Path:
         """A row per logged step or epoch."""
-        return self.logs / "metrics.csv"
+        return self.logs / METRICS_LOG
 
     @property
     def train_log(self) -> Path:
@@ -111,7 +148,7 @@ class RunFolder:
 
     def finished_parts(self) -> list[Path]:
         """The checkpoints and scores that are there, by which a folder counts as that of a run."""
-        return [*sorted(self.checkpoints.glob("*.ckpt")), *sorted(self.path.glob("evaluation*/metrics.json"))]
+        return [*self.saved_checkpoints(), *sorted(self.path.glob("evaluation*/metrics.json"))]
 
     def results(self) -> list[Path]:
         """All that training, evaluation and report write, there or not, but for the checkpoints."""

@@ -9,7 +9,8 @@ import sys
 import pytest
 
 from uniseg import InputError
-from uniseg.training.folder_guard import LOCK, clear, locked, require_unused
+from uniseg.run_folder import RunFolder
+from uniseg.training.folder_guard import clear, locked, require_unused
 
 HOLD = """
 import sys, time
@@ -42,7 +43,7 @@ def test_death_frees_the_folder_while_a_child_lives(holder, tmp_path):
     holder.send_signal(signal.SIGKILL)
     holder.wait()
     with locked(tmp_path):
-        assert json.loads((tmp_path / LOCK).read_text())["process"] == os.getpid()
+        assert json.loads((RunFolder(tmp_path).lock).read_text())["process"] == os.getpid()
         child = os.fork()
         if child == 0:
             signal.pause()
@@ -60,7 +61,8 @@ def test_death_frees_the_folder_while_a_child_lives(holder, tmp_path):
 def make_run(folder):
     """Everything that belongs to a run, and what does not."""
     own = [
-        "checkpoints/last.ckpt", "checkpoints/last.ckpt.tmp", "logs/metrics.csv", "evaluation/metrics.json",
+        "checkpoints/last.ckpt", "checkpoints/last.ckpt.tmp", "checkpoints/.part7_last.ckpt",
+        ".part7_config.yaml", "logs/metrics.csv", "evaluation/metrics.json",
         "evaluation/predictions/liver/a.nii.gz",
         "evaluation_dev/scores.csv", "report/report.html", "prompts/evolution.npz", "weights.json", "old_tasks.json",
     ]  # fmt: skip
@@ -78,6 +80,12 @@ def test_a_run_is_not_replaced_without_overwrite(left, tmp_path):
     with pytest.raises(InputError, match=rf"found {left}; .*ckpt_path=last.*name=.*overwrite=true"):
         require_unused(tmp_path, overwrite=False, inputs=[None])
     assert require_unused(tmp_path, overwrite=True, inputs=[None, "/elsewhere/last.ckpt"])
+
+
+def test_a_half_written_checkpoint_makes_no_run(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/.part7_last.ckpt").touch()
+    assert not require_unused(tmp_path, overwrite=False, inputs=[None])
 
 
 def test_what_the_new_run_needs_is_not_removed(tmp_path):

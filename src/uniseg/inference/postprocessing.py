@@ -21,7 +21,7 @@ from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.surface import bounding_box
 from uniseg.task import Task
 
-FILE, KIND = "postprocessing.json", "uniseg postprocessing"
+KIND = "uniseg postprocessing"
 SIZES_ML = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
@@ -173,7 +173,7 @@ def read_postprocessing(path: str | os.PathLike) -> Postprocessing:
     Raises:
         InputError: not a file of ``write_postprocessing``.
     """
-    expected, fix = f"{FILE} of uniseg.evaluate split=val postprocessing=choose", "give that file"
+    expected, fix = "postprocessing.json of uniseg.evaluate split=val postprocessing=choose", "give that file"
     content = read_json(path, expected, fix)
     rules: dict[str, dict[str, ClassPostprocessing]] = {}
     try:

@@ -29,6 +29,7 @@ from uniseg.reporting.tables import (
     summary_line,
     task_table,
 )
+from uniseg.run_folder import ReportFolder
 
 
 @dataclass(frozen=True)
@@ -110,14 +111,15 @@ def write_report(
         pictures=pictures,
         cases=[case_table(task) for task in run.tasks],
     )
-    files = {each: output / "figures" / f"{each.name}.png" for each in pictures}
+    folder = ReportFolder(output)
+    files = {each: folder.figures / f"{each.name}.png" for each in pictures}
     for each, path in files.items():
         write_bytes(path, each.png)
-    write_bytes(output / "report.html", page.encode())
+    write_bytes(folder.page, page.encode())
     for logger in (logger for logger in loggers if hasattr(logger, "log_image")):
         for each, path in files.items():
             logger.log_image(f"report/{each.name}", [str(path)], caption=[each.caption])
-    return output / "report.html"
+    return folder.page
 
 
 def draw(run: Run, run_dir: Path) -> Pictures:

@@ -21,7 +21,8 @@ class Curve:
     """One logged quantity: a value per epoch, epochs ascending.
 
     Examples:
-        >>> read_curves(Path("outputs/demo/logs/metrics.csv"))["train/loss"].values[-1]  # doctest: +SKIP
+        >>> from uniseg.run_folder import RunFolder
+        >>> read_curves(RunFolder(Path("outputs/demo")).log)["train/loss"].values[-1]  # doctest: +SKIP
         0.42
     """
 

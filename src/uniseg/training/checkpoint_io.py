@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 
-from uniseg.files import sync_folder
-
-TEMPORARY = ".tmp"  # suffix of a file that is being written
+from uniseg.files import remove_parts, sync_folder, write_bytes
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Temporary name in the same folder, fsync, rename.
+    """Temporary name in the same folder, fsync, rename; what a killed writer left there is removed.
 
     Lightning's own way goes through a file in TMPDIR, which on another disk is copied over the last good checkpoint,
     without fsync.
@@ -28,17 +26,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             OSError: with ``filename`` set; what was at ``path`` is still there.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        remove_parts(path)
         content = BytesIO()  # torch.save straight to a full disk is a RuntimeError without errno
         torch.save(checkpoint, content)
-        temporary = path.with_name(path.name + TEMPORARY)
-        try:
-            with temporary.open("wb") as file:
-                file.write(content.getbuffer())
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OSError(error.errno, error.strerror, str(path)) from error
+        write_bytes(path, content.getbuffer())
         sync_folder(path.parent)

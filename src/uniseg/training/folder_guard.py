@@ -13,6 +13,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from uniseg.errors import InputError
+from uniseg.files import PART
 from uniseg.run_folder import RunFolder
 
 try:
@@ -20,7 +21,6 @@ try:
 except ImportError:  # Windows, where a folder is not guarded: its locks also keep others from reading who holds them
     fcntl = None  # type: ignore[assignment]
 
-LOCK = ".lock"
 HELD = (errno.EACCES, errno.EAGAIN)
 
 
@@ -38,7 +38,7 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
         return
     run_dir.mkdir(parents=True, exist_ok=True)
-    path = run_dir / LOCK
+    path = RunFolder(run_dir).lock
     with path.open("a+") as file:
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -99,5 +99,6 @@ def clear(run_dir: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    for path in RunFolder(run_dir).checkpoints.glob("*.ckpt*"):
+    parts = (path for path in run_dir.glob(f"{PART}*") if path.is_file())
+    for path in (*parts, *RunFolder(run_dir).checkpoints.glob("*.ckpt*")):
         path.unlink()

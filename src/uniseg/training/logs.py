@@ -13,8 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from uniseg.datasets.split_file import SPLITS
 from uniseg.datasets.splits import Splits
 from uniseg.files import read_json, write_json
-
-TRACKING = "tracking.json"
+from uniseg.run_folder import METRICS_LOG, RunFolder
 
 
 @rank_zero_only
@@ -23,7 +22,7 @@ def truncate_log(logger: CSVLogger, step: int) -> None:
 
     The old file waits under another name until the new one is written, so that a kill in between loses nothing.
     """
-    path = Path(logger.log_dir) / "metrics.csv"
+    path = Path(logger.log_dir) / METRICS_LOG
     before = path.with_name("metrics.before.csv")
     if not before.exists():
         if not path.exists():
@@ -59,8 +58,9 @@ def close_loggers(loggers: Iterable[Logger]) -> None:
 
 def start_tracking(run_dir: Path, name: str, group: str, *, renew: bool) -> None:
     """Write the run's ``id``, ``name``, ``group``; what is there stays, unless ``renew``."""
-    if renew or not (run_dir / TRACKING).exists():
-        write_json(run_dir / TRACKING, {"id": secrets.token_hex(4), "name": name, "group": group})
+    path = RunFolder(run_dir).tracking
+    if renew or not path.exists():
+        write_json(path, {"id": secrets.token_hex(4), "name": name, "group": group})
 
 
 def tracked(key: str, run_dir: str | Path, default: str | None) -> str | None:
@@ -69,7 +69,7 @@ def tracked(key: str, run_dir: str | Path, default: str | None) -> str | None:
     Raises:
         InputError: the file is damaged.
     """
-    path = Path(run_dir) / TRACKING
+    path = RunFolder(Path(run_dir)).tracking
     if not path.exists():
         return default
     return read_json(path, "what uniseg.train wrote for loggers", "remove the file: loggers then start a new run").get(

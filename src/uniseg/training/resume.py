@@ -221,7 +221,7 @@ def find_resume_point(checkpoint: str | None, folder: RunFolder) -> ResumePoint 
         return read_resume_point(checkpoint)
     points: list[ResumePoint] = []
     unreadable: list[InputError] = []
-    for path in sorted(folder.checkpoints.glob("*.ckpt")):
+    for path in folder.saved_checkpoints():
         try:
             points.append(read_resume_point(path))
         except InputError as error:

@@ -8,9 +8,9 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
+from uniseg.run_folder import LAST_CHECKPOINT
 from uniseg.sampling.batch import Batch
 
-NAME = "last.ckpt"
 SECONDS_PER_MINUTE = 60
 
 
@@ -26,8 +26,10 @@ class LastCheckpoint(Checkpoint):
         every_n_minutes: also at the first step that ends this long after the last file; None: not.
     """
 
-    def __init__(self, dirpath: str | Path, *, every_n_train_steps: int | None, every_n_minutes: float | None) -> None:
-        self.path = Path(dirpath) / NAME
+    def __init__(
+        self, dirpath: str | Path, *, every_n_train_steps: int | None = None, every_n_minutes: float | None = 30
+    ) -> None:
+        self.path = Path(dirpath) / LAST_CHECKPOINT
         self.every_n_train_steps = every_n_train_steps
         self.every_n_minutes = every_n_minutes
         self._saved_at = time.monotonic()
