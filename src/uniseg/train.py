@@ -24,13 +24,13 @@ from uniseg.commands.builders import (
     tasks_of,
 )
 from uniseg.commands.structured import settings_from
-from uniseg.errors import InputError
+from uniseg.errors import INTERRUPTED, InputError
 from uniseg.run_folder import RunFolder
-from uniseg.training.callbacks.checkpoint_and_exit import INTERRUPTED
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
 from uniseg.training.optimization import Optimization
 from uniseg.training.run import TrainingRun
+from uniseg.training.run_parts import EarlierRun, RunData, RunDescription, TrainerParts
 from uniseg.training.speed import SpeedSettings
 
 
@@ -69,26 +69,19 @@ def training_run(config: DictConfig) -> TrainingRun:
     if OmegaConf.is_missing(config.init, "checkpoint"):
         found = f"no file, with init={config.init.name}"
         raise InputError("init.checkpoint", found, "a trained network", "add init.checkpoint=<file>")
-    loss, optimizer, scheduler = (
-        instantiate(config[name], _convert_="all") for name in ("loss", "optimizer", "scheduler")
-    )
     return TrainingRun(
         RunFolder(Path(config.run_dir)),
-        tasks_of(config).names,
-        partial(make_data, config),
+        RunData(tasks_of(config).names, partial(make_data, config), sources_of(config)),
         partial(instantiate(config.model, _convert_="all"), patch_size=tuple(config.data.patch_size)),
-        partial(instantiate, config.trainer, _convert_="all"),
-        Optimization(loss, optimizer, scheduler),
-        init=settings_from(InitSettings, config.init),
-        finetuning=settings_from(FineTuning, config.finetune),
-        speed=settings_from(SpeedSettings, config.speed),
-        seed=config.seed,
-        sources=sources_of(config),
-        callbacks=make_callbacks(config.callbacks),
-        make_loggers=partial(make_loggers, config.logger),
-        resume_from=config.ckpt_path,
-        overwrite=config.overwrite,
-        title=run_title(config.name),
-        name=config.name,
-        settings=OmegaConf.to_container(config, resolve=True),
+        TrainerParts(
+            partial(instantiate, config.trainer, _convert_="all"),
+            make_callbacks(config.callbacks),
+            partial(make_loggers, config.logger),
+        ),
+        Optimization(*(instantiate(config[name], _convert_="all") for name in ("loss", "optimizer", "scheduler"))),
+        settings_from(InitSettings, config.init),
+        settings_from(FineTuning, config.finetune),
+        settings_from(SpeedSettings, config.speed),
+        RunDescription(config.name, run_title(config.name), config.seed, OmegaConf.to_container(config, resolve=True)),
+        EarlierRun(config.ckpt_path, config.overwrite),
     )

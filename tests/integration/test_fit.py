@@ -3,6 +3,7 @@
 from dataclasses import replace
 from functools import partial
 from inspect import signature
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,9 +13,13 @@ from hydra.utils import instantiate
 
 from started import TINY, succeed
 from uniseg import InputError, UniSegModel, load_model, save_model
+from uniseg.commands.builders import make_callbacks, make_loggers
 from uniseg.environment import CONF_DIR
+from uniseg.run_folder import RunFolder
 from uniseg.sampling.settings import StreamSettings
-from uniseg.training.fit import TRAINER, fit
+from uniseg.settings import as_plain
+from uniseg.training.defaults import TrainerSettings, default_bar, default_callbacks, default_logger
+from uniseg.training.fit import fit
 from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization
 
@@ -51,6 +56,7 @@ def test_two_steps_leave_a_checkpoint_that_loads(fitted):
     log = (folder / "train.log").read_text()
     assert "Task phantom_liver: CT -> liver, tumour; cases: 4 train, 1 val, 2 test." in log
     assert "epoch 0, step 2: train loss " in log
+    assert RunFolder(folder).prompt_evolution.exists(), "as the command"
 
 
 def test_nothing_is_written_without_a_folder(prepared, tmp_path, monkeypatch):
@@ -105,7 +111,7 @@ def test_another_definition_of_a_task_is_refused(prepared):
 def test_the_defaults_are_those_of_the_yaml():
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("train", overrides=["run_dir=x"])
-    assert dict(TRAINER) == {key: value for key, value in config.trainer.items() if key != "_target_"}
+    assert as_plain(TrainerSettings()) == {key: value for key, value in config.trainer.items() if key != "_target_"}
     steps = config.data.steps_per_epoch
     default, given = (
         Optimization.with_steps(steps),
@@ -117,8 +123,30 @@ def test_the_defaults_are_those_of_the_yaml():
         assert (one.func, one.keywords) == (other.func, other.keywords)
 
 
+def test_the_callbacks_and_the_logger_are_those_of_the_yaml(tmp_path):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", overrides=[f"run_dir={tmp_path}"])
+    folder = RunFolder(tmp_path)
+    given, default = make_callbacks(config.callbacks), [*default_callbacks(folder), default_bar()]
+    assert settings_by_type(given) == settings_by_type(default)
+    assert settings_by_type(make_loggers(config.logger)) == settings_by_type([default_logger(folder)])
+
+
+def settings_by_type(made):
+    """What each object was set to: its plain attributes; no clocks, nor the picture that only commands draw."""
+    return {
+        type(each): {
+            key: value
+            for key, value in vars(each).items()
+            if isinstance(value, (str, int, float, Path, type(None))) and key not in ("_saved_at", "draw")
+        }
+        for each in made
+    }
+
+
 def test_it_takes_few_arguments():
-    assert len(signature(fit).parameters) <= 9
+    named = [each for each in signature(fit).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    assert len(named) <= 8
 
 
 @pytest.mark.parametrize("preset", ["two_steps", "overfit"])

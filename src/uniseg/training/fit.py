@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, Trainer
-from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import Logger
 
-from uniseg.errors import InputError
+from uniseg.errors import INTERRUPTED, InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.augment.recipe import AugmentRecipe
@@ -19,24 +18,11 @@ from uniseg.sampling.datamodule import UniSegDataModule
 from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import as_plain
 from uniseg.task import Task, TaskSet
-from uniseg.training.callbacks.checkpoint_and_exit import INTERRUPTED, Stopped
-from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
-from uniseg.training.callbacks.progress import ProgressBar
+from uniseg.training.callbacks.checkpoint_and_exit import Stopped
+from uniseg.training.defaults import TrainerSettings, default_bar, default_callbacks, default_logger
 from uniseg.training.optimization import Optimization
 from uniseg.training.run import TrainingRun
-
-# As conf/trainer/default.yaml.
-TRAINER: Mapping[str, Any] = {
-    "max_epochs": 10,
-    "accelerator": "auto",
-    "devices": 1,
-    "precision": "32-true",
-    "gradient_clip_val": 12,
-    "deterministic": False,
-    "use_distributed_sampler": False,
-    "num_sanity_val_steps": 0,
-    "log_every_n_steps": 10,
-}
+from uniseg.training.run_parts import RunData, RunDescription, TrainerParts
 
 
 def fit(
@@ -81,21 +67,23 @@ def fit(
     stream = data or StreamSettings(patch_size=model.patch_size)
     recipe = AugmentRecipe() if augment is None else augment
     callbacks, logger = trainer.pop("callbacks", []), trainer.pop("logger", None)
-    options = {**TRAINER, **trainer}
+    options = {**as_plain(TrainerSettings()), **trainer}
     folder = None if run_dir is None else RunFolder(Path(run_dir))
     if folder is None:
         options["enable_checkpointing"] = False
     run = TrainingRun(
         folder,
-        tasks or model.tasks.names,
-        partial(_data, cache=cache, settings=stream, recipe=recipe, seed=seed),
+        RunData(tasks or model.tasks.names, partial(_data, cache=cache, settings=stream, recipe=recipe, seed=seed)),
         partial(_with_prepared, model.train()),
-        partial(Trainer, **options),
+        TrainerParts(
+            partial(Trainer, **options),
+            [*_callbacks(folder, options), *_as_list(callbacks)],
+            partial(_loggers, folder, logger),
+        ),
         optimization or Optimization.with_steps(stream.steps_per_epoch),
-        seed=seed,
-        callbacks=[*_callbacks(folder, options), *_as_list(callbacks)],
-        make_loggers=partial(_loggers, folder, logger),
-        settings={"seed": seed, "data": as_plain(stream), "trainer": _plain(options)},
+        description=RunDescription(
+            seed=seed, settings={"seed": seed, "data": as_plain(stream), "trainer": _plain(options)}
+        ),
     )
     return _start(run)
 
@@ -139,16 +127,12 @@ def _is_completed(task: Task, prepared: Task) -> bool:
 
 
 def _callbacks(folder: RunFolder | None, options: Mapping[str, Any]) -> list[Callback]:
-    bar: list[Callback] = [ProgressBar()] if options.get("enable_progress_bar", True) else []
-    if folder is None:
-        return bar
-    checkpoint = LastCheckpoint(folder.checkpoints, every_n_train_steps=None, every_n_minutes=30)
-    return [checkpoint, *bar, LearningRateMonitor("epoch")]
+    bar = [default_bar()] if options.get("enable_progress_bar", True) else []
+    return bar if folder is None else [*default_callbacks(folder), *bar]
 
 
 def _loggers(folder: RunFolder | None, given: Any) -> list[Logger]:
-    loggers = [] if folder is None else [CSVLogger(folder.path, None, folder.logs.name, flush_logs_every_n_steps=1)]
-    return [*loggers, *_as_list(given)]
+    return [*([] if folder is None else [default_logger(folder)]), *_as_list(given)]
 
 
 def _as_list(given: Any) -> list:

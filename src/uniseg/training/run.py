@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
-from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning import Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from uniseg.datasets.source import Source
 from uniseg.datasets.split_file import SPLITS
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
@@ -34,6 +33,7 @@ from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization
 from uniseg.training.resume import ResumePoint, find_resume_point
 from uniseg.training.run_log import RunLog, describe_run, run_log
+from uniseg.training.run_parts import EarlierRun, RunData, RunDescription, TrainerParts
 from uniseg.training.run_record import RunRecord, class_name, flatten
 from uniseg.training.segmentation import RunHistory, SegmentationModule
 from uniseg.training.speed import SpeedSettings, apply_speed_settings
@@ -52,42 +52,24 @@ class TrainingRun:
 
     Attributes:
         folder: of the run; None: nothing is written.
-        task_names: of the data.
-        make_data: data of tasks, by their names in the order of the run.
         new_model: network of the configuration, with new weights.
-        make_trainer: called with ``callbacks``, ``logger``, ``plugins``, ``default_root_dir``.
         optimization: loss, optimiser, schedule.
-        init, finetuning, speed, seed: what they say.
-        sources: licence and homepage of each task's data, where they are known.
-        callbacks: those that a user may drop; what correctness needs is added.
-        make_loggers: called when the folder belongs to the run.
-        resume_from: ``last``, the path of a checkpoint, or None.
-        overwrite: whether an earlier run in the folder may be lost.
-        title, name: for loggers: of the run, of the group that it belongs to.
-        settings: resolved configuration, in plain containers.
+        init, finetuning, speed: what they say.
 
     Examples:
         ``fit`` makes one, starts it and gives its trainer back.
     """
 
     folder: RunFolder | None
-    task_names: Sequence[str]
-    make_data: Callable[[Sequence[str]], UniSegDataModule]
+    data: RunData
     new_model: Callable[[TaskSet], UniSegModel]
-    make_trainer: Callable[..., Trainer]
+    trainer: TrainerParts
     optimization: Optimization
     init: InitSettings = field(default_factory=InitSettings)
     finetuning: FineTuning = field(default_factory=FineTuning)
     speed: SpeedSettings = field(default_factory=SpeedSettings)
-    seed: int = 0
-    sources: Mapping[str, Source] = field(default_factory=dict)
-    callbacks: Sequence[Callback] = ()
-    make_loggers: Callable[[], list[Logger]] = list
-    resume_from: str | None = None
-    overwrite: bool = False
-    title: str = "run"
-    name: str = "run"
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    description: RunDescription = field(default_factory=RunDescription)
+    earlier: EarlierRun = field(default_factory=EarlierRun)
 
     def start(self) -> Trainer:
         """Train to the end; nothing is written before all is checked.
@@ -99,10 +81,10 @@ class TrainingRun:
             Stopped: by a signal; the state is saved.
         """
         with self._guarded(), run_log() as log:
-            seed_everything(self.seed, workers=True, verbose=False)
-            resume_point = find_resume_point(self.resume_from, self.folder) if self.folder else None
+            seed_everything(self.description.seed, workers=True, verbose=False)
+            resume_point = find_resume_point(self.earlier.resume_from, self.folder) if self.folder else None
             replaces = self._replaces_run(resume_point)
-            data = self.make_data(self._order(resume_point))
+            data = self.data.make(self._order(resume_point))
             initialized = self.initialize_model(data.tasks)
             if self.folder is not None:  # before anything of an earlier run is removed
                 require_loadable(initialized.model)
@@ -114,7 +96,7 @@ class TrainingRun:
             if resume_point:
                 _resume(trainer, resume_point, module.history.record)
             try:
-                trainer.fit(module, datamodule=data, ckpt_path=resume_point and resume_point.path, weights_only=True)
+                _fit(trainer, module, data, resume_point)
             finally:
                 close_loggers(trainer.loggers)
             log.write(f"Finished after step {trainer.global_step}.")
@@ -154,16 +136,18 @@ class TrainingRun:
             return False
         run_dir = self.folder.path
         if resume_point and resume_point.path.resolve().is_relative_to(run_dir.resolve()):
-            if self.overwrite:
-                found = f"true, with ckpt_path={self.resume_from}, which resumes the run in {run_dir}"
+            if self.earlier.overwrite:
+                found = f"true, with ckpt_path={self.earlier.resume_from}, which resumes the run in {run_dir}"
                 raise InputError("overwrite", found, "one of them", "leave the other out")
             return False
-        return require_unused(run_dir, overwrite=self.overwrite, inputs=(self.resume_from, self.init.path))
+        return require_unused(
+            run_dir, overwrite=self.earlier.overwrite, inputs=(self.earlier.resume_from, self.init.path)
+        )
 
     def _order(self, resume_point: ResumePoint | None) -> Sequence[str]:
         if resume_point is None:
-            return self.task_names
-        return resume_point.order(self.task_names, added=self.finetuning.extend)
+            return self.data.task_names
+        return resume_point.order(self.data.task_names, added=self.finetuning.extend)
 
     def _module(
         self, data: UniSegDataModule, model: UniSegModel, resume_point: ResumePoint | None
@@ -178,8 +162,10 @@ class TrainingRun:
         seen = merge_data(model.provenance.data, resume_point.data if resume_point else {})
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
         facts = {name: self._facts(name, splits[name], data.patients[name]) for name in splits}
-        settings = flatten({key: self.settings[key] for key in RECORDED if key in self.settings})
-        accumulated = self.settings.get("trainer", {}).get("accumulate_grad_batches", 1)
+        settings = flatten(
+            {key: self.description.settings[key] for key in RECORDED if key in self.description.settings}
+        )
+        accumulated = self.description.settings.get("trainer", {}).get("accumulate_grad_batches", 1)
         module.history = RunHistory(
             merge_data(seen, facts),
             git_commit(PACKAGE_DIR),
@@ -190,7 +176,7 @@ class TrainingRun:
         return module
 
     def _facts(self, name: str, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> dict[str, Any]:
-        source = self.sources.get(name)
+        source = self.data.sources.get(name)
         licence, homepage = (source.licence, source.homepage) if source else ("", "")
         return data_facts(splits, patients, licence=licence, homepage=homepage)
 
@@ -201,13 +187,15 @@ class TrainingRun:
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         resume_point.require_same(module.model, shapes, module.new_optimizer(), module.history.record)
-        resume_point.require_steps_left(self.settings["trainer"]["max_epochs"], steps_per_epoch)
+        resume_point.require_steps_left(self.description.settings["trainer"]["max_epochs"], steps_per_epoch)
 
     def _trainer(self, log: RunLog, replaces: bool) -> Trainer:
         """The Trainer with all callbacks; from here on the folder belongs to the run."""
         if self.folder is not None:
-            rank_zero_only(start_tracking)(self.folder.path, self.title, self.name, renew=replaces)
-        trainer = self.make_trainer(
+            rank_zero_only(start_tracking)(
+                self.folder.path, self.description.title, self.description.name, renew=replaces
+            )
+        trainer = self.trainer.make(
             default_root_dir=None if self.folder is None else str(self.folder.path),
             # What correctness needs comes first; a user may drop the others.
             callbacks=[
@@ -216,10 +204,10 @@ class TrainingRun:
                 CheckpointAndExit(),
                 FiniteLoss(),
                 *(self.finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
-                *self.callbacks,
+                *self.trainer.callbacks,
                 EpochLog(log.write),
             ],
-            logger=self.make_loggers() or False,
+            logger=self.trainer.make_loggers() or False,
             plugins=[AtomicCheckpointIO()],
         )
         if replaces:
@@ -242,9 +230,9 @@ class TrainingRun:
         report = initialized.report
         if self.folder is not None:
             report.write(self.folder.transfer_report)
-            write_text(self.folder.config, yaml.safe_dump(dict(self.settings), sort_keys=False))
+            write_text(self.folder.config, yaml.safe_dump(dict(self.description.settings), sort_keys=False))
         counts = {"trained": report.trained, "total": report.total}
-        log_run(trainer.loggers, dict(self.settings), counts, data.splits)
+        log_run(trainer.loggers, dict(self.description.settings), counts, data.splits)
 
 
 def _resume(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> None:
@@ -254,5 +242,12 @@ def _resume(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> N
     for logger in trainer.loggers:
         if isinstance(logger, CSVLogger):
             truncate_log(logger, resume_point.step)
-    # The sampler starts after the last consumed batch by itself.
-    warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+
+
+def _fit(
+    trainer: Trainer, module: SegmentationModule, data: UniSegDataModule, resume_point: ResumePoint | None
+) -> None:
+    with warnings.catch_warnings():
+        # The sampler starts after the last consumed batch by itself.
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+        trainer.fit(module, datamodule=data, ckpt_path=resume_point and resume_point.path, weights_only=True)

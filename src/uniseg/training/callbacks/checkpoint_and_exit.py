@@ -11,7 +11,6 @@ from uniseg.training.callbacks.last_checkpoint import LastCheckpoint, agreed
 # Windows lacks the second.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
 BASE = 128  # what a shell adds to the number of the signal that ended a command
-INTERRUPTED = BASE + signal.SIGINT
 
 
 class Stopped(SystemExit):

@@ -23,10 +23,13 @@ class PromptTracker(Callback):
 
     Args:
         run_dir: gets ``prompts/evolution.npz``; a resumed run drops what was seen at or after its step.
-        draw: picture ``[H,W,3]`` uint8 of a matrix ``[T,T]`` with the tasks' names, for each logger that takes images.
+        draw: picture ``[H,W,3]`` uint8 of a matrix ``[T,T]`` with the tasks' names, for each logger that takes images;
+            None: loggers get none.
     """
 
-    def __init__(self, run_dir: str | Path, draw: Callable[[np.ndarray, Sequence[str]], np.ndarray]) -> None:
+    def __init__(
+        self, run_dir: str | Path, draw: Callable[[np.ndarray, Sequence[str]], np.ndarray] | None = None
+    ) -> None:
         self.path = RunFolder(Path(run_dir)).prompt_evolution
         self.draw = draw
 
@@ -54,7 +57,7 @@ class PromptTracker(Callback):
 
     def _log(self, trainer: Trainer, cosine: np.ndarray, names: Sequence[str]) -> None:
         takers = [logger for logger in trainer.loggers if hasattr(logger, "log_image")]
-        if takers:
+        if takers and self.draw is not None:
             image = self.draw(cosine, names)
             for logger in takers:
                 logger.log_image(KEY, [image], step=trainer.global_step)
