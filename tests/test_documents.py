@@ -1,5 +1,6 @@
 """What the documents tell a user to type is right: commands compose, task files are task files, Python runs."""
 
+import ast
 import doctest
 import importlib
 import pkgutil
@@ -227,3 +228,18 @@ def test_examples_of_docstrings_run(tmp_path, monkeypatch):
     for test in found:
         output = []
         assert not doctest.DocTestRunner().run(test, out=output.append).failed, "".join(output)
+
+
+def public_classes():
+    """(file and name, docstring) of every class without a leading underscore."""
+    folder = Path(uniseg.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                yield f"{path.relative_to(folder)}: {node.name}", ast.get_docstring(node) or ""
+
+
+def test_every_public_class_has_an_example():
+    classes = dict(public_classes())
+    assert len(classes) > 100
+    assert [name for name, text in classes.items() if ">>> " not in text] == []

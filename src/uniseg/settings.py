@@ -13,7 +13,13 @@ from uniseg.errors import InputError
 
 @dataclass(frozen=True)
 class Bound:
-    """``expected`` in words, ``holds`` of a plain value, ``words`` where it is one of some."""
+    """``expected`` in words, ``holds`` of a plain value, ``words`` where it is one of some.
+
+    Examples:
+        >>> even = Bound("an even number", lambda value: isinstance(value, int) and value % 2 == 0)
+        >>> (even | Bound("null", lambda value: value is None)).expected
+        'an even number, or null'
+    """
 
     expected: str
     holds: Callable[[Any], bool]

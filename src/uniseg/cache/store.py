@@ -62,6 +62,14 @@ class TaskCache:
 
     Raises:
         InputError: the folder was not prepared, by another version, or its descriptions are damaged.
+
+    Examples:
+        >>> from uniseg.task import Normalization
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> splits = SplitTable(test=("a",), folds=((),), rest=(), patients={"a": "set/a"})
+        >>> write_task(Path("cache/liver"), liver, [], splits)
+        >>> TaskCache(Path("cache/liver")).splits.test
+        ('a',)
     """
 
     def __init__(self, folder: Path) -> None:

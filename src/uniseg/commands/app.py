@@ -38,6 +38,10 @@ class Result:
             SIGTERM; 141 where nobody reads standard output any more.
         value: what the command returned; None in a sweep.
         line: what stderr says of an end that is not 0.
+
+    Examples:
+        >>> Result(2, line="error: scan.nii.gz: found no such file; expected a scan; correct input=").code
+        2
     """
 
     code: int
@@ -46,7 +50,12 @@ class Result:
 
 
 class CommandEnd(SystemExit):
-    """Carries exit code and line out of a command, through Hydra."""
+    """Carries exit code and line out of a command, through Hydra.
+
+    Examples:
+        >>> CommandEnd(130, "interrupted").code
+        130
+    """
 
     def __init__(self, code: int, line: str = "") -> None:
         super().__init__(code)

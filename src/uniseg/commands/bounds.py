@@ -22,6 +22,11 @@ class Rule:
         keys: dotted; the rule is checked where the first has a value.
         fits: of the values in this order, None for what is not there.
         expected: in words.
+
+    Examples:
+        >>> rule = Rule(("low", "high"), lambda low, high: low < high, "low below high")
+        >>> rule.fits(2, 1)
+        False
     """
 
     keys: tuple[str, ...]
@@ -38,6 +43,11 @@ class Setting:
         bound: None: what its type allows.
         is_text: its values are text.
         has_any_shape: OmegaConf does not know that.
+
+    Examples:
+        >>> from uniseg.inference.settings import InferenceSettings
+        >>> [setting.key for setting in settings_of(InferenceSettings) if setting.key == "overlap"]
+        ['overlap']
     """
 
     key: str

@@ -25,6 +25,10 @@ class Key:
         value: as YAML.
         comment: that stands above or behind it.
         group: whose file holds it; empty for the root's own.
+
+    Examples:
+        >>> Key("optimizer.lr", "0.003", "Learning rate.", "optimizer").name
+        'optimizer.lr'
     """
 
     name: str

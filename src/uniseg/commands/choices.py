@@ -17,6 +17,10 @@ class Choices:
     Attributes:
         defaults: entries of its defaults list, such as ``{"override /model": "uniseg_small"}``.
         values: by group, those that differ from what the groups hold.
+
+    Examples:
+        >>> Choices([{"override /model": "uniseg_small"}], {"data": {"batch_size": 4}}).values["data"]
+        {'batch_size': 4}
     """
 
     defaults: list[dict[str, str]]

@@ -24,6 +24,10 @@ class Finding:
         what: was looked at.
         found: there.
         advice: what to do; empty where all is well.
+
+    Examples:
+        >>> str(Finding("memory", "4.0 GB", "8 GB or more"))
+        '! memory: 4.0 GB; 8 GB or more'
     """
 
     what: str

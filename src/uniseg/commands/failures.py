@@ -59,14 +59,24 @@ MACHINE = {
 
 @dataclass(frozen=True)
 class End:
-    """The line for stderr, the exit code."""
+    """The line for stderr, the exit code.
+
+    Examples:
+        >>> end_of(KeyboardInterrupt(), "train").code
+        130
+    """
 
     line: str
     code: int
 
 
 class Terminated(SystemExit):
-    """SIGTERM came where no training saves its state."""
+    """SIGTERM came where no training saves its state.
+
+    Examples:
+        >>> Terminated().code
+        143
+    """
 
     def __init__(self) -> None:
         super().__init__(TERMINATED)

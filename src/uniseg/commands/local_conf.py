@@ -28,7 +28,12 @@ log = logging.getLogger(__name__)
 
 
 class LocalConf(SearchPathPlugin):
-    """Files under ``./conf`` come before the packaged ones, if it has tasks, experiments or metrics."""
+    """Files under ``./conf`` come before the packaged ones, if it has tasks, experiments or metrics.
+
+    Examples:
+        >>> from hydra.core.plugins import Plugins
+        >>> Plugins.instance().register(LocalConf)
+    """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         is_there = any((LOCAL_CONF / group).is_dir() for group in (TASK_GROUP, "experiment", "metric", "augment"))
@@ -37,7 +42,12 @@ class LocalConf(SearchPathPlugin):
 
 
 class LocalFiles(FileConfigSource):
-    """Reads a file of ``./conf``; one of ``task``, which may be a stranger's, only as the description of a task."""
+    """Reads a file of ``./conf``; one of ``task``, which may be a stranger's, only as the description of a task.
+
+    Examples:
+        >>> LocalFiles.scheme()
+        'local'
+    """
 
     @staticmethod
     def scheme() -> str:

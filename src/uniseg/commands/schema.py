@@ -36,6 +36,13 @@ from uniseg.training.speed import SpeedSettings
 
 @dataclass
 class PathsConfig:
+    """Folders of data, cache, outputs.
+
+    Examples:
+        >>> OmegaConf.structured(PathsConfig(data="scans")).data
+        'scans'
+    """
+
     data: str = MISSING
     cache: str = MISSING
     outputs: str = MISSING
@@ -56,7 +63,12 @@ FineTuningSchema = schema_of(FineTuning, name=str)
 
 @dataclass
 class RunConfig:
-    """What an experiment fixes; prepare, train and evaluate read the same one."""
+    """What an experiment fixes; prepare, train and evaluate read the same one.
+
+    Examples:
+        >>> OmegaConf.structured(RunConfig(name="demo", seed=1)).seed
+        1
+    """
 
     name: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
     run_dir: str = MISSING
@@ -81,12 +93,24 @@ class RunConfig:
 
 @dataclass
 class AuditConfig:
+    """What ``prepare`` looks at before it writes.
+
+    Examples:
+        >>> OmegaConf.structured(AuditConfig(only=True)).only
+        True
+    """
+
     only: bool = MISSING
 
 
 @dataclass
 class PrepareConfig(RunConfig, schema_of(PlanSettings)):
-    """The key ``import`` is added in ``register``: a word of Python's own cannot be a field."""
+    """The key ``import`` is added in ``register``: a word of Python's own cannot be a field.
+
+    Examples:
+        >>> OmegaConf.structured(PrepareConfig).overwrite
+        False
+    """
 
     num_workers: int = field(default=MISSING, metadata=bounded(number(least=1, most=1024, whole=True) | NO_LIMIT))
     plan: bool = MISSING
@@ -98,12 +122,26 @@ class PrepareConfig(RunConfig, schema_of(PlanSettings)):
 
 @dataclass
 class TrainConfig(RunConfig):
+    """Keys of ``train``.
+
+    Examples:
+        >>> OmegaConf.structured(TrainConfig(ckpt_path="last.ckpt")).overwrite
+        False
+    """
+
     ckpt_path: str | None = None
     overwrite: bool = False
 
 
 @dataclass
 class EvaluateConfig(RunConfig):
+    """Keys of ``evaluate``.
+
+    Examples:
+        >>> OmegaConf.structured(EvaluateConfig(split="test")).split
+        'test'
+    """
+
     rules: ScoringSchema = MISSING
     checkpoint: Any = field(default=None, metadata=TEXT)
     task_files: list[str] = MISSING
@@ -118,6 +156,13 @@ class EvaluateConfig(RunConfig):
 
 @dataclass
 class PredictConfig:
+    """Keys of ``predict``.
+
+    Examples:
+        >>> OmegaConf.structured(PredictConfig(modality=["CT"])).modality
+        ['CT']
+    """
+
     checkpoint: Any = field(default=MISSING, metadata=TEXT)
     task_files: list[str] = MISSING
     input: Any = field(default=MISSING, metadata=TEXT)
@@ -132,6 +177,13 @@ class PredictConfig:
 
 @dataclass
 class ExportConfig:
+    """Keys of ``export``.
+
+    Examples:
+        >>> OmegaConf.structured(ExportConfig(output="shared")).output
+        'shared'
+    """
+
     checkpoint: Any = field(default=MISSING, metadata=TEXT)
     output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
     added_task: str | None = None
@@ -142,6 +194,13 @@ class ExportConfig:
 
 @dataclass
 class ReportConfig:
+    """Keys of ``report``.
+
+    Examples:
+        >>> OmegaConf.structured(ReportConfig(margin=0.02)).margin
+        0.02
+    """
+
     run: str | None = None
     run_dir: str | None = None
     name: str = MISSING

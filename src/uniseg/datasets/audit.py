@@ -22,7 +22,13 @@ EXTENT_RATIO = 2.0  # of the median volumes of one class name in two tasks, abov
 
 @dataclass(frozen=True)
 class AuditFinding:
-    """One thing that is wrong; ``fatal`` ones refuse the data, the others are for a person to judge."""
+    """One thing that is wrong; ``fatal`` ones refuse the data, the others are for a person to judge.
+
+    Examples:
+        >>> error = InputError("ct.nii.gz", "an empty file", "a scan", "restore it")
+        >>> AuditFinding.of("liver", "case_1", error).fatal
+        True
+    """
 
     task: str
     case_id: str
@@ -38,7 +44,12 @@ class AuditFinding:
 
 
 class PreparedTask(Protocol):
-    """A task of the cache, as ``cache.store.TaskCache`` reads it."""
+    """A task of the cache, as ``cache.store.TaskCache`` reads it.
+
+    Examples:
+        >>> def hash_of(prepared: PreparedTask, case_id: str) -> str:
+        ...     return prepared.image_hashes[case_id]
+    """
 
     task: Task
     splits: SplitTable

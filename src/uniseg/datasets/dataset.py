@@ -16,6 +16,16 @@ class Dataset:
 
     Attributes:
         fingerprints: of the cases that an audit has read.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from uniseg.task import Normalization
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> cases = {name: Case(name, f"set/{name}", (Path(f"{name}.nii"),), None) for name in "tab"}
+        >>> splits = SplitTable(("t",), (("a",), ("b",)), (), {name: f"set/{name}" for name in cases})
+        >>> dataset = Dataset(liver, Source("nnunet", Path("data")), cases, splits)
+        >>> [case.case_id for case in dataset.cases_of("val", fold=0)], dataset.kept
+        (['a'], ['a', 'b'])
     """
 
     task: Task

@@ -27,30 +27,30 @@ from uniseg.task import Task
 V1_FOLDER = "nnUNet_raw_data"
 
 
-class Block(dict):
+class _Block(dict):
     """A mapping with one line per key that has a value; PyYAML puts one of plain values into braces."""
 
     def __init__(self, values: Mapping) -> None:
         super().__init__((key, value) for key, value in values.items() if value not in (None, "", {}))
 
 
-class Dumper(yaml.SafeDumper):
-    """Knows ``Block``."""
+class _Dumper(yaml.SafeDumper):
+    """Knows ``_Block``."""
 
 
-def _text(dumper: Dumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
     """In quotes where it begins like a number: OmegaConf takes ``1e5`` for one, PyYAML does not."""
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[-+.0-9]", text) else None)
 
 
-Dumper.add_representer(str, _text)
-Dumper.add_representer(
-    Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False)
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(
+    _Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False)
 )
 
 
 @dataclass(frozen=True)
-class Imported:
+class _Imported:
     """One dataset as its task file describes it.
 
     Attributes:
@@ -71,7 +71,7 @@ class Imported:
 
 
 @dataclass(frozen=True)
-class Refused:
+class _Refused:
     """A dataset that no task file can describe, with the reason."""
 
     name: str
@@ -104,8 +104,8 @@ def import_nnunet_datasets(
     if preprocessed is not None and not preprocessed.is_dir():
         raise InputError(preprocessed, "no such folder", "nnUNet_preprocessed", "correct preprocessed=")
     results = [_import(dataset, preprocessed) for dataset in find_folders(folder)]
-    imported = [result for result in results if isinstance(result, Imported)]
-    paths = {task_dir / f"{result.task.name}.yaml": to_yaml(result) for result in imported}
+    imported = [result for result in results if isinstance(result, _Imported)]
+    paths = {task_dir / f"{result.task.name}.yaml": _to_yaml(result) for result in imported}
     console = Console(stderr=True, width=240)
     console.print(_table(results, task_dir))
     if not imported:
@@ -147,7 +147,7 @@ def find_folders(folder: Path) -> list[Path]:
     return datasets
 
 
-def to_yaml(imported: Imported) -> str:
+def _to_yaml(imported: _Imported) -> str:
     """The task file."""
     task, source, labels = imported.task, imported.source, imported.description.labels
     values = {
@@ -158,7 +158,7 @@ def to_yaml(imported: Imported) -> str:
         "normalization": {
             modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)
         },
-        "source": Block(
+        "source": _Block(
             {
                 "layout": source.layout,
                 "root": literal(str(source.root)),
@@ -171,7 +171,7 @@ def to_yaml(imported: Imported) -> str:
         ),
     }
     text = yaml.dump(
-        Block(values), Dumper=Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000
+        _Block(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000
     )
     return f"# @package tasks.{task.name}\n# Imported from {printable(source.root.name)}, in place.\n{text}"
 
@@ -181,7 +181,7 @@ def literal(text: str) -> str:
     return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
 
 
-def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
+def _import(root: Path, preprocessed: Path | None) -> _Imported | _Refused:
     name = task_name(root.name)
     try:
         description = describe(root)
@@ -212,12 +212,12 @@ def _import(root: Path, preprocessed: Path | None) -> Imported | Refused:
         )
         table = split_cases(name, cases, source.given_splits())
     except InputError as error:
-        return Refused(name, str(error))
+        return _Refused(name, str(error))
     try:
         table.fold(name, 0)
     except InputError:
-        return Imported(task, source, description, table, False, "too few patients for its splits: add source.splits")
-    return Imported(task, source, description, table, True, note)
+        return _Imported(task, source, description, table, False, "too few patients for its splits: add source.splits")
+    return _Imported(task, source, description, table, True, note)
 
 
 def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
@@ -243,7 +243,7 @@ def _find_splits(root: Path, preprocessed: Path | None) -> tuple[str | None, str
     return None, f"no splits_final.json in {folders[0]}" if preprocessed is not None else ""
 
 
-def _check_names(folder: Path, imported: Sequence[Imported]) -> None:
+def _check_names(folder: Path, imported: Sequence[_Imported]) -> None:
     first: dict[str, str] = {}
     for result in imported:
         name, root = result.task.name, result.source.root.name
@@ -258,19 +258,19 @@ def _check_names(folder: Path, imported: Sequence[Imported]) -> None:
         first[name] = root
 
 
-def _table(results: Sequence[Imported | Refused], task_dir: Path) -> Table:
+def _table(results: Sequence[_Imported | _Refused], task_dir: Path) -> Table:
     table = Table("task", "modalities", "classes", "cases", "spacing_mm", "normalisation", "splits", "note")
     for result in results:
         cells = (
             (result.name, *[""] * 6, f"not imported: {result.reason}")
-            if isinstance(result, Refused)
+            if isinstance(result, _Refused)
             else _cells(result, task_dir)
         )
         table.add_row(*(escape(cell) for cell in cells))
     return table
 
 
-def _cells(imported: Imported, task_dir: Path) -> tuple[str, ...]:
+def _cells(imported: _Imported, task_dir: Path) -> tuple[str, ...]:
     task, labels, splits = imported.task, imported.description.labels, imported.splits
     packaged = CONF_DIR / "task" / f"{task.name}.yaml"
     is_shadowed = packaged.exists() and task_dir.absolute() != packaged.parent

@@ -35,6 +35,13 @@ class Slice:
         axes: ``[2,3]``, the directions in which the column index, then the row index, grows.
         position: of the first voxel.
         thickness_mm: 0 where not stated.
+
+    Examples:
+        >>> from pydicom import Dataset
+        >>> header = Tags(Path("1.dcm"), Dataset())
+        >>> axes = np.array([[1, 0, 0], [0, 1, 0]])
+        >>> Slice(header.path, header, (512, 512), (0.8, 0.8), axes, np.zeros(3), thickness_mm=5.0).thickness_mm
+        5.0
     """
 
     path: Path

@@ -40,6 +40,12 @@ class Tags:
     Attributes:
         path: for messages.
         dataset: as pydicom read it, not decoded.
+
+    Examples:
+        >>> dataset = pydicom.Dataset()
+        >>> dataset.Modality = "CT"
+        >>> Tags(Path("1.dcm"), dataset).text("Modality")
+        'CT'
     """
 
     path: Path

@@ -21,7 +21,12 @@ LABEL_VALUE = re.compile(r"segment\d+_labelvalue")
 
 
 class Packing(Enum):
-    """How voxels are stored: as in memory, by zlib or gzip, or in a way whose size in memory only ITK knows."""
+    """How voxels are stored: as in memory, by zlib or gzip, or in a way whose size in memory only ITK knows.
+
+    Examples:
+        >>> NRRD_PACKINGS["gzip"]
+        <Packing.DEFLATED: 2>
+    """
 
     RAW = auto()
     DEFLATED = auto()
@@ -37,6 +42,11 @@ class Header:
         data_path: file with the voxels.
         start: where they begin there.
         packing: how they are stored.
+
+    Examples:
+        >>> size = Path("scan.nrrd").write_bytes(b"header" + bytes(24))
+        >>> Header({"encoding": "raw"}, Path("scan.nrrd"), start=6, packing=Packing.RAW).unpacked_bytes()
+        24
     """
 
     fields: dict[str, str]

@@ -24,6 +24,13 @@ class TaskGeometry:
         num_patients: who they are of.
         shapes: ``[N,3]`` voxels (Z, Y, X), before cropping.
         spacings_mm: ``[N,3]`` (z, y, x).
+
+    Examples:
+        >>> from uniseg.task import Normalization
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> geometry = TaskGeometry(liver, ("a",), 1, np.array([[40, 512, 512]]), np.array([[5, 0.8, 0.8]]))
+        >>> geometry.at((2.5, 1.6, 1.6)).tolist()
+        [[80, 256, 256]]
     """
 
     task: Task

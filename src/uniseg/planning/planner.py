@@ -34,6 +34,12 @@ class PlanOptions:
         task_weights: how often training draws each task, relative.
         budget: how long the run trains.
         num_workers: processes of preparation.
+
+    Examples:
+        >>> from uniseg.planning.budget import budget_of
+        >>> budget = budget_of("standard", num_tasks=2, trained_mirror_axes=(0, 1, 2))
+        >>> PlanOptions(PlanSettings(gpu_memory_gb=24), (1.0, 1.0), budget, num_workers=4).settings.plan_width
+        (32, 320)
     """
 
     settings: PlanSettings
@@ -51,6 +57,13 @@ class TaskPlan:
         geometry: of its scans; ``geometry.task`` has the spacing of the task file.
         rule_mm: nnU-Net's spacing for it.
         trial: of one of its cases.
+
+    Examples:
+        >>> from uniseg.task import Normalization
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> geometry = TaskGeometry(liver, ("a",), 1, np.array([[40, 512, 512]]), np.array([[2, 1, 1]]))
+        >>> TaskPlan(liver, geometry, (2, 1, 1), CaseTrial((1, 0.5, 0.5), 2.0, 1e-7)).median_shape
+        (40, 256, 256)
     """
 
     task: Task
@@ -86,6 +99,11 @@ class PatchPlan:
         batch_size: for one GPU.
         batch_cap: that nnU-Net's 5 % rule allows.
         gigabytes: of GPU memory.
+
+    Examples:
+        >>> topology = first_patch((64, 192, 192), (3, 1.5, 1.5))
+        >>> PatchPlan((64, 192, 192), (2, 1, 1), topology.patch_size, topology, 2, 4, gigabytes=7.6).batch_size
+        2
     """
 
     shape: tuple[int, int, int]
@@ -102,6 +120,10 @@ class Sharing:
     """Tasks whose windows are computed once at prediction;
 
     ``saving`` is the fraction of operations of a scan predicted for all of them.
+
+    Examples:
+        >>> Sharing(("liver", "spleen"), (3, 1.5, 1.5), saving=0.4).names
+        ('liver', 'spleen')
     """
 
     names: tuple[str, ...]
@@ -111,7 +133,13 @@ class Sharing:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything chosen, with its cost."""
+    """Everything chosen, with its cost.
+
+    Examples:
+        >>> def batch_of(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions) -> int:
+        ...     plan: Plan = make_plan(datasets, recipe, options)
+        ...     return plan.patch.batch_size
+    """
 
     options: PlanOptions
     recipe: Recipe

@@ -37,6 +37,17 @@ class Recipe:
 
     Raises:
         InputError: an unknown precision, or an encoder of another kind.
+
+    Examples:
+        >>> from uniseg.models.encoders.unet import UNetEncoder
+        >>> from uniseg.planning.topology import fit_topology
+        >>> from uniseg.task import Normalization, Task
+        >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
+        >>> encoder = partial(UNetEncoder, channels=[4], strides=[], kernels=[[3, 3, 3]])
+        >>> model = partial(UniSegModel, encoder=encoder)
+        >>> recipe = Recipe(TaskSet([liver]), model, (8, 32), nn.Identity(), torch.optim.SGD, "32-true")
+        >>> recipe.encoder_shape(fit_topology((16, 32, 32), (1, 1, 1)))["channels"]
+        [8, 16, 32, 32]
     """
 
     tasks: TaskSet
@@ -100,6 +111,10 @@ class StepBytes:
         saved: tensors that backward needs.
         largest: the largest of them.
         weights: weights, gradients, optimiser states in float32, with copies at the lower precision.
+
+    Examples:
+        >>> StepBytes(saved=2 * 10**9, largest=5 * 10**8, weights=10**9).gigabytes
+        7.0
     """
 
     saved: int
@@ -114,7 +129,12 @@ class StepBytes:
 
 @dataclass(frozen=True)
 class Measurement:
-    """Of one training step; ``gigabytes`` (10⁹ bytes reserved on the GPU with its context) is None on a CPU."""
+    """Of one training step; ``gigabytes`` (10⁹ bytes reserved on the GPU with its context) is None on a CPU.
+
+    Examples:
+        >>> Measurement(seconds=0.4, gigabytes=7.6).gigabytes
+        7.6
+    """
 
     seconds: float
     gigabytes: float | None
@@ -122,7 +142,12 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Operations:
-    """Floating-point operations: of one training step; of one window's encoding, one task's decoding at prediction."""
+    """Floating-point operations: of one training step; of one window's encoding, one task's decoding at prediction.
+
+    Examples:
+        >>> Operations(step=9 * 10**12, encode=10**12, decode=2 * 10**11).encode
+        1000000000000
+    """
 
     step: int
     encode: int

@@ -33,6 +33,10 @@ class CaseTrial:
         kept: fraction of the voxels that cropping leaves, per axis.
         bytes_per_voxel: of the cache, compressed.
         seconds_per_voxel: of the scan, with its audit.
+
+    Examples:
+        >>> CaseTrial(kept=(1, 0.5, 0.5), bytes_per_voxel=1.2, seconds_per_voxel=1e-7).bytes_per_voxel
+        1.2
     """
 
     kept: tuple[float, float, float]
@@ -42,7 +46,12 @@ class CaseTrial:
 
 @dataclass(frozen=True)
 class StepTrial:
-    """Seconds of one training step with the way they were found."""
+    """Seconds of one training step with the way they were found.
+
+    Examples:
+        >>> StepTrial(0.4, "measured").seconds
+        0.4
+    """
 
     seconds: float
     how: str

@@ -29,6 +29,13 @@ class CaseFingerprint:
             empty.
         extent_mm: (z, y, x) of the cropped scan; empty where an earlier version measured.
         notes: as of ``Volume``.
+
+    Examples:
+        >>> samples = np.zeros((0, 1), np.float32)
+        >>> CaseFingerprint.from_dict(
+        ...     {"crop_ratio": 0.5, "samples": samples, "image_hash": "0f", "class_ml": [12.5], "placed": True}
+        ... ).class_ml
+        (12.5,)
     """
 
     crop_ratio: float

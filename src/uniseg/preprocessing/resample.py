@@ -72,6 +72,11 @@ def axis_matrix(size: int, new_size: int, order: int) -> np.ndarray:
 class Taps:
     """Linear or nearest interpolation along one axis: new voxel i is ``old[low[i]]`` moved towards ``old[high[i]]`` by
     ``fraction[i]``.
+
+    Examples:
+        >>> taps = axis_taps(2, 4, order=1)
+        >>> taps.low.tolist(), taps.fraction.tolist()
+        ([0, 0, 0, 1], [0.0, 0.25, 0.75, 0.0])
     """
 
     low: np.ndarray

@@ -73,6 +73,12 @@ class RequestStream:
 
     Raises:
         InputError: a task without cases, or weights that do not fit the tasks.
+
+    Examples:
+        >>> liver = TaskCases("liver", ("a", "b"), optional=(False,))
+        >>> stream = RequestStream([liver], StreamSettings(batch_size=2), None, seed=0)
+        >>> stream.batch(step=3) == stream.batch(step=3), len(stream.batch(step=3))
+        (True, 2)
     """
 
     def __init__(

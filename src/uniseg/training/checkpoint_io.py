@@ -16,6 +16,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     Lightning's own way goes through a file in TMPDIR, which on another disk is copied over the last good checkpoint,
     without fsync.
+
+    Examples:
+        >>> AtomicCheckpointIO().save_checkpoint({"epoch": 3}, "checkpoints/last.ckpt")
+        >>> torch.load("checkpoints/last.ckpt")
+        {'epoch': 3}
     """
 
     def save_checkpoint(

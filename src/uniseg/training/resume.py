@@ -34,6 +34,11 @@ class ResumePoint:
         record: None for a checkpoint of an older version.
         groups: of the optimiser: settings, with the number of parameters under ``params``.
         shapes: name of a tensor of the module -> its shape.
+
+    Examples:
+        >>> def steps_done(path: str) -> int:
+        ...     point: ResumePoint = read_resume_point(path)
+        ...     return point.step
     """
 
     path: Path

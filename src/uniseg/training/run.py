@@ -57,7 +57,8 @@ class TrainingRun:
         init, finetuning, speed: what they say.
 
     Examples:
-        ``fit`` makes one, starts it and gives its trainer back.
+        >>> def steps_of(run: TrainingRun) -> int:
+        ...     return run.start().global_step
     """
 
     folder: RunFolder | None

@@ -57,6 +57,11 @@ class SegmentationModule(LightningModule):
 
     Attributes:
         history: goes into every checkpoint.
+
+    Examples:
+        >>> class HeadModule(SegmentationModule):
+        ...     def parameter_groups(self) -> list[dict[str, Any]]:
+        ...         return [{"params": list(self.model.head.parameters())}]
     """
 
     def __init__(self, model: UniSegModel, *, tasks: TaskSet, optimization: Optimization | None = None) -> None:

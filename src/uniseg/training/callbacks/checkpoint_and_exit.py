@@ -14,7 +14,12 @@ BASE = 128  # what a shell adds to the number of the signal that ended a command
 
 
 class Stopped(SystemExit):
-    """Ends the process with the exit code that a shell reports for the signal."""
+    """Ends the process with the exit code that a shell reports for the signal.
+
+    Examples:
+        >>> Stopped(BASE + signal.SIGTERM).code
+        143
+    """
 
 
 class CheckpointAndExit(Callback):

@@ -17,6 +17,9 @@ class FiniteLoss(Callback):
 
     Fewer come from overflow in float16, and pass. Where there is a gradient scaler, ``train/skipped_steps`` tells how
     many steps of the epoch it skipped.
+
+    Examples:
+        >>> trainer = Trainer(callbacks=[FiniteLoss()], logger=False, accelerator="cpu")
     """
 
     def __init__(self) -> None:

@@ -24,6 +24,10 @@ class LastCheckpoint(Checkpoint):
         dirpath: folder of the file.
         every_n_train_steps: also after each multiple of this many steps; None: not.
         every_n_minutes: also at the first step that ends this long after the last file; None: not.
+
+    Examples:
+        >>> LastCheckpoint("run/checkpoints", every_n_train_steps=100, every_n_minutes=None).path.name
+        'last.ckpt'
     """
 
     def __init__(

@@ -11,7 +11,11 @@ METRICS = {"train/loss": "train loss", "val/loss": "val loss", "val/pseudo_dice"
 
 
 class ProgressBar(TQDMProgressBar):
-    """Lightning's bar, which in the epoch of a resume knows neither its length nor its number."""
+    """Lightning's bar, which in the epoch of a resume knows neither its length nor its number.
+
+    Examples:
+        >>> trainer = Trainer(callbacks=[ProgressBar(refresh_rate=10)], logger=False, accelerator="cpu")
+    """
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

@@ -25,6 +25,12 @@ class PromptTracker(Callback):
         run_dir: gets ``prompts/evolution.npz``; a resumed run drops what was seen at or after its step.
         draw: picture ``[H,W,3]`` uint8 of a matrix ``[T,T]`` with the tasks' names, for each logger that takes images;
             None: loggers get none.
+
+    Examples:
+        >>> def draw(cosine: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        ...     return np.repeat((255 * cosine.clip(0, 1)).astype(np.uint8)[..., None], 3, axis=2)
+        >>> PromptTracker("run", draw).path.name
+        'evolution.npz'
     """
 
     def __init__(

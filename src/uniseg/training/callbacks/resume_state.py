@@ -10,6 +10,9 @@ class StreamPosition(Callback):
     """Records in the data which step is done, before any checkpoint is written, so that a run resumes after it.
 
     An epoch that waits for its validation counts as whole, even where the run's epochs have another length by now.
+
+    Examples:
+        >>> trainer = Trainer(callbacks=[StreamPosition(), EpochMeans()], logger=False, accelerator="cpu")
     """
 
     def on_train_batch_end(
@@ -24,7 +27,11 @@ class StreamPosition(Callback):
 
 
 class EpochMeans(Callback):
-    """Carries the sums of an epoch's logged means into a checkpoint written inside it, which Lightning resets."""
+    """Carries the sums of an epoch's logged means into a checkpoint written inside it, which Lightning resets.
+
+    Examples:
+        >>> trainer = Trainer(callbacks=[EpochMeans()], logger=False, accelerator="cpu")
+    """
 
     def __init__(self) -> None:
         self._carried: dict[str, tuple[Tensor, Tensor]] = {}
