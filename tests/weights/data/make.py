@@ -1,6 +1,7 @@
 """Makes the files beside it, with the version of uniseg that is installed.
 
-Commit e5d578d made them; 4c9e9e8, whose ``describe_model`` took the model alone, made those in ``4c9e9e8``.
+Commit e5d578d made them; 4c9e9e8, whose ``describe_model`` took the model alone, made those in ``4c9e9e8``,
+which lacks what both made alike: ``expected.pt``, ``kidney.safetensors``, ``shared/model.safetensors``.
 """
 
 from functools import partial
