@@ -116,7 +116,7 @@ def examples_of(command: str) -> list[str]:
 def keys_of(path: Path, content: Mapping[str, Any], group: str) -> Iterator[Key]:
     """The settings of one file, each with its comment."""
     text = path.read_text(encoding="utf-8")
-    package = found[1] if (found := PACKAGE.search(text)) else group.replace("/", ".")
+    package = match[1] if (match := PACKAGE.search(text)) else group.replace("/", ".")
     prefix = "" if package in ("_global_", "") else f"{package}."
     comments = _comments(text)
     for name, value in _leaves(content):
@@ -131,10 +131,10 @@ def _comments(text: str) -> dict[str, str]:
     for line in text.splitlines():
         if line.strip().startswith("#"):
             above.append(line.strip().removeprefix("#").strip())
-        elif found := KEY_LINE.match(line):
-            indent = len(found[1])
-            parents = [parent for parent in parents if parent[0] < indent] + [(indent, found[2])]
-            comments[".".join(name for _, name in parents)] = " ".join(above) or (found[3] or "")
+        elif match := KEY_LINE.match(line):
+            indent = len(match[1])
+            parents = [parent for parent in parents if parent[0] < indent] + [(indent, match[2])]
+            comments[".".join(name for _, name in parents)] = " ".join(above) or (match[3] or "")
             above = []
         else:
             above = []

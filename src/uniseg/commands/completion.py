@@ -37,12 +37,12 @@ def complete(commands: Collection[str], word_breaks: str, line: str) -> list[str
     _, *words = line.split(" ")
     words = [word for word in words[:-1] if word] + words[-1:]
     if len(words) < 2:
-        found: Iterable[str] = (f"{name} " for name in commands)
+        candidates: Iterable[str] = (f"{name} " for name in commands)
     else:
-        found = _candidates(words[0], words[1:-1], words[-1]) if words[0] in commands else ()
+        candidates = _candidates(words[0], words[1:-1], words[-1]) if words[0] in commands else ()
     word = words[-1] if words else ""
     cut = max((word.rfind(each) + 1 for each in word_breaks if each in "=:"), default=0)
-    return sorted({each[cut:] for each in found if each.startswith(word)})
+    return sorted({each[cut:] for each in candidates if each.startswith(word)})
 
 
 def _candidates(command: str, before: Sequence[str], word: str) -> Iterator[str]:

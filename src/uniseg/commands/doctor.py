@@ -50,9 +50,9 @@ def _versions() -> Iterator[Finding]:
     installed = "" if _version("uniseg") else ", from a checkout that is not installed"
     yield Finding("uniseg", f"{uniseg_version()} in {PACKAGE_DIR}{installed}")
     yield Finding("python", f"{platform.python_version()}, {platform.system()} {platform.machine()}")
-    found = {name: _version(name) for name in LIBRARIES}
-    missing = [name for name, version in found.items() if version is None]
-    yield Finding("libraries", ", ".join(f"{name} {version}" for name, version in found.items() if version))
+    versions = {name: _version(name) for name in LIBRARIES}
+    missing = [name for name, version in versions.items() if version is None]
+    yield Finding("libraries", ", ".join(f"{name} {version}" for name, version in versions.items() if version))
     if missing:
         yield Finding("libraries that lack", ", ".join(missing), f"pip install {' '.join(missing)}")
     if not CONF_DIR.is_dir():

@@ -40,9 +40,9 @@ def command_help(command: str, job: str, arguments: Sequence[str] = ()) -> str:
     named = [each for argument in arguments if (each := argument.partition("=")[0]) in catalogue.groups]
     if named:
         return "\n\n".join(_group_help(catalogue, group) for group in named)
-    own = [key for key in catalogue.keys.values() if not key.group]
+    root_keys = [key for key in catalogue.keys.values() if not key.group]
     lines = [f"uniseg {command}: {job}", *(f"  {example}" for example in examples_of(command))]
-    lines += ["", "Keys, as key=value (???: must be given):", *(line for key in own for line in _key_lines(key))]
+    lines += ["", "Keys, as key=value (???: must be given):", *(line for key in root_keys for line in _key_lines(key))]
     lines += ["", f"Groups, as group=choice (uniseg {command} --help optimizer lists the keys of one):"]
     for group, chosen in catalogue.groups.items():
         choices = textwrap.shorten(", ".join(choices_of(group)), 180, placeholder=" ...")
