@@ -161,16 +161,16 @@ def summary(candidates: Sequence[Run], runs: Sequence[Run], base: Path, outputs:
     """
     rows = []
     for arm, n in product(ARMS, NUM_PATIENTS):
-        own = [run for run in runs if run.arm == arm and run.num_patients == n]
-        scores = [json.loads((run.folder / "evaluation/metrics.json").read_text())["tasks"][NAME] for run in own]
-        row = {"arm": arm.title, "patients": n, "learning_rate": own[0].learning_rate}
+        repeats = [run for run in runs if run.arm == arm and run.num_patients == n]
+        scores = [json.loads((run.folder / "evaluation/metrics.json").read_text())["tasks"][NAME] for run in repeats]
+        row = {"arm": arm.title, "patients": n, "learning_rate": repeats[0].learning_rate}
         row |= {
             "dice": [score["dice"] for score in scores],
             "blind_dice": scores[0]["blind_dice"],
             "test_cases": scores[0]["num_cases"],
         }
         if arm.grown:
-            reports = [ForgettingReport.read(RunFolder(run.folder).forgetting_report) for run in own]
+            reports = [ForgettingReport.read(RunFolder(run.folder).forgetting_report) for run in repeats]
             changes = [change for report in reports for change in report.tasks.values()]
             row["old_logits_identical"] = all(change.identical for change in changes)
             num_changed = sum(change.num_changed_voxels for change in changes)

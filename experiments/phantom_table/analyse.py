@@ -32,7 +32,7 @@ def dice_table(arms: Sequence[ArmScores]) -> list[list[str]]:
             [
                 label_of(name),
                 f"{task_baseline:.3f}",
-                *(_spread(own.seed_means if (own := scores.on(name)) else None) for scores in arms),
+                *(_spread(task_scores.seed_means if (task_scores := scores.on(name)) else None) for scores in arms),
             ]
         )
     rows.append(["**mean**", f"{np.mean(baseline):.3f}", *(_spread(scores.overall) for scores in arms)])
@@ -55,13 +55,13 @@ def difference_table(compared: dict[str, list[Compared]], titles: dict[str, str]
 def choice_table(chosen: dict[str, Chosen], titles: dict[str, str]) -> list[list[str]]:
     """Val Dice of every candidate; the chosen one is bold."""
     rows = [["arm", *(f"{rate}" for rate in LEARNING_RATES)]]
-    for arm, own in chosen.items():
+    for arm, choice in chosen.items():
         rows.append(
             [
                 titles[arm],
                 *(
-                    f"**{val:.3f}**" if rate == own.learning_rate else f"{val:.3f}"
-                    for rate, val in zip(LEARNING_RATES, own.val, strict=True)
+                    f"**{val:.3f}**" if rate == choice.learning_rate else f"{val:.3f}"
+                    for rate, val in zip(LEARNING_RATES, choice.val, strict=True)
                 ),
             ]
         )
@@ -99,15 +99,20 @@ def _to_json(
         "steps": {"joint": STEPS, "single": FEW_STEPS},
         "seeds": list(SEEDS),
         "learning_rates": {
-            arm: {"chosen": own.learning_rate, "dev_dice": dict(zip(map(str, LEARNING_RATES), own.val, strict=True))}
-            for arm, own in chosen.items()
+            arm: {
+                "chosen": choice.learning_rate,
+                "dev_dice": dict(zip(map(str, LEARNING_RATES), choice.val, strict=True)),
+            }
+            for arm, choice in chosen.items()
         },
         "blind": {scores.task: _round(scores.baseline.mean()) for scores in arms[0].tasks},
         "dice_per_seed": {
-            scores.arm.name: {own.task: _round(own.seed_means) for own in scores.tasks} for scores in arms
+            scores.arm.name: {task_scores.task: _round(task_scores.seed_means) for task_scores in scores.tasks}
+            for scores in arms
         },
         "dice_nnunet_per_seed": {
-            scores.arm.name: {own.task: _round(own.nnunet) for own in scores.tasks} for scores in arms
+            scores.arm.name: {task_scores.task: _round(task_scores.nnunet) for task_scores in scores.tasks}
+            for scores in arms
         },
         "patients": {scores.task: len(scores.patients) for scores in arms[0].tasks},
         "uniseg_minus": {
@@ -153,9 +158,9 @@ def main() -> None:
     chosen = choose(done, options.runs)
     compared = {scores.arm.name: against(arms[0], scores) for scores in arms[1:]}
     matrix = dice_matrix(options.runs)
-    own = np.stack([scores.seed_means for scores in arms[0].tasks], axis=1)
+    seed_means = np.stack([scores.seed_means for scores in arms[0].tasks], axis=1)
     assert np.allclose(
-        np.diagonal(matrix, axis1=1, axis2=2), own, atol=1e-4
+        np.diagonal(matrix, axis1=1, axis2=2), seed_means, atol=1e-4
     )  # a task predicted on its own scans is the table's
     tables = [
         ("Test Dice: mean ± standard deviation of the seeds", dice_table(arms)),

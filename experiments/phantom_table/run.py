@@ -29,9 +29,11 @@ def work_all(title: str, jobs: Sequence[Job], processes: int) -> None:
     start = time.perf_counter()
     with parallel_config("loky", inner_max_num_threads=1):
         seconds = Parallel(n_jobs=processes, return_as="generator")(delayed(work_quietly)(job) for job in left)
-        for count, (job, own) in enumerate(zip(left, seconds, strict=True), 1):
+        for count, (job, job_seconds) in enumerate(zip(left, seconds, strict=True), 1):
             minutes = (time.perf_counter() - start) / 60
-            sys.stderr.write(f"{title} {count}/{len(left)}, {minutes:.1f} min: {own:.0f} s for {job.training.folder}\n")
+            sys.stderr.write(
+                f"{title} {count}/{len(left)}, {minutes:.1f} min: {job_seconds:.0f} s for {job.training.folder}\n"
+            )
 
 
 def check(arms: Sequence[Arm]) -> None:

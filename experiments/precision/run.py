@@ -64,12 +64,14 @@ def main() -> None:
         delayed(train)(p, seed, options.outputs.absolute() / p / f"seed{seed}", options.learning_rate)
         for p, seed in jobs
     )
-    results = {p: [own for (precision, _), own in zip(jobs, found, strict=True) if precision == p] for p in PRECISIONS}
-    for precision, own in results.items():
-        dice = [each["dev_dice"] for each in own]
+    results = {
+        p: [result for (precision, _), result in zip(jobs, found, strict=True) if precision == p] for p in PRECISIONS
+    }
+    for precision, repeats in results.items():
+        dice = [each["dev_dice"] for each in repeats]
         sys.stdout.write(
             f"| {precision} | {np.mean(dice):.3f} ± {np.std(dice, ddof=1):.3f} | "
-            f"{max(each['largest_loss'] for each in own):.3f} |\n"
+            f"{max(each['largest_loss'] for each in repeats):.3f} |\n"
         )
     (HERE / "results.json").write_text(json.dumps(results, indent=1) + "\n")
 

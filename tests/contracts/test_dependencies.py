@@ -26,7 +26,7 @@ def test_every_direct_dependency_is_pinned_to_what_is_allowed(requirement):
 
 @pytest.mark.parametrize("requirement", NEEDED, ids=lambda r: r.name)
 def test_the_lowest_version_is_the_one_that_is_tried(requirement):
-    (floor,) = [Version(own.version) for own in requirement.specifier if own.operator == ">="]
+    (floor,) = [Version(bound.version) for bound in requirement.specifier if bound.operator == ">="]
     assert pins("constraints-lowest.txt")[requirement.name] == floor
 
 
@@ -34,7 +34,7 @@ def test_the_lowest_version_is_the_one_that_is_tried(requirement):
     ("name", "version"), [("torch", "2.9.1"), ("lightning", "2.6.2"), ("lightning", "2.6.3"), ("lightning", "2.7.0")]
 )
 def test_what_is_not_wanted_is_not_allowed(name, version):
-    (requirement,) = [own for own in NEEDED if own.name == name]
+    (requirement,) = [each for each in NEEDED if each.name == name]
     assert Version(version) not in requirement.specifier
 
 

@@ -179,8 +179,8 @@ def test_finished_work_is_kept_and_changed_settings_rebuild_what_they_touch(real
     cache = tmp_path / "cache"
 
     def run(spacing_mm):
-        own = TaskSet([replace(TASK, spacing_mm=spacing_mm)])
-        prepare(audit(own, sources, 1, cache), cache, 1)
+        planned = TaskSet([replace(TASK, spacing_mm=spacing_mm)])
+        prepare(audit(planned, sources, 1, cache), cache, 1)
         return {
             path: path.stat().st_mtime_ns
             for path in cache.rglob("*")

@@ -146,8 +146,8 @@ def test_unreadable_file_and_unknown_key(tmp_path):
 
 
 def folds(*held_out, always=()):
-    names = [name for own in held_out for name in own]
-    return [{"train": [*always, *(name for name in names if name not in own)], "val": list(own)} for own in held_out]
+    names = [name for fold in held_out for name in fold]
+    return [{"train": [*always, *(name for name in names if name not in fold)], "val": list(fold)} for fold in held_out]
 
 
 def test_folds_as_nnunet_writes_them(tmp_path):
