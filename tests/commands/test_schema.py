@@ -8,7 +8,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from uniseg.commands import schema
+from uniseg.commands import group_bounds, schema
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
@@ -90,7 +90,7 @@ BAD = {
     """,
     "evaluate": """
         pool=[] checkpoint=[] rules.tolerance_mm=-1 rules.tolerance_mm=nan rules.tolerances_mm={liver:-1}
-        rules.lesion_overlap=2 rules.lesion_overlap=-1
+        rules.lesion_overlap=2 rules.lesion_overlap=-1 split=train split=null predictions_use=both
     """,
     "predict": """
         input=[] tasks=[] checkpoint=[] modality=[] output= inference.overlap=1 inference.mirror_axes=[3]
@@ -121,6 +121,7 @@ GOOD = {
     """,
     "evaluate": """
         pool=[a] rules.lesion_overlap=0 rules.lesion_overlap=1 rules.tolerance_mm=0 checkpoint=[a,b]
+        split=val predictions_use=file predictions_use=null
     """,
     "report": "margin=0 metric=hd95_mm runs=[a,b]",
 }
@@ -182,6 +183,56 @@ def test_the_line_names_the_key_the_value_and_the_bounds(composed):
         match=r"^inference\.overlap: found 1\.5; expected a number of at least 0 and below 1; correct the value$",
     ):
         check(composed, "predict", "inference.overlap=1.5")
+
+
+@pytest.mark.parametrize(("given", "near"), [("split=vall", "val"), ("predictions_use=tasks", "task")])
+def test_a_misspelt_word_names_the_nearest(composed, given, near):
+    with pytest.raises(InputError, match=f"did you mean {near}\\?$"):
+        check(composed, "evaluate", given)
+
+
+OWN_PARTS = {  # keys of ours with other meanings
+    "model.encoder": {
+        "_target_": "uniseg_extras.parts.PlainEncoder",
+        "channels": [4, 8, 8],
+        "kernel": 9,
+        "heads": 8,
+        "window": 32,
+        "strides": [2, 2],
+        "kernels": [7],
+        "blocks": 0,
+    },
+    "model.conditioning": {"_target_": "uniseg_extras.parts.TaskScale", "place": "everywhere"},
+    "model.head": {"_target_": "uniseg_extras.parts.BiasedHead", "width": "wide"},
+    "loss": {"_target_": "uniseg_extras.loss.CrossEntropy", "dice_weight": 0, "ce_weight": 0},
+    "optimizer": {"_target_": "torch.optim.Adafactor", "lr": 0.01, "eps": [None, 0.001], "betas": 3},
+    "scheduler": {"_target_": "mine.cosine", "exponent": -1, "warmup_steps": 0.1},
+    "augment": {"_target_": "mine.Recipe", "scale": "large", "mirror_axes": None},
+    "trainer": {"_target_": "mine.Trainer", "max_epochs": 0, "precision": "fp8"},
+    "callbacks.progress": {"_target_": "mine.Bar", "refresh_rate": -1},
+}
+
+
+@pytest.mark.parametrize("block", OWN_PARTS)
+def test_bounds_of_our_classes_are_not_those_of_others(composed, block):
+    config = copy.deepcopy(composed["train"])
+    ours = OmegaConf.select(config, block)._target_
+    OmegaConf.update(config, block, OWN_PARTS[block], merge=False)
+    schema.check_settings(config, "train")
+    OmegaConf.update(config, f"{block}._target_", ours)
+    with pytest.raises(InputError, match=block.replace(".", r"\.")):
+        schema.check_settings(config, "train")
+
+
+def test_every_block_with_a_class_says_whose_arguments_its_bounds_describe(composed):
+    """A key below a ``_target_`` has no bound that would hold for another class."""
+    blocks = {key.rpartition(".")[0] for key in group_bounds.BOUNDS}
+    assert blocks == set(group_bounds.DESCRIBED)
+    for name, config in composed.items():
+        for pattern in schema.bounds_of(name.split("_")[0]):
+            parts = pattern.split(".")
+            above = [".".join(parts[:end]) for end in range(1, len(parts))]
+            assert not any(OmegaConf.select(config, f"{each}._target_") for each in above if "*" not in each)
 
 
 def test_settings_that_depend_on_each_other(composed):

@@ -30,6 +30,19 @@ def case(tmp_path, label, name="a"):
     return Case(name, f"set/{name}", (path,), path)
 
 
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ({"tolerance_mm": -1.0}, "rules.tolerance_mm"),
+        ({"tolerances_mm": {"liver": -1.0}}, "rules.tolerances_mm"),
+        ({"lesion_overlap": 1.5}, "rules.lesion_overlap"),
+    ],
+)
+def test_rules_out_of_bounds_are_refused(given, key):
+    with pytest.raises(InputError, match=f"^{key}: found "):
+        ScoringRules(**given)
+
+
 def test_counts_by_hand():
     counts = count_classes(torch.tensor([0, 1, 1, 2, 2, 0]), torch.tensor([0, 1, 2, 2, 0, -1]), TASK.membership)
     assert counts.values.tolist() == [[1, 1], [1, 1], [0, 1]]

@@ -1,6 +1,9 @@
 """Bounds of the groups that name their own class with ``_target_``, and rules between settings."""
 
+from collections.abc import Iterator
 from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
 
 from uniseg.commands.bounds import Rule, settings_of
 from uniseg.sampling.augment.recipe import NNUNET
@@ -21,6 +24,20 @@ from uniseg.settings import (
     word,
 )
 
+# Block -> beginnings of the classes whose arguments BOUNDS and RULES describe; of another class they may mean anything.
+DESCRIBED: dict[str, tuple[str, ...]] = {
+    "augment": ("uniseg.",),
+    "loss": ("uniseg.",),
+    "optimizer": ("torch.optim.SGD", "torch.optim.Adam"),
+    "scheduler": ("uniseg.",),
+    "model.encoder": ("uniseg.",),
+    "model.conditioning": ("uniseg.",),
+    "model.decoder": ("uniseg.",),
+    "model.head": ("uniseg.",),
+    "trainer": ("lightning.",),
+    "callbacks.checkpoint": ("uniseg.",),
+    "callbacks.progress": ("uniseg.",),
+}
 BOUNDS = {
     **{each.key: each.bound for transform in NNUNET for each in settings_of(transform, "augment.") if each.bound},
     "loss.dice_weight": NOT_NEGATIVE,
@@ -109,3 +126,22 @@ RULES = (
     # A batch may not use every stem, which a strategy of several processes has to know.
     Rule(("trainer.devices", "trainer.strategy"), _fits_strategy, "trainer=ddp for several devices"),
 )
+
+
+def bounds_in(config: DictConfig) -> dict[str, Bound]:
+    """Those of the blocks whose classes they describe."""
+    return {key: bound for key, bound in BOUNDS.items() if is_described(config, key)}
+
+
+def rules_in(config: DictConfig) -> Iterator[Rule]:
+    """Those of the blocks whose classes they describe."""
+    return (rule for rule in RULES if all(is_described(config, key) for key in rule.keys))
+
+
+def is_described(config: DictConfig, key: str) -> bool:
+    """Whether the key lies in no block of DESCRIBED, or its block names one of the classes there."""
+    for block, classes in DESCRIBED.items():
+        if key.startswith(f"{block}."):
+            target = OmegaConf.select(config, f"{block}._target_")
+            return isinstance(target, str) and target.startswith(classes)
+    return True

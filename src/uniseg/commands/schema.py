@@ -8,10 +8,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf, open_dict
 
 from uniseg.commands.bounds import as_text, check, settings_of, values_at
-from uniseg.commands.group_bounds import BOUNDS, RULES
+from uniseg.commands.group_bounds import bounds_in, rules_in
 from uniseg.commands.structured import schema_of
 from uniseg.datasets.source import TaskBlock
 from uniseg.environment import CONF_DIR
+from uniseg.evaluation.predictions import FILE_VALUES, TASK_VALUES
+from uniseg.evaluation.run import SCORED_SPLITS
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
 from uniseg.phantom.suite import PhantomSettings
@@ -27,6 +29,7 @@ from uniseg.settings import (
     Bound,
     bounded,
     number,
+    word,
 )
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
@@ -145,11 +148,11 @@ class EvaluateConfig(RunConfig):
     rules: ScoringSchema = MISSING
     checkpoint: Any = field(default=None, metadata=TEXT)
     task_files: list[str] = MISSING
-    split: str = MISSING
+    split: str = field(default=MISSING, metadata=bounded(word(*SCORED_SPLITS)))
     postprocessing: str | None = None
     predictions: str | None = None
     labels: str | None = None
-    predictions_use: str | None = None
+    predictions_use: str | None = field(default=None, metadata=bounded(word(TASK_VALUES, FILE_VALUES)))
     pool: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     output: str = MISSING
 
@@ -223,8 +226,8 @@ ROOTS = {
 
 
 def bounds_of(root: str) -> dict[str, Bound]:
-    """By dotted key, ``*`` for any name, of what ``conf/<root>.yaml`` may hold."""
-    return {setting.key: setting.bound for setting in settings_of(ROOTS[root]) if setting.bound is not None} | BOUNDS
+    """By dotted key, ``*`` for any name, of what the schema of ``conf/<root>.yaml`` describes."""
+    return {setting.key: setting.bound for setting in settings_of(ROOTS[root]) if setting.bound is not None}
 
 
 def text_keys(root: str) -> list[str]:
@@ -244,7 +247,7 @@ def check_settings(config: DictConfig, root: str) -> None:
         for key, value in list(values_at(config, setting.key)) if setting.is_text and setting.has_any_shape else ():
             if as_text(value) != value:
                 OmegaConf.update(config, key, as_text(value), merge=False)
-    check(config, bounds_of(root), RULES)
+    check(config, bounds_of(root) | bounds_in(config), rules_in(config))
 
 
 def register() -> None:
@@ -254,6 +257,9 @@ def register() -> None:
         "evaluation_dir", lambda run_dir, split: str(RunFolder(Path(run_dir)).evaluation(split).path), replace=True
     )
     OmegaConf.register_new_resolver("tracked", tracked, replace=True)
+    OmegaConf.register_new_resolver(
+        "is_inside", lambda path, folder: Path(path).resolve().is_relative_to(Path(folder).resolve()), replace=True
+    )
     prepare = OmegaConf.structured(PrepareConfig)
     with open_dict(prepare):
         prepare["import"] = None

@@ -21,7 +21,7 @@ from uniseg.metrics.base import MaskPair
 from uniseg.metrics.dice import dice
 from uniseg.metrics.overlap import count_classes
 from uniseg.metrics.registry import Metrics, packaged_metrics
-from uniseg.settings import FRACTION, NOT_NEGATIVE, bounded, mapping
+from uniseg.settings import FRACTION, NOT_NEGATIVE, bounded, check_fields, mapping
 from uniseg.task import Task
 
 
@@ -36,6 +36,9 @@ class ScoringRules:
         lesion_overlap: fraction of a lesion's voxels that must be predicted for it to be found; 0: one voxel.
         lesions: whether connected components are counted.
 
+    Raises:
+        InputError: a value out of bounds.
+
     Examples:
         >>> ScoringRules(tolerances_mm={"liver": 3.0}).tolerance_of("spleen")
         2.0
@@ -48,6 +51,9 @@ class ScoringRules:
     surfaces: bool = True
     lesion_overlap: float = field(default=0.0, metadata=bounded(FRACTION))
     lesions: bool = True
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def tolerance_of(self, task_name: str) -> float:
         return self.tolerances_mm.get(task_name, self.tolerance_mm)
