@@ -3,12 +3,15 @@
 import os
 import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 
 import uniseg.predict
+import uniseg.train
 from started import PYTHON
 from uniseg.commands.app import run
+from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 
 PREDICT = ["checkpoint=a", "input=b", "output=out"]
@@ -107,6 +110,7 @@ def test_sigterm_ends_the_work_and_its_cleaning_up_is_done(command, capsys):
 TALKER = """
 import sys
 import uniseg.predict
+import uniseg.train
 from uniseg.commands.app import run_and_exit
 
 def main(config):
@@ -123,3 +127,33 @@ def test_a_reader_of_stdout_that_goes_away_is_no_error(tmp_path):
     piped = f"{PYTHON} talker.py {' '.join(PREDICT)} | head -n 1; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", piped], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (141, "line\n", "")
+
+
+DEBUG_PRESETS = sorted(path.stem for path in (CONF_DIR / "debug").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("preset", DEBUG_PRESETS)
+@pytest.mark.parametrize(
+    ("given", "folder", "overwrites"),
+    [
+        ([], "outputs/debug/{}", True),
+        (["name=demo"], "outputs/debug/{}", True),
+        (["experiment=named"], "outputs/debug/{}", True),
+        (["paths.outputs=elsewhere", "name=demo"], "elsewhere/debug/{}", True),
+        (["-m", "seed=3", "name=demo"], "outputs/debug/{}/sweep/0", True),
+        (["run_dir=outputs/demo"], "outputs/demo", False),
+        (["run_dir=outputs/debug/../demo"], "outputs/demo", False),
+        (["hydra.run.dir=outputs/demo"], "outputs/demo", False),
+    ],
+)
+def test_a_debug_run_replaces_no_other_run(preset, given, folder, overwrites, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf/experiment").mkdir(parents=True)
+    text = "# @package _global_\nname: demo\nrun_dir: outputs/demo\n"
+    (tmp_path / "conf/experiment/named.yaml").write_text(text)
+    seen = []
+    monkeypatch.setattr(
+        uniseg.train, "main", lambda config: seen.append((Path(config.run_dir).resolve(), config.overwrite))
+    )
+    assert run(["train", *given, f"debug={preset}"]).code == 0
+    assert seen == [(tmp_path / folder.format(preset), overwrites)]
