@@ -2,7 +2,8 @@
 
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import get_type_hints
+from types import UnionType
+from typing import Union, get_args, get_origin, get_type_hints
 
 import pytest
 import yaml
@@ -13,10 +14,19 @@ from lightning import Trainer
 from omegaconf import OmegaConf
 
 from uniseg.commands import schema
+from uniseg.commands.arguments import MAY_BE_EMPTY
 from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.environment import CONF_DIR
+from uniseg.evaluation.scoring import ScoringRules
+from uniseg.inference.settings import InferenceSettings
 from uniseg.models.uniseg import UniSegModel
+from uniseg.phantom.suite import PhantomSettings
+from uniseg.planning.settings import PlanSettings
+from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import as_plain
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.initialize import InitSettings
+from uniseg.training.speed import SpeedSettings
 
 ROOTS = sorted(path.stem for path in CONF_DIR.glob("*.yaml") if path.stem != "stack")
 GROUPS = sorted(
@@ -25,6 +35,7 @@ GROUPS = sorted(
 )
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 TRANSFORM = ("augment", "transform")
+MANDATORY = {(PlanSettings, "gpu_memory_gb")}  # which a user must give, in Python as on the command line
 TASKS = sorted(path.stem for path in (CONF_DIR / "task").glob("*.yaml"))
 
 
@@ -179,14 +190,33 @@ def test_a_misspelt_key_is_an_error(override):
 
 
 def settings_classes():
-    """(root, key, dataclass) of every group whose schema is derived from a dataclass, once each."""
+    """(root, key, dataclass) of every group whose schema is derived from a dataclass, once each; a root whose own keys
+    are those of a dataclass has the key ``""``.
+    """
     found = {}
     for root, config in schema.ROOTS.items():
-        for key, kind in get_type_hints(config).items():
-            if derived := getattr(kind, "run_time_class", None):
-                found.setdefault(derived, (root, key, derived))
-    assert len(found) >= 3
+        keys = [(key, part) for key, hint in get_type_hints(config).items() for part in (hint, *union_parts(hint))]
+        for key, kind in [*keys, *(("", base) for base in config.__mro__)]:
+            if isinstance(kind, type) and "run_time_class" in vars(kind):
+                found.setdefault(kind.run_time_class, (root, key, kind.run_time_class))
     return list(found.values())
+
+
+def union_parts(hint):
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+
+
+def test_no_dataclass_of_settings_is_left_out():
+    assert {settings for _, _, settings in settings_classes()} == {
+        FineTuning,
+        InferenceSettings,
+        InitSettings,
+        PhantomSettings,
+        PlanSettings,
+        ScoringRules,
+        SpeedSettings,
+        StreamSettings,
+    }
 
 
 @pytest.mark.parametrize(
@@ -194,9 +224,14 @@ def settings_classes():
 )
 def test_python_and_yaml_have_the_same_defaults(root, key, settings):
     """A setting is declared once: what a notebook gets is what the command line gets."""
-    assert settings.group == key
-    group = OmegaConf.to_container(composed(root)[key], resolve=True)
+    assert getattr(settings, "group", "") == key
+    config = composed(root, [f"{key}=default"] if key in MAY_BE_EMPTY else [])
+    group = config[key] if key else OmegaConf.masked_copy(config, [each.name for each in fields(settings)])
+    values = OmegaConf.to_container(group, resolve=True)
     for each in fields(settings):
         default = each.default if each.default_factory is MISSING else each.default_factory()
-        assert default is not MISSING, f"{each.name} has no default in Python"
-        assert group[each.name] == as_plain(default), each.name
+        if (settings, each.name) in MANDATORY:
+            assert (default, values[each.name]) == (MISSING, "???")
+        else:
+            assert default is not MISSING, f"{each.name} has no default in Python"
+            assert values[each.name] == as_plain(default), each.name
