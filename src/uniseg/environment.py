@@ -12,6 +12,7 @@ from threading import Thread
 PACKAGE_DIR = Path(__file__).parent
 _INSTALLED = PACKAGE_DIR / "conf"
 CONF_DIR = _INSTALLED if _INSTALLED.is_dir() else PACKAGE_DIR.parents[1] / "conf"
+LOCAL_CONF = Path("conf")  # of the folder where a command is started
 LOOK_S = 1.0  # between two looks at the parent
 
 

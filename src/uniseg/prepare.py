@@ -12,11 +12,11 @@ from omegaconf import DictConfig
 
 from uniseg.cache.build import audit, prepare, prune
 from uniseg.commands.builders import require_datasets, sources_of, tasks_of
-from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.commands.plan import plan_experiment
 from uniseg.commands.structured import settings_from
 from uniseg.datasets.dataset import find_datasets
 from uniseg.datasets.import_nnunet import import_nnunet_datasets
+from uniseg.environment import LOCAL_CONF
 from uniseg.phantom.suite import PhantomSettings, write_suite
 from uniseg.reporting.overlays import write_preview
 

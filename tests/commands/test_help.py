@@ -183,6 +183,20 @@ def test_the_doctor_says_what_is_there_and_what_to_do(tmp_path, monkeypatch, cap
     assert f"  cache: {tmp_path}/outputs/cache with liver" in output
 
 
+def test_the_doctor_looks_into_the_folders_of_the_configuration(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf/paths").mkdir(parents=True)
+    text = "{data: scans, outputs: runs, cache: '${paths.outputs}/prepared', splits: a, phantoms: b}\n"
+    (tmp_path / "conf/paths/default.yaml").write_text(text)
+    output = lines(capsys, "doctor")
+    assert any(line.startswith(f"! data folder: no {tmp_path}/scans; ") for line in output)
+    assert any(line.startswith(f"! cache: none in {tmp_path}/runs/prepared; ") for line in output)
+    (tmp_path / "conf/paths/default.yaml").write_text(text.replace("scans", "'${oc.env:NOT_SET_ANYWHERE}'"))
+    assert any(line.startswith("! folders: ") and "NOT_SET_ANYWHERE" in line for line in lines(capsys, "doctor"))
+    (tmp_path / "conf/paths/default.yaml").write_text("{outputs: runs")
+    assert "! folders: no paths.data; correct conf/paths/default.yaml" in lines(capsys, "doctor")
+
+
 def test_a_machine_with_little_memory_is_reported(monkeypatch):
     monkeypatch.setattr(doctor, "_available_bytes", lambda: 2 * doctor.GB)
     (line,) = [str(each) for each in doctor.findings() if each.what == "memory"]

@@ -2,6 +2,8 @@
 
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
 
 from uniseg.commands import local_conf
 from uniseg.commands.builders import tasks_of
@@ -27,6 +29,47 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     local_conf.register()
     return tmp_path
+
+
+GROUPS = sorted({str(path.parent.relative_to(CONF_DIR)) for path in CONF_DIR.glob("*/**/*.yaml")})
+
+
+@pytest.mark.parametrize("group", [*GROUPS, "strategy"])
+def test_a_folder_of_any_one_group_is_searched(group, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "conf" / group / "mine.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}\n")
+    local_conf.register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        assert "mine" in GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def test_a_folder_of_no_group_is_not_searched(tmp_path, monkeypatch):
+    """Another program's ``./conf`` does not stand in for ours."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf/db").mkdir(parents=True)
+    (tmp_path / "conf/db/mysql.yaml").write_text("{}\n")
+    local_conf.register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        assert not GlobalHydra.instance().config_loader().get_group_options("db")
+
+
+@pytest.mark.parametrize(
+    ("name", "choice", "text"),
+    [
+        ("model/encoder", "plain", "{_target_: mine.Plain, _partial_: true, channels: [4, 8]}"),
+        ("loss", "mine", "{_target_: mine.Loss}"),
+    ],
+)
+def test_an_encoder_or_a_loss_alone_is_chosen(name, choice, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "conf" / name).mkdir(parents=True)
+    (tmp_path / "conf" / name / f"{choice}.yaml").write_text(text)
+    local_conf.register()
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", overrides=[f"{name}={choice}", "run_dir=."])
+    assert OmegaConf.select(config, name.replace("/", "."))._target_.startswith("mine.")
 
 
 def composed(text, *overrides, name="mine"):

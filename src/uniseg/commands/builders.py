@@ -15,11 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.cache.store import is_prepared
 from uniseg.commands.failures import BAD_INPUT
-from uniseg.commands.local_conf import LOCAL_CONF
 from uniseg.commands.structured import settings_from
 from uniseg.datasets.availability import availability_message, missing_datasets
 from uniseg.datasets.source import Source, TaskBlock
-from uniseg.environment import CONF_DIR
+from uniseg.environment import CONF_DIR, LOCAL_CONF
 from uniseg.errors import InputError
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.settings import InferenceSettings

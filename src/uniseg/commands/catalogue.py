@@ -8,9 +8,8 @@ from typing import Any
 
 import yaml
 
-from uniseg.environment import CONF_DIR
+from uniseg.environment import CONF_DIR, LOCAL_CONF
 
-LOCAL_CONF = Path("conf")
 HIDDEN = ("defaults", "hydra", "_target_", "_partial_")
 PACKAGE = re.compile(r"^# @package (\S+)", re.MULTILINE)
 KEY_LINE = re.compile(r"^(\s*)([\w-]+):(?:\s|$)(?:.*?\s#\s*(.*))?")

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from uniseg.commands.catalogue import LOCAL_CONF, Catalogue
-from uniseg.environment import CONF_DIR, PACKAGE_DIR, uniseg_version
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from uniseg.commands.catalogue import Catalogue
+from uniseg.environment import CONF_DIR, LOCAL_CONF, PACKAGE_DIR, uniseg_version
 
 LIBRARIES = ("torch", "lightning", "monai", "hydra-core", "numpy", "nibabel", "SimpleITK", "pydicom", "blosc2")
 GB = 10**9
@@ -43,7 +46,8 @@ def findings() -> Iterator[Finding]:
     yield from _versions()
     yield _device()
     yield from _memory()
-    yield from _folders()
+    if CONF_DIR.is_dir():
+        yield from _folders()
 
 
 def _versions() -> Iterator[Finding]:
@@ -90,15 +94,17 @@ def _memory() -> Iterator[Finding]:
 def _folders() -> Iterator[Finding]:
     from uniseg.cache.store import prepared_folders
 
-    outputs = Path("outputs")
-    data = Path(os.environ.get("UNISEG_DATA", "data"))
+    try:
+        data, cache, outputs = _configured("data", "cache", "outputs")
+    except OmegaConfBaseException as error:
+        yield Finding("folders", str(error).splitlines()[0], "correct conf/paths/default.yaml")
+        return
     if data.is_dir():
         yield Finding("data folder", f"{data.absolute()}, {sum(1 for each in data.iterdir() if each.is_dir())} folders")
     else:
         advice = "give paths.data=<folder>, or set UNISEG_DATA; experiment=demo needs none"
         yield Finding("data folder", f"no {data.absolute()}", advice)
     yield _task_files()
-    cache = outputs / "cache"
     tasks = [folder.name for folder in prepared_folders(cache)]
     if tasks:
         yield Finding("cache", f"{cache.absolute()} with {', '.join(tasks)}")
@@ -112,6 +118,16 @@ def _folders() -> Iterator[Finding]:
     free = shutil.disk_usage(above).free
     short = "a cache takes about as much as its scans: make room" if free < LEAST_DISK_GB * GB else ""
     yield Finding("disk", f"{free / GB:.1f} GB free under {above}", short)
+
+
+def _configured(*names: str) -> list[Path]:
+    """Folders of ``conf/paths``, or of a user's own."""
+    keys = [key for key in Catalogue("train").keys.values() if key.group == "paths"]
+    config = OmegaConf.from_dotlist([f"{key.name}={key.value}" for key in keys])
+    values = [OmegaConf.select(config, f"paths.{name}") for name in names]
+    if None in values:
+        raise OmegaConfBaseException(f"no paths.{names[values.index(None)]}")
+    return [Path(value) for value in values]
 
 
 def _task_files() -> Finding:

@@ -15,12 +15,11 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from uniseg.environment import CONF_DIR
+from uniseg.environment import CONF_DIR, LOCAL_CONF
 from uniseg.errors import InputError
 from uniseg.normalization.base import Normalization
 from uniseg.renamed import KEYS, Renamer
 
-LOCAL_CONF = Path("conf")
 TASK_GROUP = "task"
 PACKAGE = re.compile(r"tasks\.(?!.*_(global|group)_)[^.\s]+")
 FIX = "correct the file"
@@ -28,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class LocalConf(SearchPathPlugin):
-    """Files under ``./conf`` come before the packaged ones, if it has tasks, experiments or metrics.
+    """Files under ``./conf`` come before the packaged ones, if it has a folder of any packaged group.
 
     Examples:
         >>> from hydra.core.plugins import Plugins
@@ -36,7 +35,7 @@ class LocalConf(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
-        is_there = any((LOCAL_CONF / group).is_dir() for group in (TASK_GROUP, "experiment", "metric", "augment"))
+        is_there = any((LOCAL_CONF / folder).is_dir() for folder in group_folders())
         if is_there and not LOCAL_CONF.samefile(CONF_DIR):
             search_path.prepend("local", f"{LocalFiles.scheme()}://{LOCAL_CONF.absolute()}", anchor="main")
 
@@ -81,6 +80,14 @@ class LocalFiles(FileConfigSource):
         folders = [old.replace(".", "/") for old, new in KEYS.items() if new == group]
         paths = [config_path, *(f"{folder}/{Path(config_path).name}" for folder in folders)]
         return next((path for path in paths if super(LocalFiles, self).is_config(path)), config_path)
+
+
+@cache
+def group_folders() -> tuple[str, ...]:
+    """Of the packaged groups, without those nested in them, and of groups that were renamed."""
+    files = (path.relative_to(CONF_DIR).parts for path in CONF_DIR.glob("*/**/*.yaml"))
+    folders = {parts[0] for parts in files}
+    return tuple(sorted(folders | {old for old, new in KEYS.items() if new in folders}))
 
 
 def register() -> None:
