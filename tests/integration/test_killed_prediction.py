@@ -6,7 +6,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import nibabel as nib
@@ -38,15 +37,17 @@ def hashes(output):
     }
 
 
+def count(output):
+    return len(list(output.rglob("*.nii.gz")))
+
+
 @pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_maps(trained, tmp_path):
     scan = next((trained / "outputs/phantoms/unseen").glob("*.nii.gz"))
     (trained / "twenty").mkdir()
     for k in range(NUM_SCANS):
         shutil.copy(scan, trained / "twenty" / f"scan{k:02d}.nii.gz")
-    start = time.monotonic()
     succeed(*command(trained, tmp_path / "whole"), cwd=tmp_path)
-    lasted = time.monotonic() - start
     whole = hashes(tmp_path / "whole")
     assert len(whole) == 2 * NUM_SCANS
     broken, moments, kept = tmp_path / "broken", random.Random(0), 0
@@ -58,7 +59,9 @@ def test_killed_at_random_moments_it_ends_with_the_same_maps(trained, tmp_path):
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        time.sleep(moments.uniform(0.3, 0.7) * lasted)
+        while count(broken) == kept and started.poll() is None:
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0, 0.5))
         started.send_signal(signal.SIGKILL)
         started.wait()
         maps = hashes(broken) if broken.exists() else {}
@@ -72,7 +75,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_maps(trained, tmp_path):
     written = {path: path.stat().st_mtime_ns for path, record in records.items() if "unfinished" not in record}
     succeed(*command(trained, broken), cwd=tmp_path)
     assert hashes(broken) == whole
-    assert written, f"no kill came late enough in {lasted:.0f} s on {sys.platform}"
+    assert written
     assert all(path.stat().st_mtime_ns == before for path, before in written.items()), (
         "finished scans are not computed again"
     )
