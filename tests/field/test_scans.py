@@ -190,7 +190,7 @@ def test_odd_voxels_are_predicted(commands, base, tmp_path):
 @pytest.mark.parametrize("name", rows(["series4d", "flat2d", "nan", "rgb"], fast=["series4d"]))
 def test_what_is_no_scan_is_refused_by_name(commands, base, tmp_path, name):
     path = voxels.write_unreadable(tmp_path / "scans")[name]
-    commands.refuse("predict", *base.predicting(path, tmp_path / "out"), cwd=tmp_path, message=(path.name,))
+    commands.refuse("predict", *base.predicting(path, tmp_path / "out"), cwd=tmp_path, mentions=(path.name,))
     assert not list((tmp_path / "out").rglob("*.nii.gz"))
 
 
