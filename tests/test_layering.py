@@ -13,7 +13,18 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
 COMMANDS = {"prepare", "train", "predict", "evaluate", "report", "export"}
 LEVELS = [
-    {"task", "errors", "environment", "files", "settings", "plugins", "normalization", "renamed", "run_folder"},
+    {
+        "task",
+        "errors",
+        "environment",
+        "device_copy",
+        "files",
+        "settings",
+        "plugins",
+        "normalization",
+        "renamed",
+        "run_folder",
+    },
     {"images", "phantom"},
     {"models", "losses", "metrics", "preprocessing"},
     {"datasets"},
