@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from pydicom.uid import UID, MediaStorageDirectoryStorage, SegmentationStorage
 
 from uniseg.errors import InputError
 from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
@@ -119,6 +118,8 @@ def _read(path: Path) -> Tags | None:
 
 
 def _is_slice(header: Tags) -> bool:
+    from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
+
     is_other = header.text("SOPClassUID") in (MediaStorageDirectoryStorage, SegmentationStorage)
     return not is_other and any(name in header for name in GEOMETRY)
 
@@ -151,6 +152,8 @@ def _slice(path: Path, header: Tags) -> Slice:
 
 
 def _is_packed(header: Tags) -> bool:
+    from pydicom.uid import UID
+
     syntax = UID(str(header.dataset.file_meta.get("TransferSyntaxUID", "")))
     return bool(syntax) and (not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated)
 

@@ -8,16 +8,15 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pydicom
-from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.dataelem import RawDataElement
-from pydicom.pixels.processing import apply_modality_lut
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from uniseg.errors import InputError
-from uniseg.images.image_file import RESTORE, refusing
+from uniseg.images.image_file import RESTORE, needing, refusing
+
+if TYPE_CHECKING:
+    import pydicom
 
 A_SLICE, MOVE = "a DICOM file, as the others in the folder", "restore it, or move it away"
 MARK_AT, MARK = 128, b"DICM"
@@ -42,6 +41,7 @@ class Tags:
         dataset: as pydicom read it, not decoded.
 
     Examples:
+        >>> import pydicom
         >>> dataset = pydicom.Dataset()
         >>> dataset.Modality = "CT"
         >>> Tags(Path("1.dcm"), dataset).text("Modality")
@@ -49,13 +49,15 @@ class Tags:
     """
 
     path: Path
-    dataset: pydicom.Dataset
+    dataset: "pydicom.Dataset"
 
     def __contains__(self, name: str) -> bool:
         return name in self.dataset
 
     def text(self, name: str) -> str:
         """Empty where it is absent."""
+        from pydicom.datadict import tag_for_keyword
+
         element = self.dataset.get_item(tag_for_keyword(name))
         if element is None or element.value is None:
             return ""
@@ -67,6 +69,9 @@ class Tags:
         Raises:
             InputError: something else than numbers.
         """
+        from pydicom.datadict import dictionary_VR, tag_for_keyword
+        from pydicom.dataelem import RawDataElement
+
         with refusing(self.path, f"numbers for {name}", RESTORE):
             element = self.dataset.get_item(tag_for_keyword(name))
             form = INTEGER.get(dictionary_VR(name))
@@ -111,6 +116,8 @@ def read_tags(path: Path, names: list[str], is_bare: bool) -> Tags:
     Raises:
         InputError: no DICOM, or a damaged file.
     """
+    with needing("pydicom", path):
+        import pydicom
     with refusing(path, A_SLICE, MOVE):
         return Tags(path, pydicom.dcmread(path, force=is_bare, specific_tags=names, stop_before_pixels=True))
 
@@ -121,6 +128,10 @@ def read_pixels(path: Path) -> np.ndarray:
     Raises:
         InputError: no pixels, or such as pydicom cannot decode; intensities that are not finite.
     """
+    import pydicom
+    from pydicom.pixels.processing import apply_modality_lut
+    from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
     with refusing(path, A_SLICE, MOVE):
         dataset = pydicom.dcmread(path, force=True)
         if "TransferSyntaxUID" not in dataset.file_meta:

@@ -118,6 +118,22 @@ class ImageFile:
 
 
 @contextmanager
+def needing(library: str, path: Path) -> Iterator[None]:
+    """Around the import of a library that only this kind of file needs.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if error.name != library:
+            raise
+        fix = f"pip install {library.lower()}, or convert the file to NIfTI"
+        raise InputError(path, f"no {library} installed", "the library for this kind of file", fix) from error
+
+
+@contextmanager
 def refusing(path: Path, expected: str, fix: str = RESTORE) -> Iterator[None]:
     """Whatever a library raises over a foreign file becomes one InputError; only calls of the library belong inside."""
     try:

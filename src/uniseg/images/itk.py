@@ -10,10 +10,9 @@ from enum import Enum, auto
 from pathlib import Path
 
 import numpy as np
-import SimpleITK
 
 from uniseg.errors import InputError
-from uniseg.images.image_file import RESTORE, ImageFile, inflate, refusing, require_bytes
+from uniseg.images.image_file import RESTORE, ImageFile, inflate, needing, refusing, require_bytes
 from uniseg.images.text_header import READABLE, beside, number, numbers, read_fields, require_positive
 
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
@@ -116,6 +115,8 @@ def write_itk(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
     Args:
         affine: 4x4, index (i, j, k, 1) -> RAS mm.
     """
+    with needing("SimpleITK", path):
+        import SimpleITK
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(values.T))
     lps = np.diag([-1.0, -1, 1, 1]) @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
@@ -126,6 +127,8 @@ def write_itk(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
 
 
 def _open(path: Path, header: Header) -> ImageFile:
+    with needing("SimpleITK", path):
+        import SimpleITK
     reader = SimpleITK.ImageFileReader()
     reader.SetImageIO("NrrdImageIO")
     reader.SetFileName(str(path))

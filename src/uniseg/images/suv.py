@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from pydicom.valuerep import DA, DT, TM
-
 from uniseg.errors import InputError
 from uniseg.images.dicom_file import Tags
 
@@ -55,6 +53,8 @@ def suv_factor(headers: Sequence[Tags], folder: Path) -> float:
 
 def _decay_s(headers: Sequence[Tags], drug: Tags, folder: Path) -> float:
     """Seconds from the injection to the start of the scan."""
+    from pydicom.valuerep import DT
+
     try:
         start = _moment(headers[0].text("SeriesDate"), headers[0].text("SeriesTime"))
         acquired = min(_moment(header.text("AcquisitionDate"), header.text("AcquisitionTime")) for header in headers)
@@ -88,6 +88,8 @@ def _decay_s(headers: Sequence[Tags], drug: Tags, folder: Path) -> float:
 
 
 def _moment(date: str, time: str) -> datetime:
+    from pydicom.valuerep import DA, TM
+
     return datetime.combine(DA(date), TM(time))
 
 
