@@ -16,6 +16,7 @@ def test_files_have_the_names_that_users_know(tmp_path):
         run.transfer_report: "weights.json",
         run.forgetting_report: "old_tasks.json",
         run.prompt_evolution: "prompts/evolution.npz",
+        run.health: "prompts/health.npz",
         run.report: "report",
         ReportFolder(run.report).page: "report/report.html",
         ReportFolder(run.report).figures: "report/figures",

@@ -134,6 +134,11 @@ class RunFolder:
         return self.path / "prompts" / "evolution.npz"
 
     @property
+    def health(self) -> Path:
+        """What prompts see, which channels are dead, how weights grow."""
+        return self.path / "prompts" / "health.npz"
+
+    @property
     def report(self) -> Path:
         return self.path / "report"
 

@@ -74,7 +74,7 @@ class PromptSimilarity(PromptFile):
             shapes
             and rows <= len(self.tasks)
             and self.num_windows.shape == ()
-            and _are_numbers(*numbers)
+            and are_numbers(*numbers)
             and all(np.isfinite(n).all() for n in numbers)
         )
 
@@ -114,7 +114,7 @@ class PromptMap(PromptFile):
             words
             and shapes
             and min(self.image.shape) > 0
-            and _are_numbers(self.spacing_mm, self.image, self.maps)
+            and are_numbers(self.spacing_mm, self.image, self.maps)
             and bool((self.spacing_mm > 0).all())
         )
 
@@ -139,7 +139,7 @@ class PromptEvolution(PromptFile):
         num_epochs, num_tasks = self.epochs.size, len(self.tasks)
         shapes = self.epochs.shape == self.steps.shape == (num_epochs,)
         shapes = shapes and self.cosine.shape == (num_epochs, num_tasks, num_tasks)
-        return shapes and _are_numbers(self.epochs, self.steps, self.cosine)
+        return shapes and are_numbers(self.epochs, self.steps, self.cosine)
 
     def before(self, step: int) -> "PromptEvolution":
         """Without what was seen at ``step`` or later, as a run needs that resumes from an earlier step."""
@@ -166,5 +166,6 @@ class PromptEvolution(PromptFile):
         )
 
 
-def _are_numbers(*arrays: np.ndarray) -> bool:
+def are_numbers(*arrays: np.ndarray) -> bool:
+    """Whether their elements are whole or floating-point numbers."""
     return all(array.dtype.kind in "iuf" for array in arrays)

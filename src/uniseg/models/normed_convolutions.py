@@ -55,8 +55,8 @@ def _of_module(name: str, module: nn.Module) -> Iterator[NormedConvolution]:
     elif isinstance(module, Stem):
         for modalities, conv in module.convs.items():
             yield NormedConvolution(f"{name}.convs.{modalities}", (conv.weight,))
-    elif isinstance(conv := getattr(module, "conv", None), nn.Conv3d):
-        yield NormedConvolution(f"{name}.conv", (conv.weight,))
+    elif isinstance(single := getattr(module, "conv", None), nn.Conv3d):
+        yield NormedConvolution(f"{name}.conv", (single.weight,))
 
 
 def _has_norm(adn: nn.Module | None) -> bool:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from uniseg.files import write_bytes
 from uniseg.metrics.registry import Metrics, packaged_metrics
 from uniseg.reporting.figures import box_figure, curve_figure, dice_panels, loss_panels
+from uniseg.reporting.health import health_figures
 from uniseg.reporting.markup import render_page
 from uniseg.reporting.overlays import DPI, overlay_figure
 from uniseg.reporting.prompts import prompt_figures
@@ -129,7 +130,7 @@ def draw(run: Run, run_dir: Path) -> Pictures:
     """
     boxes = "Dots: cases. Boxes: quartiles, median in blue. Red tick: mean of the majority-vote baseline."
     return Pictures(
-        curves=list(curve_pictures(run)),
+        curves=[*curve_pictures(run), *(picture(*each) for each in health_figures(run_dir))],
         prompts=[picture(*each) for each in prompt_figures(run_dir)],
         overlays=[
             (task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)])

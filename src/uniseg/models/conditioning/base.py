@@ -35,6 +35,7 @@ class Conditioning(nn.Module):
     Attributes:
         knows_task: whether what it returns depends on the task.
         writes_task_code: whether D is above 0, so that it goes with a head that reads the code.
+        sees_image: whether its task prompts are made from the image too.
         out_channels, task_code_channels, decoder_prompt_channels: C', D, L of what ``forward`` returns.
 
     Examples:
@@ -45,6 +46,7 @@ class Conditioning(nn.Module):
     knows_task: ClassVar[bool] = True
     writes_task_code: ClassVar[bool] = False
 
+    sees_image: bool = False
     out_channels: int
     task_code_channels: int = 0
     decoder_prompt_channels: int = 0

@@ -53,6 +53,7 @@ class FusePrompt(Conditioning):
         if place not in PLACES:
             raise InputError("conditioning.place", f"'{place}'", f"one of {', '.join(PLACES)}", "correct the name")
         num_tasks = len(tasks)
+        self.sees_image = fuse
         self.hidden_channels = hidden_channels or (channels + num_tasks) // 4
         self.decoder_prompt_channels = int(place == "decoder")
         self.out_channels = channels + 1 - self.decoder_prompt_channels
