@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from uniseg.models.uniseg import UniSegModel
+from uniseg.weights.norm_restoring import RestoredNorms
 from uniseg.weights.transfer_report import TransferReport, WeightsReport
 
 
@@ -37,6 +38,7 @@ class InitializedModel:
 
     Attributes:
         transfer: what came from another network; None where nothing was transferred.
+        restored: convolutions that were scaled back to the norm that they were drawn with; None where none were.
 
     Examples:
         >>> from uniseg.models.uniseg import UniSegModel
@@ -46,15 +48,22 @@ class InitializedModel:
 
     model: UniSegModel
     transfer: TransferReport | None
+    restored: RestoredNorms | None = None
+
+    @property
+    def fresh(self) -> frozenset[str]:
+        """Names of parameters that did not come from another network as they are; empty where none did."""
+        return frozenset() if self.transfer is None else frozenset([*self.transfer.missing, *self.transfer.adapted])
 
     @property
     def report(self) -> WeightsReport:
         sizes = [(p.numel(), p.requires_grad) for p in self.model.parameters()]
         trained, total = sum(size for size, trains in sizes if trains), sum(size for size, _ in sizes)
-        return WeightsReport(trained, total, self.transfer)
+        return WeightsReport(trained, total, self.transfer, self.restored)
 
     def lines(self) -> list[str]:
         """For a person: where the numbers came from, how many train."""
         report = self.report
         transferred = self.transfer.lines() if self.transfer else []
-        return [*transferred, f"{report.trained:,} of {report.total:,} parameters train."]
+        restored = self.restored.lines() if self.restored else []
+        return [*transferred, *restored, f"{report.trained:,} of {report.total:,} parameters train."]

@@ -16,6 +16,8 @@ from uniseg.weights.transfer_report import TransferReport
 
 LAST_UPSAMPLE = "upsample.weight"
 STEM, HEAD, CONDITIONING, ADDED = "stem.convs.", "head.", "conditioning.", "added."
+# What is transferred -> how the names of its tensors begin.
+SCOPES = {"encoder": ("stem.", "encoder."), "encoder_decoder": ("stem.", "encoder.", "decoder."), "all": ("",)}
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ class _FittedTensor:
     origin: str
 
 
-def transfer(model: UniSegModel, source: ForeignWeights) -> TransferReport:
+def transfer(model: UniSegModel, source: ForeignWeights, scope: str = "all") -> TransferReport:
     """Put the weights of ``source`` into ``model``.
 
     Tasks of the same names and classes keep prompts and head, others start over. What is known of the source's training
     data goes along, so that a licence is not lost.
+
+    Args:
+        scope: of ``SCOPES``; what lies outside starts over.
 
     Raises:
         InputError: a tensor of the trunk has no source, or one that no rule makes fit; ``model`` is as it was.
@@ -72,7 +77,8 @@ def transfer(model: UniSegModel, source: ForeignWeights) -> TransferReport:
     missing: dict[str, str] = {}
     for name, tensor in target.items():
         candidate = _fit(name, tensor, source)
-        if reason := _reason_to_start_over(name, candidate, source, same_tasks):
+        reason = "fresh: not to be transferred" if not name.startswith(SCOPES[scope]) else None
+        if reason := reason or _reason_to_start_over(name, candidate, source, same_tasks):
             missing[name] = reason
         elif candidate is None:
             _refuse(name, tensor, source)

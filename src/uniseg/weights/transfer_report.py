@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from uniseg.files import read_record, require_text, write_json
+from uniseg.weights.norm_restoring import RestoredNorms
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class WeightsReport:
     Attributes:
         trained, total: numbers that train, numbers in all.
         transfer: None where nothing came from another network.
+        restored: None where no norm was restored.
 
     Examples:
         >>> WeightsReport(trained=8, total=10, transfer=None).transfer is None
@@ -79,6 +81,7 @@ class WeightsReport:
     trained: int
     total: int
     transfer: TransferReport | None
+    restored: RestoredNorms | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -93,9 +96,13 @@ class WeightsReport:
 
     @classmethod
     def _of(cls, values: Mapping[str, Any]) -> Self:
-        transfer = values["transfer"]
+        transfer, restored = values["transfer"], values.get("restored")
         counts = {key: int(values[key]) for key in ("trained", "total")}
-        return cls(**counts, transfer=None if transfer is None else TransferReport.from_dict(transfer))
+        return cls(
+            **counts,
+            transfer=None if transfer is None else TransferReport.from_dict(transfer),
+            restored=None if restored is None else RestoredNorms.from_dict(restored),
+        )
 
 
 def _shown(names: list[str]) -> str:
