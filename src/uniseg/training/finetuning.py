@@ -1,26 +1,31 @@
 """Fine-tuning as one object: initialisation, what is frozen, the order and the rates of learning."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from lightning import Callback
 from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
 
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
-from uniseg.settings import CHANNELS, STEPS, bounded, check_fields, number, word
+from uniseg.settings import CHANNELS, FRACTION, NOT_NEGATIVE, STEPS, bounded, check_fields, number, sequence, word
 from uniseg.task import Task, TaskSet
-from uniseg.training.callbacks.finetuning import ForgettingReporter, HeadsFirst
+from uniseg.training.callbacks.finetuning import ForgettingReporter, HeadsFirst, TrunkLater
 from uniseg.training.initialize import InitializedModel
 from uniseg.training.optimization import Optimization
+from uniseg.training.sawtooth import Sawtooth, split_groups, warm_up
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign.open import open_source
-from uniseg.weights.transfer import transfer
+from uniseg.weights.norm_restoring import restore_norms
+from uniseg.weights.transfer import SCOPES, transfer
 
 ALL, ADDED = "all", "added"
+PLAIN, WARM_UP, SAWTOOTH = "plain", "warmup", "sawtooth"
 
 
 @dataclass(frozen=True)
@@ -32,12 +37,22 @@ class FineTuning:
             configuration.
         adapter_channels: width of the adapters after the decoder's stages, where ``extend`` is true.
         trained: ``all``, or with ``extend`` ``added``: only what is added trains.
+        transfer: what comes from there: ``encoder`` with first convolutions, ``encoder_decoder``, or ``all``, so
+            prompts and head too where the tasks are the same.
+        restore_norms: scale convolutions ahead of a norm to the norm that they were drawn with; the network computes
+            the same, and a learning rate turns its weights as it turns new ones.
         freeze_encoder: first convolutions and encoder keep their weights.
         heads_first_steps: steps in which only the head trains.
+        schedule: of the learning rate: ``plain`` (that of ``scheduler``), ``warmup``, or ``sawtooth``: what is new,
+            decoder and head learn alone, then all of it, each with a ramp and a new state of the optimiser.
+        sawtooth: fractions of the steps: ends of the first ramp, of the first tooth, of the second ramp.
+        warmup: fraction of the steps in which all weights ramp.
+        exponent: of the fall of ``warmup`` and ``sawtooth`` after a ramp.
         layer_decay: factor on the learning rate from each stage to the one before it, counted from the head; 1: none.
 
     Raises:
-        InputError: a value out of bounds, or an addition to train without one.
+        InputError: a value out of bounds, an addition to train without one, or a transfer in parts where a network is
+            extended.
 
     Examples:
         >>> FineTuning(extend=True, trained="added").layer_decay
@@ -49,8 +64,16 @@ class FineTuning:
     extend: bool = False
     adapter_channels: int = field(default=4, metadata=bounded(CHANNELS))
     trained: str = field(default=ALL, metadata=bounded(word(ALL, ADDED)))
+    transfer: str = field(default=ALL, metadata=bounded(word(*SCOPES)))
+    restore_norms: bool = False
     freeze_encoder: bool = False
     heads_first_steps: int = field(default=0, metadata=bounded(STEPS))
+    schedule: str = field(default=PLAIN, metadata=bounded(word(PLAIN, WARM_UP, SAWTOOTH)))
+    sawtooth: tuple[float, ...] = field(
+        default=(0.025, 0.05, 0.1), metadata=bounded(sequence(FRACTION, length=3, ascending=True))
+    )
+    warmup: float = field(default=0.05, metadata=bounded(FRACTION))
+    exponent: float = field(default=0.9, metadata=bounded(NOT_NEGATIVE))
     layer_decay: float = field(default=1.0, metadata=bounded(number(above=0, most=1)))
 
     def __post_init__(self) -> None:
@@ -61,6 +84,14 @@ class FineTuning:
                 f"'{self.trained}'",
                 f"{ALL}, or {ADDED} with {self.group}.extend=true",
                 f"choose {self.group}=full or prompt_only",
+            )
+
+        if self.extend and (self.restore_norms or self.transfer != ALL):
+            raise InputError(
+                f"{self.group}.extend",
+                "true with restore_norms or a part to transfer",
+                "a network that stays whole, bit for bit",
+                f"leave {self.group}.restore_norms and {self.group}.transfer out",
             )
 
     def initialize_model(
@@ -84,16 +115,38 @@ class FineTuning:
             return InitializedModel(self._extend(load_model(checkpoint), tasks, checkpoint), None)
         source = None if checkpoint is None else open_source(checkpoint)
         model = new_model(tasks)
-        report = None if source is None else transfer(model, source)
+        initialized = InitializedModel(model, None if source is None else transfer(model, source, self.transfer))
+        if self.restore_norms and source is not None:
+            initialized = replace(initialized, restored=restore_norms(model, initialized.fresh))
         if self.freeze_encoder:
             model.stem.requires_grad_(False)
             model.encoder.requires_grad_(False)
-        return InitializedModel(model, report)
+        return initialized
 
-    def parameter_groups(self, model: UniSegModel, optimization: Optimization) -> list[dict[str, Any]]:
-        """What trains, by the distance from the head, with the learning rate of each stage; one group without decay."""
-        if self.layer_decay == 1:
-            return trained_group(model)
+    def parameter_groups(
+        self, model: UniSegModel, optimization: Optimization, fresh: frozenset[str] = frozenset()
+    ) -> list[dict[str, Any]]:
+        """What trains, by the distance from the head, with the learning rate of each stage; one group without decay.
+
+        Args:
+            fresh: parameters that did not come from the base as they are; with a sawtooth they learn first.
+        """
+        groups = trained_group(model) if self.layer_decay == 1 else self._by_stage(model, optimization)
+        return split_groups(groups, model, fresh) if self.schedule == SAWTOOTH else groups
+
+    def scheduler(self, optimizer: Optimizer, num_steps: int, optimization: Optimization) -> LRScheduler:
+        """Of an optimiser of ``parameter_groups``."""
+        if self.schedule == SAWTOOTH:
+            return self.teeth(num_steps).schedule(optimizer)
+        if self.schedule == WARM_UP:
+            return warm_up(optimizer, num_steps, fraction=self.warmup, exponent=self.exponent)
+        return optimization.scheduler(optimizer, num_steps)
+
+    def teeth(self, num_steps: int) -> Sawtooth:
+        """Of a run of so many steps."""
+        return Sawtooth.of(self.sawtooth, num_steps, self.exponent)
+
+    def _by_stage(self, model: UniSegModel, optimization: Optimization) -> list[dict[str, Any]]:
         groups = []
         for distance, parts in enumerate(stages_from_head(model)):
             parameters = [p for part in parts for p in part.parameters() if p.requires_grad]
@@ -108,7 +161,11 @@ class FineTuning:
             former_model: loads the network that was extended.
         """
         reporters: Sequence[Callback] = [ForgettingReporter(former_model, folder)] if self.extend else []
-        return [*reporters, *([HeadsFirst(self.heads_first_steps)] if self.heads_first_steps else [])]
+        return [
+            *reporters,
+            *([HeadsFirst(self.heads_first_steps)] if self.heads_first_steps else []),
+            *([TrunkLater(lambda num_steps: self.teeth(num_steps).alone)] if self.schedule == SAWTOOTH else []),
+        ]
 
     def _extend(self, model: UniSegModel, tasks: TaskSet, checkpoint: Path) -> UniSegModel:
         new = self._new_tasks(model, tasks, checkpoint)

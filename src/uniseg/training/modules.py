@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
 from uniseg.training.finetuning import FineTuning, trained_group
@@ -27,6 +30,7 @@ class DownstreamModule(SegmentationModule):
 
     Args:
         finetuning: gives every stage its learning rate; what it froze or added is in ``model`` already.
+        fresh: names of parameters that did not come from the base as they are; with a sawtooth they learn first.
         model, tasks, optimization: of ``SegmentationModule``.
 
     Examples:
@@ -41,16 +45,23 @@ class DownstreamModule(SegmentationModule):
         tasks: TaskSet,
         finetuning: FineTuning | None = None,
         optimization: Optimization | None = None,
+        fresh: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(model, tasks=tasks, optimization=optimization)
         self.finetuning = finetuning or FineTuning()
+        self.fresh = fresh
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return self.finetuning.parameter_groups(self.model, self.optimization)
+        return self.finetuning.parameter_groups(self.model, self.optimization, self.fresh)
+
+    def new_scheduler(self, optimizer: Optimizer, num_steps: int) -> LRScheduler:
+        return self.finetuning.scheduler(optimizer, num_steps, self.optimization)
 
     @classmethod
     def _settings_of(cls, record: RunRecord | None) -> dict[str, Any]:
         settings = {} if record is None else record.settings
         group = {key.removeprefix("finetune."): value for key, value in settings.items() if key.startswith("finetune.")}
         group.pop("name", None)
+        if "sawtooth" in group:
+            group["sawtooth"] = tuple(group["sawtooth"])
         return super()._settings_of(record) | {"finetuning": FineTuning(**group)}

@@ -89,7 +89,7 @@ class TrainingRun:
             initialized = self.initialize_model(data.tasks)
             if self.folder is not None:  # before anything of an earlier run is removed
                 require_loadable(initialized.model)
-            module = self._module(data, initialized.model, resume_point)
+            module = self._module(data, initialized, resume_point)
             if resume_point:
                 self._require_same(resume_point, module, data.settings.steps_per_epoch)
             trainer = self._trainer(log, replaces)
@@ -151,15 +151,16 @@ class TrainingRun:
         return resume_point.order(self.data.task_names, added=self.finetuning.extend)
 
     def _module(
-        self, data: UniSegDataModule, model: UniSegModel, resume_point: ResumePoint | None
+        self, data: UniSegDataModule, initialized: InitializedModel, resume_point: ResumePoint | None
     ) -> SegmentationModule:
         """The network with its optimisation, and with the record of all that it has seen."""
+        model = initialized.model
         parts = {"tasks": data.tasks, "optimization": self.optimization}
         module: SegmentationModule
         if self.init.path is None:
             module = UpstreamModule(model, **parts)
         else:
-            module = DownstreamModule(model, finetuning=self.finetuning, **parts)
+            module = DownstreamModule(model, finetuning=self.finetuning, fresh=initialized.fresh, **parts)
         seen = merge_data(model.provenance.data, resume_point.data if resume_point else {})
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
         facts = {name: self._facts(name, splits[name], data.patients[name]) for name in splits}

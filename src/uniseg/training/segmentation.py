@@ -9,6 +9,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.utilities import GradClipAlgorithmType
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 
 from uniseg.losses.deep_supervision import DeepSupervision
 from uniseg.metrics.overlap import ClassCounts, count_classes
@@ -148,9 +149,17 @@ class SegmentationModule(LightningModule):
 
     def configure_optimizers(self) -> dict:  # type: ignore[override]
         optimizer = self.new_optimizer()
-        num_steps = self.trainer.estimated_stepping_batches + self.history.extra_steps
-        scheduler = self.optimization.scheduler(optimizer, num_steps)
+        scheduler = self.new_scheduler(optimizer, self.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    @property
+    def num_steps(self) -> int:
+        """Of the optimiser, in the whole run."""
+        return int(self.trainer.estimated_stepping_batches) + self.history.extra_steps
+
+    def new_scheduler(self, optimizer: torch.optim.Optimizer, num_steps: int) -> LRScheduler:
+        """Stepped after every step of ``optimizer``."""
+        return self.optimization.scheduler(optimizer, num_steps)
 
     def configure_gradient_clipping(
         self,

@@ -1,4 +1,4 @@
-"""Callbacks of fine-tuning: the head first, and what training did to the tasks that the network knew before."""
+"""Callbacks of fine-tuning: what waits for its turn to train, and what training did to the tasks known before."""
 
 from collections.abc import Callable, Iterable
 
@@ -11,6 +11,7 @@ from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.batch import Batch
+from uniseg.training.sawtooth import TRUNK
 
 
 class HeadsFirst(Callback):
@@ -33,6 +34,34 @@ class HeadsFirst(Callback):
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         for p in self._others:
             p.requires_grad_(trainer.global_step >= self.num_steps)
+
+
+class TrunkLater(Callback):
+    """Keeps first convolutions and encoder of the base as they are during the first tooth of a sawtooth; a resumed run
+    does the same. The second tooth begins with a new state of the optimiser.
+
+    Args:
+        first_tooth: number of steps of the run -> that of the first tooth.
+
+    Examples:
+        >>> TrunkLater(lambda num_steps: num_steps // 20).first_tooth(1000)
+        50
+    """
+
+    def __init__(self, first_tooth: Callable[[int], int]) -> None:
+        self.first_tooth = first_tooth
+        self._trunk: list[nn.Parameter] = []
+        self._alone = 0
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._alone = self.first_tooth(pl_module.num_steps)
+        self._trunk = [p for group in trainer.optimizers[0].param_groups if group.get(TRUNK) for p in group["params"]]
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
+        for p in self._trunk:
+            p.requires_grad_(trainer.global_step >= self._alone)
+        if trainer.global_step == self._alone:
+            trainer.optimizers[0].state.clear()
 
 
 class ForgettingReporter(Callback):
