@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from uniseg.errors import InputError
+from uniseg.models.blocks import merge_rows, take_rows
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.build import build_model
@@ -97,3 +98,42 @@ def test_halves_start_as_one_convolution(model):
 def test_too_few_channels_are_refused(model):
     with pytest.raises(ValueError, match="1 channels; the task has 4 modalities"):
         model(torch.randn(1, 1, 8, 16, 16), torch.tensor([2]))
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_joined_halves_compute_the_same(model, recompute):
+    image, task, results = torch.randn(2, 4, 8, 16, 16), torch.tensor([2, 0]), []
+    model.set_recompute(recompute)
+    for joined in (False, True):
+        model.set_joined_halves(joined)
+        model.zero_grad()
+        logits = model(image, task)
+        sum(level[:, :3].square().mean() for level in logits).backward()
+        results.append(
+            [*(level[:, :3] for level in logits), *(p.grad for p in model.parameters() if p.grad is not None)]
+        )
+    assert not torch.equal(*(result[0] for result in results))  # one convolution rounds otherwise than two
+    for one, two in zip(*results, strict=True):
+        torch.testing.assert_close(one, two, atol=1e-5, rtol=1e-4)
+
+
+def test_joined_halves_are_for_training_alone(model):
+    image, task = torch.randn(1, 1, 8, 16, 16), torch.tensor([0])
+    expected = model.eval()(image, task)[0]
+    model.set_joined_halves(True)
+    torch.testing.assert_close(model(image, task)[0], expected, atol=0, rtol=0)
+    assert [term.shape[1] for term in model.encode(image, task).skip_terms] == [4, 8]
+
+
+def test_channel_counts_share_one_call_of_the_trunk(model):
+    calls = []
+    model.encoder.register_forward_hook(lambda module, inputs, outputs: calls.append(len(inputs[0])))
+    model(torch.randn(3, 4, 8, 16, 16), torch.tensor([2, 0, 1]))
+    assert calls == [3]
+
+
+def test_rows_without_an_index():
+    x = torch.randn(3, 2, requires_grad=True)
+    assert take_rows(x, [0, 1, 2]) is x
+    torch.testing.assert_close(take_rows(x, [2, 0]), x[[2, 0]])
+    torch.testing.assert_close(merge_rows([x[[2, 0]], x[[1]]], [[2, 0], [1]]), x)

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
-from uniseg.models.blocks import NEGATIVE_SLOPE, init_weights
+from uniseg.models.blocks import NEGATIVE_SLOPE, init_weights, merge_rows
 from uniseg.models.heads.base import mask_padding_classes
 from uniseg.task import Task
 
@@ -14,6 +13,7 @@ class Adapter(nn.Module):
     """A narrow residual branch after a decoder stage; 0 at first, so that the decoder starts as for the old tasks.
 
     Examples:
+        >>> import torch
         >>> Adapter(4, width=2)(torch.zeros(1, 4, 2, 2, 2)).shape
         torch.Size([1, 4, 2, 2, 2])
     """
@@ -40,6 +40,7 @@ class AddedTask(nn.Module):
         adapter_channels: width of the adapters.
 
     Examples:
+        >>> import torch
         >>> from uniseg.task import Normalization, Task
         >>> liver = Task("liver", ("CT",), ("background", "liver"), (1, 1, 1), (Normalization("zscore", masked=False),))
         >>> added = AddedTask(
@@ -79,7 +80,7 @@ class AddedTask(nn.Module):
         ]
 
 
-def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
+def merge_logits(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
     """Logits ``[b_i,K_i,Z,Y,X]`` of the samples ``rows[i]`` -> ``[B,K,Z,Y,X]`` in the order of the batch; classes of
     padding are -inf.
     """
@@ -87,5 +88,4 @@ def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor
     padded = [
         nn.functional.pad(part, (0, 0, 0, 0, 0, 0, 0, widest - part.shape[1]), value=float("-inf")) for part in parts
     ]
-    order = torch.tensor([row for part in rows for row in part]).argsort()
-    return torch.cat(padded)[order.to(padded[0].device)]
+    return merge_rows(padded, rows)

@@ -5,14 +5,32 @@ Letters of this package: B batch, M modalities, C channels, K classes, T tasks, 
 
 from collections.abc import Sequence
 
-from monai.networks.blocks import ADN, Convolution
-from torch import Tensor, is_grad_enabled, nn
+import torch
+from monai.networks.blocks import Convolution
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from uniseg.models.norms import NORM
+from uniseg.models.norms import InstanceNorm
 
 NEGATIVE_SLOPE = 0.01
 ACTIVATION = ("leakyrelu", {"negative_slope": NEGATIVE_SLOPE, "inplace": True})
+
+
+class NormAct(nn.Module):
+    """Instance norm, leaky ReLU, in one call, so that one kernel may compute both.
+
+    Examples:
+        >>> NormAct(4)(torch.zeros(2, 4, 2, 2, 2)).shape
+        torch.Size([2, 4, 2, 2, 2])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.N = InstanceNorm(channels, affine=True)  # files know it by this name
+
+    def forward(self, x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
+        """``weight`` and ``bias``, ``[C]`` or per sample ``[B,C]``: in place of the norm's own."""
+        return self.N.with_activation(x, NEGATIVE_SLOPE, weight, bias)
 
 
 def triple(values: Sequence[int]) -> tuple[int, int, int]:
@@ -25,31 +43,36 @@ def conv_block(
     in_channels: int, out_channels: int, *, kernel: Sequence[int], stride: Sequence[int] = (1, 1, 1)
 ) -> Convolution:
     """Convolution, instance norm, leaky ReLU (nnU-Net's unit). No bias: the norm after it would cancel it."""
-    return Convolution(
-        3,
-        in_channels,
-        out_channels,
-        strides=tuple(stride),
-        kernel_size=tuple(kernel),
-        adn_ordering="NA",
-        act=ACTIVATION,
-        norm=NORM,
-        bias=False,
+    strides, kernel_size = tuple(stride), tuple(kernel)
+    block = Convolution(
+        3, in_channels, out_channels, strides=strides, kernel_size=kernel_size, bias=False, conv_only=True
     )
+    block.add_module("adn", NormAct(out_channels))
+    return block
 
 
-def norm_act(channels: int) -> ADN:
-    """Instance norm, leaky ReLU: for a sum of convolutions."""
-    return ADN(ordering="NA", in_channels=channels, act=ACTIVATION, norm=NORM, norm_dim=3)
-
-
-def run_stage(stage: nn.Module, *inputs: Tensor, recompute: bool) -> Tensor:
+def run_stage(stage: nn.Module, *inputs: Tensor | bool, recompute: bool) -> Tensor:
     """``stage(*inputs)``; with ``recompute``, training keeps the inputs alone and computes the activations again in the
     backward pass.
     """
-    if recompute and stage.training and is_grad_enabled():
+    if recompute and stage.training and torch.is_grad_enabled():
         return checkpoint(stage, *inputs, use_reentrant=False)
     return stage(*inputs)
+
+
+def take_rows(x: Tensor, rows: Sequence[int]) -> Tensor:
+    """``x[rows]`` by slices: an index would be copied to a GPU, for which the processor waits."""
+    if list(rows) == list(range(len(x))):
+        return x
+    samples = x.split(1)
+    return torch.cat([samples[row] for row in rows])
+
+
+def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
+    """Tensors of the samples ``rows[i]`` each -> one in the order of the batch."""
+    samples = [sample for part in parts for sample in part.split(1)]
+    order = {row: position for position, row in enumerate(row for part in rows for row in part)}
+    return torch.cat([samples[order[row]] for row in range(len(samples))])
 
 
 def init_weights(module: nn.Module) -> None:

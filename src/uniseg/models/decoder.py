@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block, norm_act, run_stage, triple
+from uniseg.models.blocks import NEGATIVE_SLOPE, NormAct, conv_block, run_stage, triple
 
 KERNEL = (3, 3, 3)
 
@@ -38,7 +39,7 @@ class DecoderStage(nn.Module):
         self.upsample = nn.ConvTranspose3d(in_channels, channels, stride, stride, bias=upsample_bias)
         self.up_half = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
         self.skip_half = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
-        self.adn = norm_act(channels)
+        self.adn = NormAct(channels)
         self.conv = conv_block(channels, channels, kernel=kernel) if num_convs == 2 else nn.Identity()
 
     def init_halves(self) -> None:
@@ -50,9 +51,18 @@ class DecoderStage(nn.Module):
             for half, weight in zip((self.up_half, self.skip_half), whole.chunk(2, dim=1), strict=True):
                 half.weight.copy_(weight)
 
-    def forward(self, x: Tensor, skip_term: Tensor) -> Tensor:
-        """``x [B,C',...]``, ``skip_term [B or 1,C,...]`` (output of ``skip_half``) -> ``[B,C,...]``."""
-        return self.conv(self.adn(self.up_half(self.upsample(x)) + skip_term))
+    def forward(self, x: Tensor, skip_term: Tensor, joined: bool = False) -> Tensor:
+        """``x [B,C',...]``, ``skip_term [B or 1,C,...]`` (output of ``skip_half``, or its input where ``joined``) ->
+        ``[B,C,...]``.
+        """
+        up = self.upsample(x)
+        total = self._joined(up, skip_term) if joined else self.up_half(up) + skip_term
+        return self.conv(self.adn(total))
+
+    def _joined(self, up: Tensor, skip: Tensor) -> Tensor:
+        weight = torch.cat([self.up_half.weight, self.skip_half.weight], dim=1)
+        whole = torch.cat([up, skip.to(up.dtype).expand(len(up), -1, -1, -1, -1)], dim=1)
+        return F.conv3d(whole, weight, padding=self.up_half.padding)
 
 
 class Decoder(nn.Module):
@@ -68,6 +78,8 @@ class Decoder(nn.Module):
 
     Attributes:
         recompute: whether training computes the activations of a stage again in the backward pass.
+        joined: whether training computes the two halves of a stage's first convolution as one, of twice the input
+            channels, which GPUs do at a higher rate; the skip terms are the skips then.
 
     Raises:
         ValueError: a number of convolutions other than 1 or 2.
@@ -79,6 +91,7 @@ class Decoder(nn.Module):
     """
 
     recompute: bool = False
+    joined: bool = False
 
     def __init__(
         self,
@@ -107,6 +120,8 @@ class Decoder(nn.Module):
 
     def skip_terms(self, skips: Sequence[Tensor]) -> list[Tensor]:
         """The task-free half of every stage's first convolution, finest first."""
+        if self.joined and self.training:
+            return list(skips)
         return [stage.skip_half(skip) for stage, skip in zip(self.stages, skips, strict=True)]
 
     def forward(
@@ -115,10 +130,11 @@ class Decoder(nn.Module):
         """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first; an adapter, where given,
         follows its stage.
         """
+        joined = self.joined and self.training
         pyramid: list[Tensor] = []
         x = bottleneck
         for i in reversed(range(len(self.stages))):
-            x = run_stage(self.stages[i], x, skip_terms[i], recompute=self.recompute)
+            x = run_stage(self.stages[i], x, skip_terms[i], joined, recompute=self.recompute)
             x = adapters[i](x) if adapters else x
             pyramid.insert(0, x)
         return pyramid

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-import torch
 from torch import Tensor, nn
 
-from uniseg.models.blocks import norm_act, triple
+from uniseg.models.blocks import NormAct, merge_rows, take_rows, triple
 
 
 class Stem(nn.Module):
@@ -13,6 +12,7 @@ class Stem(nn.Module):
     counts, none where ``bare``.
 
     Examples:
+        >>> import torch
         >>> stem = Stem([1, 4], channels=8, kernel=(1, 3, 3), bare=False)
         >>> stem(torch.zeros(1, 4, 4, 8, 8), [stem.convs["4"]]).shape
         torch.Size([1, 8, 4, 8, 8])
@@ -22,7 +22,7 @@ class Stem(nn.Module):
         super().__init__()
         self.channels, self.kernel = channels, triple(kernel)
         self.convs = nn.ModuleDict({str(count): self.make_conv(count) for count in sorted(set(modality_counts))})
-        self.adn = nn.Identity() if bare else norm_act(channels)
+        self.adn = nn.Identity() if bare else NormAct(channels)
 
     def make_conv(self, num_modalities: int) -> nn.Conv3d:
         return nn.Conv3d(
@@ -45,6 +45,5 @@ class Stem(nn.Module):
         if len(kinds) == 1:
             return self.adn(kinds[0](image[:, : kinds[0].in_channels]))
         rows = [[b for b, other in enumerate(convs) if other is conv] for conv in kinds]
-        parts = [conv(image[index, : conv.in_channels]) for conv, index in zip(kinds, rows, strict=True)]
-        order = torch.tensor([b for index in rows for b in index]).argsort().to(image.device)
-        return self.adn(torch.cat(parts)[order])
+        parts = [conv(take_rows(image[:, : conv.in_channels], index)) for conv, index in zip(kinds, rows, strict=True)]
+        return self.adn(merge_rows(parts, rows))

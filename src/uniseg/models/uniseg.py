@@ -10,13 +10,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from uniseg.device_copy import to_device
 from uniseg.errors import InputError
-from uniseg.models.added import AddedTask, merge_rows
-from uniseg.models.blocks import init_weights
+from uniseg.models.added import AddedTask, merge_logits
+from uniseg.models.blocks import init_weights, take_rows
 from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.heads.base import Head, Readout, conv_readout
+from uniseg.models.norms import set_fused_norm
 from uniseg.models.provenance import Provenance
 from uniseg.models.stem import Stem
 from uniseg.task import Task, TaskSet
@@ -38,7 +40,7 @@ class Encoded:
         """The samples ``index``; a single one serves all."""
         if len(self.bottleneck) == 1:
             return self
-        return Encoded(self.bottleneck[index], [term[index] for term in self.skip_terms])
+        return Encoded(take_rows(self.bottleneck, index), [take_rows(term, index) for term in self.skip_terms])
 
 
 class UniSegModel(nn.Module):
@@ -56,6 +58,7 @@ class UniSegModel(nn.Module):
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
         added: one module per task that ``extend`` added; the last tasks of ``tasks``.
         provenance: how the weights came to be.
+        fused_norm: what ``set_fused_norm`` was told.
 
     Raises:
         InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning
@@ -74,6 +77,8 @@ class UniSegModel(nn.Module):
         >>> [tuple(logits.shape) for logits in model(torch.zeros(1, 1, 8, 16, 16), torch.tensor([0]))]
         [(1, 2, 8, 16, 16), (1, 2, 8, 8, 8)]
     """
+
+    fused_norm: bool = False
 
     def __init__(
         self,
@@ -153,6 +158,7 @@ class UniSegModel(nn.Module):
     def append_added(self, task: Task, added: AddedTask, *, adapter_channels: int) -> None:
         """Add a task whose weights are made (``make_added``)."""
         self.tasks = TaskSet([*self.tasks, task])
+        set_fused_norm(added, self.fused_norm)
         self.added.append(added)
         self.config["added"].append({"adapter_channels": adapter_channels})
 
@@ -169,6 +175,19 @@ class UniSegModel(nn.Module):
     def set_recompute(self, recompute: bool) -> None:
         """Whether training computes activations again in the backward pass: less memory, more time."""
         self.encoder.recompute = self.decoder.recompute = recompute
+
+    def set_fused_norm(self, fused: bool) -> None:
+        """Whether GPUs compute every norm with its activation by one Triton kernel.
+
+        Raises:
+            InputError: they are to, and Triton is not installed.
+        """
+        set_fused_norm(self, fused)
+        self.fused_norm = fused
+
+    def set_joined_halves(self, joined: bool) -> None:
+        """Whether training computes the two halves of a decoder stage's first convolution as one."""
+        self.decoder.joined = joined
 
     def check_window(self, size: Sequence[int]) -> None:
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
@@ -188,7 +207,8 @@ class UniSegModel(nn.Module):
             )
 
     def forward(self, image: Tensor, task: Tensor) -> list[Tensor]:
-        """``image [B,M,Z,Y,X]``, ``task [B]`` (indices in ``tasks``) -> logits, finest first, each ``[B,K,...]``.
+        """``image [B,M,Z,Y,X]``, ``task [B]`` (indices in ``tasks``, on the processor: reading them on a GPU would wait
+        for all that is queued there) -> logits, finest first, each ``[B,K,...]``.
 
         M is the widest task in the batch; narrower samples are zero-padded. K is the widest task in the batch; rows of
         padding are -inf.
@@ -218,7 +238,7 @@ class UniSegModel(nn.Module):
             else self._decode_base(encoded.rows(samples), task[samples])
             for samples in rows
         ]
-        return [merge_rows(level, rows) for level in zip(*parts, strict=True)]
+        return [merge_logits(level, rows) for level in zip(*parts, strict=True)]
 
     def finest(self, encoded: Encoded, task_index: int) -> Tensor:
         """``[B,C,Z,Y,X]``: what ``readout`` of the task reads; C as of the decoder's finest stage with its prompt."""
@@ -237,7 +257,7 @@ class UniSegModel(nn.Module):
 
     def _decode_base(self, encoded: Encoded, task: Tensor) -> list[Tensor]:
         num_classes = [self.tasks[t].num_classes for t in task.tolist()]
-        task = task.to(encoded.bottleneck.device)
+        task = to_device(task, encoded.bottleneck.device)
         pyramid, conditioned = self._pyramid_base(encoded, task)
         return self.head(pyramid, conditioned, task, num_classes)
 

@@ -78,7 +78,7 @@ class FusePrompt(Conditioning):
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
         prompts = self.task_prompts(bottleneck).expand(len(task), -1, -1, -1, -1)
-        prompt = prompts[torch.arange(len(task), device=task.device), task].unsqueeze(1)
+        prompt = prompts.gather(1, task[:, None, None, None, None].expand(-1, 1, *prompts.shape[2:]))
         return self._append_prompt(bottleneck.expand(len(task), -1, -1, -1, -1), prompt)
 
     def make_task_state(self) -> nn.Module:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from uniseg.device_copy import to_device
 from uniseg.models.conditioning.base import ConditioningOutput
 from uniseg.task import Task
 
@@ -64,7 +65,7 @@ class Readout:
         """For the scores of label values (see ``label_scores``) instead of classes."""
         if not task.regions:
             return self
-        membership = torch.tensor(task.membership, dtype=self.weight.dtype, device=self.weight.device)
+        membership = to_device(task.membership, self.weight.device, self.weight.dtype)
         return Readout(membership @ self.weight[1:], membership @ self.bias[1:])
 
 
@@ -79,9 +80,8 @@ def mask_padding_classes(logits: Tensor, num_classes: Sequence[int]) -> Tensor:
     logits = logits.float()
     if min(num_classes) == logits.shape[1]:
         return logits
-    counts = torch.tensor(num_classes, device=logits.device)
-    is_padding = torch.arange(logits.shape[1], device=logits.device) >= counts[:, None]
-    return logits.masked_fill(is_padding[:, :, None, None, None], float("-inf"))
+    is_padding = torch.arange(logits.shape[1]) >= torch.tensor(num_classes)[:, None]
+    return logits.masked_fill(to_device(is_padding, logits.device)[:, :, None, None, None], float("-inf"))
 
 
 def label_scores(logits: Tensor, task: Task) -> Tensor:
@@ -93,5 +93,5 @@ def label_scores(logits: Tensor, task: Task) -> Tensor:
     """
     if not task.regions:
         return logits[..., : task.num_classes, :, :, :]
-    membership = torch.tensor(task.membership, dtype=logits.dtype, device=logits.device)
+    membership = to_device(task.membership, logits.device, logits.dtype)
     return torch.einsum("vk,...kzyx->...vzyx", membership, logits[..., 1 : task.num_classes, :, :, :])

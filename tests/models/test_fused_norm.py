@@ -1,0 +1,70 @@
+"""The fused norm: its kernels by Triton's interpreter, and which norm takes them."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+
+from uniseg.errors import InputError
+from uniseg.models import norms
+from uniseg.models.blocks import NormAct
+from uniseg.models.norms import InstanceNorm, instance_norm
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+def test_kernels_by_the_interpreter():
+    """In a process of its own: the interpreter must be switched on before Triton is imported."""
+    cases = Path(__file__).with_name("fused_norm_cases.py")
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(cases)]
+    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
+    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": paths}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+
+
+def test_it_is_asked_for_without_triton(model, monkeypatch):
+    monkeypatch.setattr(norms, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="no package triton"):
+        model.set_fused_norm(True)
+    model.set_fused_norm(False)
+
+
+def test_every_norm_of_the_network_follows_the_switch(model, tasks, monkeypatch):
+    """Those of tasks added later too."""
+    monkeypatch.setattr(norms, "find_spec", lambda name: object())
+    model.set_fused_norm(True)
+    model.extend([replace(tasks[0], name="later")], adapter_channels=2)
+    parts = [part for part in model.modules() if isinstance(part, InstanceNorm)]
+    assert len(parts) > 10
+    assert any(part in list(model.added.modules()) for part in parts)
+    assert all(part.fused for part in parts)
+    model.set_fused_norm(False)
+    assert not any(part.fused for part in parts)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d], ids=["first", "last"])
+def test_weights_of_every_sample(layout):
+    """What a conditioning gives takes the place of the norm's own weights."""
+    x = torch.randn(2, 3, 2, 4, 5).contiguous(memory_format=layout)
+    weight, bias = torch.randn(2, 3), torch.randn(2, 3)
+    together, norm = NormAct(3)(x, weight, bias), NormAct(3)
+    for b in range(2):
+        alone = norm(x[b : b + 1], weight[b], bias[b])
+        torch.testing.assert_close(together[b : b + 1], alone, atol=1e-5, rtol=0)
+
+
+def test_the_formula_for_channels_last_on_gpus():
+    x = torch.randn(2, 3, 2, 4, 5).contiguous(memory_format=torch.channels_last_3d)
+    weight, bias = torch.randn(2, 3), torch.randn(2, 3)
+    for values in ((weight, bias), (weight[0], bias[0]), (None, None)):
+        y = norms._formula(x, *values, 1e-5)
+        torch.testing.assert_close(y, instance_norm(x, *values, 1e-5), atol=1e-5, rtol=0)
+        assert y.is_contiguous(memory_format=torch.channels_last_3d)
+    assert norms._formula(x.half(), weight, bias, 1e-5).dtype == torch.float16
