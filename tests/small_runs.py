@@ -10,7 +10,8 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from uniseg.sampling.datamodule import EpochPosition, StepSampler
+from uniseg.sampling.datamodule import EpochPosition
+from uniseg.sampling.loader import StepSampler
 from uniseg.sampling.settings import StreamSettings
 from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
 from uniseg.training.callbacks.finite_loss import FiniteLoss

@@ -144,6 +144,7 @@ SEED = number(least=0, most=2**32 - 1, whole=True)
 WORKERS = number(least=0, most=1024, whole=True)
 NO_LIMIT = number(least=-1, most=-1, whole=True)  # Lightning's, joblib's -1
 AXES = sequence(number(least=0, most=2, whole=True), least=0, distinct=True)
+FLAG = Bound("true or false", lambda value: isinstance(value, bool))
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 # Metadata of a field of any shape whose leaves are text, however much they look like numbers.
 TEXT = {"text": True, "bound": NOT_EMPTY}

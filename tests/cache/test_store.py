@@ -200,7 +200,7 @@ def test_free_patches_reach_every_corner(cache):
 
 def test_a_small_case_is_padded_with_zeros(cache):
     reader = PatchReader([cache[0]], (32, 48, 48))
-    image, label = reader.read(request())
+    ((image, label),) = reader.__getitems__([request()]).boxes()
     assert image.shape == (1, 32, 48, 48)
     assert label.sum() == cache[2].sum()
     np.testing.assert_allclose(image.square().sum(), (cache[1] ** 2).sum(), rtol=1e-3)

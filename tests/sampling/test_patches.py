@@ -76,7 +76,7 @@ def test_outside_the_body_stays_zero_whatever_augmentation_does(tmp_path, masked
     raw = reader.__getitems__([PatchRequest(0, "a", seed, False, one, 0, seed) for seed, one in enumerate(draws)])
     batch = make_batch(raw, patch, recipe)
     assert set(batch.label.unique().tolist()) == {0, 1}
-    for sample, label, one, box in zip(batch.image, batch.label, draws, raw.images, strict=True):
+    for sample, label, one, (box, _) in zip(batch.image, batch.label, draws, raw.boxes(), strict=True):
         _, body = sample_patch(box, (box[0] != 0).to(torch.int16), one.matrix, patch)
         outside = (body == 0) & (label == 0)
         assert 0.1 < outside.float().mean() < 0.98
@@ -86,7 +86,13 @@ def test_outside_the_body_stays_zero_whatever_augmentation_does(tmp_path, masked
 
 def test_a_box_that_leaves_the_case_is_zero_there(cache):
     reader = PatchReader([cache], (24, 12, 40))
-    image, label = reader.read(PatchRequest(0, "a", 3, False, None, 0, 0))
+    raw = reader.__getitems__([PatchRequest(0, "a", 3, False, None, 0, 0)])
+    assert (raw.images[0].shape, raw.images[0].dtype, raw.labels[0].dtype) == (
+        (1, 20, 12, 27),
+        torch.float16,
+        torch.int8,
+    )
+    ((image, label),) = raw.boxes()
     assert image.dtype == torch.float32
     assert label.dtype == torch.int16
     inside = torch.zeros(24, 12, 40, dtype=torch.bool)

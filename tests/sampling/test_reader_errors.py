@@ -10,7 +10,8 @@ from torch.utils.data._utils.pin_memory import pin_memory
 
 from uniseg.errors import InputError
 from uniseg.sampling.batch import ReadFailure
-from uniseg.sampling.datamodule import EpochPosition, UniSegDataModule
+from uniseg.sampling.datamodule import EpochPosition
+from uniseg.sampling.loader import require_read
 from uniseg.sampling.patches import PatchReader
 from uniseg.sampling.requests import PatchRequest
 
@@ -48,7 +49,7 @@ def test_an_error_of_a_reader_is_raised_in_the_main_process(error, num_workers):
     pinned = pin_memory(batch)
     assert isinstance(pinned, ReadFailure)
     with pytest.raises(type(error)) as raised:
-        UniSegDataModule.on_before_batch_transfer(None, pinned, 0)
+        require_read(pinned)
     assert str(raised.value) == str(error)
     assert pickle.loads(pickle.dumps(raised.value)).args == error.args
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from uniseg.sampling.datamodule import ShieldedLoader
+from uniseg.sampling.loader import ShieldedLoader
 
 
 class Masks:

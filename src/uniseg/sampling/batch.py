@@ -1,6 +1,6 @@
 """What workers return, what the network gets."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -9,22 +9,49 @@ from uniseg.sampling.requests import PatchRequest
 
 
 @dataclass(frozen=True)
+class Padding:
+    """Where what was read of a box lies in the whole of it; the rest is outside the case.
+
+    Attributes:
+        shape: of the whole box, (z, y, x).
+        start: of what was read.
+        label: of voxels outside the case; their image is 0.
+
+    Examples:
+        >>> Padding((8, 8, 8), (0, 2, 2), label=0).start
+        (0, 2, 2)
+    """
+
+    shape: tuple[int, ...]
+    start: tuple[int, ...]
+    label: int
+
+
+@dataclass(frozen=True)
 class RawBatch:
     """Ragged boxes of voxels with the requests that they answer.
 
     Attributes:
-        images: per sample ``[M,z,y,x]`` float32.
-        labels: per sample ``[z,y,x]`` int16.
+        images: per sample ``[M,z,y,x]``, as the cache holds them: float16.
+        labels: per sample ``[z,y,x]``, as the cache holds them: int8 or int16.
         requests: in the same order.
+        paddings: in the same order; None where the box lies inside the case. Empty: all do.
 
     Examples:
-        >>> len(RawBatch([torch.zeros(1, 8, 8, 8)], [torch.zeros(8, 8, 8)], requests=[None]).images)
-        1
+        >>> raw = RawBatch([torch.zeros(1, 8, 8, 8)], [torch.zeros(8, 8, 8)], requests=[None])
+        >>> [(image.dtype, label.dtype) for image, label in raw.boxes()]
+        [(torch.float32, torch.int16)]
     """
 
     images: list[Tensor]
     labels: list[Tensor]
     requests: list[PatchRequest]
+    paddings: list[Padding | None] = field(default_factory=list)
+
+    def boxes(self) -> list[tuple[Tensor, Tensor]]:
+        """Per sample the whole box, ``[M,z,y,x]`` float32, and its label ``[z,y,x]`` int16, where they lie."""
+        paddings = self.paddings or [None] * len(self.images)
+        return [_whole(*parts) for parts in zip(self.images, self.labels, paddings, strict=True)]
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "RawBatch":
         move = [[t.to(device, non_blocking=non_blocking) for t in tensors] for tensors in (self.images, self.labels)]
@@ -32,6 +59,16 @@ class RawBatch:
 
     def pin_memory(self) -> "RawBatch":
         return replace(self, images=[t.pin_memory() for t in self.images], labels=[t.pin_memory() for t in self.labels])
+
+
+def _whole(image: Tensor, label: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
+    if padding is None:
+        return image.float(), label.to(torch.int16)
+    inside = tuple(slice(a, a + n) for a, n in zip(padding.start, label.shape, strict=True))
+    whole_image = image.new_zeros((len(image), *padding.shape), dtype=torch.float32)
+    whole_label = label.new_full(padding.shape, padding.label, dtype=torch.int16)
+    whole_image[(slice(None), *inside)], whole_label[inside] = image, label
+    return whole_image, whole_label
 
 
 @dataclass(frozen=True)

@@ -1,70 +1,28 @@
 """The data of a run: request streams in, batches on the device out."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from math import ceil
 from pathlib import Path
 
+import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
 
 from uniseg.cache.store import TaskCache
 from uniseg.datasets.splits import Splits, check_patients, check_scans, first_patients
 from uniseg.errors import InputError
 from uniseg.sampling.augment.recipe import AugmentRecipe
-from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
+from uniseg.sampling.batch import Batch
+from uniseg.sampling.loader import BatchLoader, StepSampler
 from uniseg.sampling.patches import PatchReader, make_batch
-from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
+from uniseg.sampling.requests import RequestStream, TaskCases
 from uniseg.sampling.settings import StreamSettings
-from uniseg.sampling.signals import ignore_signals_in_worker, sigterm_blocked
+from uniseg.sampling.shared_memory import require_shared_memory
 from uniseg.task import Task, TaskSet
 
 VALIDATION_SEED = 1_000_003  # added to the run's seed: val patches are one fixed stream
-
-
-class StepSampler:
-    """Yields this rank's requests step by step.
-
-    Args:
-        num_steps: of a whole epoch.
-        steps: those that are left of the current epoch, as the run counts them; called at the start of each.
-
-    Examples:
-        >>> stream = RequestStream([TaskCases("liver", ("a",), (False,))], StreamSettings(batch_size=4), None, seed=0)
-        >>> sampler = StepSampler(stream, 100, rank=1, world_size=2, steps=lambda: range(100))
-        >>> [request.batch_index for request in next(iter(sampler))]
-        [2, 3]
-    """
-
-    def __init__(
-        self, stream: RequestStream, num_steps: int, rank: int, world_size: int, steps: Callable[[], Iterable[int]]
-    ) -> None:
-        self.stream = stream
-        self.num_steps = num_steps
-        self.steps = steps
-        per_rank = stream.batch_size // world_size
-        self.of_rank = slice(rank * per_rank, (rank + 1) * per_rank)
-
-    def __len__(self) -> int:
-        return self.num_steps
-
-    def __iter__(self) -> Iterator[list[PatchRequest]]:
-        for step in self.steps():
-            yield self.stream.batch(step)[self.of_rank]
-
-
-class ShieldedLoader(DataLoader):
-    """Starts its readers such that no signal reaches them before they know what to do with it.
-
-    Examples:
-        >>> len(ShieldedLoader(list(range(4)), batch_size=2))
-        2
-    """
-
-    def __iter__(self) -> Iterator:  # type: ignore[override]
-        with sigterm_blocked():
-            return super().__iter__()
 
 
 class EpochPosition:
@@ -159,44 +117,49 @@ class UniSegDataModule(LightningDataModule):
             for cache in self.caches
         ]
 
-    def train_dataloader(self) -> DataLoader:
-        return self._loader(self._sampler(self.train_stream, self.settings.steps_per_epoch, self._position.steps_left))
+    def train_dataloader(self) -> BatchLoader:
+        return self._batches("train")
 
-    def val_dataloader(self) -> DataLoader:
-        return self._loader(self._sampler(self.val_stream, self.val_steps, lambda: range(self.val_steps)))
+    def val_dataloader(self) -> BatchLoader:
+        return self._batches("val")
 
-    def _sampler(self, stream: RequestStream, num_steps: int, steps: Callable[[], Iterable[int]]) -> StepSampler:
-        world_size = self.trainer.world_size
-        if stream.batch_size % world_size:
+    def _batches(self, split: str) -> BatchLoader:
+        trainer = self.trainer
+        ranks = {"rank": trainer.global_rank, "world_size": trainer.world_size, "processes": trainer.num_devices}
+        return self.batches(split, trainer.strategy.root_device, **ranks)
+
+    def batches(
+        self, split: str, device: torch.device, *, rank: int = 0, world_size: int = 1, processes: int = 1
+    ) -> BatchLoader:
+        """The batches of ``train`` or ``val`` on ``device``, an epoch each time it is iterated over.
+
+        Args:
+            processes: of the run on this machine.
+
+        Raises:
+            InputError: the batch does not divide by the ranks; too little shared memory for the readers.
+        """
+        if self.settings.batch_size % world_size:
             raise InputError(
                 "data.batch_size",
-                str(stream.batch_size),
+                str(self.settings.batch_size),
                 f"a multiple of the {world_size} processes",
                 "correct the number",
             )
-        return StepSampler(stream, num_steps, self.trainer.global_rank, world_size, steps)
+        settings = self.settings.for_device(device, processes)
+        if split == "train":
+            stream, num_steps, steps = self.train_stream, settings.steps_per_epoch, self._position.steps_left
+        else:
+            stream, num_steps, steps = self.val_stream, self.val_steps, partial(range, self.val_steps)
+        sampler = StepSampler(stream, num_steps, rank, world_size, steps)
+        reader = PatchReader(self.caches, settings.patch_size)
+        make = partial(make_batch, patch_size=settings.patch_size, recipe=self.train_stream.recipe)
+        require_shared_memory(reader, sampler, int(settings.num_workers) * processes)
+        return BatchLoader(reader, sampler, settings, device, make, None if split == "train" else num_steps)
 
-    def _loader(self, sampler: StepSampler) -> DataLoader:
-        return ShieldedLoader(
-            PatchReader(self.caches, self.settings.patch_size),
-            batch_sampler=sampler,
-            collate_fn=_unchanged,
-            num_workers=self.settings.num_workers,
-            worker_init_fn=ignore_signals_in_worker,
-            pin_memory=self.settings.pin_memory,
-        )
-
-    def on_before_batch_transfer(self, batch: RawBatch | ReadFailure, dataloader_idx: int) -> RawBatch:
-        """
-        Raises:
-            InputError, OSError, MemoryError, FloatingPointError: the error of a reader.
-        """
-        if isinstance(batch, ReadFailure):
-            raise batch.error
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """They come from the loader on the device."""
         return batch
-
-    def on_after_batch_transfer(self, batch: RawBatch, dataloader_idx: int) -> Batch:
-        return make_batch(batch, self.settings.patch_size, self.train_stream.recipe)
 
     def step_done(self, step: int) -> None:
         """Called by the LightningModule after the optimiser's step; a resumed run continues after it."""
@@ -215,7 +178,3 @@ def _optional(task: Task) -> tuple[bool, ...]:
 
 def _masked(task: Task) -> tuple[bool, ...]:
     return tuple(bool(how.masked) for how in task.normalization)
-
-
-def _unchanged(batch: RawBatch | ReadFailure) -> RawBatch | ReadFailure:
-    return batch

@@ -12,10 +12,11 @@ from uniseg.errors import InputError
 from uniseg.sampling.augment.base import PatchImages
 from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.augment.spatial import box_margin, sample_patch
-from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
+from uniseg.sampling.batch import Batch, Padding, RawBatch, ReadFailure
 from uniseg.sampling.requests import PatchRequest
 
 RETURNED = (InputError, OSError, MemoryError, FloatingPointError)  # by a reader process, for the main one to raise
+BYTES_IMAGE, BYTES_LABEL = 2, 2  # of a voxel in the cache, at most
 OUTSIDE = -2  # label of voxels without a body, between reading and augmentation (nnU-Net has -1 for them)
 
 
@@ -38,10 +39,12 @@ class PatchReader(Dataset):
             boxes = [self.read(request) for request in requests]
         except RETURNED as error:
             return ReadFailure(error)
-        return RawBatch([image for image, _ in boxes], [label for _, label in boxes], list(requests))
+        images, labels, paddings = ([box[part] for box in boxes] for part in range(3))
+        return RawBatch(images, labels, list(requests), paddings)
 
-    def read(self, request: PatchRequest) -> tuple[Tensor, Tensor]:
-        """The box ``[M,z,y,x]`` with its label ``[z,y,x]``; zero outside the case.
+    def read(self, request: PatchRequest) -> tuple[Tensor, Tensor, Padding | None]:
+        """What the case has of the box, ``[M,z,y,x]`` with its label ``[z,y,x]`` as they are stored, and where that
+        lies in the box.
 
         A patch that is not centred on foreground lies around a voxel that has a label, where a part of the case has
         none.
@@ -51,19 +54,33 @@ class PatchReader(Dataset):
         foreground = cache.foreground(request.case_id) if request.force_foreground else {}
         centres = foreground or cache.annotated(request.case_id)
         start = np.array(patch_start(entry.shape, centres, request.seed, self.patch_size))
-        margin: np.ndarray = np.array(box_margin(request.augmentation and request.augmentation.matrix, self.patch_size))
+        margin: np.ndarray = np.array(self._margin(request))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
-        new = np.empty if (low == start).all() and (high == stop).all() else np.zeros
-        image = new((cache.task.num_modalities, *(stop - start)), np.float32)
-        label = new(stop - start, np.int16)
+        masked = np.flatnonzero(request.augmentation.masked) if request.augmentation else []
         if (high > low).all():
-            inside = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-            image[(slice(None), *inside)], label[inside] = cache.read_box(request.case_id, low, high)
-        if request.augmentation and any(request.augmentation.masked):
-            masked = np.flatnonzero(request.augmentation.masked)
+            image, label = cache.read_box(request.case_id, low, high)
+        else:
+            low = high = start
+            image, label = np.zeros((cache.task.num_modalities, 0, 0, 0), np.float16), np.zeros((0, 0, 0), np.int8)
+        if len(masked):
             label[(label == 0) & np.logical_and.reduce([image[m] == 0 for m in masked])] = OUTSIDE
-        return torch.from_numpy(image), torch.from_numpy(label)
+        padding = None
+        if (low != start).any() or (high != stop).any():
+            padding = Padding(
+                tuple((stop - start).tolist()), tuple((low - start).tolist()), OUTSIDE if len(masked) else 0
+            )
+        return torch.from_numpy(image), torch.from_numpy(label), padding
+
+    def num_bytes(self, request: PatchRequest) -> int:
+        """The most that an answer to ``request`` takes."""
+        cache = self.caches[request.task]
+        box = np.add(self.patch_size, 2 * np.array(self._margin(request)))
+        voxels = int(np.minimum(box, cache.entries[request.case_id].shape).clip(0).prod())
+        return voxels * (cache.task.num_modalities * BYTES_IMAGE + BYTES_LABEL)
+
+    def _margin(self, request: PatchRequest) -> tuple[int, int, int]:
+        return box_margin(request.augmentation and request.augmentation.matrix, self.patch_size)
 
 
 def patch_start(
@@ -97,7 +114,7 @@ def make_batch(raw: RawBatch, patch_size: Sequence[int], recipe: AugmentRecipe |
     draws = [request.augmentation for request in raw.requests]
     patches = [
         sample_patch(image, label, draw and draw.matrix, patch_size)
-        for image, label, draw in zip(raw.images, raw.labels, draws, strict=True)
+        for (image, label), draw in zip(raw.boxes(), draws, strict=True)
     ]
     num_modalities = [len(image) for image, _ in patches]
     image = patches[0][0].new_zeros((len(patches), max(num_modalities), *patch_size))
@@ -119,4 +136,4 @@ def _clear_outside(image: Tensor, label: Tensor, masked: np.ndarray) -> None:
         outside = label == OUTSIDE
         label.masked_fill_(outside, 0)
         for modality in masked:
-            image[modality].masked_fill_(outside, 0)
+            image[int(modality)].masked_fill_(outside, 0)

@@ -1,11 +1,15 @@
 """Settings of the patch stream: the config group ``data``, for YAML, command line and Python."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
+
+import torch
+from joblib import cpu_count
 
 from uniseg.settings import (
     COUNT,
+    FLAG,
     FRACTION,
     NOT_NEGATIVE,
     POSITIVE,
@@ -18,6 +22,9 @@ from uniseg.settings import (
     sequence,
     word,
 )
+
+AUTO = "auto"
+MOST_READERS = 12  # that one GPU is given
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,8 @@ class StreamSettings:
         foreground_fraction: of a batch, its last samples, that is centred on foreground: rounded as nnU-Net does, but
             where that would be none or all of them, spread over steps.
         num_patients: that every task keeps for training, drawn by the seed; None: all.
-        num_workers: reader processes per rank.
-        pin_memory: batches lie in memory that a GPU reads directly.
+        num_workers: reader processes per rank; auto: for a GPU as many as cores but one, at most 12; for a processor 1.
+        pin_memory: batches lie in memory that a GPU reads directly; auto: for a GPU.
 
     Raises:
         InputError: a value out of bounds.
@@ -61,8 +68,27 @@ class StreamSettings:
     )
     foreground_fraction: float = field(default=0.33, metadata=bounded(FRACTION))
     num_patients: int | None = field(default=None, metadata=bounded(COUNT))
-    num_workers: int = field(default=1, metadata=bounded(WORKERS))
-    pin_memory: bool = False
+    num_workers: int | str = field(default=AUTO, metadata=bounded(word(AUTO) | WORKERS))
+    pin_memory: bool | str = field(default=AUTO, metadata=bounded(word(AUTO) | FLAG))
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def for_device(self, device: torch.device, processes: int = 1) -> "StreamSettings":
+        """With what is ``auto`` chosen for the device that computes.
+
+        Args:
+            processes: of the run on this machine, which share its cores.
+
+        Examples:
+            >>> settings = StreamSettings().for_device(torch.device("cpu"))
+            >>> settings.num_workers, settings.pin_memory
+            (1, False)
+        """
+        on_gpu = device.type == "cuda"
+        num_workers = min(max(cpu_count() // processes - 1, 1), MOST_READERS) if on_gpu else 1
+        return replace(
+            self,
+            num_workers=num_workers if self.num_workers == AUTO else self.num_workers,
+            pin_memory=on_gpu if self.pin_memory == AUTO else self.pin_memory,
+        )

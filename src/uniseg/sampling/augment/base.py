@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uniseg.device_copy import to_device
 from uniseg.settings import Bound, check_fields, number, sequence
 
 NOT_APPLIED = float("nan")
@@ -133,8 +134,9 @@ class RowTransform(IntensityTransform):
         chosen = np.flatnonzero(~np.isnan(parameters))
         parts = chosen.reshape(-1, 1) if device.type == "cpu" else [chosen] if len(chosen) else []
         for part in parts:
-            index = torch.from_numpy(part).to(device)
-            rows[index] = self.change(rows[index], torch.from_numpy(parameters.ravel()[part]).float())
+            index = to_device(part, device)
+            changed = self.change(rows.index_select(0, index), torch.from_numpy(parameters.ravel()[part]).float())
+            rows.index_copy_(0, index, changed)
 
 
 def range_of(item: Bound) -> Bound:
@@ -166,7 +168,7 @@ def draw_factor(rng: np.random.Generator, bounds: Range) -> float:
 
 def per_row(values: Tensor, rows: Tensor) -> Tensor:
     """``[N]`` beside rows ``[N,Z,Y,X]``."""
-    return values.to(rows.device)[:, None, None, None]
+    return to_device(values, rows.device)[:, None, None, None]
 
 
 def row_mean(rows: Tensor) -> Tensor:
@@ -175,7 +177,7 @@ def row_mean(rows: Tensor) -> Tensor:
 
 def multiply_axes(rows: Tensor, matrices: Sequence[Sequence[np.ndarray]]) -> Tensor:
     """One square matrix per axis and row, applied along Z, Y, X."""
-    z, y, x = (torch.from_numpy(np.stack(axis)).to(rows.device) for axis in matrices)
+    z, y, x = (to_device(np.stack(axis), rows.device) for axis in matrices)
     rows = torch.bmm(z, rows.flatten(2)).view_as(rows)
     rows = torch.matmul(y[:, None], rows)
     return torch.matmul(rows, x.transpose(1, 2)[:, None])

@@ -39,5 +39,6 @@ def _identity(size: int) -> np.ndarray:
     return np.eye(size, dtype=np.float32)
 
 
+@lru_cache(maxsize=16)  # axes are often of one length
 def _blur_matrix(size: int, sigma: float) -> np.ndarray:
     return ndimage.gaussian_filter1d(_identity(size), sigma, axis=0, mode="reflect")

@@ -25,4 +25,6 @@ class ChannelDropout(IntensityTransform):
 
     def apply(self, patches: PatchImages, drawn: Sequence[tuple[bool, ...]]) -> None:
         for sample, dropped in zip(patches.samples(), drawn, strict=True):
-            sample[[m for m, is_dropped in enumerate(dropped) if is_dropped]] = 0
+            for row, is_dropped in zip(sample, dropped, strict=True):
+                if is_dropped:
+                    row.zero_()

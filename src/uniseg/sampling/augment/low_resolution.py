@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 from torch import Tensor
@@ -33,6 +34,7 @@ class LowResolution(RowTransform):
         return multiply_axes(rows, [[_there_and_back(size, float(z)) for z in parameters] for size in rows.shape[1:]])
 
 
+@lru_cache(maxsize=16)  # axes are often of one length
 def _there_and_back(size: int, zoom: float) -> np.ndarray:
     small = max(1, round(size * zoom))
     return axis_matrix(small, size, 3) @ axis_matrix(size, small, 0)

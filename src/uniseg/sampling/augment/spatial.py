@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from uniseg.device_copy import to_device
+
 Matrix = Sequence[Sequence[float]] | np.ndarray  # 3x3 over (z, y, x) voxel offsets from the patch centre
 
 
@@ -50,8 +52,8 @@ def _sample_axes(image: Tensor, label: Tensor, matrix: np.ndarray, patch_size: S
     for axis, (steps, size) in enumerate(zip(_steps(patch_size), label.shape, strict=True)):
         source = matrix[axis, axis] * steps + (size - 1) / 2
         near = np.maximum(0, 1 - np.abs(source[:, None] - np.arange(size)))
-        weights.append(torch.from_numpy(near.astype(np.float32)).to(image.device))
-        label = label.index_select(axis, torch.from_numpy(np.rint(source).astype(np.int64)).to(label.device))
+        weights.append(to_device(near.astype(np.float32), image.device))
+        label = label.index_select(axis, to_device(np.rint(source).astype(np.int64), label.device))
     z, y, x = weights
     image = torch.matmul(z, image.flatten(2)).unflatten(2, image.shape[2:])
     return torch.matmul(torch.matmul(y, image), x.T), label
@@ -63,8 +65,8 @@ def _sample_grid(image: Tensor, label: Tensor, matrix: np.ndarray, patch_size: S
     Sources are first in grid_sample's convention (-1..1 from edge to edge of the box), then in voxels of the box.
     """
     size = label.shape
-    steps = [torch.from_numpy(axis.astype(np.float32)).to(image.device) for axis in _steps(patch_size)]
-    scaled = torch.from_numpy((matrix * 2 / np.array(size)[:, None]).astype(np.float32)).to(image.device)
+    steps = [to_device(axis.astype(np.float32), image.device) for axis in _steps(patch_size)]
+    scaled = to_device((matrix * 2 / np.array(size)[:, None]).astype(np.float32), image.device)
     z, y, x = (scaled[:, axis, None] * step for axis, step in enumerate(steps))
     source = z[:, :, None, None] + (y[:, None, :, None] + x[:, None, None, :])
     grid = torch.stack((source[2], source[1], source[0]), -1)

@@ -90,9 +90,10 @@ class ForgettingReporter(Callback):
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
-        raw = (data.on_before_batch_transfer(batch, 0) for batch in data.val_dataloader())
-        images = (data.on_after_batch_transfer(batch.to(pl_module.device), 0).image for batch in raw)
+        batches = data.val_dataloader()
+        images = (batch.image for batch in batches)
         changes_between(self.former_model().to(pl_module.device), pl_module.model, images).write(self.path)
+        batches.close()
 
 
 @torch.inference_mode()
