@@ -1,9 +1,13 @@
 """The learning rate over the steps."""
 
+from functools import partial
+
 import pytest
 import torch
 
-from uniseg.training.optimization import optimization_of, poly
+from networks import TASKS, build
+from uniseg.training.modules import UpstreamModule
+from uniseg.training.optimization import Optimization, optimization_of, poly
 
 
 def rates(num_steps, **settings):
@@ -38,3 +42,16 @@ def test_that_of_a_checkpoint_names_torchs_classes_or_is_the_default():
     assert made.scheduler.func is poly
     for target in ("os.system", "torch.optim.lr_scheduler", "torch.optim.Adamm", "torch.hub.load"):
         assert optimization_of({"optimizer._target_": target}).optimizer.func is torch.optim.SGD
+
+
+def test_prompts_have_a_rate_of_their_own_where_it_differs():
+    optimization = Optimization(optimizer=partial(torch.optim.AdamW, lr=0.01))
+    same, faster = (
+        UpstreamModule(build(f"model.conditioning.lr_factor={factor}"), tasks=TASKS, optimization=optimization)
+        for factor in (1, 5)
+    )
+    (group,) = same.new_optimizer().param_groups
+    rest, prompts = faster.new_optimizer().param_groups
+    assert [p.shape for p in prompts["params"]] == [faster.model.conditioning.universal_prompt.shape]
+    assert (rest["lr"], prompts["lr"]) == (0.01, 0.05)
+    assert len(rest["params"]) + 1 == len(group["params"]) == len(list(same.model.parameters()))

@@ -64,6 +64,8 @@ BOUNDS = {
     "model.conditioning.hidden_channels": CHANNELS | NULL,
     "model.conditioning.num_channels": CHANNELS | NULL,
     "model.conditioning.place": word("bottleneck", "decoder"),
+    "model.conditioning.token_channels": CHANNELS,
+    "model.conditioning.lr_factor": POSITIVE,
     "model.decoder.num_convs": number(least=1, most=2, whole=True),
     "model.head.width": CHANNELS,
     "trainer.max_epochs": COUNT | NO_LIMIT,

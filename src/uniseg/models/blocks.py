@@ -4,6 +4,7 @@ Letters of this package: B batch, M modalities, C channels, K classes, T tasks, 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.blocks import Convolution
@@ -51,7 +52,7 @@ def conv_block(
     return block
 
 
-def run_stage(stage: nn.Module, *inputs: Tensor | bool, recompute: bool) -> Tensor:
+def run_stage(stage: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
     """``stage(*inputs)``; with ``recompute``, training keeps the inputs alone and computes the activations again in the
     backward pass.
     """

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uniseg.models.blocks import NEGATIVE_SLOPE, NormAct, conv_block, run_stage, triple
+from uniseg.models.conditioning.base import StageCondition
 
 KERNEL = (3, 3, 3)
 
@@ -51,18 +52,35 @@ class DecoderStage(nn.Module):
             for half, weight in zip((self.up_half, self.skip_half), whole.chunk(2, dim=1), strict=True):
                 half.weight.copy_(weight)
 
-    def forward(self, x: Tensor, skip_term: Tensor, joined: bool = False) -> Tensor:
+    def forward(
+        self, x: Tensor, skip_term: Tensor, joined: bool = False, condition: StageCondition | None = None
+    ) -> Tensor:
         """``x [B,C',...]``, ``skip_term [B or 1,C,...]`` (output of ``skip_half``, or its input where ``joined``) ->
         ``[B,C,...]``.
         """
         up = self.upsample(x)
         total = self._joined(up, skip_term) if joined else self.up_half(up) + skip_term
-        return self.conv(self.adn(total))
+        if condition is None:
+            return self.conv(self.adn(total))
+        if condition.prompt is not None and condition.prompt_weight is not None:
+            prompt = F.interpolate(condition.prompt, total.shape[2:], mode="trilinear")
+            total = total + F.conv3d(prompt, condition.prompt_weight[:, :, None, None, None])
+        first, second = (*condition.modulations, None, None)[:2]
+        x = modulated(self.adn, total, first)
+        return self.conv(x) if second is None else modulated(self.conv.adn, self.conv.conv(x), second)
 
     def _joined(self, up: Tensor, skip: Tensor) -> Tensor:
         weight = torch.cat([self.up_half.weight, self.skip_half.weight], dim=1)
         whole = torch.cat([up, skip.to(up.dtype).expand(len(up), -1, -1, -1, -1)], dim=1)
         return F.conv3d(whole, weight, padding=self.up_half.padding)
+
+
+def modulated(norm_act: nn.Module, x: Tensor, modulation: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Norm and activation, between them times ``1 + scale`` plus ``shift``, both ``[B,C]``, where there are such."""
+    if modulation is None:
+        return norm_act(x)
+    factor, shift = 1 + modulation[0], modulation[1]
+    return norm_act(x, norm_act.N.weight * factor, norm_act.N.bias * factor + shift)
 
 
 class Decoder(nn.Module):
@@ -77,6 +95,7 @@ class Decoder(nn.Module):
         upsample_bias: whether the transposed convolutions have biases, as nnU-Net v2's.
 
     Attributes:
+        norms_per_stage: one after each of its convolutions.
         recompute: whether training computes the activations of a stage again in the backward pass.
         joined: whether training computes the two halves of a stage's first convolution as one, of twice the input
             channels, which GPUs do at a higher rate; the skip terms are the skips then.
@@ -106,6 +125,7 @@ class Decoder(nn.Module):
         super().__init__()
         below = [*channels[1:-1], bottleneck_channels]
         self.channels = tuple(channels[:-1])
+        self.norms_per_stage = num_convs
         if num_convs not in (1, 2):
             raise ValueError(f"{num_convs} convolutions per decoder stage: expected 1 or 2")
         kernels = kernels[:-1] if kernels is not None else [KERNEL] * len(below)
@@ -125,16 +145,21 @@ class Decoder(nn.Module):
         return [stage.skip_half(skip) for stage, skip in zip(self.stages, skips, strict=True)]
 
     def forward(
-        self, bottleneck: Tensor, skip_terms: Sequence[Tensor], adapters: Sequence[nn.Module] | None = None
+        self,
+        bottleneck: Tensor,
+        skip_terms: Sequence[Tensor],
+        adapters: Sequence[nn.Module] | None = None,
+        stages: Sequence[StageCondition] = (),
     ) -> list[Tensor]:
         """``[B, bottleneck_channels, z, y, x]`` and the skip terms -> pyramid, finest first; an adapter, where given,
-        follows its stage.
+        follows its stage; ``stages``, where given, tell each the task.
         """
         joined = self.joined and self.training
         pyramid: list[Tensor] = []
         x = bottleneck
         for i in reversed(range(len(self.stages))):
-            x = run_stage(self.stages[i], x, skip_terms[i], joined, recompute=self.recompute)
+            condition = stages[i] if stages else None
+            x = run_stage(self.stages[i], x, skip_terms[i], joined, condition, recompute=self.recompute)
             x = adapters[i](x) if adapters else x
             pyramid.insert(0, x)
         return pyramid

@@ -2,9 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from math import prod
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +15,7 @@ from uniseg.models.blocks import init_weights, take_rows
 from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
+from uniseg.models.factories import class_of, describe_factory
 from uniseg.models.heads.base import Head, Readout, conv_readout
 from uniseg.models.norms import set_fused_norm
 from uniseg.models.provenance import Provenance
@@ -65,6 +64,7 @@ class UniSegModel(nn.Module):
             writes.
 
     Examples:
+        >>> from functools import partial
         >>> from uniseg.models.conditioning.none import NoConditioning
         >>> from uniseg.models.encoders.unet import UNetEncoder
         >>> from uniseg.models.heads.static import StaticHead
@@ -105,6 +105,7 @@ class UniSegModel(nn.Module):
         _require_code_is_read(self.conditioning, head)
         bottleneck_channels = self.conditioning.out_channels
         self.decoder = decoder(channels=channels, strides=strides, bottleneck_channels=bottleneck_channels)
+        self.conditioning.meet_decoder(self.decoder.channels, self.decoder.norms_per_stage)
         self.head = head(
             channels=[c + self.conditioning.decoder_prompt_channels for c in self.decoder.channels],
             tasks=tasks,
@@ -263,7 +264,7 @@ class UniSegModel(nn.Module):
 
     def _pyramid_base(self, encoded: Encoded, task: Tensor) -> tuple[list[Tensor], ConditioningOutput]:
         conditioned = self.conditioning(encoded.bottleneck, task)
-        pyramid = self.decoder(conditioned.features, encoded.skip_terms)
+        pyramid = self.decoder(conditioned.features, encoded.skip_terms, stages=conditioned.stages)
         return _append_decoder_prompt(pyramid, conditioned.decoder_prompt), conditioned
 
     def _decode_added(self, encoded: Encoded, added: AddedTask, num_samples: int) -> list[Tensor]:
@@ -272,7 +273,7 @@ class UniSegModel(nn.Module):
 
     def _pyramid_added(self, encoded: Encoded, added: AddedTask) -> list[Tensor]:
         conditioned = self.conditioning.forward_added_task(encoded.bottleneck, added.own)
-        pyramid = self.decoder(conditioned.features, encoded.skip_terms, added.adapters)
+        pyramid = self.decoder(conditioned.features, encoded.skip_terms, added.adapters, conditioned.stages)
         return _append_decoder_prompt(pyramid, conditioned.decoder_prompt)
 
     def task_prompts(self, encoded: Encoded) -> Tensor:
@@ -289,8 +290,8 @@ class UniSegModel(nn.Module):
 
 
 def _require_code_is_read(conditioning: Conditioning, head: Callable[..., Head]) -> None:
-    if conditioning.task_code_channels and not _class_of(head).reads_task_code:
-        found = f"a {_class_of(head).__name__}, which does not read the task code of the conditioning"
+    if conditioning.task_code_channels and not class_of(head).reads_task_code:
+        found = f"a {class_of(head).__name__}, which does not read the task code of the conditioning"
         raise InputError("model", found, "head=dynamic", "correct model/head or model/conditioning")
 
 
@@ -299,18 +300,3 @@ def _append_decoder_prompt(pyramid: list[Tensor], prompt: Tensor) -> list[Tensor
     if not prompt.shape[1]:
         return pyramid
     return [torch.cat([x, F.interpolate(prompt, x.shape[2:], mode="trilinear")], dim=1) for x in pyramid]
-
-
-def describe_factory(factory: Callable) -> dict:
-    """Plain containers that name a factory: ``_target_`` with the keywords bound to it."""
-    keywords = factory.keywords if isinstance(factory, partial) else {}
-    target = _class_of(factory)
-    return {"_target_": f"{target.__module__}.{target.__qualname__}", **{k: _plain(v) for k, v in keywords.items()}}
-
-
-def _class_of(factory: Callable) -> Any:
-    return factory.func if isinstance(factory, partial) else factory
-
-
-def _plain(value):
-    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -14,7 +14,8 @@ from uniseg.training.segmentation import SegmentationModule
 
 
 class UpstreamModule(SegmentationModule):
-    """Trains one network on many tasks from new weights: all that asks for a gradient, at one learning rate.
+    """Trains one network on many tasks from new weights: all that asks for a gradient, at one learning rate, but for
+    what the conditioning has a factor for (``lr_factors``).
 
     Examples:
         >>> def network_of(path: str) -> UniSegModel:
@@ -22,7 +23,14 @@ class UpstreamModule(SegmentationModule):
     """
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return trained_group(self.model)
+        (group,) = trained_group(self.model)
+        factors = self.model.conditioning.lr_factors()
+        rest = [p for p in group["params"] if p not in factors]
+        own = [
+            {"params": [p for p in group["params"] if factors.get(p) == factor], "lr": self.optimization.rate * factor}
+            for factor in dict.fromkeys(factors.values())
+        ]
+        return [{"params": rest}, *(each for each in own if each["params"])]
 
 
 class DownstreamModule(SegmentationModule):

@@ -70,7 +70,16 @@ def _part(part: str, description: Mapping, kind: type[nn.Module]) -> partial:
     if not (isinstance(cls, type) and issubclass(cls, kind) and cls.__module__ == module):
         expected = f"a class of {GROUP}, or of an installed package with an entry point of that group, that is "
         raise InputError(part, f"class '{target[:100]}'", f"{expected}a {kind.__name__}", INSTALL)
-    return partial(cls, **keywords)
+    return partial(cls, **{key: _nested(part, value, kind) for key, value in keywords.items()})
+
+
+def _nested(part: str, value: object, kind: type[nn.Module]) -> object:
+    """Parts of the same kind that ``value`` describes by name, as factories; any other value as it is."""
+    if isinstance(value, Mapping) and all(
+        isinstance(inner, Mapping) and "_target_" in inner for inner in value.values()
+    ):
+        return {name: _part(part, inner, kind) for name, inner in value.items()}
+    return value
 
 
 def _is_trusted(target: str) -> bool:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from uniseg.datasets.split_file import SPLITS
 from uniseg.errors import InputError
@@ -133,9 +134,12 @@ def _require_texts(values: object, what: str, where: str | os.PathLike) -> None:
 
 
 def _require_numbers(values: list, part: str, where: str | os.PathLike) -> None:
-    """Numbers, names, lists of them: those of a network that can be built."""
+    """Numbers, names, lists and nested parts of them: those of a network that can be built."""
     for value in values:
-        if isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST:
+        if _are_parts(value):
+            for inner in value.values():
+                _require_numbers(list(inner.values()), part, where)
+        elif isinstance(value, (list, tuple)) and len(value) <= LONGEST_LIST:
             _require_numbers(list(value), part, where)
         elif not (
             value is None
@@ -148,6 +152,15 @@ def _require_numbers(values: list, part: str, where: str | os.PathLike) -> None:
                 f"numbers up to {LARGEST_NUMBER}, lists of at most {LONGEST_LIST}",
                 FIX,
             )
+
+
+def _are_parts(value: object) -> TypeGuard[Mapping[str, Mapping]]:
+    """Whether it describes parts by name, as a conditioning that combines others has them."""
+    return (
+        isinstance(value, Mapping)
+        and 0 < len(value) <= LONGEST_LIST
+        and all(isinstance(inner, Mapping) and isinstance(inner.get("_target_"), str) for inner in value.values())
+    )
 
 
 def _whole(value: object, low: int, high: int) -> bool:

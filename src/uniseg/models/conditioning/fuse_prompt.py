@@ -1,6 +1,7 @@
 """UniSeg's conditioning: universal prompt, FUSE, task prompt (MICCAI 2023, section 2.2)."""
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from uniseg.errors import InputError
-from uniseg.models.blocks import conv_block
+from uniseg.models.blocks import NEGATIVE_SLOPE, conv_block
 from uniseg.models.conditioning.base import Conditioning, ConditioningOutput, plain
 from uniseg.task import TaskSet
 
@@ -26,6 +27,9 @@ class FusePrompt(Conditioning):
         learned: False: the universal prompt stays as it was drawn.
         place: where the task prompt enters; ``decoder``: at its end, before the head, at every scale.
         fuse: False: a task's prompt is its row of the universal prompt, whatever the image.
+        last_norm: False: no instance norm after FUSE's last convolution, which gives every prompt of every image the
+            same mean and variance.
+        lr_factor: on the learning rate of the universal prompt.
 
     Raises:
         InputError: ``place`` is neither of the two.
@@ -48,12 +52,14 @@ class FusePrompt(Conditioning):
         learned: bool,
         place: str,
         fuse: bool,
+        last_norm: bool = True,
+        lr_factor: float = 1.0,
     ) -> None:
         super().__init__()
         if place not in PLACES:
             raise InputError("conditioning.place", f"'{place}'", f"one of {', '.join(PLACES)}", "correct the name")
         num_tasks = len(tasks)
-        self.sees_image = fuse
+        self.sees_image, self.last_norm, self.lr_factor = fuse, last_norm, lr_factor
         self.hidden_channels = hidden_channels or (channels + num_tasks) // 4
         self.decoder_prompt_channels = int(place == "decoder")
         self.out_channels = channels + 1 - self.decoder_prompt_channels
@@ -62,11 +68,16 @@ class FusePrompt(Conditioning):
             self.universal_prompt = nn.Parameter(prompt)
         else:
             self.register_buffer("universal_prompt", prompt)
-        widths = (channels + num_tasks, self.hidden_channels, self.hidden_channels, num_tasks)
-        self.fuse = nn.Sequential(*(conv_block(a, b, kernel=(3, 3, 3)) for a, b in pairwise(widths))) if fuse else None
+        widths = (channels + num_tasks, self.hidden_channels, self.hidden_channels)
+        blocks = [conv_block(a, b, kernel=(3, 3, 3)) for a, b in pairwise(widths)]
+        last = make_last_block(self.hidden_channels, num_tasks, norm=last_norm)
+        self.fuse = nn.Sequential(*blocks, last) if fuse else None
 
     def settings(self) -> dict:
         return {"hidden_channels": self.hidden_channels}
+
+    def task_parameters(self) -> Iterable[nn.Parameter]:
+        return [self.universal_prompt] if isinstance(self.universal_prompt, nn.Parameter) else []
 
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
         """``[B,C,z,y,x]`` -> the prompts of all tasks, ``[B,T,z,y,x]``."""
@@ -82,7 +93,8 @@ class FusePrompt(Conditioning):
         return self._append_prompt(bottleneck.expand(len(task), -1, -1, -1, -1), prompt)
 
     def make_task_state(self) -> nn.Module:
-        return AddedPrompt(self.universal_prompt.shape[2:], self.hidden_channels if self.fuse is not None else None)
+        hidden_channels = self.hidden_channels if self.fuse is not None else None
+        return AddedPrompt(self.universal_prompt.shape[2:], hidden_channels, last_norm=self.last_norm)
 
     def added_task_prompt(self, bottleneck: Tensor, state: nn.Module) -> Tensor:
         """The first two blocks of FUSE see the added prompt beside the old ones; the last is that of the task."""
@@ -108,18 +120,25 @@ class AddedPrompt(nn.Module):
     Args:
         size: z, y, x of the universal prompt.
         hidden_channels: width of FUSE; None: there is none.
+        last_norm: of FUSE.
 
     Examples:
         >>> AddedPrompt((2, 4, 4), hidden_channels=2).prompt.shape
         torch.Size([1, 1, 2, 4, 4])
     """
 
-    def __init__(self, size: Sequence[int], hidden_channels: int | None) -> None:
+    def __init__(self, size: Sequence[int], hidden_channels: int | None, *, last_norm: bool = True) -> None:
         super().__init__()
         self.prompt = nn.Parameter(torch.randn(1, 1, *size))
         if hidden_channels is not None:
             self.enter = nn.Conv3d(1, hidden_channels, 3, padding=1, bias=False)
-            self.leave = conv_block(hidden_channels, 1, kernel=(3, 3, 3))
+            self.leave = make_last_block(hidden_channels, 1, norm=last_norm)
+
+
+def make_last_block(in_channels: int, out_channels: int, *, norm: bool) -> nn.Module:
+    """FUSE's last convolution block; without its norm the convolution and the leaky ReLU stay."""
+    block = conv_block(in_channels, out_channels, kernel=(3, 3, 3))
+    return block if norm else nn.Sequential(OrderedDict(conv=block.conv, act=nn.LeakyReLU(NEGATIVE_SLOPE)))
 
 
 def resize_prompt(prompt: Tensor, bottleneck: Tensor) -> Tensor:

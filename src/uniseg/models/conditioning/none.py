@@ -17,6 +17,7 @@ class NoConditioning(Conditioning):
     """
 
     knows_task = False
+    changes_features = False
 
     def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int]) -> None:
         super().__init__()

@@ -20,6 +20,7 @@ class OneHot(Conditioning):
     """
 
     writes_task_code = True
+    changes_features = False
 
     def __init__(self, *, channels: int, tasks: TaskSet, size: Sequence[int]) -> None:
         super().__init__()

@@ -35,6 +35,7 @@ class TextEmbedding(Conditioning):
     """
 
     writes_task_code = True
+    changes_features = False
 
     embeddings: Tensor
 

@@ -25,8 +25,13 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
     path = Path(path)
     conditioning = model.conditioning
     parts = ((model.encoder, UNetEncoder), (model.head, StaticHead), (conditioning, FusePrompt))
-    is_published = all(isinstance(part, cls) for part, cls in parts) and not model.added
-    if not is_published or conditioning.fuse is None or conditioning.decoder_prompt_channels:
+    is_published = all(type(part) is cls for part, cls in parts) and not model.added
+    if (
+        not is_published
+        or conditioning.fuse is None
+        or not conditioning.last_norm
+        or conditioning.decoder_prompt_channels
+    ):
         raise InputError(
             path,
             "a network of another kind, or with added tasks",
