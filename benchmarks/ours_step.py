@@ -31,7 +31,7 @@ def build(setting: Setting) -> UniSegModel:
         conditioning=partial(FusePrompt, hidden_channels=None, learned=True, place="bottleneck", fuse=True),
         head=StaticHead,
     )
-    apply_speed_settings(model, SpeedSettings(**dict.fromkeys(setting.speed, True)))
+    apply_speed_settings(model, SpeedSettings.plain(**dict.fromkeys(setting.speed, True)))
     return model
 
 

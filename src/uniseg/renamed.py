@@ -14,6 +14,7 @@ KEYS: dict[str, str | None] = {
 # Today's key -> old value -> today's.
 VALUES: dict[str, dict[str, str]] = {
     "split": {"dev": "val"},
+    "speed": {"default": "auto", "cpu": "auto"},
 }
 # Beginning of a Python path -> today's; a longer one goes before a shorter one.
 MODULES: dict[str, str] = {

@@ -31,7 +31,7 @@ from uniseg.training.initialize import InitSettings
 from uniseg.training.optimization import Optimization
 from uniseg.training.run import TrainingRun
 from uniseg.training.run_parts import EarlierRun, RunData, RunDescription, TrainerParts
-from uniseg.training.speed import SpeedSettings
+from uniseg.training.speed import SpeedSettings, resolve_trainer
 
 
 def main(config: DictConfig) -> float:
@@ -69,6 +69,8 @@ def training_run(config: DictConfig) -> TrainingRun:
     if OmegaConf.is_missing(config.init, "checkpoint"):
         found = f"no file, with init={config.init.name}"
         raise InputError("init.checkpoint", found, "a trained network", "add init.checkpoint=<file>")
+    config = config.copy()
+    config.trainer = resolve_trainer(config.trainer)
     return TrainingRun(
         RunFolder(Path(config.run_dir)),
         RunData(tasks_of(config).names, partial(make_data, config), sources_of(config)),

@@ -54,6 +54,7 @@ BAD = {
         trainer.devices=[0,1] trainer.max_epochs=-3 trainer.max_epochs=1.5 trainer.max_epochs=null
         trainer.devices=0 trainer.devices=-3 trainer.devices=[] trainer.devices=[0,0] trainer.devices=all
         trainer.accelerator=abacus trainer.precision=16-true trainer.precision=8 trainer.precision=nonsense
+        speed.compile=fast speed.fused_norm=1 trainer.benchmark=fast
         trainer.gradient_clip_val=-1 trainer.gradient_clip_val=nan trainer.gradient_clip_val=a
         trainer.max_steps=-2 trainer.accumulate_grad_batches=0 trainer.log_every_n_steps=-1
         trainer.num_sanity_val_steps=-2 finetune.adapter_channels=-1 finetune.adapter_channels=0
@@ -108,6 +109,7 @@ GOOD = {
         inference.max_memory_gb=null inference.device=cuda:1 trainer.max_steps=5 optimizer.lr=1e-9
         optimizer.momentum=0.999 optimizer.weight_decay=0 scheduler.exponent=0 loss.ce_weight=0
         trainer.devices=auto trainer.devices=[1] trainer.devices=1 trainer.devices=-1 trainer.precision=32
+        trainer.precision=auto trainer.benchmark=auto trainer.benchmark=true speed.compile=auto speed.compile=false
         trainer.precision=bf16-mixed trainer.gradient_clip_val=null trainer.accelerator=gpu
         finetune.layer_decay=1 augment.mirror_axes=[] augment.noise_sd=[0,0] augment.rotation_deg=[0,0]
         callbacks.checkpoint.every_n_train_steps=null callbacks.checkpoint.every_n_minutes=0.01

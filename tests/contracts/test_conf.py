@@ -26,7 +26,7 @@ from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import as_plain
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
-from uniseg.training.speed import SpeedSettings
+from uniseg.training.speed import SpeedSettings, resolve_trainer
 
 ROOTS = sorted(path.stem for path in CONF_DIR.glob("*.yaml") if path.stem != "stack")
 GROUPS = sorted(
@@ -95,7 +95,8 @@ def partial_targets():
 @pytest.mark.parametrize("path", partial_targets(), ids=str)
 def test_everything_with_a_target_can_be_built(path, tmp_path):
     if path.parts[0] == "trainer":
-        assert isinstance(instantiate(composed("train", [], tmp_path).trainer, logger=False, _convert_="all"), Trainer)
+        chosen = resolve_trainer(composed("train", [], tmp_path).trainer)
+        assert isinstance(instantiate(chosen, logger=False, _convert_="all"), Trainer)
         return
     key = "augment.transforms.added" if path.parts[:-1] == TRANSFORM else ".".join(path.parts[:-1])
     root, run_dir = ("report", None) if key == "metric" else ("train", tmp_path)

@@ -1,6 +1,7 @@
 """What each switch for speed must leave as it was: outputs, gradients, names."""
 
 from copy import deepcopy
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,20 @@ from omegaconf import OmegaConf
 
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.training.speed import SpeedSettings, apply_speed_settings
+from uniseg.training.optimization import Optimization
+from uniseg.training.speed import (
+    COMPILED_STEPS,
+    SpeedSettings,
+    Tools,
+    apply_speed_settings,
+    describe_speed,
+    resolve,
+    resolve_trainer,
+    with_fused_optimizer,
+)
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+ALL = Tools(compiler=True, triton=True)
 
 
 def gradients(model):
@@ -30,7 +44,7 @@ def test_numbers_and_names_stay(model, switch):
     """In double precision: in single precision, a leaky ReLU at its kink tells rounding apart."""
     model.double()
     plain, names = deepcopy(model), list(model.state_dict())
-    apply_speed_settings(model, SpeedSettings(**{switch: True}))
+    apply_speed_settings(model, SpeedSettings.plain(**{switch: True}))
     assert list(model.state_dict()) == names
     (logits, grads), (plain_logits, plain_grads) = gradients(model), gradients(plain)
     torch.testing.assert_close(logits, plain_logits, atol=1e-5, rtol=1e-5)
@@ -40,13 +54,13 @@ def test_numbers_and_names_stay(model, switch):
 
 
 def test_channels_last_reaches_the_features(model):
-    apply_speed_settings(model, SpeedSettings(channels_last=True))
+    apply_speed_settings(model, SpeedSettings.plain(channels_last=True))
     features = model.encoder(model.stem(torch.randn(2, 1, 8, 16, 16), [model.stem_of(0)] * 2))
     assert all(x.is_contiguous(memory_format=torch.channels_last_3d) for x in features)
 
 
 def test_stages_are_computed_twice_in_training_only(model):
-    apply_speed_settings(model, SpeedSettings(checkpoint_activations=True))
+    apply_speed_settings(model, SpeedSettings.plain(checkpoint_activations=True))
     calls = []
     model.encoder.stages[1][0].register_forward_hook(lambda *_: calls.append(1))
     gradients(model)
@@ -56,7 +70,7 @@ def test_stages_are_computed_twice_in_training_only(model):
 
 
 def test_a_copy_computes_with_its_own_weights(model):
-    apply_speed_settings(model, SpeedSettings(checkpoint_activations=True, channels_last=True))
+    apply_speed_settings(model, SpeedSettings.plain(checkpoint_activations=True, channels_last=True))
     copy = deepcopy(model)
     gradients(copy)
     assert all(p.grad is None for p in model.parameters())
@@ -66,7 +80,7 @@ def test_a_copy_computes_with_its_own_weights(model):
 def test_without_a_compiler_compilation_is_refused(model, monkeypatch):
     monkeypatch.setenv("CXX", "/nowhere/compiler")
     with pytest.raises(InputError, match=r"speed\.compile: found no C\+\+ compiler"):
-        apply_speed_settings(model, SpeedSettings(compile=True))
+        apply_speed_settings(model, SpeedSettings.plain(compile=True))
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -80,3 +94,70 @@ def test_a_fused_optimizer_takes_the_same_steps(name):
             optimizer.step()
     torch.testing.assert_close(weights[1], weights[0], atol=1e-7, rtol=1e-6)
     assert (weights[0].detach() - torch.arange(4.0)).abs().min() > 1e-4
+
+
+def on(settings):
+    return {key for key, value in vars(settings).items() if value is True}
+
+
+@pytest.mark.parametrize(
+    ("device", "steps_left", "tools", "expected"),
+    [
+        (CPU, COMPILED_STEPS, ALL, {"channels_last"}),
+        (torch.device("mps"), COMPILED_STEPS, ALL, set()),
+        (CUDA, COMPILED_STEPS, ALL, {"compile", "channels_last", "fused_norm", "joined_halves", "fused_optimizer"}),
+        (CUDA, COMPILED_STEPS - 1, ALL, {"channels_last", "fused_norm", "joined_halves", "fused_optimizer"}),
+        (CUDA, COMPILED_STEPS, Tools(False, True), {"channels_last", "fused_norm", "joined_halves", "fused_optimizer"}),
+        (CUDA, COMPILED_STEPS, Tools(True, False), {"channels_last", "joined_halves", "fused_optimizer"}),
+    ],
+)
+def test_auto_suits_the_device(device, steps_left, tools, expected):
+    resolved = resolve(SpeedSettings(), device, steps_left=steps_left, tools=tools)
+    assert on(resolved) == expected
+    assert set(vars(resolved).values()) <= {True, False}
+
+
+def test_what_is_chosen_stays_beside_auto():
+    given = SpeedSettings(compile=False, fused_norm=True, checkpoint_activations=True)
+    on_cpu, on_cuda = (resolve(given, device, steps_left=10**6, tools=ALL) for device in (CPU, CUDA))
+    assert on(on_cpu) == {"channels_last", "fused_norm", "checkpoint_activations"}
+    assert on(on_cuda) == {"channels_last", "fused_norm", "joined_halves", "fused_optimizer", "checkpoint_activations"}
+    assert on(SpeedSettings.plain(compile=True)) == {"compile"}
+
+
+def test_the_log_says_what_is_on_and_why_not_compiled():
+    on, _, reason = describe_speed(SpeedSettings(), CUDA, steps_left=10, tools=ALL).partition("; ")
+    assert on == "Speed: channels last, fused norm, joined halves, fused optimizer"
+    assert reason == "not compiled: 10 steps left, fewer than 2000."
+    assert describe_speed(SpeedSettings.plain(), CUDA, steps_left=10, tools=ALL) == "Speed: nothing on."
+    assert "no C++ compiler" in describe_speed(SpeedSettings(), CUDA, steps_left=5000, tools=Tools(False, True))
+
+
+@pytest.mark.parametrize("value", ["fast", 1, None])
+def test_a_switch_is_auto_true_or_false(value):
+    with pytest.raises(InputError, match=r"speed\.compile: found .*one of auto, or true or false"):
+        SpeedSettings(compile=value)
+
+
+@pytest.mark.parametrize("has_cuda", [True, False])
+def test_the_trainer_suits_the_device(monkeypatch, has_cuda):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: has_cuda)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    auto = {"accelerator": "auto", "precision": "auto", "benchmark": "auto", "max_epochs": 3}
+    chosen = resolve_trainer(auto)
+    assert chosen == auto | {"precision": "16-mixed" if has_cuda else "32-true", "benchmark": has_cuda}
+    assert not resolve_trainer(auto | {"deterministic": True})["benchmark"]
+    assert resolve_trainer(auto | {"accelerator": "cpu"})["precision"] == "32-true"
+    given = auto | {"precision": "bf16-mixed", "benchmark": False}
+    assert resolve_trainer(given) == given
+
+
+def test_only_an_optimizer_that_leaves_it_open_is_fused():
+    fused, open_ = SpeedSettings.plain(fused_optimizer=True), Optimization()
+    assert with_fused_optimizer(open_, fused).optimizer.keywords["fused"] is True
+    assert with_fused_optimizer(open_, SpeedSettings.plain()) is open_
+    refused = Optimization(optimizer=partial(torch.optim.SGD, lr=0.1, fused=False))
+    assert with_fused_optimizer(refused, fused) is refused
+    without = Optimization(optimizer=partial(torch.optim.LBFGS, lr=0.1))
+    assert with_fused_optimizer(without, fused) is without
+    assert with_fused_optimizer(open_, fused).rate == open_.rate

@@ -77,7 +77,9 @@ BOUNDS = {
     | NO_LIMIT
     | matching(r"[\d,-]+", "their numbers"),
     "trainer.num_nodes": COUNT,
-    "trainer.precision": word(*PRECISIONS, "32", "16", "bf16") | Bound("32, 16", lambda value: value in (32, 16)),
+    "trainer.precision": word("auto", *PRECISIONS, "32", "16", "bf16")
+    | Bound("32, 16", lambda value: value in (32, 16)),
+    "trainer.benchmark": word("auto") | Bound("true or false", lambda value: isinstance(value, bool)) | NULL,
     "trainer.gradient_clip_val": NOT_NEGATIVE | NULL,
     "trainer.accumulate_grad_batches": COUNT,
     "trainer.log_every_n_steps": STEPS,

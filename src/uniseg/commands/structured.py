@@ -27,7 +27,7 @@ def schema_of(settings: type, *, with_defaults: bool = False, **extra: type) -> 
     Examples:
         >>> from uniseg.training.speed import SpeedSettings
         >>> OmegaConf.structured(schema_of(SpeedSettings, with_defaults=True)).channels_last
-        False
+        'auto'
     """
     name = "".join([settings.__name__, "Schema", "WithDefaults" * with_defaults, *extra])
     known = globals().get(name)

@@ -18,13 +18,14 @@ class TrainerSettings:
 
     Examples:
         >>> TrainerSettings(max_epochs=20).precision
-        '32-true'
+        'auto'
     """
 
     max_epochs: int = 10
     accelerator: str = "auto"
     devices: int = 1
-    precision: str = "32-true"
+    precision: str = "auto"
+    benchmark: bool | str | None = "auto"
     gradient_clip_val: float = 12
     deterministic: bool = False
     use_distributed_sampler: bool = False

@@ -23,6 +23,7 @@ from uniseg.training.defaults import TrainerSettings, default_bar, default_callb
 from uniseg.training.optimization import Optimization
 from uniseg.training.run import TrainingRun
 from uniseg.training.run_parts import RunData, RunDescription, TrainerParts
+from uniseg.training.speed import resolve_trainer
 
 
 def fit(
@@ -67,7 +68,7 @@ def fit(
     stream = data or StreamSettings(patch_size=model.patch_size)
     recipe = AugmentRecipe() if augment is None else augment
     callbacks, logger = trainer.pop("callbacks", []), trainer.pop("logger", None)
-    options = {**as_plain(TrainerSettings()), **trainer}
+    options = resolve_trainer({**as_plain(TrainerSettings()), **trainer})
     folder = None if run_dir is None else RunFolder(Path(run_dir))
     if folder is None:
         options["enable_checkpointing"] = False

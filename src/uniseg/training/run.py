@@ -4,7 +4,7 @@ import errno
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -19,6 +19,7 @@ from uniseg.files import write_text
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.datamodule import UniSegDataModule
+from uniseg.settings import as_plain
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
 from uniseg.training.callbacks.finite_loss import FiniteLoss
@@ -36,11 +37,19 @@ from uniseg.training.run_log import RunLog, describe_run, run_log
 from uniseg.training.run_parts import EarlierRun, RunData, RunDescription, TrainerParts
 from uniseg.training.run_record import RunRecord, class_name, flatten
 from uniseg.training.segmentation import RunHistory, SegmentationModule
-from uniseg.training.speed import SpeedSettings, apply_speed_settings
+from uniseg.training.speed import (
+    SpeedSettings,
+    apply_speed_settings,
+    describe_speed,
+    resolve,
+    training_device,
+    with_fused_optimizer,
+)
 from uniseg.weights.build import require_loadable
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.seen import data_facts, merge_data
 
+ENDLESS = 2**31  # steps of a run whose epochs have no end
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of the configuration: what makes a run the same run, and is reported where it has changed.
 RECORDED = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "finetune", "trainer")
@@ -86,22 +95,41 @@ class TrainingRun:
             resume_point = find_resume_point(self.earlier.resume_from, self.folder) if self.folder else None
             replaces = self._replaces_run(resume_point)
             data = self.data.make(self._order(resume_point))
-            initialized = self.initialize_model(data.tasks)
-            if self.folder is not None:  # before anything of an earlier run is removed
-                require_loadable(initialized.model)
-            module = self._module(data, initialized, resume_point)
-            if resume_point:
-                self._require_same(resume_point, module, data.settings.steps_per_epoch)
-            trainer = self._trainer(log, replaces)
-            self._describe(trainer, data, initialized, module.history.commit)
-            if resume_point:
-                _resume(trainer, resume_point, module.history.record)
-            try:
-                _fit(trainer, module, data, resume_point)
-            finally:
-                close_loggers(trainer.loggers)
-            log.write(f"Finished after step {trainer.global_step}.")
-            return trainer
+            return self._resolved(data, resume_point)._train(log, data, resume_point, replaces)
+
+    def _train(self, log: RunLog, data: UniSegDataModule, resume_point: ResumePoint | None, replaces: bool) -> Trainer:
+        initialized = self.initialize_model(data.tasks)
+        if self.folder is not None:  # before anything of an earlier run is removed
+            require_loadable(initialized.model)
+        module = self._module(data, initialized, resume_point)
+        if resume_point:
+            self._require_same(resume_point, module, data.settings.steps_per_epoch)
+        trainer = self._trainer(log, replaces)
+        self._describe(trainer, data, initialized, module.history.commit)
+        if resume_point:
+            _resume(trainer, resume_point, module.history.record)
+        try:
+            _fit(trainer, module, data, resume_point)
+        finally:
+            close_loggers(trainer.loggers)
+        log.write(f"Finished after step {trainer.global_step}.")
+        return trainer
+
+    def _resolved(self, data: UniSegDataModule, resume_point: ResumePoint | None) -> "TrainingRun":
+        """This run with what suits its device in place of every ``auto``, in its settings too."""
+        trainer = self.description.settings.get("trainer", {})
+        device = training_device(str(trainer.get("accelerator", "auto")))
+        num_epochs = trainer.get("max_epochs", 1)
+        num_steps = num_epochs * data.settings.steps_per_epoch if num_epochs >= 0 else ENDLESS
+        steps_left = max(0, num_steps - (resume_point.step if resume_point else 0))
+        rank_zero_info(describe_speed(self.speed, device, steps_left=steps_left))
+        speed = resolve(self.speed, device, steps_left=steps_left)
+        return replace(
+            self,
+            speed=speed,
+            optimization=with_fused_optimizer(self.optimization, speed),
+            description=replace(self.description, settings={**self.description.settings, "speed": as_plain(speed)}),
+        )
 
     def initialize_model(self, tasks: TaskSet) -> InitializedModel:
         """The network before its first step.

@@ -1,56 +1,197 @@
-"""Faster or leaner training steps with the same numbers and the same state dict."""
+"""How a network computes on a device: the choices of ``speed=auto``, and their application."""
 
+import inspect
 import os
 import shutil
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
+from importlib.util import find_spec
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
+from uniseg.settings import Bound, bounded, check_fields, word
+from uniseg.training.optimization import Optimization
+
+AUTO = "auto"
+Choice = bool | Literal["auto"]
+CHOICE = bounded(word(AUTO) | Bound("true or false", lambda value: isinstance(value, bool), ("true", "false")))
+# What a cold compilation costs (44 s on an H200) is won back in fewer steps, with room for smaller networks.
+COMPILED_STEPS = 2000
 
 
 @dataclass(frozen=True)
 class SpeedSettings:
-    """How a network computes; the numbers of a step stay the same up to rounding.
+    """How a network computes; the numbers of a step stay the same up to rounding. ``auto``: as suits the device.
 
     Attributes:
-        compile: encoder and decoder are compiled on first use, again for other shapes; stem, conditioning and head stay
-            eager.
-        channels_last: weights are laid out channels last, which the convolutions hand on to what they compute.
+        compile: encoder and decoder are compiled on first use; auto: on CUDA, where compiler and triton are there and
+            at least ``COMPILED_STEPS`` steps are left.
+        channels_last: weights are laid out channels last, which the convolutions hand on to what they compute; auto:
+            on CUDA and processors.
+        fused_norm: norm and activation in one kernel; auto: on CUDA, where triton is there.
+        joined_halves: the two halves of a decoder stage's first convolution are one in training; auto: on CUDA.
+        fused_optimizer: one kernel for all weights, where ``optimizer.fused`` is null; auto: on CUDA.
         checkpoint_activations: in training, every stage keeps only its input and is computed again in the backward
             pass.
 
+    Raises:
+        InputError: a value out of bounds.
+
     Examples:
-        >>> SpeedSettings(channels_last=True).compile
+        >>> resolve(SpeedSettings(channels_last=False), torch.device("cpu"), steps_left=100).channels_last
         False
     """
 
     group: ClassVar[str] = "speed"
 
-    compile: bool = False
-    channels_last: bool = False
+    compile: Choice = field(default=AUTO, metadata=CHOICE)
+    channels_last: Choice = field(default=AUTO, metadata=CHOICE)
+    fused_norm: Choice = field(default=AUTO, metadata=CHOICE)
+    joined_halves: Choice = field(default=AUTO, metadata=CHOICE)
+    fused_optimizer: Choice = field(default=AUTO, metadata=CHOICE)
     checkpoint_activations: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def plain(cls, **choices: bool) -> Self:
+        """Nothing but ``choices`` is on, whatever the device."""
+        return cls(**{each.name: choices.get(each.name, False) for each in fields(cls)})
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What compilation and fused kernels need of a machine.
+
+    Examples:
+        >>> Tools(compiler=True, triton=False).compiler
+        True
+    """
+
+    compiler: bool
+    triton: bool
+
+    @classmethod
+    def installed(cls) -> Self:
+        return cls(shutil.which(_compiler()) is not None, find_spec("triton") is not None)
+
+
+def training_device(accelerator: str) -> torch.device:
+    """The kind of device that Lightning takes for ``trainer.accelerator``."""
+    if accelerator in ("gpu", "cuda", AUTO) and torch.cuda.is_available():
+        return torch.device("cuda")
+    if accelerator in ("gpu", "mps", AUTO) and torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")
+
+
+def resolve_trainer(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a Trainer with ``precision`` and ``benchmark`` chosen by the device where they are ``auto``.
+
+    Float16 on CUDA, where bfloat16's convolutions are half as fast; float32 elsewhere. cuDNN tries its kernels for
+    every shape unless the run is deterministic.
+    """
+    on_cuda = training_device(str(options.get("accelerator", AUTO))).type == "cuda"
+    chosen = dict(options)
+    if chosen.get("precision") == AUTO:
+        chosen["precision"] = "16-mixed" if on_cuda else "32-true"
+    if chosen.get("benchmark") == AUTO:
+        chosen["benchmark"] = on_cuda and not chosen.get("deterministic", False)
+    return chosen
+
+
+def resolve(
+    settings: SpeedSettings, device: torch.device, *, steps_left: int, tools: Tools | None = None
+) -> SpeedSettings:
+    """``settings`` with true or false in place of every ``auto``.
+
+    Args:
+        steps_left: of the run.
+        tools: None: as installed.
+    """
+    tools = tools or Tools.installed()
+    on_cuda = device.type == "cuda"
+    automatic = {
+        "compile": not _reason_against_compiling(device, steps_left, tools),
+        "channels_last": device.type in ("cuda", "cpu"),
+        "fused_norm": on_cuda and tools.triton,
+        "joined_halves": on_cuda,
+        "fused_optimizer": on_cuda,
+    }
+    return replace(settings, **{key: value for key, value in automatic.items() if getattr(settings, key) == AUTO})
+
+
+def describe_speed(
+    settings: SpeedSettings, device: torch.device, *, steps_left: int, tools: Tools | None = None
+) -> str:
+    """One line for the log: what is on, and why the network is not compiled.
+
+    Args:
+        settings: before ``resolve``.
+    """
+    tools = tools or Tools.installed()
+    chosen = resolve(settings, device, steps_left=steps_left, tools=tools)
+    on = [each.name.replace("_", " ") for each in fields(chosen) if getattr(chosen, each.name)]
+    reason = _reason_against_compiling(device, steps_left, tools) if settings.compile == AUTO else ""
+    return f"Speed: {', '.join(on) or 'nothing on'}{f'; not compiled: {reason}' if reason else ''}."
 
 
 def apply_speed_settings(model: UniSegModel, settings: SpeedSettings) -> None:
     """Change how ``model`` computes, in place.
 
+    Args:
+        settings: resolved.
+
     Raises:
         InputError: compilation is chosen, without a C++ compiler.
     """
+    if AUTO in (getattr(settings, each.name) for each in fields(settings)):
+        raise ValueError(f"{settings} holds auto: call resolve first")
     if settings.channels_last:
         model.to(memory_format=torch.channels_last_3d)
     model.set_recompute(settings.checkpoint_activations)
+    if settings.fused_norm:
+        model.set_fused_norm(True)
+    if settings.joined_halves:
+        model.set_joined_halves(True)
     if settings.compile:
         _require_compiler()
         model.encoder.compile()
         model.decoder.compile()
 
 
+def with_fused_optimizer(optimization: Optimization, settings: SpeedSettings) -> Optimization:
+    """The same with torch's fused optimiser, where one is chosen and the optimiser's own ``fused`` is left open."""
+    factory = optimization.optimizer
+    if not (settings.fused_optimizer and isinstance(factory, partial)):
+        return optimization
+    if factory.keywords.get("fused") is not None or "fused" not in inspect.signature(factory.func).parameters:
+        return optimization
+    return replace(optimization, optimizer=partial(factory.func, *factory.args, **factory.keywords | {"fused": True}))
+
+
+def _compiler() -> str:
+    return os.environ.get("CXX", "g++")
+
+
+def _reason_against_compiling(device: torch.device, steps_left: int, tools: Tools) -> str:
+    """Empty where nothing is against it."""
+    if device.type != "cuda":
+        return "the device is no GPU of CUDA"
+    if not tools.compiler:
+        return f"no C++ compiler {_compiler()}"
+    if not tools.triton:
+        return "triton is not installed"
+    return f"{steps_left} steps left, fewer than {COMPILED_STEPS}" if steps_left < COMPILED_STEPS else ""
+
+
 def _require_compiler() -> None:
-    name = os.environ.get("CXX", "g++")
+    name = _compiler()
     if not shutil.which(name):
         raise InputError(
             "speed.compile",
