@@ -13,9 +13,11 @@ from samples import make_task
 from uniseg import InputError, Predictor
 from uniseg.images.volume import Volume
 from uniseg.inference.accumulators import make_accumulator
+from uniseg.inference.compute import Compute
 from uniseg.inference.memory import GB, MemoryEstimate, plan_execution
 from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.task_group import segment_group
+from uniseg.inference.window_network import WindowNetwork
 from uniseg.inference.window_pass import WindowPass
 from uniseg.inference.windows import Window, WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
@@ -54,11 +56,12 @@ def make_model(kind: str = "static") -> UniSegModel:
     return model.eval()
 
 
-def pass_of(model, image, positions, **changes):
+def pass_of(model, image, positions, sizes=None, **changes):
     settings = InferenceSettings(**changes)
     features_allowed = not (settings.skip_empty or settings.gate)
     accumulators = [make_accumulator([model], p, features_allowed=features_allowed) for p in positions]
-    return accumulators, WindowPass([model], image, accumulators, settings, torch.device("cpu"))
+    network = WindowNetwork([model], accumulators, settings.mirror_axes, Compute(torch.device("cpu")), sizes)
+    return accumulators, WindowPass(network, image, settings)
 
 
 def stitched(model, image, positions, blocks=((0, None),), **changes):
@@ -173,17 +176,17 @@ def test_a_gated_task_is_computed_only_near_what_it_found(monkeypatch):
         scores = [[[0, 1 if window in hits[t] else -1, -1] for window in windows] for t in range(2)]
         return [torch.tensor(task)[..., None, None, None].expand(-1, -1, 8, 16, 16).float() for task in scores]
 
-    monkeypatch.setattr(WindowPass, "_compute", fake)
+    monkeypatch.setattr(WindowNetwork, "__call__", fake)
     active = passed._sparse_pass(WindowGrid((16, 64, 64), (8, 16, 16), 0))
     assert len(computed) == len(places) == 32
-    assert active(Window((4, 8, 8), (8, 16, 16))) == [0]
-    assert active(Window((0, 16, 16), (8, 16, 16))) == []
+    assert active(Window((4, 8, 8), (8, 16, 16))) == {0}
+    assert active(Window((0, 16, 16), (8, 16, 16))) == set()
 
 
 @torch.inference_mode()
 def test_gating_is_not_done_where_the_first_look_is_most_of_the_work():
     _, passed = pass_of(make_model(), torch.randn(1, 8, 16, 24), [0, 2], gate=True)
-    assert (passed.may_miss, list(passed.active_tasks(Window((0, 0, 0), (8, 16, 16))))) == (False, [0, 1])
+    assert (passed.may_miss, passed.active_tasks(Window((0, 0, 0), (8, 16, 16)))) == (False, {0, 1})
 
 
 @torch.inference_mode()
@@ -260,7 +263,7 @@ def test_work_is_planned_within_the_memory():
 def test_memory_is_counted_before_its_use(monkeypatch):
     """Nothing is resampled where it would not fit, nor where a spacing is absurd, however much memory there is."""
     model, made = make_model(), []
-    monkeypatch.setattr("uniseg.inference.task_group.preprocess", lambda *args: made.append(args))
+    monkeypatch.setattr("uniseg.inference.task_group.preprocess_on", lambda *args: made.append(args))
     # 600 x 1200 x 1200 voxels: 3.5 GB
     scan = Volume.of_array(np.random.default_rng(0).normal(size=(60, 60, 60)), (20.0, 20.0, 20.0))
     with pytest.raises(

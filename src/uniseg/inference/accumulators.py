@@ -42,17 +42,36 @@ class WindowAccumulator:
     channels: int
 
     def window_values(self, member: int, model: UniSegModel, encoded: Encoded) -> Tensor:
-        """``[N,channels,Z,Y,X]`` float32 of windows, by network number ``member``."""
-        readout = self.readouts[member]
-        if readout is None:
+        """``[N,channels,Z,Y,X]`` of windows, by network number ``member``; float32, or float16 where the network
+        multiplies in float16.
+        """
+        if self.readouts[member] is None:
             logits = model.decode(encoded, torch.full((len(encoded.bottleneck),), self.task_index))[0]
             return label_scores(logits, self.task)
-        features = model.finest(encoded, self.task_index).float()
-        return features if self.averages_features else _apply_readout(readout, features)
+        return self.feature_values(member, model.finest(encoded, self.task_index))
+
+    def feature_values(self, member: int, features: Tensor) -> Tensor:
+        """The same from what the readout reads, ``[N,C,Z,Y,X]``."""
+        features = features if features.dtype is torch.float16 else features.float()
+        return features if self.averages_features else _apply_readout(self.readouts[member], features)
 
     def scores(self, average: Tensor) -> Tensor:
         """``[channels,...]`` -> the scores of label values ``[V,...]``."""
         return _apply_readout(self.readouts[0], average[None])[0] if self.averages_features else average
+
+
+def decode_together(
+    accumulators: Sequence[WindowAccumulator], member: int, model: UniSegModel, window: Encoded
+) -> list[Tensor]:
+    """``window_values`` of one window for several tasks that the network was made for, decoded as one batch; the terms
+    that they share are not copied.
+    """
+    tasks = torch.tensor([accumulator.task_index for accumulator in accumulators])
+    if any(accumulator.readouts[member] is None for accumulator in accumulators):
+        logits = model.decode(window, tasks)[0]
+        return [label_scores(logits[k : k + 1], each.task) for k, each in enumerate(accumulators)]
+    features = model.finest_of_tasks(window, tasks)
+    return [each.feature_values(member, features[k : k + 1]) for k, each in enumerate(accumulators)]
 
 
 def make_accumulator(models: Sequence[UniSegModel], task_index: int, *, features_allowed: bool) -> WindowAccumulator:
@@ -80,6 +99,8 @@ def make_accumulator(models: Sequence[UniSegModel], task_index: int, *, features
 
 
 def _apply_readout(readout: Readout, features: Tensor) -> Tensor:
-    """``[N,C,...]`` -> ``[N,V,...]``."""
-    product = torch.einsum("vc,nc...->nv...", readout.weight.float(), features)
-    return product + readout.bias.float().view(1, -1, *(1,) * (features.ndim - 2))
+    """``[N,C,...]`` -> ``[N,V,...]`` in the type of the features."""
+    weight, bias = readout.weight.to(features.dtype), readout.bias.to(features.dtype)
+    with torch.autocast(features.device.type, enabled=False):
+        product = torch.einsum("vc,nc...->nv...", weight, features)
+    return product + bias.view(1, -1, *(1,) * (features.ndim - 2))

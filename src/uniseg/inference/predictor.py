@@ -10,12 +10,14 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
+from uniseg.inference.compute import Compute
 from uniseg.inference.postprocessing import Postprocessing, postprocess, read_postprocessing
 from uniseg.inference.restore import CompressedSegmentation, OutputOptions
-from uniseg.inference.settings import InferenceSettings, usable_device
+from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.task_group import group_tasks, prepare_group, segment_group
 from uniseg.inference.task_selection import fitting_tasks, guessed_tasks
+from uniseg.inference.window_network import BatchSizes
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.modality import Guess, guess
 from uniseg.task import Task
@@ -60,9 +62,10 @@ class Predictor:
         postprocessing: Postprocessing | None = None,
         checkpoint_hash: str = "",
     ) -> None:
-        self.settings, self.device = settings, usable_device(settings.device)
+        self.settings, self.compute = settings, Compute.of(settings)
+        self.device = self.compute.device
         models = [models] if isinstance(models, UniSegModel) else models
-        self.models = [model.eval().to(self.device) for model in models]
+        self.models = [self.compute.place(model) for model in models]
         if not self.models:
             raise InputError("models", "none", "one network or more", "load a checkpoint")
         self.model = self.models[0]
@@ -73,7 +76,7 @@ class Predictor:
                 raise InputError(
                     f"network {number} of the ensemble", found, "those of the first", "train the folds alike"
                 )
-        self.stopwatch = Stopwatch()
+        self.stopwatch, self.sizes = Stopwatch(), BatchSizes()
         self.postprocessing, self.checkpoint_hash = postprocessing or {}, checkpoint_hash
 
     @classmethod
@@ -104,9 +107,13 @@ class Predictor:
 
     @property
     def recorded_settings(self) -> dict[str, Any]:
-        """What changes a prediction beside the weights, as plain containers; stands in the JSON beside it."""
+        """What changes a prediction beside the weights, as plain containers; stands in the JSON beside it.
+
+        Precision is named where it is not float32, which older predictions were made in without saying so.
+        """
         settings = self.settings
-        return {
+        precision = {} if self.compute.precision == "32" else {"precision": self.compute.precision}
+        return precision | {
             "overlap": settings.overlap,
             "mirror_axes": list(settings.mirror_axes),
             "skip_empty": settings.skip_empty,
@@ -176,10 +183,12 @@ class Predictor:
         for number, group in enumerate(groups, 1):
             is_last = number == len(groups)
             with self.stopwatch("resample"):
-                prepared = prepare_group(self.models, group, scan, self.settings, options, keeps_volume=not is_last)
+                how = (self.settings, self.compute, options)
+                prepared = prepare_group(self.models, group, scan, *how, keeps_volume=not is_last)
             if is_last:
                 del scan
-            segmentations |= segment_group(self.models, prepared, self.settings, self.device, self.stopwatch)
+            how = (self.settings, self.compute, self.stopwatch, self.sizes)
+            segmentations |= segment_group(self.models, prepared, *how)
             del prepared
         return {name: segmentations[name] for name in task_names}
 

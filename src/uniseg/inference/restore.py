@@ -8,11 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from uniseg.device_copy import to_device
+from uniseg.inference.plane_writer import PlaneWriter
 from uniseg.inference.window_pass import Planes
 from uniseg.preprocessing.preprocess import Box
 from uniseg.preprocessing.resample import Taps, axis_orders, axis_taps
 
 SLAB_VOXELS = 2**23  # of float maps, in memory at a time
+ON_PROCESSOR = PlaneWriter(torch.device("cpu"))
 SURE = 255
 PLANES = 8  # in a compressed chunk
 # label values use few of their bits
@@ -97,9 +100,12 @@ class OutputResampler:
 
     Linear; nearest along a coarse axis; outside the crop all is background. Where no neighbour of a voxel is
     foreground, linear interpolation cannot make it so: only the rest is computed, unless probabilities are an option.
+    A GPU computes everything, which takes less than to wait for where the foreground is.
 
     Args:
         to_scores: averages ``[C,...]`` -> scores of label values ``[num_labels,...]``; linear.
+        writer: of what is computed, for the device on which the planes are.
+        slab_voxels: of float maps, in memory at a time.
 
     Examples:
         >>> crop = CropGeometry(((0, 2),) * 3, (2, 2, 2), (1, 1, 1), (2, 2, 2), (1, 1, 1))
@@ -115,8 +121,12 @@ class OutputResampler:
         num_labels: int,
         crop: CropGeometry,
         options: OutputOptions = OutputOptions(),
+        writer: PlaneWriter = ON_PROCESSOR,
+        slab_voxels: int = SLAB_VOXELS,
     ) -> None:
         self.to_scores, self.num_labels, self.crop_shape = to_scores, num_labels, crop.crop_shape
+        self.writer, self.slab_voxels = writer, slab_voxels
+        self.everywhere = options.probabilities or writer.device.type == "cuda"
         orders = axis_orders(1, crop.spacing_mm, crop.task_spacing_mm)
         self.taps = [axis_taps(n, m, k) for n, m, k in zip(crop.task_shape, self.crop_shape, orders, strict=True)]
         self.corner = [start for start, _ in crop.box]
@@ -142,35 +152,36 @@ class OutputResampler:
             background = torch.full((len(average), 1, 1, 1), UNSEEN, device=average.device)
             background[0] = 0
             average = torch.where(planes.seen, average, background)
-        foreground = torch.stack([self.to_scores(plane).argmax(0) > 0 for plane in average.unbind(1)])
-        if self.average is not None:
-            average, foreground = torch.cat([self.average, average], 1), torch.cat([self.foreground, foreground])
-        self.average, self.foreground = average, foreground
+        if not self.everywhere:
+            foreground = torch.stack([self.to_scores(plane).argmax(0) > 0 for plane in average.unbind(1)])
+            self.foreground = foreground if self.foreground is None else torch.cat([self.foreground, foreground])
+        average = average if self.average is None else torch.cat([self.average, average], 1)
+        self.average = average
         ready = int(np.searchsorted(self.taps[0].high, self.start + average.shape[1]))
-        step = max(1, SLAB_VOXELS // (len(average) * (self.rows[1] - self.rows[0]) * self.crop_shape[2]))
+        step = max(1, self.slab_voxels // (len(average) * (self.rows[1] - self.rows[0]) * self.crop_shape[2]))
         for low in range(self.next_plane, ready, step):
             self._write(low, min(low + step, ready))
         self.next_plane = ready
         next_needed = int(self.taps[0].low[ready]) if ready < self.crop_shape[0] else self.start + average.shape[1]
         spent = min(next_needed - self.start, average.shape[1])
         self.start += spent
-        self.average, self.foreground = average[:, spent:].clone(), foreground[spent:].clone()
+        self.average = average[:, spent:].clone()
+        self.foreground = None if self.foreground is None else self.foreground[spent:].clone()
 
     def _write(self, low: int, high: int) -> None:
         """Planes ``[low, high)`` of the crop in the scan."""
         z, y, x = self.taps
         first, last = int(z.low[low]) - self.start, int(z.high[high - 1]) + 1 - self.start
-        foreground = self.foreground[first:last].any(0)
-        everywhere = self.segmentation.probabilities is not None
-        if not (everywhere or bool(foreground.any())):
-            return
         rows, columns = self.rows, (0, self.crop_shape[2])
-        if not everywhere:
+        if not self.everywhere:
+            foreground = self.foreground[first:last].any(0)
+            if not bool(foreground.any()):
+                return
             rows = _covered_range(y, foreground.any(1), self.first_row, rows)
             columns = _covered_range(x, foreground.any(0), 0, columns)
         part = _interpolate_axis(self.average[:, first:last], 1, z.within(low, high), self.start + first)
         part = _interpolate_axis(part, 3, x.within(*columns), 0)
-        step = max(1, SLAB_VOXELS // (self.num_labels * (high - low) * max(1, columns[1] - columns[0])))
+        step = max(1, self.slab_voxels // (self.num_labels * (high - low) * max(1, columns[1] - columns[0])))
         bounds = [(row, min(row + step, rows[1])) for row in range(*rows, step)]
         strips = [
             self._values(self.to_scores(_interpolate_axis(part, 2, y.within(*strip), self.first_row)))
@@ -181,9 +192,9 @@ class OutputResampler:
         for array, values in zip(kept, zip(*strips, strict=True), strict=True):
             if array is not None:
                 target = (slice(None), *inside) if array.ndim == 4 else inside
-                array[target] = np.concatenate(values, axis=-2).astype(array.dtype, copy=False)
+                self.writer.put(array, target, values[0] if len(values) == 1 else torch.cat(values, -2))
 
-    def _values(self, scores: Tensor) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+    def _values(self, scores: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Label, confidence, probabilities as they are kept."""
         value, label = scores.max(0)
         confidence = probabilities = None
@@ -191,11 +202,11 @@ class OutputResampler:
             confidence = _as_byte((value - scores.logsumexp(0)).exp() * (label > 0))
         if self.segmentation.probabilities is not None:
             probabilities = _as_byte(scores.softmax(0))
-        return label.to(torch.uint8 if self.num_labels <= 256 else torch.int16).cpu().numpy(), confidence, probabilities
+        return label.to(torch.uint8 if self.num_labels <= 256 else torch.int16), confidence, probabilities
 
 
-def _as_byte(fraction: Tensor) -> np.ndarray:
-    return (fraction * SURE).round().to(torch.uint8).cpu().numpy()
+def _as_byte(fraction: Tensor) -> Tensor:
+    return (fraction * SURE).round().to(torch.uint8)
 
 
 def _zeros(shape: Sequence[int], dtype: type) -> blosc2.NDArray:
@@ -214,10 +225,13 @@ def _covered_range(taps: Taps, foreground: Tensor, offset: int, bounds: tuple[in
 
 def _interpolate_axis(array: Tensor, axis: int, taps: Taps, offset: int) -> Tensor:
     """``array``, whose first index along ``axis`` is ``offset``, interpolated along it."""
-    low, high = (torch.from_numpy(index - offset).to(array.device) for index in (taps.low, taps.high))
-    out = array.index_select(axis, low)
-    if not taps.fraction.any():
+    start, count = int(taps.low[0]) - offset if len(taps.low) else 0, len(taps.low)
+    is_blended = bool(taps.fraction.any())
+    if not is_blended and np.array_equal(taps.low - offset, np.arange(start, start + count)):
+        return array.narrow(axis, start, count)
+    out = array.index_select(axis, to_device(taps.low - offset, array.device))
+    if not is_blended:
         return out
-    fraction = torch.from_numpy(taps.fraction).to(array.device)
+    fraction = to_device(taps.fraction, array.device)
     fraction = fraction.view([-1 if a == axis else 1 for a in range(array.ndim)])
-    return out.lerp_(array.index_select(axis, high), fraction)
+    return out.lerp_(array.index_select(axis, to_device(taps.high - offset, array.device)), fraction)

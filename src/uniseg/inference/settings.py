@@ -6,9 +6,10 @@ from typing import ClassVar
 import torch
 
 from uniseg.errors import InputError
-from uniseg.settings import AXES, POSITIVE, bounded, check_fields, matching, number
+from uniseg.settings import AXES, POSITIVE, bounded, check_fields, matching, number, word
 
 AUTO = "auto"
+WINDOW_BATCH = number(least=1, most=65536, whole=True) | word(AUTO)
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class InferenceSettings:
 
     Attributes:
         overlap: of neighbouring windows, 0 to below 1.
-        window_batch: windows computed at a time.
+        window_batch: windows computed at a time, at most; ``auto``: 2 on a processor, on a GPU as many as keep it busy.
         mirror_axes: test-time mirroring, some of (0, 1, 2) = (z, y, x).
         skip_empty: leave out windows that hold only air.
         gate: compute a task only near windows where a first, sparse pass found something of it.
         max_memory_gb: of RAM for one scan (10^9 bytes), reading excluded; None: no limit.
+        max_gpu_memory_gb: of the GPU's memory (10^9 bytes); None: what is free.
+        precision: of the network's products: ``32``, ``16`` (float16), ``bf16``; ``auto``: 16 on CUDA, else 32.
         device: where the network runs; ``auto``: a GPU if there is one.
 
     Raises:
@@ -35,11 +38,13 @@ class InferenceSettings:
     group: ClassVar[str] = "inference"
 
     overlap: float = field(default=0.5, metadata=bounded(number(least=0, below=1)))
-    window_batch: int = field(default=2, metadata=bounded(number(least=1, most=65536, whole=True)))
+    window_batch: int | str = field(default=AUTO, metadata=bounded(WINDOW_BATCH))
     mirror_axes: tuple[int, ...] = field(default=(), metadata=bounded(AXES))
     skip_empty: bool = False
     gate: bool = False
     max_memory_gb: float | None = field(default=8, metadata=bounded(POSITIVE))
+    max_gpu_memory_gb: float | None = field(default=None, metadata=bounded(POSITIVE))
+    precision: str = field(default=AUTO, metadata=bounded(word(AUTO, "32", "16", "bf16")))
     device: str = field(
         default=AUTO, metadata=bounded(matching(r"auto|cpu|mps|cuda(:\d+)?", "auto, cpu, mps, cuda or cuda:<number>"))
     )
@@ -47,6 +52,8 @@ class InferenceSettings:
     def __post_init__(self) -> None:
         if isinstance(self.device, torch.device):
             object.__setattr__(self, "device", str(self.device))
+        if isinstance(self.precision, int) and not isinstance(self.precision, bool):
+            object.__setattr__(self, "precision", str(self.precision))
         check_fields(self)
         object.__setattr__(self, "mirror_axes", tuple(self.mirror_axes))
 

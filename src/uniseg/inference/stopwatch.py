@@ -3,12 +3,14 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from threading import Lock
 
 import torch
 
 
 class Stopwatch:
-    """Adds up seconds by stage; waits for a GPU at both ends of one, so that its work counts in the stage of its call.
+    """Adds up seconds by stage: of the clock, or of what was queued on a GPU, which nothing waits for until the seconds
+    are read.
 
     Examples:
         >>> stopwatch = Stopwatch()
@@ -19,17 +21,43 @@ class Stopwatch:
     """
 
     def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+        self._seconds: dict[str, float] = {}
+        self._pending: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+        self._lock = Lock()  # scans are read and written in other threads
 
     @contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
-        _wait()
-        start = time.perf_counter()
+    def __call__(self, stage: str, device: torch.device | None = None) -> Iterator[None]:
+        """
+        Args:
+            device: where the work of the stage is queued, if it is on a GPU.
+        """
+        if device is None or device.type != "cuda":
+            start = time.perf_counter()
+            yield
+            self._add(stage, time.perf_counter() - start)
+            return
+        start_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        start_event.record()
         yield
-        _wait()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + time.perf_counter() - start
+        end_event.record()
+        with self._lock:
+            self._seconds.setdefault(stage, 0.0)
+            self._pending.append((stage, start_event, end_event))
 
+    @property
+    def seconds(self) -> dict[str, float]:
+        """By stage; waits for what a GPU has still to do."""
+        self.settle()
+        return dict(self._seconds)
 
-def _wait() -> None:
-    if torch.cuda.is_initialized():
-        torch.cuda.synchronize()
+    def settle(self) -> None:
+        """Count what was queued on a GPU, once it is done."""
+        with self._lock:
+            pending, self._pending = self._pending, []
+        for stage, start, end in pending:
+            end.synchronize()
+            self._add(stage, start.elapsed_time(end) / 1000)
+
+    def _add(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + seconds

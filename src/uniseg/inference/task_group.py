@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
+from torch import Tensor
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
 from uniseg.inference.accumulators import WindowAccumulator, make_accumulator
-from uniseg.inference.memory import ExecutionPlan, MemoryEstimate, num_voxels, plan_execution
+from uniseg.inference.card import card_budget, num_weights, plan_on_card, slab_voxels, window_batch
+from uniseg.inference.compute import Compute
+from uniseg.inference.memory import ExecutionPlan, MemoryEstimate, num_voxels, plan_execution, require_memory
+from uniseg.inference.plane_writer import PlaneWriter
 from uniseg.inference.restore import (
     SLAB_VOXELS,
     CompressedSegmentation,
@@ -19,9 +22,10 @@ from uniseg.inference.restore import (
 )
 from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.window_network import BatchSizes, WindowNetwork
 from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
-from uniseg.preprocessing.preprocess import nonzero_box, preprocess, require_extent
+from uniseg.preprocessing.preprocess import nonzero_box, preprocess_on, require_extent
 from uniseg.preprocessing.resample import target_shape
 
 PER_PROBABILITY = 3  # how much more a probability takes than a label, compressed
@@ -32,22 +36,24 @@ class PreparedGroup:
     """The input that tasks share, with what it takes to compute them.
 
     Attributes:
-        image: ``[M,z,y,x]`` at the tasks' spacing.
+        image: ``[M,z,y,x]`` at the tasks' spacing, on the device.
 
     Examples:
         >>> from uniseg import Normalization, Task, UniSegModel
         >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
         >>> model = UniSegModel.from_preset("uniseg_tiny", [liver], patch_size=(16, 32, 32)).eval()
+        >>> import numpy as np
         >>> volume = Volume.of_array(np.random.default_rng(0).normal(size=(20, 40, 36)), spacing_mm=(4, 1, 1))
-        >>> prepared = prepare_group([model], [0], volume, InferenceSettings(), OutputOptions())
+        >>> compute = Compute(torch.device("cpu"))
+        >>> prepared = prepare_group([model], [0], volume, InferenceSettings(), compute, OutputOptions())
         >>> prepared.image.shape, prepared.plan.blocks
-        ((1, 40, 40, 36), ((0, 40),))
+        (torch.Size([1, 40, 40, 36]), ((0, 40),))
     """
 
     accumulators: tuple[WindowAccumulator, ...]
     crop: CropGeometry
     plan: ExecutionPlan
-    image: np.ndarray
+    image: Tensor
     options: OutputOptions
 
 
@@ -85,6 +91,7 @@ def prepare_group(
     task_indices: Sequence[int],
     volume: Volume,
     settings: InferenceSettings,
+    compute: Compute,
     options: OutputOptions,
     *,
     keeps_volume: bool = True,
@@ -106,11 +113,9 @@ def prepare_group(
     require_extent("scan", [n * mm for n, mm in zip(crop_shape, volume.spacing_mm, strict=True)], first)
     task_shape = target_shape(crop_shape, volume.spacing_mm, first.spacing_mm)
     crop = CropGeometry(box, volume.array.shape[1:], volume.spacing_mm, task_shape, first.spacing_mm)
-    estimate = estimate_memory(models, accumulators, crop, len(volume.array), options, keeps_volume=keeps_volume)
-    scale = task_shape[1] / crop_shape[1]
-    plan = plan_execution(estimate, crop_shape[1], scale, settings.window_batch, settings.max_memory_gb)
-    image = preprocess(volume, first).image
-    if not np.isfinite([image.min(), image.max()]).all():
+    plan = _plan(models, accumulators, crop, settings, compute, options, keeps_volume=keeps_volume)
+    image = preprocess_on(volume, first, compute.device)
+    if not bool(torch.isfinite(torch.stack([image.min(), image.max()])).all()):
         found, fix = "NaN or infinity in the prepared scan", "repair the scan, or the task's normalisation"
         raise InputError(f"task '{first.name}'", found, "finite numbers", fix)
     return PreparedGroup(accumulators, crop, plan, image, options)
@@ -120,32 +125,64 @@ def segment_group(
     models: Sequence[UniSegModel],
     prepared: PreparedGroup,
     settings: InferenceSettings,
-    device: torch.device,
+    compute: Compute,
     stopwatch: Stopwatch,
+    sizes: BatchSizes,
 ) -> Mapping[str, CompressedSegmentation]:
     """Task name -> segmentation in the scan's grid.
+
+    Args:
+        sizes: as they are after the last scan.
 
     Raises:
         InputError: the network says NaN or infinity.
     """
-    resamplers = [
-        OutputResampler(accumulator.scores, accumulator.task.num_labels, prepared.crop, prepared.options)
-        for accumulator in prepared.accumulators
-    ]
-    settings = replace(settings, window_batch=prepared.plan.window_batch)
-    image = torch.from_numpy(prepared.image)
-    windows = WindowPass(models, image, prepared.accumulators, settings, device, stopwatch)
-    for rows in prepared.plan.blocks:
-        for resampler in resamplers:
-            resampler.start_block(rows)
-        for parts in windows.planes(resamplers[0].source_rows(rows)):
-            with stopwatch("restore"):
-                for resampler, planes in zip(resamplers, parts, strict=True):
-                    resampler.add(planes)
+    accumulators = prepared.accumulators
+    sizes.plan(prepared.plan.window_batch, prepared.plan.tasks_at_once)
+    network = WindowNetwork(models, accumulators, settings.mirror_axes, compute, sizes, stopwatch)
+    slab = slab_voxels(card_budget(models, settings, compute)) if compute.is_cuda else SLAB_VOXELS
+    with PlaneWriter(compute.device) as writer:
+        resamplers = [
+            OutputResampler(each.scores, each.task.num_labels, prepared.crop, prepared.options, writer, slab)
+            for each in accumulators
+        ]
+        windows = WindowPass(network, prepared.image, settings)
+        for rows in prepared.plan.blocks:
+            for resampler in resamplers:
+                resampler.start_block(rows)
+            for parts in windows.planes(resamplers[0].source_rows(rows)):
+                with stopwatch("restore", compute.device):
+                    for resampler, planes in zip(resamplers, parts, strict=True):
+                        resampler.add(planes)
+    stopwatch.settle()
     return {
         accumulator.task.name: resampler.segmentation
-        for accumulator, resampler in zip(prepared.accumulators, resamplers, strict=True)
+        for accumulator, resampler in zip(accumulators, resamplers, strict=True)
     }
+
+
+def _plan(
+    models: Sequence[UniSegModel],
+    accumulators: Sequence[WindowAccumulator],
+    crop: CropGeometry,
+    settings: InferenceSettings,
+    compute: Compute,
+    options: OutputOptions,
+    *,
+    keeps_volume: bool,
+) -> ExecutionPlan:
+    """
+    Raises:
+        InputError: the memory is too small.
+    """
+    num_modalities = accumulators[0].task.num_modalities
+    estimate = estimate_memory(models, accumulators, crop, num_modalities, options, keeps_volume=keeps_volume)
+    if compute.is_cuda:
+        require_memory(replace(estimate, image=0, window=0, ring_row=0), settings.max_memory_gb)
+        return plan_on_card(models, accumulators, crop, num_modalities, settings, compute)
+    num_rows = crop.crop_shape[1]
+    most = window_batch(settings, compute, models[0].patch_size)
+    return plan_execution(estimate, num_rows, crop.task_shape[1] / num_rows, most, settings.max_memory_gb)
 
 
 def estimate_memory(
@@ -168,7 +205,7 @@ def estimate_memory(
         compressed=label * sum(1 + confidence + probabilities * each.task.num_labels for each in accumulators),
         label=label,
         image=image,
-        weights=sum(p.numel() for each in models for p in each.parameters()),
+        weights=num_weights(models),
         window=num_voxels(window) * max(model.decoder.channels[0], *channels),
         ring_row=(sum(channels) + len(channels)) * window[0] * max(crop.task_shape[2], window[2]),
         slab=SLAB_VOXELS,

@@ -1,19 +1,19 @@
 """Windows in z order over one image: planes are handed on as soon as no later window touches them."""
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from uniseg.errors import InputError
-from uniseg.inference.accumulators import WindowAccumulator
 from uniseg.inference.settings import InferenceSettings
-from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.window_network import WindowNetwork
 from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
-from uniseg.models.uniseg import UniSegModel
+
+log = logging.getLogger(__name__)
 
 GAIN = 2  # windows per window of the first, sparse pass from which gating can pay
 
@@ -40,56 +40,47 @@ class Planes:
 class WindowPass:
     """All windows of an image for tasks that share them.
 
+    On a GPU the image, the windows and their sums stay there, and nothing waits for it before the last window.
+
     Args:
-        models: an ensemble of one patch size; their scores are averaged.
+        network: the networks with the tasks.
         image: ``[M,z,y,x]`` float32, at the tasks' spacing.
-        accumulators: one per task.
         settings: of which ``gate`` is not done where the first, sparse pass is no small part of all.
-        device: where the networks are.
 
     Raises:
-        InputError: while it is made or its planes are taken, the network says NaN or infinity.
+        InputError: while it is made or its planes are taken, the network says NaN or infinity, or a GPU's memory does
+            not hold a single window.
 
     Examples:
         >>> from uniseg.inference.accumulators import make_accumulator
+        >>> from uniseg.inference.compute import Compute
         >>> from uniseg import Normalization, Task, UniSegModel
         >>> liver = Task("liver", ("CT",), ("background", "liver"), (2, 1, 1), (Normalization("zscore", masked=False),))
         >>> model = UniSegModel.from_preset("uniseg_tiny", [liver], patch_size=(16, 32, 32)).eval()
         >>> accumulators, image = [make_accumulator([model], 0, features_allowed=True)], torch.randn(1, 20, 40, 36)
         >>> with torch.inference_mode():
-        ...     windows = WindowPass([model], image, accumulators, InferenceSettings(), torch.device("cpu"))
+        ...     network = WindowNetwork([model], accumulators, (), Compute(torch.device("cpu")))
+        ...     windows = WindowPass(network, image, InferenceSettings())
         ...     sum(planes.average.shape[1] for (planes,) in windows.planes((0, 40)))
         20
     """
 
-    def __init__(
-        self,
-        models: Sequence[UniSegModel],
-        image: Tensor,
-        accumulators: Sequence[WindowAccumulator],
-        settings: InferenceSettings,
-        device: torch.device,
-        stopwatch: Stopwatch | None = None,
-    ) -> None:
-        self.models, self.accumulators, self.device = models, accumulators, device
-        self.stopwatch = stopwatch or Stopwatch()
-        patch_size = tuple(models[0].patch_size)
+    def __init__(self, network: WindowNetwork, image: Tensor, settings: InferenceSettings) -> None:
+        self.network, self.accumulators, self.device = network, network.accumulators, network.compute.device
         self.shape = tuple(image.shape[1:])
-        lacking = [max(0, n - s) for n, s in zip(patch_size, self.shape, strict=True)]
+        lacking = [max(0, n - s) for n, s in zip(network.patch_size, self.shape, strict=True)]
         self.before = tuple(n // 2 for n in lacking)
         padding = [n for m, b in zip(reversed(lacking), reversed(self.before), strict=True) for n in (b, m - b)]
+        image = image.to(self.device, non_blocking=True)
         self.image = F.pad(image, padding) if any(lacking) else image
-        self.grid = WindowGrid(tuple(self.image.shape[1:]), patch_size, settings.overlap)
-        self.window_batch = settings.window_batch
-        self.checksum = torch.zeros((), device=device)  # of what the network said: not finite where any is not
-        flips = (tuple(axis + 2 for axis in settings.mirror_axes if mask >> axis & 1) for mask in range(8))
-        self.flips = sorted(set(flips))
-        self.is_worth = BodyTest(self.image) if settings.skip_empty else _always
+        self.grid = WindowGrid(tuple(self.image.shape[1:]), network.patch_size, settings.overlap)
+        self.body_test = BodyTest(self.image) if settings.skip_empty else None
         sparse_grid = WindowGrid(self.grid.shape, self.grid.size, 0)
         gate = settings.gate and self.grid.count() >= GAIN * sparse_grid.count()
-        self.active_tasks = self._sparse_pass(sparse_grid) if gate else (lambda window: range(len(accumulators)))
+        every_task = set(range(len(self.accumulators)))
+        self.active_tasks = self._sparse_pass(sparse_grid) if gate else (lambda window: every_task)
         self.may_miss = settings.skip_empty or gate
-        self.importance = importance(patch_size).to(device)
+        self.importance = importance(network.patch_size).to(self.device)
 
     def planes(self, rows: tuple[int, int]) -> Iterator[list[Planes]]:
         """Per task the finished planes with the rows ``[rows)`` of y, bottom to top; every plane once."""
@@ -104,14 +95,11 @@ class WindowPass:
         starts = self.grid.starts(0)
         for index, layer in enumerate(self.grid.layers()):
             start = starts[index]
-            windows = [
-                window
-                for window in layer
-                if window.start[1] < high and window.start[1] + window.size[1] > low and self.is_worth(window)
-            ]
-            for first in range(0, len(windows), self.window_batch):
-                self._add(windows[first : first + self.window_batch], sums, weights, (low, high))
-            self._require_finite()
+            within = [window for window in layer if window.start[1] < high and window.start[1] + window.size[1] > low]
+            for windows, active, values in self._computed(self._worth(within)):
+                self._add(windows, active, values, (sums, weights), (low, high))
+            if self.device.type != "cuda":
+                self.network.require_finite()
             done = (starts[index + 1] if index + 1 < len(starts) else start + depth) - start
             bottom, top = max(start, z_low), min(start + done, z_high)
             if top > bottom:
@@ -120,15 +108,51 @@ class WindowPass:
             for array in (sums, weights):
                 array[:, : depth - done] = array[:, done:].clone()
                 array[:, depth - done :] = 0
+        self.network.require_finite()
 
-    def _add(self, windows: Sequence[Window], sums: Tensor, weights: Tensor, rows: tuple[int, int]) -> None:
+    def _worth(self, windows: Sequence[Window]) -> list[Window]:
+        """Those that hold more than air, where the others are left out."""
+        if self.body_test is None or not windows:
+            return list(windows)
+        return [window for window, keep in zip(windows, self.body_test.of_windows(windows), strict=True) if keep]
+
+    def _computed(
+        self, windows: Sequence[Window]
+    ) -> Iterator[tuple[Sequence[Window], list[set[int]], list[Tensor | None]]]:
+        """Batch by batch: windows, the tasks of each, what the networks say; where a GPU's memory is short, less at a
+        time from then on.
+        """
+        sizes, first = self.network.sizes, 0
+        while first < len(windows):
+            some = windows[first : first + sizes.windows]
+            active = [set(self.active_tasks(window)) for window in some]
+            try:
+                values = self.network(self._batch(some), active) if any(active) else None
+            except torch.OutOfMemoryError as error:
+                reason = str(error)
+            else:
+                first += len(some)
+                if values is not None:
+                    yield some, active, values
+                continue
+            # out of the handler, which holds the tensors of the frames below
+            if sizes.limit is None:
+                log.warning("the GPU's memory is short: less is computed at a time from now on")
+            if not sizes.halve():
+                expected, fix = "room for one window", "close other programs there, or give inference.device=cpu"
+                raise InputError("inference.device", f"{reason.splitlines()[0]:.200}", expected, fix)
+            torch.cuda.empty_cache()
+
+    def _add(
+        self,
+        windows: Sequence[Window],
+        active: Sequence[set[int]],
+        values: Sequence[Tensor | None],
+        buffers: tuple[Tensor, Tensor],
+        rows: tuple[int, int],
+    ) -> None:
         """Add what the networks say of windows to the planes at hand, which hold the rows ``[rows)`` of y."""
-        low, high = rows
-        active = [set(self.active_tasks(window)) for window in windows]
-        if not any(active):
-            return
-        values = self._compute(self._batch(windows), active)
-        first = 0
+        (sums, weights), (low, high), first = buffers, rows, 0
         for t, accumulator in enumerate(self.accumulators):
             for row, b in enumerate(b for b, tasks in enumerate(active) if t in tasks):
                 window = windows[b]
@@ -142,29 +166,7 @@ class WindowPass:
             first += accumulator.channels
 
     def _batch(self, windows: Sequence[Window]) -> Tensor:
-        return torch.stack([self.image[(slice(None), *window.slices)] for window in windows]).to(self.device)
-
-    def _compute(self, batch: Tensor, active: Sequence[set[int]]) -> list[Tensor | None]:
-        """Per task ``[n,channels,Z,Y,X]`` of the windows in which it is active."""
-        rows = [[b for b, tasks in enumerate(active) if t in tasks] for t in range(len(self.accumulators))]
-        total: list[Tensor | None] = [None] * len(self.accumulators)
-        for flip, (member, model) in product(self.flips, enumerate(self.models)):
-            with self.stopwatch("encode"):
-                encoded = model.encode(batch.flip(flip), torch.full((len(batch),), self.accumulators[0].task_index))
-            with self.stopwatch("decode"):
-                for t, accumulator in enumerate(self.accumulators):
-                    if rows[t]:
-                        values = accumulator.window_values(member, model, encoded.rows(rows[t])).flip(flip)
-                        total[t] = values if total[t] is None else total[t] + values
-        self.checksum = sum((values.sum() for values in total if values is not None), self.checksum)
-        return [None if values is None else values / (len(self.flips) * len(self.models)) for values in total]
-
-    def _require_finite(self) -> None:
-        """Once a layer of windows, since it waits for the device."""
-        if not bool(torch.isfinite(self.checksum)):
-            names = ", ".join(f"'{accumulator.task.name}'" for accumulator in self.accumulators)
-            fix = "take an earlier checkpoint, or look at the scan's values"
-            raise InputError(f"task {names}", "NaN or infinity in what the network says", "finite scores", fix)
+        return torch.stack([self.image[(slice(None), *window.slices)] for window in windows])
 
     def _finished(self, start: int, sums: Tensor, weights: Tensor) -> Iterator[Planes]:
         first = 0
@@ -174,27 +176,27 @@ class WindowPass:
             yield Planes(start, average, weight > 0 if self.may_miss else None)
             first += accumulator.channels
 
-    def _sparse_pass(self, sparse_grid: WindowGrid) -> Callable[[Window], list[int]]:
+    def _sparse_pass(self, sparse_grid: WindowGrid) -> Callable[[Window], set[int]]:
         """Computes every task once in windows that hardly overlap; the result names the tasks that found something
         there, for a later window that meets them.
         """
-        hits: list[tuple[Window, set[int]]] = []
-        all_tasks = set(range(len(self.accumulators)))
-        for layer in sparse_grid.layers():
-            worth = [window for window in layer if self.is_worth(window)]
-            for first in range(0, len(worth), self.window_batch):
-                windows = worth[first : first + self.window_batch]
-                values = self._compute(self._batch(windows), [all_tasks] * len(windows))
-                for b, window in enumerate(windows):
-                    tasks = {
-                        t
-                        for t, accumulator in enumerate(self.accumulators)
-                        if bool((accumulator.scores(values[t][b]).argmax(0) > 0).any())
-                    }
-                    hits.append((window, tasks))
-        self._require_finite()
-        return lambda window: sorted(set().union(*(tasks for hit, tasks in hits if tasks and hit.meets(window))))
-
-
-def _always(window: Window) -> bool:
-    return True
+        self.active_tasks = lambda window: set(range(len(self.accumulators)))
+        computed: list[Window] = []
+        hits: list[Tensor] = []
+        for windows, _, values in self._computed(self._worth([w for layer in sparse_grid.layers() for w in layer])):
+            for b, window in enumerate(windows):
+                computed.append(window)
+                hits.append(
+                    torch.stack(
+                        [
+                            (accumulator.scores(values[t][b]).argmax(0) > 0).any()
+                            for t, accumulator in enumerate(self.accumulators)
+                        ]
+                    )
+                )
+        self.network.require_finite()
+        found = torch.stack(hits).tolist() if hits else []
+        tasks = [{t for t, hit in enumerate(row) if hit} for row in found]
+        return lambda window: set().union(
+            *(some for other, some in zip(computed, tasks, strict=True) if some and other.meets(window))
+        )

@@ -83,10 +83,15 @@ class BodyTest:
         self.bounds = [_air(channel) for channel in image]
 
     def __call__(self, window: Window) -> bool:
-        return any(
-            float((channel[window.slices] > bound).float().mean()) >= BODY
+        return self.of_windows([window])[0]
+
+    def of_windows(self, windows: Sequence[Window]) -> list[bool]:
+        """Of each; waits for the image's device once."""
+        fractions = [
+            torch.stack([(channel[window.slices] > bound).float().mean() for window in windows])
             for channel, bound in zip(self.image, self.bounds, strict=True)
-        )
+        ]
+        return (torch.stack(fractions).amax(0) >= BODY).tolist()
 
 
 def _air(channel: Tensor) -> float:

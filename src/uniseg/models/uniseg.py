@@ -249,6 +249,10 @@ class UniSegModel(nn.Module):
         task = torch.full((len(encoded.bottleneck),), task_index, device=encoded.bottleneck.device)
         return self._pyramid_base(encoded, task)[0][0]
 
+    def finest_of_tasks(self, encoded: Encoded, task: Tensor) -> Tensor:
+        """``[T,C,Z,Y,X]``: ``finest`` of one window for ``task [T]``, none of them added, as one batch."""
+        return self._pyramid_base(encoded, to_device(task, encoded.bottleneck.device))[0][0]
+
     def readout(self, task_index: int) -> Readout | None:
         """The matrix from ``finest`` to the logits of the task; None where the head has none."""
         added = task_index - self.num_base

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from math import prod
 
 import numpy as np
+import torch
 from scipy import ndimage
+from torch import Tensor
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
 from uniseg.normalization.base import Normalization
-from uniseg.preprocessing.resample import resample_image
+from uniseg.preprocessing.resample import resample_image, resample_tensor
 from uniseg.task import Task
 
 MOST_VOXELS = 4_000_000_000  # of all modalities of one scan: 16 GB
@@ -44,6 +46,27 @@ def preprocess(volume: Volume, task: Task) -> Prepared:
     Raises:
         InputError: as ``require_extent``.
     """
+    array, box = _normalized_crop(volume, task)
+    return Prepared(resample_image(array, volume.spacing_mm, task.spacing_mm), box)
+
+
+def preprocess_on(volume: Volume, task: Task, device: torch.device) -> Tensor:
+    """The image of ``preprocess`` as a tensor ``[M,z,y,x]`` on a device, which resamples it where its memory allows.
+
+    Raises:
+        InputError: as ``require_extent``.
+    """
+    if device.type == "cpu":
+        return torch.from_numpy(preprocess(volume, task).image)
+    array, _ = _normalized_crop(volume, task)
+    try:
+        return resample_tensor(torch.from_numpy(array).to(device), volume.spacing_mm, task.spacing_mm)
+    except torch.OutOfMemoryError:
+        pass
+    return torch.from_numpy(resample_image(array, volume.spacing_mm, task.spacing_mm)).to(device)
+
+
+def _normalized_crop(volume: Volume, task: Task) -> tuple[np.ndarray, Box]:
     body = (volume.array != 0).any(0)
     box = nonzero_box(body)
     extent_mm = [(stop - start) * mm for (start, stop), mm in zip(box, volume.spacing_mm, strict=True)]
@@ -51,8 +74,7 @@ def preprocess(volume: Volume, task: Task) -> Prepared:
     body = crop(body, box)
     if any(how.masked for how in task.normalization):
         body = ndimage.binary_fill_holes(body)
-    image = normalize(crop(volume.array, box), task.normalization, body, volume.present)
-    return Prepared(resample_image(image, volume.spacing_mm, task.spacing_mm), box)
+    return normalize(crop(volume.array, box), task.normalization, body, volume.present), box
 
 
 def normalize(

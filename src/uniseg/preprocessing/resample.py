@@ -14,6 +14,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from uniseg.device_copy import to_device
+
 COARSE_RATIO = 3.0  # nnU-Net: above this anisotropy the coarse axis is resampled apart, by nearest neighbour
 # nnU-Net: an axis counts as coarse where it is that many times coarser, with that many times fewer voxels.
 ANISOTROPY = 3
@@ -103,14 +105,12 @@ def resample(
 
     Works on the tensor's device.
     """
-    z, y, x = (
-        torch.from_numpy(axis_matrix(n, m, o)).to(array.device)
-        for n, m, o in zip(array.shape[-3:], shape, orders, strict=True)
-    )
-    z = z[start:stop]
-    used = z.abs().sum(0).nonzero().squeeze(1)
+    matrices = [axis_matrix(n, m, o) for n, m, o in zip(array.shape[-3:], shape, orders, strict=True)]
+    rows = matrices[0][start:stop]
+    used = np.flatnonzero(np.abs(rows).sum(0))
     low, high = int(used[0]), int(used[-1]) + 1
-    part = torch.einsum("pz,...zyx->...pyx", z[:, low:high], array[..., low:high, :, :].float())
+    z, y, x = (to_device(matrix, array.device) for matrix in (rows[:, low:high], *matrices[1:]))
+    part = torch.einsum("pz,...zyx->...pyx", z, array[..., low:high, :, :].float())
     return torch.matmul(torch.matmul(y, part), x.T)
 
 
@@ -120,13 +120,16 @@ def resample_image(array: np.ndarray, spacing_mm: Sequence[float], target_mm: Se
     A modality keeps within its own range; where a coarse axis is resampled apart, a plane within its own, as nnU-Net's
     planes do.
     """
+    return resample_tensor(torch.from_numpy(array), spacing_mm, target_mm).numpy()
+
+
+def resample_tensor(array: Tensor, spacing_mm: Sequence[float], target_mm: Sequence[float]) -> Tensor:
+    """``resample_image`` of a tensor, on its device."""
     shape = target_shape(array.shape[1:], spacing_mm, target_mm)
-    if shape == array.shape[1:]:
+    if shape == tuple(array.shape[1:]):
         return array
     orders = axis_orders(3, spacing_mm, target_mm)
-    return np.stack(
-        [_clamp(resample(channel, shape, orders), channel, orders).numpy() for channel in torch.from_numpy(array)]
-    )
+    return torch.stack([_clamp(resample(channel, shape, orders), channel, orders) for channel in array])
 
 
 def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
@@ -137,7 +140,8 @@ def _clamp(resampled: Tensor, channel: Tensor, orders: Sequence[int]) -> Tensor:
         return resampled.clamp_(channel.min(), channel.max())
     coarse = orders.index(0)
     across = tuple(axis for axis in range(3) if axis != coarse)
-    planes = torch.from_numpy(axis_matrix(channel.shape[coarse], resampled.shape[coarse], 0)).argmax(1)
+    matrix = axis_matrix(channel.shape[coarse], resampled.shape[coarse], 0)
+    planes = to_device(matrix.argmax(1), channel.device)
     low, high = (
         bound.index_select(coarse, planes) for bound in (channel.amin(across, True), channel.amax(across, True))
     )
