@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 from samples import make_task, save_nifti, small_model
 from uniseg import InferenceSettings, InputError, Predictor, TaskSet, predict_files
 from uniseg.images.volume import Volume
-from uniseg.inference.compute import Compute
+from uniseg.inference.compute import Compute, fused_norm_works
 from uniseg.metrics.dice import dice
 from uniseg.normalization.base import Normalization
 
@@ -119,3 +119,17 @@ def test_half_precision_is_part_of_what_a_prediction_is(trained, tmp_path):
     assert predicted("32") == (first, settings)
     written, half = predicted("bf16")
     assert (written > first, half) == (True, {"precision": "bf16"} | settings)
+
+
+@pytest.mark.parametrize("error", [ImportError("no triton"), RuntimeError("Failed to find C compiler.\nSet CC")])
+def test_norms_go_without_the_fused_kernel_where_it_cannot_be_made(monkeypatch, error):
+    def fail(*args):
+        raise error
+
+    fused_norm_works.cache_clear()
+    monkeypatch.setattr("uniseg.inference.compute.fused_norm_act", fail)
+    assert not fused_norm_works(torch.device("cpu"))
+    fused_norm_works.cache_clear()
+    monkeypatch.setattr("uniseg.inference.compute.fused_norm_act", lambda x, *args: x)
+    assert fused_norm_works(torch.device("cpu"))
+    fused_norm_works.cache_clear()

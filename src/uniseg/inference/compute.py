@@ -1,14 +1,18 @@
 """How the networks compute on a device: precision, memory layout, kernels."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 
 from uniseg.inference.settings import AUTO, InferenceSettings, usable_device
+from uniseg.models.fused_norm import fused_norm_act
 from uniseg.models.uniseg import UniSegModel
 
+log = logging.getLogger(__name__)
 HALF = {"16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -52,6 +56,8 @@ class Compute:
         model = model.eval().to(self.device)
         if self.device.type in ("cpu", "cuda"):
             model = model.to(memory_format=torch.channels_last_3d)
+        if self.is_cuda and not model.fused_norm and fused_norm_works(self.device):
+            model.set_fused_norm(True)
         return model
 
     @contextmanager
@@ -68,3 +74,15 @@ class Compute:
                 yield
             finally:
                 cudnn.benchmark = before
+
+
+@cache
+def fused_norm_works(device: torch.device) -> bool:
+    """Whether the kernels of ``fused_norm`` can be made and run, which takes Triton and a C compiler."""
+    x = torch.zeros(1, 8, 2, 2, 2, device=device).to(memory_format=torch.channels_last_3d)
+    weight = torch.ones(8, device=device)
+    try:
+        return bool(torch.isfinite(fused_norm_act(x, weight, weight, 1e-5, 0.01)).all())
+    except Exception as error:  # whatever a compiler says
+        log.info("norms without the fused kernel: %s", str(error).splitlines()[:1])
+        return False
