@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from gpu.report import tables
+
 RESULTS = Path(__file__).parent / "results.json"
 TABLE = RESULTS.with_name("RESULTS.md")
 COLUMNS = ("name", "ours", "anchor", "ratio", "unit", "command", "machine", "commit")
@@ -42,8 +44,14 @@ def record(name: str, ours: float, anchor: float | None, unit: str, *, more_is_b
         [row if old["name"] == name else old for old in rows] if name in [old["name"] for old in rows] else [*rows, row]
     )
     _write(RESULTS, json.dumps(rows, indent=1) + "\n")
-    _write(TABLE, HEAD + "\n" + _table(rows))
+    write_table()
     sys.stdout.write(f"{name}: ours {row['ours']}, anchor {row['anchor']}, ratio {row['ratio']} ({unit})\n")
+
+
+def write_table() -> None:
+    """Rows of ``results.json``, then what was measured on cards."""
+    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    _write(TABLE, HEAD + "\n" + _table(rows) + tables())
 
 
 def _table(rows: Sequence[dict]) -> str:
