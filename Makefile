@@ -11,7 +11,7 @@ RUN := $(BIN)/python -m
 PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest lint types check docs bench clean
+.PHONY: help setup demo test test-slow test-lowest test-gpu lint types check docs bench bench-gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -33,10 +33,10 @@ demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a repo
 	@$(BIN)/python -c "import json; print('mean test Dice %.3f' % json.load(open('outputs/demo/evaluation/metrics.json'))['mean_dice'])"
 
 test: setup ## the tests
-	OMP_NUM_THREADS=1 $(RUN) pytest -m "not slow" $(PARALLEL)
+	OMP_NUM_THREADS=1 $(RUN) pytest -m "not slow and not gpu" $(PARALLEL)
 
 test-slow: setup ## the tests that take minutes
-	$(RUN) pytest -m slow
+	$(RUN) pytest -m "slow and not gpu"
 
 $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
@@ -45,7 +45,11 @@ $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	touch $@
 
 test-lowest: $(LOWEST)/ready ## the tests with the lowest versions that are allowed; torch 2.8 comes with 3 GB of CUDA on x86-64
-	$(LOWEST)/bin/python -m pytest -m "not slow" $(PARALLEL) $(OLD_WARNINGS)
+	$(LOWEST)/bin/python -m pytest -m "not slow and not gpu" $(PARALLEL) $(OLD_WARNINGS)
+
+test-gpu: ## the tests that need a CUDA device, at most 3 minutes; with the machine's own PYTHON, nothing is installed
+	PYTHONPATH=src timeout 180 $(PYTHON) -m pytest -q -m gpu -p no:cacheprovider -o filterwarnings=default \
+		$$(grep -rl --include='test_*.py' 'mark\.gpu' tests)
 
 lint: setup ## style
 	$(BIN)/ruff check .
@@ -71,6 +75,9 @@ bench: setup $(NNUNET)/ready ## measure beside nnU-Net v2; writes benchmarks/res
 	$(BIN)/python benchmarks/bench_scale.py
 	$(BIN)/python benchmarks/bench_step.py --nnunet-python $(NNUNET)/bin/python
 	$(if $(DATA),$(BIN)/python benchmarks/bench_prepare.py --nnunet-python $(NNUNET)/bin/python --data $(DATA))
+
+bench-gpu: ## measure a card in 6 minutes with the machine's own PYTHON, nothing is installed; NNUNET_DIR=, GPU_OPTIONS=
+	$(PYTHON) benchmarks/bench_gpu.py $(if $(NNUNET_DIR),--nnunet $(NNUNET_DIR)) $(GPU_OPTIONS)
 
 clean: ## remove what the commands above made
 	rm -rf $(VENV) outputs dist .pytest_cache .ruff_cache .mypy_cache
