@@ -67,7 +67,8 @@ def _whole(image: Tensor, label: Tensor, padding: Padding | None) -> tuple[Tenso
     inside = tuple(slice(a, a + n) for a, n in zip(padding.start, label.shape, strict=True))
     whole_image = image.new_zeros((len(image), *padding.shape), dtype=torch.float32)
     whole_label = label.new_full(padding.shape, padding.label, dtype=torch.int16)
-    whole_image[(slice(None), *inside)], whole_label[inside] = image, label
+    whole_image[(slice(None), *inside)].copy_(image)
+    whole_label[inside].copy_(label)
     return whole_image, whole_label
 
 

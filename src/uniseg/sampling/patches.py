@@ -57,7 +57,7 @@ class PatchReader(Dataset):
         margin: np.ndarray = np.array(self._margin(request))
         start, stop = start - margin, start + self.patch_size + margin
         low, high = np.clip(start, 0, entry.shape), np.clip(stop, 0, entry.shape)
-        masked = np.flatnonzero(request.augmentation.masked) if request.augmentation else []
+        masked = np.flatnonzero(request.augmentation.masked if request.augmentation else ())
         if (high > low).all():
             image, label = cache.read_box(request.case_id, low, high)
         else:
