@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from samples import make_task
 from uniseg.losses.deep_supervision import DeepSupervision, scale_weights, shrink
@@ -179,3 +180,10 @@ def test_sums_stay_in_float32_under_mixed_precision(dtype, task):
     exact = 1 - 2 * p.sum() / (p.sum() + p.numel()) - p.log().mean()
     assert mixed.dtype == torch.float32
     assert mixed.item() == pytest.approx(exact.item(), rel=1e-5)
+
+
+def test_labels_shrink_by_slices_as_by_nearest_exact():
+    label = torch.randint(-1, 9, (2, 12, 30, 32), dtype=torch.int16)
+    for size in [(12, 15, 16), (6, 10, 8), (4, 6, 32), (3, 3, 2), (1, 1, 1), (5, 7, 11)]:
+        expected = F.interpolate(label[:, None].float(), size, mode="nearest-exact")[:, 0].to(torch.int16)
+        assert torch.equal(shrink(label, size), expected)

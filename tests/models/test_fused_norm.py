@@ -1,32 +1,21 @@
 """The fused norm: its kernels by Triton's interpreter, and which norm takes them."""
 
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
 
+from interpreted import needs_triton, run_interpreted
 from uniseg.errors import InputError
 from uniseg.models import norms
 from uniseg.models.blocks import NormAct
 from uniseg.models.norms import InstanceNorm, instance_norm
 
-ROOT = Path(__file__).parents[2]
 
-
-@pytest.mark.skipif(find_spec("triton") is None, reason="Triton is not installed")
+@needs_triton
 def test_kernels_by_the_interpreter():
-    """In a process of its own: the interpreter must be switched on before Triton is imported."""
-    cases = Path(__file__).with_name("fused_norm_cases.py")
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(cases)]
-    paths = os.pathsep.join([str(ROOT / "src"), os.environ.get("PYTHONPATH", "")])
-    environment = {**os.environ, "TRITON_INTERPRET": "1", "PYTHONPATH": paths}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    run_interpreted(Path(__file__).with_name("fused_norm_cases.py"))
 
 
 def test_it_is_asked_for_without_triton(model, monkeypatch):
@@ -68,3 +57,24 @@ def test_the_formula_for_channels_last_on_gpus():
         torch.testing.assert_close(y, instance_norm(x, *values, 1e-5), atol=1e-5, rtol=0)
         assert y.is_contiguous(memory_format=torch.channels_last_3d)
     assert norms._formula(x.half(), weight, bias, 1e-5).dtype == torch.float16
+
+
+@pytest.mark.gpu
+@needs_triton
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d], ids=["first", "last"])
+@pytest.mark.parametrize("channels", [1, 20, 32, 320])
+def test_kernels_on_the_card(channels, layout, dtype):
+    x = torch.randn(2, channels, 15, 33, 47, device="cuda").mul(2).add(1).to(dtype, memory_format=layout)
+    gradient, results = torch.randn_like(x), []
+    for fused in (True, False):
+        norm, leaf = NormAct(channels).cuda(), x.clone().requires_grad_()
+        norm.N.fused = fused
+        y = norm(leaf)
+        y.backward(gradient)
+        results.append([y, leaf.grad, norm.N.weight.grad, norm.N.bias.grad])
+    tolerance = 8 * torch.finfo(dtype).eps
+    for ours, theirs in zip(*results, strict=True):
+        assert (ours.float() - theirs.float()).abs().max() <= tolerance * theirs.abs().max().clamp_min(1)
+    assert results[0][0].stride() == results[0][1].stride() == x.stride()

@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
+from uniseg.device_copy import merge_rows, take_rows
 from uniseg.errors import InputError
-from uniseg.models.blocks import merge_rows, take_rows
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.build import build_model

@@ -6,6 +6,7 @@ from inspect import signature
 import torch
 from torch import Tensor, nn
 
+from uniseg.device_copy import to_device
 from uniseg.task import IGNORE, Task
 
 
@@ -70,5 +71,5 @@ def _activations(loss: Callable[..., nn.Module]) -> tuple[dict[str, bool], dict[
 def _one_hot(label: Tensor, task: Task) -> Tensor:
     """Label values ``[...]`` -> ``[classes,...]``, of regions without the background."""
     if task.regions:
-        return torch.tensor(task.membership, device=label.device).T[:, label]
+        return to_device(task.membership, label.device).T[:, label]
     return nn.functional.one_hot(label, task.num_classes).movedim(-1, 0)

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from uniseg.models.blocks import NEGATIVE_SLOPE, init_weights, merge_rows
+from uniseg.device_copy import merge_rows
+from uniseg.models.blocks import NEGATIVE_SLOPE, init_weights
 from uniseg.models.heads.base import mask_padding_classes
 from uniseg.task import Task
 

@@ -61,21 +61,6 @@ def run_stage(stage: nn.Module, *inputs: Any, recompute: bool) -> Tensor:
     return stage(*inputs)
 
 
-def take_rows(x: Tensor, rows: Sequence[int]) -> Tensor:
-    """``x[rows]`` by slices: an index would be copied to a GPU, for which the processor waits."""
-    if list(rows) == list(range(len(x))):
-        return x
-    samples = x.split(1)
-    return torch.cat([samples[row] for row in rows])
-
-
-def merge_rows(parts: Sequence[Tensor], rows: Sequence[Sequence[int]]) -> Tensor:
-    """Tensors of the samples ``rows[i]`` each -> one in the order of the batch."""
-    samples = [sample for part in parts for sample in part.split(1)]
-    order = {row: position for position, row in enumerate(row for part in rows for row in part)}
-    return torch.cat([samples[order[row]] for row in range(len(samples))])
-
-
 def init_weights(module: nn.Module) -> None:
     """He's normal initialisation of every convolution below ``module``, as the published network."""
     for part in module.modules():

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from torch import Tensor, nn
 
-from uniseg.models.blocks import NormAct, merge_rows, take_rows, triple
+from uniseg.device_copy import merge_rows, take_rows
+from uniseg.models.blocks import NormAct, triple
 
 
 class Stem(nn.Module):

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from uniseg.device_copy import to_device
+from uniseg.device_copy import take_rows, to_device
 from uniseg.errors import InputError
 from uniseg.models.added import AddedTask, merge_logits
-from uniseg.models.blocks import init_weights, take_rows
+from uniseg.models.blocks import init_weights
 from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder

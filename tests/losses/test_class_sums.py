@@ -1,0 +1,41 @@
+"""The loss's kernels by Triton's interpreter, and where they are used."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from interpreted import needs_triton, run_interpreted
+from samples import make_task
+from uniseg.losses.class_sums import can_fuse
+from uniseg.losses.dice_ce import DiceCELoss
+
+
+@needs_triton
+def test_kernels_by_the_interpreter():
+    run_interpreted(Path(__file__).with_name("class_sums_cases.py"))
+
+
+def test_processors_do_not_take_them():
+    assert not can_fuse(torch.zeros(1, 2, 4, 4, 4))
+
+
+@pytest.mark.gpu
+@needs_triton
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
+@pytest.mark.parametrize("regions", [None, ((1, 2), (2,))])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d], ids=["first", "last"])
+def test_kernels_on_the_card(layout, regions):
+    task = make_task("tumour", classes=("background", "whole", "core"), regions=regions)
+    logits = torch.randn(2, 3, 32, 96, 96, device="cuda").mul(3).contiguous(memory_format=layout)
+    label = torch.randint(-1, 3, (2, 32, 96, 96), device="cuda", dtype=torch.int16)
+    results = []
+    for fused in (True, False):
+        loss, leaf = DiceCELoss(dice_weight=1, ce_weight=1), logits.clone().requires_grad_()
+        loss.fused = fused
+        values = loss(leaf, label, [task] * 2)
+        values.sum().backward()
+        results.append((values, leaf.grad))
+    torch.testing.assert_close(results[0][0], results[1][0], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(results[0][1], results[1][1], atol=1e-9, rtol=1e-3)
+    assert results[0][1].stride() == logits.stride()
