@@ -62,6 +62,21 @@ def test_what_finds_no_time_is_named(tmp_path):
     assert results["parts"] == {}
 
 
+def test_what_a_card_measures_first_and_compiles_beforehand(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    import bench_gpu
+    from gpu.scale import Scale
+
+    jobs = bench_gpu.step_jobs(Scale(), profile=True)
+    names = [job.name for job in jobs]
+    assert names[: bench_gpu.FIRST] == ["step.auto", "step.nnunet", "step.mixed_tasks"]
+    assert len(names) == 9
+    assert [job.name for job in jobs if job.given["profile"]] == ["step.auto", "step.nnunet"]
+    warm = bench_gpu.warm_jobs(jobs)
+    assert [job.name for job in warm] == [f"warm.{name[5:]}" for name in names if name != "step.without_compile"]
+    assert all(job.given["warm"] for job in warm)
+
+
 @pytest.fixture
 def report(monkeypatch):
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
