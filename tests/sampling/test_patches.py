@@ -1,5 +1,7 @@
 """The same request gives the same patch, whoever reads it."""
 
+from multiprocessing.reduction import ForkingPickler
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from uniseg.cache.store import CaseEntry, TaskCache, write_case, write_task
 from uniseg.datasets.splits import SplitTable
 from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.augment.spatial import sample_patch
-from uniseg.sampling.batch import Batch
+from uniseg.sampling.batch import Batch, Padding, RawBatch
 from uniseg.sampling.patches import PatchReader, make_batch
 from uniseg.sampling.requests import PatchRequest, RequestStream, TaskCases
 from uniseg.sampling.settings import StreamSettings
@@ -100,3 +102,20 @@ def test_a_box_that_leaves_the_case_is_zero_there(cache):
     assert image[0][~inside].abs().max() == 0
     assert label[~inside].max() == 0
     assert (image[0][inside] != 0).float().mean() > 0.99
+
+
+def test_a_batch_leaves_its_reader_in_one_block():
+    """A handle per tensor would reach the limit of open files with a dozen readers."""
+    rng = np.random.default_rng(0)
+    images = [torch.from_numpy(rng.normal(size=(m, 3, n, 5)).astype(np.float16)) for m, n in [(1, 7), (2, 3), (1, 0)]]
+    labels = [
+        torch.from_numpy(rng.integers(-2, 9, (3, n, 5)).astype(kind)) for n, kind in [(7, "i1"), (3, "i2"), (0, "i1")]
+    ]
+    paddings = [None, Padding((4, 5, 6), (0, 1, 1), -2), None]
+    raw = RawBatch(images, labels, ["a", "b", "c"], paddings)
+    there = ForkingPickler.loads(ForkingPickler.dumps(raw))
+    assert len({tensor.untyped_storage().data_ptr() for tensor in (*there.images, *there.labels)}) == 1
+    assert (there.requests, there.paddings) == (raw.requests, raw.paddings)
+    for one, other in zip((*images, *labels), (*there.images, *there.labels), strict=True):
+        assert (one.dtype, one.shape) == (other.dtype, other.shape)
+        assert torch.equal(one, other)

@@ -1,11 +1,16 @@
 """What workers return, what the network gets."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from uniseg.sampling.requests import PatchRequest
+
+ALIGNED = 64  # bytes, at whose multiples tensors of one block begin
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,32 @@ class RawBatch:
 
     def pin_memory(self) -> "RawBatch":
         return replace(self, images=[t.pin_memory() for t in self.images], labels=[t.pin_memory() for t in self.labels])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """On its way out of a reader process: one block of shared memory, one file handle, however many samples."""
+        block, layout = _packed([*self.images, *self.labels])
+        return {**self.__dict__, "images": block, "labels": layout}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        tensors = _unpacked(state["images"], state["labels"])
+        half = len(tensors) // 2
+        self.__dict__.update(state, images=tensors[:half], labels=tensors[half:])
+
+
+def _packed(tensors: Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, torch.dtype, torch.Size]]]:
+    """All in one block of bytes, with where each begins, its type and shape."""
+    starts = [0, *accumulate(-(-tensor.nbytes // ALIGNED) * ALIGNED for tensor in tensors)]
+    block = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(max(starts[-1], 1)))
+    layout = [(start, tensor.dtype, tensor.shape) for start, tensor in zip(starts, tensors, strict=False)]
+    for view, tensor in zip(_unpacked(block, layout), tensors, strict=True):
+        view.copy_(tensor)
+    return block, layout
+
+
+def _unpacked(block: Tensor, layout: Sequence[tuple[int, torch.dtype, torch.Size]]) -> list[Tensor]:
+    return [
+        block[start : start + shape.numel() * dtype.itemsize].view(dtype).view(shape) for start, dtype, shape in layout
+    ]
 
 
 def _whole(image: Tensor, label: Tensor, padding: Padding | None) -> tuple[Tensor, Tensor]:
