@@ -19,6 +19,7 @@ from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
 from uniseg.training.callbacks.progress import ProgressBar
 from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
+from uniseg.training.epoch_losses import EpochLosses
 
 STEPS_PER_EPOCH, VAL_STEPS, EPOCHS = 4, 2, 3
 
@@ -76,12 +77,11 @@ class Line(LightningModule):
     def __init__(self) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(4, 1)
+        self.train_losses = EpochLosses("train/loss", ["first", "others"])
 
     def training_step(self, batch: NumberBatch, batch_idx: int) -> Tensor:
         loss = self.layer(batch.x).square().mean()
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=2)
-        if batch_idx == 0:
-            self.log("train/loss/first", loss, on_step=False, on_epoch=True, batch_size=2)
+        self.train_losses.add(loss[None], [int(batch_idx > 0)])
         return loss
 
     def validation_step(self, batch: NumberBatch, batch_idx: int) -> None:

@@ -18,6 +18,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
 from uniseg.training.callbacks.finite_loss import gradient_scaler
+from uniseg.training.epoch_losses import EpochLosses
 from uniseg.training.optimization import Optimization, optimization_of
 from uniseg.training.resume import follow_settings
 from uniseg.training.run_record import KEY as RECORD
@@ -58,6 +59,7 @@ class SegmentationModule(LightningModule):
 
     Attributes:
         history: goes into every checkpoint.
+        train_losses, val_losses: of the epoch so far; ``EpochMeans`` logs the first.
 
     Examples:
         >>> class HeadModule(SegmentationModule):
@@ -72,6 +74,7 @@ class SegmentationModule(LightningModule):
         self.optimization = optimization or Optimization()
         self.loss = DeepSupervision(self.optimization.loss)
         self.history = RunHistory()
+        self.train_losses, self.val_losses = (EpochLosses(f"{split}/loss", tasks.names) for split in ("train", "val"))
         self.val_counts: dict[int, ClassCounts] = {}
 
     @classmethod
@@ -110,18 +113,17 @@ class SegmentationModule(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         task_index = self.task_indices[batch.task]
         losses = self.loss(self(batch.image, task_index), batch.label, self._tasks(task_index))
-        self._log_per_task("train/loss", losses.detach(), task_index)
-        self._log_mean("train/loss", losses.detach(), prog_bar=True, sync_dist=True)
+        self.train_losses.add(losses, batch.task.tolist())
         return losses.mean()
 
     def on_validation_epoch_start(self) -> None:
         self.val_counts = {}
+        self.val_losses.clear()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         task_index = self.task_indices[batch.task]
         logits, tasks = self(batch.image, task_index), self._tasks(task_index)
-        losses = self.loss(logits, batch.label, tasks)
-        self._log_mean("val/loss", losses, prog_bar=True, sync_dist=True)
+        self.val_losses.add(self.loss(logits, batch.label, tasks), batch.task.tolist())
         for index, task, sample, label in zip(task_index.tolist(), tasks, logits[0], batch.label, strict=True):
             counts = count_classes(label_scores(sample, task).argmax(0), label, task.membership)
             before = self.val_counts.get(index)
@@ -129,6 +131,9 @@ class SegmentationModule(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Pseudo-Dice (nnU-Net): counts summed over all val patches of all ranks, then one Dice per class."""
+        self.val_losses.reduce(self.trainer)
+        if (loss := self.val_losses.means().get(self.val_losses.key)) is not None:
+            self.log(self.val_losses.key, loss, prog_bar=True)
         means = []
         for index in self.task_indices.tolist():
             task = self.model.tasks[index]
@@ -200,16 +205,3 @@ class SegmentationModule(LightningModule):
 
     def _tasks(self, task_index: Tensor) -> list[Task]:
         return [self.model.tasks[index] for index in task_index.tolist()]
-
-    def _log_per_task(self, name: str, losses: Tensor, task_index: Tensor) -> None:
-        indices = task_index.tolist()
-        for index in sorted(set(indices)):
-            samples = [sample for sample, other in enumerate(indices) if other == index]
-            self._log_mean(f"{name}/{self.model.tasks[index].name}", losses[samples])
-
-    def _log_mean(self, name: str, losses: Tensor, **options: bool) -> None:
-        """The epoch's mean over the samples whose loss is finite; counted on the device, which nothing waits for."""
-        finite = torch.isfinite(losses)
-        count = finite.sum()
-        mean = torch.where(finite, losses, 0).sum() / count.clamp(min=1)
-        self.log(name, mean, on_step=False, on_epoch=True, batch_size=count, **options)

@@ -6,7 +6,8 @@ import threading
 from lightning import Callback, LightningModule, Trainer
 
 from uniseg.sampling.batch import Batch
-from uniseg.training.callbacks.last_checkpoint import LastCheckpoint, agreed
+from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
+from uniseg.training.late import Agreement, agreed
 
 # Windows lacks the second.
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGINT") if hasattr(signal, name))
@@ -37,11 +38,14 @@ class CheckpointAndExit(Callback):
     def __init__(self) -> None:
         self._number = 0
         self._before: dict[signal.Signals, object] = {}
+        self._agreement = Agreement()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.getsignal(number) for number in SIGNALS}
         self._install()
+        if trainer.world_size > 1:  # Lightning's question after SIGTERM, which waits for the device before every step
+            trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = _nothing  # type: ignore[method-assign]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._install()  # Lightning has put its own in between
@@ -54,7 +58,8 @@ class CheckpointAndExit(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
         if not trainer.is_last_batch:
-            self._exit_if_signalled(trainer, save=True)
+            overdue = any(each.is_overdue for each in _last_checkpoints(trainer))
+            self._after_step(trainer, overdue=overdue and trainer.world_size > 1)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._exit_if_signalled(trainer, save=True)
@@ -68,7 +73,7 @@ class CheckpointAndExit(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        self._exit_if_signalled(trainer, save=True)
+        self._after_step(trainer, overdue=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Nothing is left to save: a signal ends what follows at once."""
@@ -88,12 +93,33 @@ class CheckpointAndExit(Callback):
     def _remember(self, number: int, frame: object) -> None:
         self._number = self._number or number
 
+    def _after_step(self, trainer: Trainer, *, overdue: bool) -> None:
+        number, is_overdue = self._agreement(trainer, [self._number, overdue])
+        if number or is_overdue:
+            self._agreement.clear()
+            self._save(trainer)
+        if number:
+            self._exit(trainer, number)
+
     def _exit_if_signalled(self, trainer: Trainer, *, save: bool) -> None:
-        number = agreed(trainer, self._number)
-        if not number:
-            return
-        if save:
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, LastCheckpoint):
-                    callback.save(trainer)
+        if number := agreed(trainer, self._number):
+            if save:
+                self._save(trainer)
+            self._exit(trainer, number)
+
+    @staticmethod
+    def _save(trainer: Trainer) -> None:
+        for callback in _last_checkpoints(trainer):
+            callback.save(trainer)
+
+    @staticmethod
+    def _exit(trainer: Trainer, number: int) -> None:
         raise Stopped(BASE + number if trainer.is_global_zero else 0)
+
+
+def _nothing() -> None:
+    """Signals are ours."""
+
+
+def _last_checkpoints(trainer: Trainer) -> list[LastCheckpoint]:
+    return [each for each in trainer.checkpoint_callbacks if isinstance(each, LastCheckpoint)]

@@ -6,10 +6,10 @@ from pathlib import Path
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
-from torch import Tensor
 
 from uniseg.run_folder import LAST_CHECKPOINT
 from uniseg.sampling.batch import Batch
+from uniseg.training.late import agreed
 
 SECONDS_PER_MINUTE = 60
 
@@ -23,7 +23,8 @@ class LastCheckpoint(Checkpoint):
     Args:
         dirpath: folder of the file.
         every_n_train_steps: also after each multiple of this many steps; None: not.
-        every_n_minutes: also at the first step that ends this long after the last file; None: not.
+        every_n_minutes: also at the first step that ends this long after the last file; None: not. In a run of many
+            ranks ``CheckpointAndExit`` brings them together.
 
     Examples:
         >>> LastCheckpoint("run/checkpoints", every_n_train_steps=100, every_n_minutes=None).path.name
@@ -57,12 +58,14 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        if not trainer.is_last_batch and self._due(trainer):
+        if not trainer.is_last_batch and (
+            self._every_n_steps(trainer) or (trainer.world_size == 1 and self.is_overdue)
+        ):
             self.save(trainer)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """In place of the end of an epoch's last step: Lightning would resume from there without the validation."""
-        if not trainer.sanity_checking and self._due(trainer):
+        if not trainer.sanity_checking and (self._every_n_steps(trainer) or agreed(trainer, self.is_overdue)):
             self.save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -80,18 +83,12 @@ class LastCheckpoint(Checkpoint):
                 "is_last_batch": False,
             }
 
-    def _due(self, trainer: Trainer) -> bool:
-        if self.every_n_train_steps and trainer.global_step % self.every_n_train_steps == 0:
-            return True
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it is ``every_n_minutes`` since the last file, by the clock of this rank."""
         if self.every_n_minutes is None:
             return False
-        is_due = time.monotonic() - self._saved_at >= self.every_n_minutes * SECONDS_PER_MINUTE
-        return bool(agreed(trainer, is_due))
+        return time.monotonic() - self._saved_at >= self.every_n_minutes * SECONDS_PER_MINUTE
 
-
-def agreed(trainer: Trainer, value: int) -> int:
-    """The largest ``value`` of all ranks; every rank must call this at the same point."""
-    if trainer.world_size == 1:
-        return value
-    tensor: Tensor = torch.tensor(int(value), device=trainer.strategy.root_device)
-    return int(trainer.strategy.reduce(tensor, reduce_op="max"))
+    def _every_n_steps(self, trainer: Trainer) -> bool:
+        return bool(self.every_n_train_steps) and trainer.global_step % self.every_n_train_steps == 0

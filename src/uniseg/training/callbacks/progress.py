@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
 from lightning.pytorch.utilities import rank_zero_info
+
+from uniseg.training.late import LateReader
 
 METRICS = {"train/loss": "train loss", "val/loss": "val loss", "val/pseudo_dice": "pseudo-Dice"}
 
@@ -13,9 +16,31 @@ METRICS = {"train/loss": "train loss", "val/loss": "val loss", "val/pseudo_dice"
 class ProgressBar(TQDMProgressBar):
     """Lightning's bar, which in the epoch of a resume knows neither its length nor its number.
 
+    It shows the mean training loss of the epoch as of the refresh before, and the values of the last validation, so
+    that nothing waits for the device.
+
     Examples:
         >>> trainer = Trainer(callbacks=[ProgressBar(refresh_rate=10)], logger=False, accelerator="cpu")
     """
+
+    def __init__(self, refresh_rate: int = 10, **options: Any) -> None:
+        super().__init__(refresh_rate, **options)
+        self._values: dict[str, int | str | float | dict[str, float]] = {}
+        self._read = LateReader()
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        running = pl_module.train_losses.running if trainer.training else None
+        sums = None if running is None else self._read(running)
+        if sums is not None and sums[1]:
+            self._values["train/loss"] = float(sums[0] / sums[1])
+        return self._values
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The one place where values are read."""
+        self._values |= super().get_metrics(trainer, pl_module)
+        super().on_validation_end(trainer, pl_module)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)

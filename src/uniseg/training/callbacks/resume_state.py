@@ -1,9 +1,11 @@
 """What a run that resumes inside an epoch needs of it: the position in the stream, the means of the epoch."""
 
+from copy import copy
+
 from lightning import Callback, LightningModule, Trainer
-from torch import Tensor
 
 from uniseg.sampling.batch import Batch
+from uniseg.training.epoch_losses import EpochLosses
 
 
 class StreamPosition(Callback):
@@ -27,42 +29,26 @@ class StreamPosition(Callback):
 
 
 class EpochMeans(Callback):
-    """Carries the sums of an epoch's logged means into a checkpoint written inside it, which Lightning resets.
+    """Logs the mean losses at the end of an epoch, and carries their sums into a checkpoint written inside it.
+
+    The module has them as ``train_losses``, which are ``EpochLosses``.
 
     Examples:
         >>> trainer = Trainer(callbacks=[EpochMeans()], logger=False, accelerator="cpu")
     """
 
-    def __init__(self) -> None:
-        self._carried: dict[str, tuple[Tensor, Tensor]] = {}
-        self._epoch_over = False
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._epoch_over = False
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
-    ) -> None:
-        for metric in self._means(trainer):
-            if metric.meta.name in self._carried:
-                total, weight = self._carried.pop(metric.meta.name)
-                metric.value = total.to(metric.value) + metric.value
-                metric.cumulated_batch_size = weight.to(metric.cumulated_batch_size) + metric.cumulated_batch_size
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for name, (total, weight) in self._carried.items():
-            self.log(name, (total / weight).to(pl_module.device), batch_size=int(weight))  # type: ignore[attr-defined]
-        self._carried = {}
-        self._epoch_over = True
+        losses: EpochLosses = pl_module.train_losses  # type: ignore[assignment]
+        losses.reduce(trainer)
+        self.log_dict(losses.means())  # type: ignore[attr-defined]
+        losses.clear()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
-        sums = {metric.meta.name: (metric.value, metric.cumulated_batch_size) for metric in self._means(trainer)}
-        checkpoint[type(self).__name__] = {} if self._epoch_over else self._carried | sums
+        """Every rank makes a checkpoint of which the first one's is written: it has the sums of all ranks."""
+        losses = copy(pl_module.train_losses)
+        losses.reduce(trainer)
+        checkpoint[type(self).__name__] = losses.state()
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict) -> None:
-        self._carried = dict(checkpoint.get(type(self).__name__, {}))
-
-    @staticmethod
-    def _means(trainer: Trainer) -> list:
-        results = trainer.fit_loop.epoch_loop._results
-        return [metric for _, metric in results.valid_items() if metric.meta.is_mean_reduction and metric.meta.on_epoch]
+        if trainer.is_global_zero:
+            pl_module.train_losses.load(checkpoint.get(type(self).__name__, {}))
