@@ -48,7 +48,7 @@ test-lowest: $(LOWEST)/ready ## the tests with the lowest versions that are allo
 	$(LOWEST)/bin/python -m pytest -m "not slow and not gpu" $(PARALLEL) $(OLD_WARNINGS)
 
 test-gpu: ## the tests that need a CUDA device, at most 3 minutes; with the machine's own PYTHON, nothing is installed
-	PYTHONPATH=src timeout 180 $(PYTHON) -m pytest -q -m gpu -p no:cacheprovider -o filterwarnings=default \
+	PYTHONPATH=src:$$PYTHONPATH timeout 180 $(PYTHON) -m pytest -q -m gpu -p no:cacheprovider -o filterwarnings=default \
 		$$(grep -rl --include='test_*.py' 'mark\.gpu' tests)
 
 lint: setup ## style
