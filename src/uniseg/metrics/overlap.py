@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from uniseg.device_copy import to_device
+
 
 @dataclass(frozen=True)
 class ClassCounts:
@@ -37,11 +39,19 @@ def count_classes(predicted: Tensor, reference: Tensor, membership: Sequence[Seq
     Args:
         membership: ``[V][K-1]``, which classes a label value belongs to (``Task.membership``).
     """
-    valid, num_labels = reference >= 0, len(membership)
-    joint = (reference[valid].long() * num_labels + predicted[valid].long()).bincount(minlength=num_labels**2)
+    num_labels = len(membership)
+    pairs = reference.long() * num_labels + predicted.long()
+    joint = _histogram(torch.where(reference >= 0, pairs, num_labels**2), num_labels**2 + 1)
     table = joint[: num_labels**2].view(num_labels, num_labels)
-    inside = torch.tensor(membership, device=table.device).T
-    rows = torch.stack([table[values].sum(0) for values in inside])  # [K-1, V]: of the reference's class, by prediction
+    inside = to_device(membership, table.device).T
+    rows = (inside[:, :, None] * table).sum(1)  # [K-1, V]: of the reference's class, by prediction
     hits = (rows * inside).sum(1)
     predicted_voxels = (table.sum(0) * inside).sum(1)
     return ClassCounts(torch.stack([hits, predicted_voxels - hits, rows.sum(1) - hits]))
+
+
+def _histogram(values: Tensor, num_bins: int) -> Tensor:
+    """How often each of 0 to ``num_bins - 1`` occurs, int64; on CUDA ``bincount`` would wait for the device."""
+    if values.is_cuda:
+        return torch.histc(values, num_bins, 0, num_bins)
+    return values.flatten().bincount(minlength=num_bins)[:num_bins]

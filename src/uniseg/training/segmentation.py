@@ -19,6 +19,7 @@ from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
 from uniseg.training.callbacks.finite_loss import gradient_scaler
 from uniseg.training.epoch_losses import EpochLosses
+from uniseg.training.fused import ambiguous, fill_momentum, match_strides
 from uniseg.training.optimization import Optimization, optimization_of
 from uniseg.training.resume import follow_settings
 from uniseg.training.run_record import KEY as RECORD
@@ -76,6 +77,7 @@ class SegmentationModule(LightningModule):
         self.history = RunHistory()
         self.train_losses, self.val_losses = (EpochLosses(f"{split}/loss", tasks.names) for split in ("train", "val"))
         self.val_counts: dict[int, ClassCounts] = {}
+        self._ambiguous: list[nn.Parameter] = []
 
     @classmethod
     def load_from_checkpoint(  # type: ignore[override]  # ours describe the network instead of pickling its maker
@@ -154,6 +156,8 @@ class SegmentationModule(LightningModule):
 
     def configure_optimizers(self) -> dict:  # type: ignore[override]
         optimizer = self.new_optimizer()
+        fill_momentum(optimizer)
+        self._ambiguous = ambiguous(optimizer)
         scheduler = self.new_scheduler(optimizer, self.num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
@@ -165,6 +169,9 @@ class SegmentationModule(LightningModule):
     def new_scheduler(self, optimizer: torch.optim.Optimizer, num_steps: int) -> LRScheduler:
         """Stepped after every step of ``optimizer``."""
         return self.optimization.scheduler(optimizer, num_steps)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        match_strides(self._ambiguous)
 
     def configure_gradient_clipping(
         self,

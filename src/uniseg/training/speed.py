@@ -78,7 +78,8 @@ class Tools:
 
     @classmethod
     def installed(cls) -> Self:
-        return cls(shutil.which(_compiler()) is not None, find_spec("triton") is not None)
+        has_c = any(map(shutil.which, filter(None, (os.environ.get("CC"), "gcc", "clang"))))  # triton's own search
+        return cls(shutil.which(_compiler()) is not None, has_c and find_spec("triton") is not None)
 
 
 def training_device(accelerator: str) -> torch.device:
@@ -155,10 +156,8 @@ def apply_speed_settings(model: UniSegModel, settings: SpeedSettings) -> None:
     if settings.channels_last:
         model.to(memory_format=torch.channels_last_3d)
     model.set_recompute(settings.checkpoint_activations)
-    if settings.fused_norm:
-        model.set_fused_norm(True)
-    if settings.joined_halves:
-        model.set_joined_halves(True)
+    model.set_fused_norm(bool(settings.fused_norm))
+    model.set_joined_halves(bool(settings.joined_halves))
     if settings.compile:
         _require_compiler()
         model.encoder.compile()
@@ -186,7 +185,7 @@ def _reason_against_compiling(device: torch.device, steps_left: int, tools: Tool
     if not tools.compiler:
         return f"no C++ compiler {_compiler()}"
     if not tools.triton:
-        return "triton is not installed"
+        return "no triton, or no C compiler for it"
     return f"{steps_left} steps left, fewer than {COMPILED_STEPS}" if steps_left < COMPILED_STEPS else ""
 
 
