@@ -18,7 +18,7 @@ def tables() -> str:
 
 def table(results: dict[str, Any]) -> str:
     rates = results["parts"].get("rates", {})
-    head = f"\n## {rates.get('card', results['device'])}\n\n`make bench-gpu`, {results['date']}, "
+    head = f"\n### {rates.get('card', results['device'])}\n\n`make bench-gpu`, {results['date']}, "
     head += (
         f"torch {rates.get('torch', '?')}, commit {results['commit'] or 'unknown'}.\n\n| what | measured |\n|---|---|\n"
     )
