@@ -88,7 +88,7 @@ class _ClassSums(torch.autograd.Function):
 
 def _sizes(logits: Tensor, table: Tensor | None) -> tuple[tuple[int, ...], dict[str, Any]]:
     """Arguments of both kernels: voxels, label values, classes, strides; the tile."""
-    K, S = logits.shape[1], logits[0, 0].numel()
+    K, S = logits.shape[1], logits.shape[2:].numel()
     is_last = logits.is_contiguous(memory_format=torch.channels_last_3d)
     width = 1 << (K - 1).bit_length()
     num_values = 0 if table is None else table.shape[1]

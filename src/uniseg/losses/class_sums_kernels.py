@@ -15,7 +15,7 @@ def _probabilities(
     """Probabilities and truth ``[BS,KP]``, the cross-entropy ``[BS]``, which classes and voxels count."""
     k = tl.arange(0, KP)
     value = tl.load(label + b.to(tl.int64) * S + s, mask=s < S, other=-1).to(tl.int32)
-    valid = value >= 0
+    valid = (value >= 0) & (s < S)
     own = (k < count)[None, :] & (s < S)[:, None]
     if REGIONS:
         own = own & (k > 0)[None, :]

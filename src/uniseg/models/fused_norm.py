@@ -42,7 +42,7 @@ class _Tiling:
     @classmethod
     def of(cls, x: Tensor) -> "_Tiling":
         B, C = x.shape[:2]
-        S = x[0, 0].numel()
+        S = x.shape[2:].numel()
         last = C > 1 and x.is_contiguous(memory_format=torch.channels_last_3d)
         BC = min(CHANNELS, _power_of_2(C)) if last else 1
         return cls(B, C, S, BC, min(TILE // BC, _power_of_2(S)), (C, 1) if last else (1, S))
