@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from choice import Chosen, choose
 from figures import dice_figure, label_of, matrix_figure
-from jobs import ARMS, FEW_STEPS, LEARNING_RATES, NAMES, OUTPUTS, SEEDS, STEPS, UNISEG
+from jobs import ARMS, FEW_STEPS, LADDER, NAMES, OUTPUTS, SEEDS, STEPS, UNISEG
 from matplotlib.figure import Figure
 from results import ArmScores, Compared, against, arm_scores, dice_matrix, finished, matrix_is_finished
 
@@ -36,7 +36,8 @@ def dice_table(arms: Sequence[ArmScores]) -> list[list[str]]:
             ]
         )
     rows.append(["**mean**", f"{np.mean(baseline):.3f}", *(_spread(scores.overall) for scores in arms)])
-    return [*rows, ["mean, nnU-Net's convention", "", *(_spread(scores.overall_nnunet) for scores in arms)]]
+    rows.append(["mean, nnU-Net's convention", "", *(_spread(scores.overall_nnunet) for scores in arms)])
+    return [*rows, ["image share of the prompts", "", *(_share(scores.image_share) for scores in arms)]]
 
 
 def difference_table(compared: dict[str, list[Compared]], titles: dict[str, str]) -> list[list[str]]:
@@ -54,17 +55,12 @@ def difference_table(compared: dict[str, list[Compared]], titles: dict[str, str]
 
 def choice_table(chosen: dict[str, Chosen], titles: dict[str, str]) -> list[list[str]]:
     """Val Dice of every candidate; the chosen one is bold."""
-    rows = [["arm", *(f"{rate}" for rate in LEARNING_RATES)]]
+    tried = [rate for rate in LADDER if any(rate in choice.val for choice in chosen.values())]
+    rows = [["arm", *map(str, tried)]]
     for arm, choice in chosen.items():
-        rows.append(
-            [
-                titles[arm],
-                *(
-                    f"**{val:.3f}**" if rate == choice.learning_rate else f"{val:.3f}"
-                    for rate, val in zip(LEARNING_RATES, choice.val, strict=True)
-                ),
-            ]
-        )
+        cells = {rate: f"{val:.3f}" for rate, val in choice.val.items()}
+        cells[choice.learning_rate] = f"**{cells[choice.learning_rate]}**"
+        rows.append([titles[arm], *(cells.get(rate, "") for rate in tried)])
     return rows
 
 
@@ -81,6 +77,11 @@ def matrix_table(matrix: np.ndarray) -> list[list[str]]:
 
 def _spread(seeds: np.ndarray | None) -> str:
     return "" if seeds is None else f"{seeds.mean():.3f} ± {seeds.std(ddof=1):.3f}"
+
+
+def _share(values: np.ndarray) -> str:
+    """From the lowest network to the highest."""
+    return f"{values.min():.1e} to {values.max():.1e}" if len(values) else ""
 
 
 def _p(value: float | None) -> str:
@@ -101,7 +102,7 @@ def _to_json(
         "learning_rates": {
             arm: {
                 "chosen": choice.learning_rate,
-                "dev_dice": dict(zip(map(str, LEARNING_RATES), choice.val, strict=True)),
+                "dev_dice": {str(rate): val for rate, val in choice.val.items()},
             }
             for arm, choice in chosen.items()
         },
@@ -114,11 +115,13 @@ def _to_json(
             scores.arm.name: {task_scores.task: _round(task_scores.nnunet) for task_scores in scores.tasks}
             for scores in arms
         },
+        "image_share": {scores.arm.name: scores.image_share.tolist() for scores in arms},
         "patients": {scores.task: len(scores.patients) for scores in arms[0].tasks},
         "uniseg_minus": {
             arm: {
                 row.task: {
                     "difference": _round(row.comparison.difference),
+                    "image_share": {scores.arm.name: scores.image_share.tolist() for scores in arms},
                     "patients": row.comparison.num_patients,
                     "p": row.comparison.p,
                     "p_holm": row.p_holm,

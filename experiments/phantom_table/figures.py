@@ -1,6 +1,7 @@
 """Charts of the comparison."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from jobs import NAMES
@@ -8,7 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from results import ArmScores
 
-COLOURS = ("#2563a8", "#7fb2e5", "#d1352b", "#e8853d", "#3f9b57", "#8a929c", "#7d4aa8", "#111111")
+COLOURS = (
+    "#2563a8", "#7fb2e5", "#12356b", "#5bc0c8", "#d1352b", "#8f1d16", "#e8853d", "#f2b84b", "#3f9b57", "#9ccf5a",
+    "#a8577e", "#8a929c", "#7d4aa8", "#111111",
+)  # fmt: skip
 DARK_CELL = 0.6  # of the colour map; white letters from there on
 
 
@@ -22,9 +26,9 @@ def dice_figure(arms: Sequence[ArmScores]) -> Figure:
     majority vote.
     """
     rows = [*NAMES, "mean"]
-    figure = Figure(figsize=(8.5, 9), layout="constrained")
+    figure = Figure(figsize=(8.5, 13), layout="constrained")
     axes = figure.subplots()
-    for k, (scores, colour) in enumerate(zip(arms, COLOURS, strict=False)):
+    for k, (scores, colour) in enumerate(zip(arms, cycle(COLOURS), strict=False)):
         offset = (k - (len(arms) - 1) / 2) * 0.8 / len(arms)
         points = [(i, task_scores.seed_means) for i, name in enumerate(NAMES) if (task_scores := scores.on(name))]
         points += [] if scores.overall is None else [(len(NAMES), scores.overall)]

@@ -10,16 +10,17 @@ from omegaconf import DictConfig
 from uniseg.commands import schema
 from uniseg.environment import CONF_DIR
 from uniseg.phantom.suite import TASKS
+from uniseg.run_folder import RunFolder
 
 EXPERIMENT = "phantom_table"
-OUTPUTS = Path("outputs") / EXPERIMENT
 NAMES = tuple(task.dataset for task in TASKS)
-FULL = ("phantom_liver", "phantom_pancreas", "phantom_whole_body_tumour")
-STEPS = 990  # of a training on all tasks; divides by 11 tasks and by 3 epochs
+STEPS = 2970  # of a training on all tasks; divides by 11 tasks and by 9 epochs
 FEW_STEPS = STEPS // len(NAMES)  # of a training on one task that sees what a task of the joint training sees
-EPOCHS = 3
+OUTPUTS = Path("outputs") / EXPERIMENT / f"{STEPS}_steps"  # trainings of another length lie elsewhere
+EPOCH_STEPS = 330  # after which a training saves and measures what its prompts see; shorter trainings have one epoch
 WARMUP_FRACTION = 20  # of the steps, one in so many warms up, however long a training is
-LEARNING_RATES = (0.003, 0.01, 0.03)
+LADDER = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)  # learning rates
+FIRST_RATES = (0.003, 0.01, 0.03)  # more of the ladder where the best is an edge of what was tried
 SEEDS = (0, 1, 2)
 CHOICE_SEED = 3  # so that no training of the table takes part in the choice
 CHOICE_VAL_STEPS = 88  # of two patches: 16 val patches of each task
@@ -48,12 +49,18 @@ UNISEG = Arm("uniseg", "UniSeg", ())
 ARMS = (
     UNISEG,
     Arm("fixed_prompt", "fixed random prompt", ("model.conditioning.learned=false",)),
+    Arm("without_fuse", "prompt without FUSE", ("model.conditioning.fuse=false",)),
+    Arm("without_last_norm", "FUSE without last norm", ("model.conditioning.last_norm=false",)),
+    Arm("film", "FiLM", ("model/conditioning=film",)),
+    Arm("film_fuse", "FiLM + FUSE", ("model/conditioning=combined",)),
+    Arm("pyramid", "prompt pyramid", ("model/conditioning=prompt_pyramid",)),
+    Arm("tokens", "tokens", ("model/conditioning=tokens",)),
     Arm("dodnet", "DoDNet", ("model/conditioning=one_hot", "model/head=dynamic")),
     Arm("text", "text", ("model/conditioning=text_embedding", "model/head=dynamic")),
     Arm("per_task_heads", "per-task heads", (*NO_TELLING, "model/head=per_task")),
     Arm("untold", "untold", NO_TELLING),
     Arm("single", "single, 1/11 of the steps", NO_TELLING, tuple((name,) for name in NAMES), FEW_STEPS, FEW_STEPS),
-    Arm("single_full", "single, all steps", NO_TELLING, tuple((name,) for name in FULL)),
+    Arm("single_full", "single, all steps", NO_TELLING, tuple((name,) for name in NAMES)),
 )
 
 
@@ -76,7 +83,7 @@ class Training:
 
     def config(self, root: str) -> DictConfig:
         """The configuration of ``train`` or ``evaluate``."""
-        epochs = EPOCHS if self.steps == STEPS else 1
+        epochs = max(1, self.steps // EPOCH_STEPS)
         overrides = [
             f"experiment={EXPERIMENT}",
             *self.arm.overrides,
@@ -94,7 +101,7 @@ class Training:
         schema.register()
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
             config = compose(root, overrides=overrides)
-        config.callbacks = {"checkpoint": config.callbacks.checkpoint}
+        config.callbacks = {name: config.callbacks[name] for name in ("checkpoint", "prompts")}
         return config
 
 
@@ -124,6 +131,11 @@ class Entry(Job):
     def result(self) -> Path:
         return self.training.folder / "evaluation" / "metrics.json"
 
+    @property
+    def health(self) -> Path:
+        """What every validation measured of prompts and weights."""
+        return RunFolder(self.training.folder).health
+
 
 class Matrix(Job):
     """Every task predicted on every dataset's test scans that fit it, of a trained network."""
@@ -133,8 +145,12 @@ class Matrix(Job):
         return self.training.folder / "matrix" / "metrics.json"
 
 
-def choices(arms: Sequence[Arm], runs: Path) -> list[Choice]:
-    """Every candidate of every arm, longest first."""
+def choices(arms: Sequence[Arm], rates: Mapping[str, Sequence[float]], runs: Path) -> list[Choice]:
+    """Every candidate of every arm, longest first.
+
+    Args:
+        rates: name of the arm -> its candidates.
+    """
     trainings = [
         Training(
             arm,
@@ -146,7 +162,7 @@ def choices(arms: Sequence[Arm], runs: Path) -> list[Choice]:
             CHOICE_VAL_STEPS,
         )
         for arm in arms
-        for rate in LEARNING_RATES
+        for rate in rates[arm.name]
         for tasks in arm.trainings
     ]
     return [Choice(training) for training in _longest_first(trainings)]

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from jobs import NAMES, SEEDS, UNISEG, Arm, Entry, Matrix, entries, matrices
 
+from uniseg.evaluation.health import NetworkHealth
 from uniseg.metrics.paired import Comparison, by_patient, compare, holm
 
 
@@ -35,10 +36,15 @@ class TaskScores:
 
 @dataclass(frozen=True)
 class ArmScores:
-    """Test Dice of one arm, in the order of the suite's tasks."""
+    """Test Dice of one arm, in the order of the suite's tasks.
+
+    Attributes:
+        image_share: of its networks at their end (``uniseg.evaluation.health.image_shares``); empty without prompts.
+    """
 
     arm: Arm
     tasks: tuple[TaskScores, ...]
+    image_share: np.ndarray
 
     def on(self, task: str) -> TaskScores | None:
         return next((scores for scores in self.tasks if scores.task == task), None)
@@ -76,9 +82,13 @@ def arm_scores(arm: Arm, runs: Path) -> ArmScores:
     """Of a finished arm."""
     jobs = entries((arm,), _any_rates((arm,)), runs)
     names = [name for name in NAMES if any(name in tasks for tasks in arm.trainings)]
-    return ArmScores(
-        arm, tuple(_task_scores(name, [job for job in jobs if name in job.training.tasks]) for name in names)
-    )
+    tasks = tuple(_task_scores(name, [job for job in jobs if name in job.training.tasks]) for name in names)
+    return ArmScores(arm, tasks, _image_shares(jobs))
+
+
+def _image_shares(jobs: Sequence[Entry]) -> np.ndarray:
+    shares = [health.last_image_share for job in jobs if (health := NetworkHealth.load(job.health))]
+    return np.array([share for share in shares if np.isfinite(share)])
 
 
 def _task_scores(name: str, jobs: Sequence[Entry]) -> TaskScores:
