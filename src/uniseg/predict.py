@@ -31,6 +31,7 @@ def predict(config: DictConfig) -> list[Outcome]:
         "modality": config.modality,
         "merge": config.merge,
         "probabilities": config.probabilities,
+        "shard": config.shard,
     }
     return predict_cases(predictor, given, config.output, **choices)
 

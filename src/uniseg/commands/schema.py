@@ -16,6 +16,7 @@ from uniseg.evaluation.predictions import FILE_VALUES, TASK_VALUES
 from uniseg.evaluation.run import SCORED_SPLITS
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
+from uniseg.inference.shard import SHARD
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
 from uniseg.run_folder import RunFolder
@@ -174,6 +175,7 @@ class PredictConfig:
     modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     merge: bool = MISSING
     probabilities: bool = MISSING
+    shard: str | None = field(default=None, metadata=bounded(SHARD))
     postprocessing: str | None = None
     inference: InferenceSchema = MISSING
 

@@ -52,9 +52,9 @@ def write_prompts(model: UniSegModel, datasets: Sequence[Dataset], fold: int, ou
 def batch_prompts(model: UniSegModel, image: Tensor, task: Tensor) -> Tensor:
     """Prompts of all tasks ``[T,B,z,y,x]`` for windows ``image [B,M,Z,Y,X]``;
 
-    ``task [B]`` says how many modalities each has. T is 0 where there are none.
+    ``task [B]`` says how many modalities each has. T is 0 where there are none. Float32, under autocast too.
     """
-    return model.task_prompts(model.encode(image, task)).transpose(0, 1)
+    return model.task_prompts(model.encode(image, task)).transpose(0, 1).float()
 
 
 @torch.inference_mode()

@@ -74,7 +74,7 @@ class CaseRunner:
             OSError: a file cannot be written; it names the file, and what is finished stays.
         """
         cases = list(cases)
-        self.layout.require_free((case, images or self.tasks.names) for case, images in cases)
+        self.require_free(cases)
         with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
             upcoming: Future[CaseJob] | None = None
             last: Future[Outcome] | None = None
@@ -89,6 +89,13 @@ class CaseRunner:
                 last = writer.submit(finish)
             if last is not None:
                 yield last.result()
+
+    def require_free(self, cases: Iterable[tuple[Case, Images | None]]) -> None:
+        """
+        Raises:
+            InputError: an output that is not ours to replace, or two of one name.
+        """
+        self.layout.require_free((case, images or self.tasks.names) for case, images in cases)
 
     def _segmented(self, case_id: str, read: Future[CaseJob]) -> Callable[[], Outcome]:
         """Computes a case that was read; what is returned writes it."""

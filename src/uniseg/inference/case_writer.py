@@ -22,8 +22,6 @@ from uniseg.inference.predictor import Predictor
 from uniseg.inference.restore import CompressedSegmentation
 from uniseg.task import Task
 
-WRITERS = 2
-
 
 @dataclass(frozen=True)
 class CaseSegmentations:
@@ -60,7 +58,7 @@ class CaseWriter:
                     self._write_merged(job, segmentations)
                 return [self.layout.label_path(MERGED, job.case_id)]
             # compression leaves Python's lock alone
-            with ThreadPoolExecutor(WRITERS, "compress") as writers:
+            with ThreadPoolExecutor(self.predictor.compute.writers, "compress") as writers:
                 list(writers.map(partial(self._write_task, job, segmentations), segmentations.by_task))
             return [self.layout.label_path(name, job.case_id) for name in job.images]
 

@@ -1,6 +1,7 @@
 """How the networks compute on a device: precision, memory layout, kernels."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from uniseg.models.fused_norm import fused_norm_act
 from uniseg.models.uniseg import UniSegModel
 
 log = logging.getLogger(__name__)
+WRITERS, MOST_WRITERS = 2, 8
 HALF = {"16": torch.float16, "bf16": torch.bfloat16}
 
 
@@ -50,6 +52,11 @@ class Compute:
     def value_bytes(self) -> int:
         """Of a value between two layers."""
         return 2 if self.precision in HALF else 4
+
+    @property
+    def writers(self) -> int:
+        """Label maps of a scan that are written at a time; more where the processor has little else to do."""
+        return max(WRITERS, min(MOST_WRITERS, os.cpu_count() or 1)) if self.is_cuda else WRITERS
 
     def place(self, model: UniSegModel) -> UniSegModel:
         """``model`` on the device, ready to predict; channels last where convolutions are faster so."""

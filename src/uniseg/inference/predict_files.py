@@ -14,6 +14,7 @@ from uniseg.errors import InputError
 from uniseg.inference.case_reader import Files
 from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.predictor import Predictor
+from uniseg.inference.shard import Shard
 from uniseg.task import Task
 
 AUTO = "auto"
@@ -43,6 +44,7 @@ def predict_cases(
     modality: Sequence[str] | None = None,
     merge: bool = False,
     probabilities: bool = False,
+    shard: str | None = None,
     console: Console | None = None,
 ) -> list[Outcome]:
     """What became of every scan.
@@ -55,6 +57,7 @@ def predict_cases(
             looks like.
         modality: what the channels are, in order.
         merge, probabilities: as of ``CaseRunner``.
+        shard: which part of the scans, as ``1/4``, where several processes share them; None: all.
         console: None: standard error.
 
     Raises:
@@ -62,6 +65,7 @@ def predict_cases(
     """
     console = console or Console(stderr=True, soft_wrap=True)
     log = partial(console.print, markup=False, highlight=False)
+    part = Shard.of(shard)
     runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, log=log)
     chosen = _chosen_tasks(predictor, tasks, modality)
     tasks_to_run = chosen or predictor.model.tasks
@@ -72,7 +76,10 @@ def predict_cases(
     if left := passed_over(given):
         more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
         log(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
-    outcomes = list(track(runner.run(pairs), "predict", total=len(cases), console=console))
+    if part.count > 1:
+        runner.require_free(pairs)  # of all parts: no prediction may replace a scan of another
+        pairs = part.take(pairs, key=lambda pair: pair[0].case_id)
+    outcomes = list(track(runner.run(pairs), "predict", total=len(pairs), console=console))
     if len(outcomes) > 1:
         for outcome in outcomes:
             if outcome.refusal is not None:

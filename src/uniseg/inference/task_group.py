@@ -10,7 +10,7 @@ from uniseg.errors import InputError
 from uniseg.images.volume import Volume
 from uniseg.inference.accumulators import WindowAccumulator, make_accumulator
 from uniseg.inference.card import card_budget, num_weights, plan_on_card, slab_voxels, window_batch
-from uniseg.inference.compute import Compute
+from uniseg.inference.compute import WRITERS, Compute
 from uniseg.inference.memory import ExecutionPlan, MemoryEstimate, num_voxels, plan_execution, require_memory
 from uniseg.inference.plane_writer import PlaneWriter
 from uniseg.inference.restore import (
@@ -178,7 +178,8 @@ def _plan(
     num_modalities = accumulators[0].task.num_modalities
     estimate = estimate_memory(models, accumulators, crop, num_modalities, options, keeps_volume=keeps_volume)
     if compute.is_cuda:
-        require_memory(replace(estimate, image=0, window=0, ring_row=0), settings.max_memory_gb)
+        beside = replace(estimate, image=0, window=0, ring_row=0, label=estimate.label * compute.writers // WRITERS)
+        require_memory(beside, settings.max_memory_gb)
         return plan_on_card(models, accumulators, crop, num_modalities, settings, compute)
     num_rows = crop.crop_shape[1]
     most = window_batch(settings, compute, models[0].patch_size)

@@ -98,7 +98,7 @@ class WindowPass:
             within = [window for window in layer if window.start[1] < high and window.start[1] + window.size[1] > low]
             for windows, active, values in self._computed(self._worth(within)):
                 self._add(windows, active, values, (sums, weights), (low, high))
-            if self.device.type != "cuda":
+            if not self.network.compute.is_cuda:
                 self.network.require_finite()
             done = (starts[index + 1] if index + 1 < len(starts) else start + depth) - start
             bottom, top = max(start, z_low), min(start + done, z_high)
