@@ -183,8 +183,8 @@ class Predictor:
         for number, group in enumerate(groups, 1):
             is_last = number == len(groups)
             with self.stopwatch("resample"):
-                how = (self.settings, self.compute, options)
-                prepared = prepare_group(self.models, group, scan, *how, keeps_volume=not is_last)
+                where = (self.settings, self.compute, options)
+                prepared = prepare_group(self.models, group, scan, *where, keeps_volume=not is_last)
             if is_last:
                 del scan
             how = (self.settings, self.compute, self.stopwatch, self.sizes)

@@ -143,8 +143,8 @@ class WindowNetwork:
                 values = decode_together([self.accumulators[t] for t in tasks], member, model, window)
                 for t, each in zip(tasks, values, strict=True):
                     parts[t].append(each)
-        for t, each in parts.items():
-            yield t, torch.cat(each) if len(each) > 1 else each[0]
+        for t, some in parts.items():
+            yield t, torch.cat(some) if len(some) > 1 else some[0]
 
 
 def _parts(items: Sequence[int], most: int) -> Iterator[Sequence[int]]:
