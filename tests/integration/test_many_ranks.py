@@ -11,7 +11,15 @@ from started import TINY, signal_at, train
 
 pytestmark = pytest.mark.slow
 
-ONE = ["experiment=demo", *TINY, "optimizer=sgd", "scheduler=poly", "augment=nnunet", "data.num_workers=1"]
+ONE = [
+    "experiment=demo",
+    *TINY,
+    "speed=plain",
+    "optimizer=sgd",
+    "scheduler=poly",
+    "augment=nnunet",
+    "data.num_workers=1",
+]
 TWO = [*ONE, "trainer=ddp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.max_epochs=2"]
 STEPS = 8
 

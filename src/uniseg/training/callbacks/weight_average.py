@@ -28,25 +28,26 @@ class WeightAverage(WeightAveraging):
         super().__init__(multi_avg_fn=get_ema_multi_avg_fn(decay))
         self.decay = decay
         self._is_swapped = False
+        self._run: tuple[Trainer, LightningModule] | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        self._run = trainer, pl_module
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
         """Lightning's asks the device, at every step, whether it is the first."""
-        if trainer.global_step <= self._latest_update_step:
-            return
-        average = self._average_model
-        assert average is not None
-        done = trainer.global_step - 1
-        kept = min(self.decay, done / trainer.global_step)
-        with torch.no_grad():
-            averaged, current = ([p.detach() for p in module.parameters()] for module in (average.module, pl_module))
-            torch._foreach_lerp_(averaged, current, 1 - kept)
-        average.n_averaged += 1
-        self._latest_update_step = trainer.global_step
+        self._update(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Steps are averaged, not epochs."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Asked before a checkpoint is written, by whichever callback: the step is averaged first."""
+        if self._run is not None:
+            self._update(*self._run)
+        return super().state_dict()
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
@@ -57,3 +58,15 @@ class WeightAverage(WeightAveraging):
     def _swap_models(self, pl_module: LightningModule) -> None:
         super()._swap_models(pl_module)
         self._is_swapped = not self._is_swapped
+
+    def _update(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Once after every step of the optimiser."""
+        average, step = self._average_model, trainer.global_step
+        if average is None or step <= self._latest_update_step:
+            return
+        kept = min(self.decay, (step - 1) / step)
+        with torch.no_grad():
+            averaged, current = ([p.detach() for p in module.parameters()] for module in (average.module, pl_module))
+            torch._foreach_lerp_(averaged, current, 1 - kept)
+        average.n_averaged += 1
+        self._latest_update_step = step
