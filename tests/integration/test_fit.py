@@ -157,6 +157,8 @@ def test_a_debug_preset_runs(preset, prepared, tmp_path):
     assert "epoch 0, step 2: train loss " in (tmp_path / "train.log").read_text()
     config = yaml.safe_load((tmp_path / "config.yaml").read_text())
     assert config["name"] == f"debug_{preset}"
+    assert isinstance(config["data"]["num_workers"], int)  # what was chosen in place of auto
+    assert config["data"]["pin_memory"] is False
     assert load_model(tmp_path / "checkpoints/last.ckpt").tasks.names == NAMES
 
 

@@ -17,6 +17,7 @@ from uniseg.training.speed import (
     Tools,
     apply_speed_settings,
     describe_speed,
+    num_processes,
     resolve,
     resolve_trainer,
     with_fused_optimizer,
@@ -161,3 +162,20 @@ def test_only_an_optimizer_that_leaves_it_open_is_fused():
     without = Optimization(optimizer=partial(torch.optim.LBFGS, lr=0.1))
     assert with_fused_optimizer(without, fused) is without
     assert with_fused_optimizer(open_, fused).rate == open_.rate
+
+
+def test_processes_share_the_cores_of_their_machine(monkeypatch):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    for devices, number in [
+        (1, 1),
+        (2, 2),
+        ("2", 2),
+        ([0, 3], 2),
+        ("0,3", 2),
+        ("0,", 1),
+        ("auto", 4),
+        (-1, 4),
+        ("-1", 4),
+    ]:
+        assert num_processes(devices, CUDA) == number
+    assert num_processes("auto", torch.device("cpu")) == 1

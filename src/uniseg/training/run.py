@@ -41,6 +41,7 @@ from uniseg.training.speed import (
     SpeedSettings,
     apply_speed_settings,
     describe_speed,
+    num_processes,
     resolve,
     training_device,
     with_fused_optimizer,
@@ -124,11 +125,15 @@ class TrainingRun:
         steps_left = max(0, num_steps - (resume_point.step if resume_point else 0))
         rank_zero_info(describe_speed(self.speed, device, steps_left=steps_left))
         speed = resolve(self.speed, device, steps_left=steps_left)
+        stream = data.settings.for_device(device, num_processes(trainer.get("devices", 1), device))
+        read = {"num_workers": stream.num_workers, "pin_memory": stream.pin_memory}
+        rank_zero_info(f"Readers: {stream.num_workers}{', pinned memory' if stream.pin_memory else ''}.")
+        chosen = {"speed": as_plain(speed), "data": {**self.description.settings.get("data", {}), **read}}
         return replace(
             self,
             speed=speed,
             optimization=with_fused_optimizer(self.optimization, speed),
-            description=replace(self.description, settings={**self.description.settings, "speed": as_plain(speed)}),
+            description=replace(self.description, settings={**self.description.settings, **chosen}),
         )
 
     def initialize_model(self, tasks: TaskSet) -> InitializedModel:

@@ -3,7 +3,7 @@
 import inspect
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from importlib.util import find_spec
@@ -89,6 +89,15 @@ def training_device(accelerator: str) -> torch.device:
     if accelerator in ("gpu", "mps", AUTO) and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def num_processes(devices: int | str | Sequence[int], device: torch.device) -> int:
+    """Of a run on this machine, by ``trainer.devices``."""
+    if isinstance(devices, str) and "," in devices:
+        devices = [int(part) for part in devices.split(",") if part.strip()]
+    if str(devices) in ("auto", "-1"):
+        return max(torch.cuda.device_count(), 1) if device.type == "cuda" else 1
+    return max(len(devices) if isinstance(devices, Sequence) and not isinstance(devices, str) else int(devices), 1)
 
 
 def resolve_trainer(options: Mapping[str, Any]) -> dict[str, Any]:
