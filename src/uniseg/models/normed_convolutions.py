@@ -1,10 +1,12 @@
-"""The convolutions ahead of an instance norm, with the norm that their weights were drawn with."""
+"""The convolutions ahead of a norm, with the norm that their weights were drawn with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod, sqrt
 
 import torch
+from monai.networks.blocks import MedNeXtBlock
+from monai.networks.blocks.dynunet_block import UnetResBlock
 from torch import Tensor, nn
 
 from uniseg.models.blocks import NEGATIVE_SLOPE
@@ -12,16 +14,18 @@ from uniseg.models.decoder import DecoderStage
 from uniseg.models.stem import Stem
 
 GAIN = sqrt(2 / (1 + NEGATIVE_SLOPE**2))  # of He's normal initialisation
+NORMS = (nn.InstanceNorm3d, nn.GroupNorm)  # of each sample by itself, so that a factor on it is divided out
 
 
 @dataclass(frozen=True)
 class NormedConvolution:
-    """A convolution whose output an instance norm scales, so that its size leaves the function as it is but divides
+    """A convolution whose output a norm scales, so that its size leaves the function as it is but divides
     the effective learning rate by its square.
 
     Attributes:
         name: of the module that holds it.
         weights: its parts: two for a decoder's convolution over [upsampled, skip], else one.
+        biases: that the norm cancels, but for group norm; none in most networks.
 
     Examples:
         >>> NormedConvolution("conv", (nn.Parameter(torch.ones(4, 2, 3, 3, 3)),)).drawn_norm > 0
@@ -30,6 +34,7 @@ class NormedConvolution:
 
     name: str
     weights: tuple[nn.Parameter, ...]
+    biases: tuple[nn.Parameter, ...] = ()
 
     @property
     def drawn_norm(self) -> float:
@@ -43,21 +48,29 @@ class NormedConvolution:
 
 
 def normed_convolutions(network: nn.Module) -> list[NormedConvolution]:
-    """Every convolution of ``network`` with an instance norm right after it, in the order of its modules."""
+    """Every convolution of ``network`` with a norm right after it, in the order of its modules."""
     return [each for name, module in network.named_modules() for each in _of_module(name, module)]
 
 
 def _of_module(name: str, module: nn.Module) -> Iterator[NormedConvolution]:
-    if not _has_norm(getattr(module, "adn", None)):
-        return
-    if isinstance(module, DecoderStage):
-        yield NormedConvolution(f"{name}.halves", (module.up_half.weight, module.skip_half.weight))
-    elif isinstance(module, Stem):
-        for modalities, conv in module.convs.items():
-            yield NormedConvolution(f"{name}.convs.{modalities}", (conv.weight,))
-    elif isinstance(single := getattr(module, "conv", None), nn.Conv3d):
-        yield NormedConvolution(f"{name}.conv", (single.weight,))
+    if isinstance(module, UnetResBlock):  # of MONAI's, which hold norms beside convolutions
+        pairs = [(f"conv{k}", getattr(module, f"norm{k}", None)) for k in (1, 2, 3)]
+        yield from (_single(f"{name}.{key}.conv", getattr(module, key).conv) for key, norm in pairs if _divides(norm))
+    elif isinstance(module, MedNeXtBlock) and _divides(module.norm):
+        yield _single(f"{name}.conv1", module.conv1)
+    elif _divides(next(iter(getattr(module, "adn", nn.Identity()).children()), None)):
+        if isinstance(module, DecoderStage):
+            yield NormedConvolution(f"{name}.halves", (module.up_half.weight, module.skip_half.weight))
+        elif isinstance(module, Stem):  # a sample goes through one of them: each has a scale of its own
+            yield from (_single(f"{name}.convs.{modalities}", conv) for modalities, conv in module.convs.items())
+        elif isinstance(conv := getattr(module, "conv", None), nn.Conv3d):
+            yield _single(f"{name}.conv", conv)
 
 
-def _has_norm(adn: nn.Module | None) -> bool:
-    return adn is not None and any(isinstance(part, nn.InstanceNorm3d) for part in adn.modules())
+def _single(name: str, conv: nn.Module) -> NormedConvolution:
+    bias = conv.bias
+    return NormedConvolution(name, (conv.weight,), () if bias is None else (bias,))  # type: ignore[arg-type]
+
+
+def _divides(norm: nn.Module | None) -> bool:
+    return isinstance(norm, NORMS) and not getattr(norm, "track_running_stats", False)

@@ -1,25 +1,19 @@
 """Scales the convolutions ahead of a norm back to the norm that they were drawn with; the network computes the same."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import sqrt
 from statistics import median
 from typing import Any, Self
 
 import torch
-from monai.networks.blocks import Convolution, MedNeXtBlock
-from monai.networks.blocks.dynunet_block import UnetResBlock
-from torch import Tensor, nn
+from torch import Tensor
 
-from uniseg.models.blocks import NEGATIVE_SLOPE
 from uniseg.models.decoder import DecoderStage
-from uniseg.models.stem import Stem
+from uniseg.models.normed_convolutions import GAIN, normed_convolutions
 from uniseg.models.uniseg import UniSegModel
 
-GAIN = nn.init.calculate_gain("leaky_relu", NEGATIVE_SLOPE)
-NORMS = (nn.InstanceNorm3d, nn.GroupNorm)
 PROBE = 4  # bottleneck voxels along an axis of the noise on which the two networks are compared
-Named = dict[str, nn.Module]
 
 
 @dataclass(frozen=True)
@@ -60,94 +54,47 @@ class RestoredNorms:
         return cls(factors, float(values["change"]), float(values["spread"]))
 
 
-def restore_norms(model: UniSegModel, kept: set[str] | frozenset[str] = frozenset()) -> RestoredNorms:
+def restore_norms(model: UniSegModel, kept: Collection[str] = ()) -> RestoredNorms:
     """Scale, in place, every convolution whose output a norm divides out to the norm that He's initialisation gives.
 
     Such weights grow in training while the network stays the same, and a learning rate turns them the less, the larger
     they are. A stage's transposed convolution reaches its norm through ``up_half``, which takes over what it loses;
-    then both halves get one factor, since the norm sees their sum.
+    then both halves get one factor, since the norm sees their sum. Each of the stem's convolutions has its own factor:
+    they share a norm's parameters, but no sample.
 
     Args:
         model: without added tasks, which share a norm with FUSE.
-        kept: names of parameters that are new; a group with one of them stays as it is.
+        kept: names of parameters that are new; a convolution with one of them stays as it is.
     """
     before = _probe(model)
+    named = dict(model.named_parameters())
+    new = {id(named[name]) for name in kept if name in named}
     factors: dict[str, float] = {}
     with torch.no_grad():
-        for stage in _decoder_stages(model, kept):
-            factors |= _shift_upsample(stage)
-        for group in _groups(model):
-            if not kept.intersection(f"{name}.weight" for name in group):
-                factors |= {name: factors.get(name, 1.0) * factor for name, factor in _restore(group).items()}
+        for name, stage in model.named_modules():
+            if isinstance(stage, DecoderStage) and not new & {id(stage.upsample.weight), id(stage.up_half.weight)}:
+                factors |= {f"{name}.upsample": factor for factor in _shift_upsample(stage)}
+        for each in normed_convolutions(model):
+            norm = float(each.norm())
+            if norm and not new & {id(weight) for weight in each.weights}:
+                factors[each.name] = each.drawn_norm / norm
+                for tensor in (*each.weights, *each.biases):
+                    tensor.mul_(factors[each.name])
     change = (_probe(model) - before).abs().max()
     return RestoredNorms(factors, float(change), float(before.std()))
 
 
-def drawn_norm(weight: Tensor) -> float:
-    """Expected Frobenius norm of ``weight`` as ``init_weights`` draws it: fan-in cancels, the first axis stays."""
-    return GAIN * sqrt(len(weight))
-
-
-def _groups(model: nn.Module) -> Iterator[Named]:
-    """Convolutions by name that share a scale which the norm after them divides out."""
-    for name, module in model.named_modules():
-        if isinstance(module, DecoderStage):
-            yield {f"{name}.{half}": getattr(module, half) for half in ("up_half", "skip_half")}
-        elif isinstance(module, Stem):
-            # A sample goes through one of them, so each has its own scale though the norm's parameters are shared.
-            yield from ({f"{name}.convs.{key}": conv} for key, conv in module.convs.items() if _is_normed(module))
-        elif isinstance(module, Convolution):
-            yield from ({f"{name}.conv": conv} for conv in [module.conv] if _is_normed(module))
-        elif isinstance(module, UnetResBlock):
-            pairs = [(f"conv{k}", getattr(module, f"norm{k}", None)) for k in (1, 2, 3)]
-            yield from ({f"{name}.{key}.conv": getattr(module, key).conv} for key, norm in pairs if _divides(norm))
-        elif isinstance(module, MedNeXtBlock) and _divides(module.norm):
-            yield {f"{name}.conv1": module.conv1}
-
-
-def _is_normed(module: nn.Module) -> bool:
-    """Whether the first thing after its convolution is a norm."""
-    return _divides(next(iter(getattr(module, "adn", nn.Identity()).children()), None))
-
-
-def _divides(norm: nn.Module | None) -> bool:
-    return isinstance(norm, NORMS) and not getattr(norm, "track_running_stats", False)
-
-
-def _decoder_stages(model: nn.Module, kept: set[str] | frozenset[str]) -> Iterator[Named]:
-    for name, module in model.named_modules():
-        if isinstance(module, DecoderStage):
-            parts = {f"{name}.{key}": getattr(module, key) for key in ("upsample", "up_half")}
-            if not kept.intersection(f"{part}.weight" for part in parts):
-                yield parts
-
-
-def _shift_upsample(parts: Named) -> dict[str, float]:
-    """The transposed convolution to its norm; ``up_half``, which reads it linearly, the inverse."""
-    (upsample, first), (up_half, second) = parts.items()
-    norm = float(first.weight.norm())  # type: ignore[union-attr,operator]
+def _shift_upsample(stage: DecoderStage) -> list[float]:
+    """The transposed convolution to its norm, ``up_half``, which reads it linearly, times the inverse; the factor."""
+    norm = float(stage.upsample.weight.norm())
     if not norm:
-        return {}
-    factor = drawn_norm(first.weight) / norm  # type: ignore[arg-type]
-    _scale(first, factor)
-    _scale(second, 1 / factor)
-    return {upsample: factor, up_half: 1 / factor}
-
-
-def _restore(group: Named) -> dict[str, float]:
-    norm = sqrt(sum(float(conv.weight.square().sum()) for conv in group.values()))  # type: ignore[union-attr,operator]
-    if not norm:
-        return {}
-    factor = drawn_norm(next(iter(group.values())).weight) / norm  # type: ignore[arg-type]
-    for conv in group.values():
-        _scale(conv, factor)
-    return dict.fromkeys(group, factor)
-
-
-def _scale(conv: nn.Module, factor: float) -> None:
-    conv.weight.mul_(factor)  # type: ignore[union-attr,operator]
-    if conv.bias is not None:
-        conv.bias.mul_(factor)  # type: ignore[union-attr,operator]
+        return []
+    factor = GAIN * sqrt(len(stage.upsample.weight)) / norm  # He's fan-in cancels but for the first axis
+    for tensor in (stage.upsample.weight, stage.upsample.bias):
+        if tensor is not None:
+            tensor.mul_(factor)
+    stage.up_half.weight.div_(factor)
+    return [factor]
 
 
 @torch.no_grad()
