@@ -6,6 +6,7 @@ from pathlib import Path
 
 from uniseg.files import PART
 
+CONTROL = "control"
 LAST_CHECKPOINT, METRICS_LOG = "last.ckpt", "metrics.csv"
 TEST, OLD_VAL = "test", "evaluation_dev"  # the validation cases of a fold were called dev
 
@@ -126,6 +127,16 @@ class RunFolder:
         return self.path / "weights.json"
 
     @property
+    def control(self) -> "RunFolder":
+        """The run of new weights beside a fine-tuning."""
+        return RunFolder(self.path / CONTROL)
+
+    @property
+    def verdict(self) -> Path:
+        """Of a fine-tuning against its control."""
+        return self.path / "verdict.json"
+
+    @property
     def forgetting_report(self) -> Path:
         return self.path / "old_tasks.json"
 
@@ -153,12 +164,13 @@ class RunFolder:
 
     def finished_parts(self) -> list[Path]:
         """The checkpoints and scores that are there, by which a folder counts as that of a run."""
-        return [*self.saved_checkpoints(), *sorted(self.path.glob("evaluation*/metrics.json"))]
+        scores = sorted(self.path.glob("evaluation*/metrics.json"))
+        return [*self.saved_checkpoints(), *scores, *sorted(self.path.glob(f"{CONTROL}/checkpoints/*.ckpt"))]
 
     def results(self) -> list[Path]:
         """All that training, evaluation and report write, there or not, but for the checkpoints."""
         evaluations = [self.path / name for name in ("evaluation", "evaluation_val", OLD_VAL)]
-        reports = [self.forgetting_report, self.transfer_report]
+        reports = [self.forgetting_report, self.transfer_report, self.verdict, self.control.path]
         logs = [self.logs, self.path / "tensorboard", self.train_log]
         return [self.report, *evaluations, self.prompt_evolution.parent, *logs, *reports]
 

@@ -1,0 +1,122 @@
+"""Whether fine-tuning helped: a run against new weights trained the same way, on whole val cases."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from uniseg.evaluation.records import Score
+from uniseg.files import read_record, require_text, write_json
+from uniseg.metrics.paired import Interval, by_patient, t_interval
+
+HELPED, HARMED, UNDECIDED = "helped", "harmed", "undecided"
+FEWEST_PATIENTS = 5  # val patients that an interval is made for
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the control run says of a fine-tuning.
+
+    The difference is the mean over val patients of the Dice with the base minus that of new weights; the interval,
+    95 %, is Student's of paired differences. It covers which patients were drawn, not the luck of one training: repeat
+    with other seeds where much depends on it.
+
+    Attributes:
+        outcome: helped, harmed where the interval excludes 0; else undecided.
+        reason: why it is undecided for want of patients; else empty.
+        fine_tuned, control: Dice by val patient, mean over its classes and cases.
+        interval: None for fewer than five patients.
+        use: checkpoint to use.
+
+    Examples:
+        >>> fine_tuned, control = ({str(k): dice + k / 100 for k in range(5)} for dice in (0.7, 0.5))
+        >>> verdict = judge(fine_tuned, control, ("run/last.ckpt", "run/control/last.ckpt"))
+        >>> verdict.outcome, round(verdict.difference, 3), verdict.use
+        ('helped', 0.2, 'run/last.ckpt')
+    """
+
+    outcome: str
+    reason: str
+    use: str
+    fine_tuned: Mapping[str, float] = field(default_factory=dict)
+    control: Mapping[str, float] = field(default_factory=dict)
+    interval: Interval | None = None
+
+    @property
+    def num_patients(self) -> int:
+        return len(self.control)
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Of the fine-tuned network, of the control; NaN without patients."""
+        return tuple(float(np.mean(list(dice.values()) or [np.nan])) for dice in (self.fine_tuned, self.control))  # type: ignore[return-value]
+
+    @property
+    def difference(self) -> float:
+        fine_tuned, control = self.means
+        return fine_tuned - control
+
+    def line(self) -> str:
+        """For a person: outcome, numbers, what to use."""
+        if not self.num_patients:
+            return f"{self.outcome}: {self.reason}; use {self.use}"
+        fine_tuned, control = self.means
+        numbers = f"val Dice {fine_tuned:.3f} fine-tuned, {control:.3f} from new weights, {self.difference:+.3f}"
+        if self.interval is None:
+            told = f"({self.reason})"
+        else:
+            told = (
+                f"(95 % interval {self.interval.low:+.3f} to {self.interval.high:+.3f}, {self.num_patients} patients)"
+            )
+        return f"{self.outcome}: {numbers} {told}; use {self.use}"
+
+    def write(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """
+        Raises:
+            InputError: no file of ``write``.
+        """
+        return read_record(path, cls._of, "verdict.json of uniseg.finetune", "fine-tune again")
+
+    @classmethod
+    def _of(cls, values: Mapping[str, Any]) -> Self:
+        texts = {key: require_text(values[key]) for key in ("outcome", "reason", "use")}
+        dice = {
+            key: {require_text(name): float(value) for name, value in values[key].items()}
+            for key in ("fine_tuned", "control")
+        }
+        if texts["outcome"] not in (HELPED, HARMED, UNDECIDED) or dice["fine_tuned"].keys() != dice["control"].keys():
+            raise ValueError("an unknown outcome, or other patients for the control")
+        interval = values["interval"]
+        limits = None if interval is None else Interval(float(interval["low"]), float(interval["high"]))
+        return cls(**texts, **dice, interval=limits)
+
+
+def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpoints: tuple[str, str]) -> Verdict:
+    """The verdict on the Dice of the same val patients.
+
+    Args:
+        checkpoints: of the fine-tuned network, of the control.
+    """
+    patients = sorted(fine_tuned.keys() & control.keys())
+    difference = np.array([fine_tuned[patient] - control[patient] for patient in patients])
+    outcome, reason, interval = UNDECIDED, "", None
+    if len(patients) < FEWEST_PATIENTS:
+        reason = f"{len(patients)} val patients, fewer than the {FEWEST_PATIENTS} that an interval needs"
+    else:
+        interval = t_interval(difference)
+        outcome = HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
+    worse = bool(len(difference) and difference.mean() < 0)
+    dice = ({patient: each[patient] for patient in patients} for each in (fine_tuned, control))
+    return Verdict(outcome, reason, checkpoints[worse], *dice, interval)
+
+
+def dice_by_patient(scores: Sequence[Score]) -> dict[str, float]:
+    """Mean over all classes and cases of a patient."""
+    patients, values = by_patient([score.patient_id for score in scores], [score.dice for score in scores])
+    return dict(zip(patients, values.tolist(), strict=True))

@@ -1,0 +1,94 @@
+"""Helped, harmed or undecided: the interval decides, and chance alone seldom says helped."""
+
+import numpy as np
+import pytest
+
+from uniseg import InputError
+from uniseg.evaluation.records import Score
+from uniseg.evaluation.verdict import FEWEST_PATIENTS, Verdict, dice_by_patient, judge
+from uniseg.metrics.paired import t_interval
+
+CHECKPOINTS = ("run/last.ckpt", "run/control/last.ckpt")
+TRIALS = 2000
+
+
+def verdict_of(differences, control=0.5):
+    controls = {f"p{k}": control for k in range(len(differences))}
+    return judge({f"p{k}": control + d for k, d in enumerate(differences)}, controls, CHECKPOINTS)
+
+
+@pytest.mark.parametrize(
+    ("differences", "outcome", "use"),
+    [
+        ((0.1, 0.12, 0.08, 0.11, 0.09), "helped", 0),
+        ((-0.1, -0.12, -0.08, -0.11, -0.09), "harmed", 1),
+        ((0.3, -0.2, 0.1, -0.1, 0.05), "undecided", 0),
+        ((-0.3, 0.2, -0.1, 0.1, -0.05), "undecided", 1),
+        ((0.0,) * 6, "undecided", 0),
+    ],
+)
+def test_the_interval_decides(differences, outcome, use):
+    verdict = verdict_of(differences)
+    assert (verdict.outcome, verdict.use, verdict.reason) == (outcome, CHECKPOINTS[use], "")
+    assert verdict.difference == pytest.approx(np.mean(differences))
+    assert verdict.interval.low <= verdict.difference <= verdict.interval.high
+    assert verdict.line().startswith(f"{outcome}: val Dice")
+    assert verdict.line().endswith(f"use {CHECKPOINTS[use]}")
+
+
+def test_the_interval_is_students():
+    interval = t_interval(np.array([0.1, 0.2, 0.3, 0.4, 0.5]))
+    assert (interval.low, interval.high) == pytest.approx((0.3 - 0.19632, 0.3 + 0.19632), abs=1e-4)
+
+
+def test_too_few_patients_decide_nothing_and_say_so():
+    verdict = verdict_of([0.3] * (FEWEST_PATIENTS - 1))
+    assert (verdict.outcome, verdict.interval) == ("undecided", None)
+    assert "4 val patients, fewer than the 5" in verdict.line()
+    nothing = verdict_of([])
+    assert nothing.outcome == "undecided"
+    assert nothing.use == CHECKPOINTS[0]
+    assert "0 val patients" in nothing.line()
+
+
+@pytest.mark.parametrize("num_patients", [5, 8, 20])
+@pytest.mark.parametrize("kind", ["normal", "heavy", "dice"])
+def test_chance_alone_seldom_says_helped(num_patients, kind):
+    """Both networks from one distribution: at most 5 % of the verdicts say helped, 2.5 % are meant."""
+    rng = np.random.default_rng(num_patients)
+    draw = {
+        "normal": lambda: rng.normal(0, 0.1, num_patients),
+        "heavy": lambda: rng.standard_t(3, num_patients) / 10,
+        "dice": lambda: rng.beta(4, 1, num_patients) - rng.beta(4, 1, num_patients),
+    }[kind]
+    outcomes = [verdict_of(draw()).outcome for _ in range(TRIALS)]
+    assert outcomes.count("helped") / TRIALS < 0.035
+    assert outcomes.count("harmed") / TRIALS < 0.035
+    assert outcomes.count("helped") > 0
+
+
+def test_what_helps_is_found():
+    rng = np.random.default_rng(0)
+    outcomes = [verdict_of(rng.normal(0.1, 0.08, 8)).outcome for _ in range(200)]
+    assert outcomes.count("helped") > 150
+    assert outcomes.count("harmed") == 0
+
+
+def test_a_verdict_comes_back_from_its_file(tmp_path):
+    path = tmp_path / "verdict.json"
+    for verdict in (verdict_of([0.1, 0.2, 0.1, 0.2, 0.15]), verdict_of([0.1])):
+        verdict.write(path)
+        assert Verdict.read(path) == verdict
+    path.write_text(path.read_text().replace("undecided", "splendid"))
+    with pytest.raises(InputError, match=r"verdict\.json of uniseg.finetune"):
+        Verdict.read(path)
+
+
+def test_a_patient_counts_once_with_the_mean_of_its_scores():
+    scores = [
+        Score("liver", case, patient, name, dice, dice, 0.0, 1.0, 1.0)
+        for case, patient, name, dice in [
+            ("a1", "a", "liver", 0.8), ("a1", "a", "tumour", 0.4), ("a2", "a", "liver", 0.6), ("b", "b", "liver", 1.0),
+        ]
+    ]  # fmt: skip
+    assert dice_by_patient(scores) == pytest.approx({"a": 0.6, "b": 1.0})
