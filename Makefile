@@ -24,13 +24,16 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a report; minutes on two cores
+demo: setup ## phantoms -> cache -> training -> scores -> a prediction -> a report -> few-shot fine-tuning; minutes on two cores
 	$(RUN) uniseg.prepare experiment=demo
 	$(RUN) uniseg.train experiment=demo overwrite=true
 	$(RUN) uniseg.evaluate experiment=demo
 	$(RUN) uniseg.predict checkpoint=outputs/demo/checkpoints/last.ckpt input=outputs/phantoms/unseen output=outputs/demo/prediction
 	$(RUN) uniseg.report run=outputs/demo
 	@$(BIN)/python -c "import json; print('mean test Dice %.3f' % json.load(open('outputs/demo/evaluation/metrics.json'))['mean_dice'])"
+	$(RUN) uniseg.finetune experiment=demo_finetune overwrite=true
+	$(RUN) uniseg.evaluate experiment=demo_finetune
+	$(RUN) uniseg.report run=outputs/demo_finetune
 
 test: setup ## the tests
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not slow and not gpu" $(PARALLEL)

@@ -10,14 +10,13 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from uniseg.cache.build import audit, prepare, prune
+from uniseg.cache.build import audit, prune
 from uniseg.commands.builders import require_datasets, sources_of, tasks_of
 from uniseg.commands.plan import plan_experiment
-from uniseg.commands.structured import settings_from
+from uniseg.commands.prepared import prepare_tasks, write_phantoms
 from uniseg.datasets.dataset import find_datasets
 from uniseg.datasets.import_nnunet import import_nnunet_datasets
 from uniseg.environment import LOCAL_CONF
-from uniseg.phantom.suite import PhantomSettings, write_suite
 from uniseg.reporting.overlays import write_preview
 
 
@@ -26,17 +25,16 @@ def main(config: DictConfig) -> None:
         import_nnunet_datasets(config["import"], LOCAL_CONF / "task", config.preprocessed, overwrite=config.overwrite)
         return
     tasks, sources = tasks_of(config), sources_of(config)
-    if config.phantom is not None:
-        write_suite(Path(config.paths.phantoms), settings_from(PhantomSettings, config.phantom))
+    write_phantoms(config)
     require_datasets(sources)
     if config.plan:
         plan_experiment(config, tasks, find_datasets(tasks, sources))
         return
     cache_dir = Path(config.paths.cache)
-    datasets = audit(tasks, sources, config.num_workers, None if config.audit.only else cache_dir)
     if config.audit.only:
+        audit(tasks, sources, config.num_workers)
         return
-    prepare(datasets, cache_dir, config.num_workers)
+    prepare_tasks(config, cache_dir, config.num_workers)
     for name in tasks.names:
         sys.stderr.write(f"{write_preview(cache_dir / name)}\n")
     leftovers = prune(cache_dir, tasks.names, remove=config.prune)

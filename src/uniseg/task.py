@@ -136,6 +136,13 @@ class Task:
         """The same task with the values that preparation measured."""
         return replace(self, normalization=tuple(normalization))
 
+    def is_prepared_as(self, prepared: "Task") -> bool:
+        """Whether ``prepared`` is this task but for normalisations that preparation measured."""
+        if replace(self, normalization=prepared.normalization) != prepared:
+            return False
+        pairs = zip(self.normalization, prepared.normalization, strict=True)
+        return all(open_ == done or (not open_.resolved and open_.mode == done.mode) for open_, done in pairs)
+
     def to_dict(self) -> dict:
         """Plain containers, for JSON, YAML and checkpoints."""
         values = asdict(self)

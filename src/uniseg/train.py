@@ -7,6 +7,8 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
 
 import math
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -41,17 +43,24 @@ def main(config: DictConfig) -> float:
         for line in run.initialize_model(tasks_of(config)).lines():
             sys.stderr.write(f"{line}\n")
         return math.nan
-    try:
+    with one_line_endings(config.run_dir):
         trainer = train(config, run)
+    return float(trainer.callback_metrics.get("val/pseudo_dice", math.nan))  # none where nothing was left to do
+
+
+@contextmanager
+def one_line_endings(run_dir: str) -> Iterator[None]:
+    """Ends of a training that are no bugs become one line, or an exit code."""
+    try:
+        yield
     except FloatingPointError as error:
         fix = "lower optimizer.lr or use trainer.precision=32-true; ckpt_path=last resumes from the last good one"
-        raise InputError(config.run_dir, str(error), "finite numbers", fix) from error
+        raise InputError(run_dir, str(error), "finite numbers", fix) from error
     except KeyboardInterrupt:
         sys.stderr.write("Interrupted before the first step or after the last: nothing to save.\n")
         sys.exit(INTERRUPTED)
     except SystemExit as stop:  # Lightning's answer to a Ctrl-C outside the loops is 1
         sys.exit(INTERRUPTED if stop.code == 1 else stop.code)
-    return float(trainer.callback_metrics.get("val/pseudo_dice", math.nan))  # none where nothing was left to do
 
 
 def train(config: DictConfig, run: TrainingRun | None = None) -> Trainer:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -14,7 +15,7 @@ import yaml
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.phantom.shapes import STRUCTURES, VALUE
-from uniseg.phantom.suite import TASKS, PhantomCase, PhantomSettings, make_case, write_suite
+from uniseg.phantom.suite import STOMACH, TASKS, PhantomCase, PhantomSettings, make_case, write_suite
 
 INDEX = {task.name: index for index, task in enumerate(TASKS)}
 ORGANS = ("liver", "hepatic_vessel", "kidney", "spleen", "pancreas", "stomach", "aorta", "vertebra")
@@ -110,6 +111,28 @@ def test_a_suite_is_rewritten_only_for_other_settings(suite: Path):
     write_suite(suite, PhantomSettings(num_cases=1))
     assert kept.stat().st_mtime_ns > before[1]
     assert {path: path.read_bytes() for path in suite.rglob("*") if path.is_file()} == files
+
+
+def test_a_suite_of_an_older_version_gets_what_it_lacks(suite: Path):
+    """A dataset that was added since; the others, and what was prepared of them, stay."""
+    settings, kept = suite / "suite.json", suite / "phantom_liver" / "imagesTr" / "liver_000_0000.nii.gz"
+    files = {path: path.read_bytes() for path in suite.rglob("*") if path.is_file()}
+    before = kept.stat().st_mtime_ns
+    settings.write_text(
+        json.dumps({key: value for key, value in json.loads(settings.read_text()).items() if key != "datasets"})
+    )
+    shutil.rmtree(suite / STOMACH.dataset)
+    write_suite(suite, PhantomSettings(num_cases=1))
+    assert kept.stat().st_mtime_ns == before
+    assert {path: path.read_bytes() for path in suite.rglob("*") if path.is_file()} == files
+
+
+def test_the_dataset_to_fine_tune_on_is_labelled_by_no_other(suite: Path):
+    assert not any("stomach" in names for task in TASKS for names in task.targets.values())
+    label = np.asarray(nib.load(suite / STOMACH.dataset / "labelsTr" / "stomach_000.nii.gz").dataobj)
+    truth = np.asarray(nib.load(suite / "truth" / "stomach_000.nii.gz").dataobj)
+    np.testing.assert_array_equal(label == 1, truth == VALUE["stomach"])
+    assert label.any()
 
 
 def test_no_case_is_an_error():

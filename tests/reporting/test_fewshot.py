@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 
 from uniseg.errors import InputError
+from uniseg.evaluation.verdict import Verdict
 from uniseg.metrics.registry import packaged_metrics
 from uniseg.reporting.fewshot import points, read_shots, shot_figure
 from uniseg.reporting.fewshot_files import write_fewshot
+from uniseg.run_folder import RunFolder
 
 DICE, HD95 = (packaged_metrics()[name] for name in ("dice", "hd95_mm"))
 METRICS = {"mean_dice": 0.5, "mean_dice_nnunet": 0.5, "blind_mean_dice": 0.2, "tasks": {}}
@@ -109,3 +111,18 @@ def test_a_file_of_something_else_is_refused_in_one_line(sweep, name, content):
     with pytest.raises(InputError, match=name.rpartition("/")[2]):
         write_fewshot(sweep, sweep / "out", DICE)
     assert not (sweep / "out").exists()
+
+
+def test_a_sweep_counts_its_verdicts(tmp_path):
+    base = np.linspace(0.3, 0.5, 8)
+    for seed, outcome in enumerate(("helped", "helped", "undecided")):
+        write(tmp_path, "scratch", "full", 2, seed, base)
+        write(tmp_path, "checkpoint", "recipe", 2, seed, base + 0.1)
+        run = RunFolder(tmp_path / "checkpoint-recipe/2" / f"seed{seed}")
+        Verdict(outcome, "", "a").write(run.verdict)
+    scratch, tuned = points(read_shots(tmp_path, DICE), DICE)
+    assert scratch.verdicts == {}
+    assert tuned.verdicts == {"helped": 2, "undecided": 1}
+    text = write_fewshot(tmp_path, tmp_path / "out", DICE).read_text()
+    assert "2 helped, 1 undecided |" in text
+    assert json.loads((tmp_path / "out/fewshot.json").read_text())["points"][1]["verdicts"]["helped"] == 2

@@ -18,6 +18,7 @@ from uniseg.errors import InputError
 COMMANDS = {
     "prepare": "scans -> cache; folders of nnU-Net -> task files; headers -> a plan",
     "train": "cache -> checkpoint",
+    "finetune": "a trained network, a few patients -> checkpoint, with a verdict against new weights",
     "evaluate": "a run's test cases, or any tool's label maps -> scores",
     "predict": "scans -> label maps in their own grid",
     "report": "a run, several against each other, a few-shot sweep -> page or table",

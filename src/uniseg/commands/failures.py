@@ -34,6 +34,7 @@ WORKER_KILLED = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")
 LOWER = {
     "prepare": "lower num_workers, or gpu_memory_gb where it plans",
     "train": "lower data.batch_size, data.patch_size or data.num_workers, or add speed.checkpoint_activations=true",
+    "finetune": "lower data.batch_size, data.patch_size or data.num_workers, or add speed.checkpoint_activations=true",
     "evaluate": "lower inference.window_batch or inference.max_memory_gb",
     "predict": "lower inference.window_batch or inference.max_memory_gb",
 }

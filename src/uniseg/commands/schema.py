@@ -32,6 +32,7 @@ from uniseg.settings import (
     number,
     word,
 )
+from uniseg.training.control import FinetuneSettings
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
 from uniseg.training.logs import tracked
@@ -138,6 +139,16 @@ class TrainConfig(RunConfig):
 
 
 @dataclass
+class FinetuneConfig(TrainConfig, schema_of(FinetuneSettings)):
+    """Keys of ``finetune``.
+
+    Examples:
+        >>> OmegaConf.structured(FinetuneConfig(base="last.ckpt")).base
+        'last.ckpt'
+    """
+
+
+@dataclass
 class EvaluateConfig(RunConfig):
     """Keys of ``evaluate``.
 
@@ -220,6 +231,7 @@ class ReportConfig:
 ROOTS = {
     "prepare": PrepareConfig,
     "train": TrainConfig,
+    "finetune": FinetuneConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "report": ReportConfig,

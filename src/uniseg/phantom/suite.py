@@ -1,11 +1,12 @@
-"""The embedded phantom suite: eleven partially labelled datasets of made-up patients.
+"""The embedded phantom suite: eleven partially labelled datasets of made-up patients, with one more to fine-tune on.
 
 They mirror the eleven datasets of UniSeg (Ye et al., MICCAI 2023) in modality, channel count and class count. Every
-trunk holds all organs and tumours; a dataset labels its own target only. The full truth is kept aside, for analysis.
+trunk holds all organs and tumours; a dataset labels its own target only. What the twelfth labels no other does. The
+full truth is kept aside, for analysis.
 """
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -24,6 +25,7 @@ from uniseg.settings import SEED, bounded, check_fields, number
 
 VERSION = 1  # counted up when the same settings begin to give other files
 SETTINGS_FILE = "suite.json"
+WRITTEN = "datasets"  # key of that file
 UNSEEN = "unseen"  # a folder with one CT that belongs to no dataset
 
 
@@ -118,6 +120,10 @@ TASKS = (
     PhantomTask("whole_body_tumour", ("CT", "PET"), {"tumour": (*SITES, "lesion")}, TRUNK_FDG),
 )
 
+# Of other patients, for fine-tuning; not in TASKS, which are trained together.
+STOMACH = PhantomTask("stomach", ("CT",), {"stomach": ("stomach",)}, focus_mm=5)
+DATASETS = (*TASKS, STOMACH)
+
 ORIENTATIONS = ("RAS", "LPS", "LAS", "RPS", "LPI", "PIR", "ASL", "SAR")
 
 
@@ -156,7 +162,7 @@ class PhantomCase:
 
 def make_case(seed: int, task_index: int, case_index: int, *, shared_style: bool) -> PhantomCase:
     """A pure function of its arguments; case 0 has every tumour of its study."""
-    task = TASKS[task_index]
+    task = DATASETS[task_index]
     rng = np.random.default_rng([seed, task_index, case_index + 1])  # a last 0 would repeat the site's stream
     style = draw_style(np.random.default_rng([seed, task_index]), rng, shared_style)
     peers = [peer for peer in TASKS if peer.modalities == task.modalities] if shared_style else [task]
@@ -187,7 +193,7 @@ def _write_nifti(path: Path, array: np.ndarray, case: PhantomCase) -> None:
 
 def write_case(root: Path, seed: int, task_index: int, case_index: int, shared_style: bool) -> None:
     """Make one case; write its images, label and truth."""
-    task = TASKS[task_index]
+    task = DATASETS[task_index]
     case_id = f"{task.name}_{case_index:03d}"
     case = make_case(seed, task_index, case_index, shared_style=shared_style)
     for channel, image in enumerate(case.images):
@@ -196,26 +202,21 @@ def write_case(root: Path, seed: int, task_index: int, case_index: int, shared_s
     _write_nifti(root / "truth" / f"{case_id}.nii.gz", case.structures, case)
 
 
-def _prepare_folders(root: Path, num_cases: int) -> None:
-    """Empty folders for all datasets, each with its ``dataset.json``, after whatever was there."""
-    (root / SETTINGS_FILE).unlink(missing_ok=True)
-    for folder in ("truth", UNSEEN, *(task.dataset for task in TASKS)):
-        shutil.rmtree(root / folder, ignore_errors=True)
-    for task in TASKS:
+def _prepare_folders(root: Path, num_cases: int, tasks: Sequence[PhantomTask]) -> None:
+    """Empty folders for datasets, each with its ``dataset.json``, after whatever was there."""
+    for task in tasks:
+        shutil.rmtree(root / task.dataset, ignore_errors=True)
         for folder in ("imagesTr", "labelsTr"):
             (root / task.dataset / folder).mkdir(parents=True)
         channels = {str(channel): name for channel, name in enumerate(task.modalities)}
         labels = {name: value for value, name in enumerate(task.classes)}
         description = {"channel_names": channels, "labels": labels, "numTraining": num_cases, "file_ending": ".nii.gz"}
         write_json(root / task.dataset / "dataset.json", description)
-    for folder in ("truth", UNSEEN):
-        (root / folder).mkdir()
-    write_json(root / "truth" / "structures.json", VALUE)
 
 
 def write_suite(root: Path, settings: PhantomSettings) -> None:
-    """Write the eleven datasets, one more unlabelled CT, all their truth below ``root``; a suite of the same settings
-    is left as it is.
+    """Write the twelve datasets, one more unlabelled CT, all their truth below ``root``; what a suite of the same
+    settings has is left as it is.
 
     Args:
         root: its folders ``phantom_*`` of the suite, ``unseen`` and ``truth`` are replaced.
@@ -225,19 +226,36 @@ def write_suite(root: Path, settings: PhantomSettings) -> None:
     """
     content = {"version": VERSION, **asdict(settings)}
     written, fix = root / SETTINGS_FILE, "delete it: the suite is then written anew"
-    if written.exists() and read_json(written, "the settings of a phantom suite", fix) == content:
-        return
-    _prepare_folders(root, settings.num_cases)
-    seed, shared_style = settings.seed, settings.shared_style
+    before = read_json(written, "the settings of a phantom suite", fix) if written.exists() else {}
+    there = before.pop(WRITTEN, [task.dataset for task in TASKS])  # as older versions wrote it
+    if before != content:
+        written.unlink(missing_ok=True)
+        _write_unseen(root, settings)
+        there = []
+    missing = [task for task in DATASETS if task.dataset not in there]
+    if missing:
+        _write_datasets(root, settings, missing)
+        write_json(written, content | {WRITTEN: [task.dataset for task in DATASETS]})
+
+
+def _write_unseen(root: Path, settings: PhantomSettings) -> None:
+    """The CT of no dataset, and a folder for the truth, after whatever was there."""
+    for folder in ("truth", UNSEEN):
+        shutil.rmtree(root / folder, ignore_errors=True)
+        (root / folder).mkdir(parents=True)
+    write_json(root / "truth" / "structures.json", VALUE)
+    unseen = make_case(settings.seed, 0, settings.num_cases, shared_style=settings.shared_style)
+    _write_nifti(root / UNSEEN / f"{UNSEEN}_0000.nii.gz", unseen.images[0], unseen)
+    _write_nifti(root / "truth" / f"{UNSEEN}.nii.gz", unseen.structures, unseen)
+
+
+def _write_datasets(root: Path, settings: PhantomSettings, tasks: Sequence[PhantomTask]) -> None:
+    _prepare_folders(root, settings.num_cases, tasks)
     jobs = [
-        delayed(write_case)(root, seed, task, case, shared_style)
-        for task in range(len(TASKS))
+        delayed(write_case)(root, settings.seed, DATASETS.index(task), case, settings.shared_style)
+        for task in tasks
         for case in range(settings.num_cases)
     ]
     done = Parallel(n_jobs=-1, return_as="generator_unordered", initializer=end_with_parent)(jobs)
     for _ in track(done, "Writing phantoms", total=len(jobs)):
         pass
-    unseen = make_case(seed, 0, settings.num_cases, shared_style=shared_style)
-    _write_nifti(root / UNSEEN / f"{UNSEEN}_0000.nii.gz", unseen.images[0], unseen)
-    _write_nifti(root / "truth" / f"{UNSEEN}.nii.gz", unseen.structures, unseen)
-    write_json(written, content)

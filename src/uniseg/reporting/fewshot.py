@@ -1,8 +1,8 @@
 """What few patients are enough for: runs over numbers of patients, seeds, ways to begin."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary
 from uniseg.evaluation.summary import mean
+from uniseg.evaluation.verdict import Verdict
 from uniseg.files import MALFORMED
 from uniseg.metrics.base import Metric
 from uniseg.metrics.paired import Comparison, by_patient, compare, holm
@@ -31,6 +32,7 @@ class Shot:
         start: init and finetune.
         num_patients: None for all.
         values: of the metric per test patient, mean over the task's classes.
+        verdict: on a fine-tuning against its control; None where it had none.
 
     Examples:
         >>> Shot("scratch", num_patients=5, seed=0, values={"patient_1": 0.8}).num_patients
@@ -41,6 +43,7 @@ class Shot:
     num_patients: int | None
     seed: int
     values: Mapping[str, float]
+    verdict: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Point:
 
     Attributes:
         seeds: mean of the metric for each.
+        verdicts: outcome -> number of runs, of those with a control beside them.
         against: the first start with as many patients, seeds averaged within a test patient; None for the first itself.
 
     Examples:
@@ -61,6 +65,7 @@ class Point:
     seeds: tuple[float, ...]
     against: Comparison | None
     p_holm: float | None
+    verdicts: Mapping[str, int] = field(default_factory=dict)
 
 
 def read_shots(sweep: Path, metric: Metric) -> list[Shot]:
@@ -92,7 +97,13 @@ def points(shots: Sequence[Shot], metric: Metric) -> list[Point]:
     ]
     adjusted = holm([comparison.p if comparison else None for comparison in compared])
     return [
-        Point(*key, tuple(float(np.mean(list(shot.values.values()))) for shot in grouped[key]), comparison, p)
+        Point(
+            *key,
+            tuple(float(np.mean(list(shot.values.values()))) for shot in grouped[key]),
+            comparison,
+            p,
+            dict(Counter(shot.verdict for shot in grouped[key] if shot.verdict is not None)),
+        )
         for key, comparison, p in zip(keys, compared, adjusted, strict=True)
     ]
 
@@ -138,7 +149,8 @@ def _read(run: RunFolder, metric: Metric) -> Shot:
     except (KeyError, *MALFORMED) as error:
         found = f"{type(error).__name__} ({error})"
         raise InputError(run.config, found, "init, finetune, seed, data.num_patients", "restore the file") from error
-    return Shot(start, num_patients, seed, _per_patient(read_evaluated(run.path, metric)))
+    verdict = Verdict.read(run.verdict).outcome if run.verdict.exists() else None
+    return Shot(start, num_patients, seed, _per_patient(read_evaluated(run.path, metric)), verdict)
 
 
 def _start(config: Mapping) -> str:

@@ -36,9 +36,14 @@ def table(rows: Sequence[Point], metric: Metric, baseline: float | None) -> str:
     with its interval.
     """
     heads = ["start", "training patients", "seeds", f"test {cell(metric.head)}", "difference to the first start"]
-    lines = [_line([*heads, "95 % interval", "p (Holm)"]), "|---" * 7 + "|", *(_line(_cells(point)) for point in rows)]
+    heads += ["95 % interval", "p (Holm)"]
+    judged = any(point.verdicts for point in rows)
+    heads += ["verdicts on val"] if judged else []
+    cells = [[*_cells(point), *([_verdicts(point)] if judged else [])] for point in rows]
+    lines = [_line(heads), "|---" * len(heads) + "|", *map(_line, cells)]
     if baseline is not None:
-        lines += [_line(["majority-vote baseline", "", "", f"{baseline:.3f}", "", "", ""]), "", DEFINITION]
+        row = ["majority-vote baseline", "", "", f"{baseline:.3f}"]
+        lines += [_line([*row, *[""] * (len(heads) - len(row))]), "", DEFINITION]
     return "\n".join(lines) + "\n"
 
 
@@ -51,6 +56,11 @@ def _cells(point: Point) -> list[str]:
         interval = f"{comparison.interval.low:+.3f} to {comparison.interval.high:+.3f}"
         compared = [f"{comparison.difference:+.3f}", interval, _p(point.p_holm)]
     return [cell(point.start), number, str(len(point.seeds)), f"{np.mean(point.seeds):.3f}{spread}", *compared]
+
+
+def _verdicts(point: Point) -> str:
+    """How often each was said of the runs with a control beside them."""
+    return ", ".join(f"{number} {outcome}" for outcome, number in sorted(point.verdicts.items()))
 
 
 def _line(cells: Sequence[str]) -> str:

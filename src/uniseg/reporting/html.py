@@ -30,6 +30,7 @@ from uniseg.reporting.tables import (
     summary_line,
     task_table,
 )
+from uniseg.reporting.verdict import rate_figures, read_verdict, verdict_figures
 from uniseg.run_folder import ReportFolder
 
 
@@ -58,7 +59,7 @@ class Pictures:
 
     Examples:
         >>> picture = Picture("loss", "Loss per epoch.", b"")
-        >>> len(list(Pictures(curves=[picture], prompts=[], overlays=[], boxes=picture)))
+        >>> len(list(Pictures(curves=[picture], prompts=[], overlays=[], boxes=picture, verdict=[])))
         2
     """
 
@@ -66,6 +67,7 @@ class Pictures:
     prompts: list[Picture]
     overlays: list[tuple[TaskResult, list[Picture]]]
     boxes: Picture
+    verdict: list[Picture]
 
     def __iter__(self) -> Iterator[Picture]:
         yield from self.curves
@@ -73,6 +75,7 @@ class Pictures:
         for _, overlays in self.overlays:
             yield from overlays
         yield self.boxes
+        yield from self.verdict
 
 
 def write_report(
@@ -109,6 +112,7 @@ def write_report(
         stages=stage_rows(run),
         tasks=[task_table(task, packaged_metrics() if metrics is None else metrics) for task in run.tasks],
         forgetting=forgetting_rows(run_dir),
+        verdict=read_verdict(run_dir),
         pictures=pictures,
         cases=[case_table(task) for task in run.tasks],
     )
@@ -137,6 +141,7 @@ def draw(run: Run, run_dir: Path) -> Pictures:
             for task in run.tasks
         ],
         boxes=picture("dice_per_case", boxes, box_figure(run.tasks)),
+        verdict=[picture(*each) for each in verdict_figures(read_verdict(run_dir))],
     )
 
 
@@ -149,6 +154,8 @@ def curve_pictures(run: Run) -> Iterator[Picture]:
     if dice := dice_panels(run):
         caption = "Pseudo-Dice per epoch on unaugmented validation patches: not the Dice of whole cases."
         yield picture("pseudo_dice", caption, curve_figure(dice, "pseudo-Dice", (0.0, 1.0)))
+    for each in rate_figures(run.curves):
+        yield picture(*each)
 
 
 def overlay_picture(run: Run, task: TaskResult, rank: str, case: CaseResult) -> Picture:

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.datamodule import UniSegDataModule
 from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import as_plain
-from uniseg.task import Task, TaskSet
+from uniseg.task import TaskSet
 from uniseg.training.callbacks.checkpoint_and_exit import Stopped
 from uniseg.training.defaults import TrainerSettings, default_bar, default_callbacks, default_logger
 from uniseg.training.optimization import Optimization
@@ -112,19 +111,11 @@ def _with_prepared(model: UniSegModel, tasks: TaskSet) -> UniSegModel:
     for name in prepared:
         model.tasks.position(name)
     for task in model.tasks:
-        if task.name in prepared and not _is_completed(task, prepared[task.name]):
+        if task.name in prepared and not task.is_prepared_as(prepared[task.name]):
             found = f"another definition of '{task.name}' than the model's"
             raise InputError("cache", found, "the model's", "prepare the task again, or make the model of the cache's")
     model.tasks = TaskSet(prepared.get(task.name, task) for task in model.tasks)
     return model
-
-
-def _is_completed(task: Task, prepared: Task) -> bool:
-    """Whether ``prepared`` is ``task`` but for normalisations that preparation measured."""
-    if replace(task, normalization=prepared.normalization) != prepared:
-        return False
-    pairs = zip(task.normalization, prepared.normalization, strict=True)
-    return all(open_ == done or (not open_.resolved and open_.mode == done.mode) for open_, done in pairs)
 
 
 def _callbacks(folder: RunFolder | None, options: Mapping[str, Any]) -> list[Callback]:

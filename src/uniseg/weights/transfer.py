@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor
@@ -33,6 +33,8 @@ class ForeignWeights:
         unread: names of the source that ours has not -> why.
         provenance: how they came to be; licence, citations and data go along.
         parts: how the names of the trunk begin that it must hold; the others start over.
+        config: plain containers that rebuild the network, as ``UniSegModel.config``; None where the source does not
+            tell.
 
     Examples:
         >>> weights = ForeignWeights("base.ckpt", "nnssl", "CC BY 4.0", {}, None, {}, Provenance(), parts=("encoder.",))
@@ -48,6 +50,7 @@ class ForeignWeights:
     unread: Mapping[str, str]
     provenance: Provenance
     parts: tuple[str, ...] = ("stem.", "encoder.", "decoder.")
+    config: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

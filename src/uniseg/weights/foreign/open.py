@@ -48,7 +48,8 @@ def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
     model: UniSegModel = load_model(path)
     data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
-    return ForeignWeights(str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, model.provenance)
+    what = (str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, model.provenance)
+    return ForeignWeights(*what, config=model.config)
 
 
 def _published_or_segresnet(path: Path, content: Mapping) -> ForeignWeights:
@@ -67,6 +68,7 @@ def _published(path: Path, content: Mapping) -> ForeignWeights:
         model.tasks,
         dict.fromkeys(biases, CANCELLED),
         replace(model.provenance, data={task.name: {"licence": published.LICENCE} for task in model.tasks}),
+        config=model.config,
     )
 
 
@@ -75,7 +77,8 @@ def _nnunet(path: Path, content: Mapping) -> ForeignWeights:
     (task,) = model.tasks
     unread = translate_all(weights_of(content, path), task, path).unread
     licence = model.provenance.data[task.name]["licence"]
-    return ForeignWeights(str(path), "nnU-Net v2", licence, model.state_dict(), model.tasks, unread, model.provenance)
+    what = (str(path), "nnU-Net v2", licence, model.state_dict(), model.tasks, unread, model.provenance)
+    return ForeignWeights(*what, config=model.config)
 
 
 def _nnssl(path: Path, content: Mapping) -> ForeignWeights:

@@ -1,0 +1,140 @@
+"""The run of new weights beside a fine-tuning, and the verdict on both."""
+
+from collections.abc import Callable, Sequence
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from uniseg.commands.builders import (
+    make_data,
+    make_metrics,
+    make_predictor,
+    require_datasets,
+    sources_of,
+    tasks_of,
+)
+from uniseg.datasets.availability import missing_datasets
+from uniseg.datasets.dataset import Dataset, find_datasets
+from uniseg.errors import InputError
+from uniseg.evaluation.records import read_scores
+from uniseg.evaluation.run import evaluate_run
+from uniseg.evaluation.scoring import Scorer, ScoringRules
+from uniseg.evaluation.verdict import FEWEST_PATIENTS, UNDECIDED, Verdict, dice_by_patient, judge
+from uniseg.run_folder import RunFolder
+from uniseg.settings import as_plain
+from uniseg.training.control import FEW_PATIENTS, FinetuneSettings
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.initialize import InitSettings
+from uniseg.weights.seen import find_seen
+from uniseg.weights.transfer import ForeignWeights
+
+VAL = "val"
+
+
+@dataclass(frozen=True)
+class ControlPlan:
+    """What becomes of the control.
+
+    Attributes:
+        datasets: whose val cases are scored; empty: no control.
+        obstacle: why there can be none though one was due; empty where that is not so.
+
+    Examples:
+        >>> ControlPlan((), "no val case").datasets
+        ()
+    """
+
+    datasets: Sequence[Dataset] = ()
+    obstacle: str = ""
+
+
+def plan_control(
+    config: DictConfig, settings: FinetuneSettings, source: ForeignWeights, say: Callable[[str], None]
+) -> ControlPlan:
+    """Whether a control is trained; says why not, or what its verdict will lack.
+
+    Raises:
+        InputError: it was asked for, and can tell nothing.
+    """
+    number = _num_training_patients(config)
+    if not settings.wants_control(number):
+        why = f"{number} training patients, {FEW_PATIENTS} or more" if settings.control else "control=false"
+        say(f"No control ({why}): nothing will tell whether the base helped; control=true trains one.")
+        return ControlPlan()
+    if settings.control is True:
+        require_datasets(sources_of(config))
+    elif missing := missing_datasets(sources_of(config)):
+        return _without(f"the scans of {', '.join(missing)} are not there, only their cache", say)
+    datasets = find_datasets(tasks_of(config), sources_of(config))
+    if why := _obstacle(config, datasets, source):
+        if settings.control is True:
+            raise InputError(
+                "control", why, "val cases that the base never saw", "choose another split, or control=false"
+            )
+        return _without(why, say)
+    fold = config.data.fold
+    patients = {each.splits.patients[case.case_id] for each in datasets for case in each.cases_of(VAL, fold)}
+    if len(patients) < FEWEST_PATIENTS:
+        say(f"{len(patients)} val patients: a verdict needs {FEWEST_PATIENTS}, so it will be {UNDECIDED}.")
+    return ControlPlan(datasets)
+
+
+def _without(why: str, say: Callable[[str], None]) -> ControlPlan:
+    say(f"No control: {why}.")
+    return ControlPlan((), why)
+
+
+def _num_training_patients(config: DictConfig) -> int:
+    """Of all tasks together, as ``data.num_patients`` leaves them."""
+    data = make_data(config, tasks_of(config).names)
+    return len({data.patients[name][case_id] for name, splits in data.splits.items() for case_id in splits.train})
+
+
+def _obstacle(config: DictConfig, datasets: Sequence[Dataset], source: ForeignWeights) -> str:
+    """Why no control can tell anything; empty where one can."""
+    num_cases = 0
+    for dataset in datasets:
+        name, patients = dataset.task.name, dataset.splits.patients
+        scored = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, config.data.fold)[VAL]}
+        num_cases += len(scored)
+        if seen := next(iter(find_seen(source.provenance.data, name, scored, ("train",))), None):
+            return f"the base was trained on val case '{seen.case_id}' of {name}, or on its patient"
+    return "" if num_cases else "no val case"
+
+
+def control_config(config: DictConfig) -> DictConfig:
+    """The same run with new weights and the schedule of the configuration, in a folder of its own, where it is resumed
+    if it was begun.
+    """
+    control = deepcopy(config)
+    control.run_dir = str(RunFolder(Path(config.run_dir)).control.path)
+    control.init.update(as_plain(InitSettings()) | {"name": "scratch"})
+    control.finetune.update(as_plain(FineTuning()) | {"name": "full"})
+    control.base, control.ckpt_path, control.overwrite = None, "last", False
+    return control
+
+
+def judge_runs(config: DictConfig, plan: ControlPlan) -> Verdict:
+    """Both networks on the whole val cases; written to ``verdict.json`` of the run.
+
+    Raises:
+        InputError: a case cannot be predicted or scored.
+    """
+    run = RunFolder(Path(config.run_dir))
+    if plan.obstacle:
+        verdict = Verdict(UNDECIDED, plan.obstacle, str(run.checkpoint))
+    else:
+        dice = [_val_dice(config, plan.datasets, folder) for folder in (run, run.control)]
+        verdict = judge(dice[0], dice[1], (str(run.checkpoint), str(run.control.checkpoint)))
+    verdict.write(run.verdict)
+    return verdict
+
+
+def _val_dice(config: DictConfig, datasets: Sequence[Dataset], run: RunFolder) -> dict[str, float]:
+    predictor = make_predictor(str(run.checkpoint), (), config.inference)
+    scorer = Scorer(ScoringRules(surfaces=False, lesions=False), make_metrics())
+    output, checkpoint = run.evaluation(VAL), str(run.checkpoint)
+    evaluate_run(predictor, datasets, scorer, split=VAL, fold=config.data.fold, output=output, checkpoint=checkpoint)
+    return dice_by_patient(read_scores(output.scores))

@@ -1,0 +1,146 @@
+"""``uniseg finetune``: a base, a few patients of a new task, a control, a verdict; killed and resumed, planned anew."""
+
+import csv
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from started import TINY, run, succeed
+from uniseg import load_model
+from uniseg.cache.store import TaskCache
+from uniseg.commands import prepared as prepared_tasks
+from uniseg.evaluation.verdict import Verdict
+from uniseg.weights.transfer_report import WeightsReport
+
+SETTINGS = ["experiment=demo_finetune", *TINY[1:], "data.fold=0", "data.steps_per_epoch=20", "trainer.max_epochs=1"]
+SETTINGS = [each for each in SETTINGS if "encoder.channels" not in each]
+STOMACH = "phantom_stomach"
+
+
+@pytest.fixture(autouse=True)
+def _one_process(monkeypatch):
+    made = prepared_tasks.prepare_tasks
+    monkeypatch.setattr(prepared_tasks, "prepare_tasks", lambda config, folder, num_workers: made(config, folder, 1))
+
+
+@pytest.fixture(scope="module")
+def tuned(trained) -> Path:
+    """The folder of the commands after a fine-tuning with its control."""
+    succeed("prepare", *SETTINGS, "num_workers=1", cwd=trained)
+    done = succeed("finetune", *SETTINGS, cwd=trained)
+    assert done.stderr.splitlines()[-1].startswith("undecided: val Dice")
+    return trained
+
+
+def folder_of(tuned, name="demo_finetune"):
+    return tuned / "outputs" / name
+
+
+def test_the_network_is_the_bases_with_another_task(tuned):
+    """Though the experiment's own network has other channels."""
+    base, model = (load_model(folder_of(tuned, name) / "checkpoints/last.ckpt") for name in ("demo", "demo_finetune"))
+    assert model.config["encoder"] == base.config["encoder"]
+    assert model.tasks.names == (STOMACH,)
+    weights = WeightsReport.read(folder_of(tuned) / "weights.json")
+    assert weights.transfer.coverage > 0.9
+    assert len(weights.restored.factors) > 15
+    assert {name.split(".")[0] for name in weights.transfer.missing} == {"conditioning", "head"}
+
+
+def test_the_control_is_the_same_run_with_new_weights(tuned):
+    configs = [yaml.safe_load((folder_of(tuned) / path / "config.yaml").read_text()) for path in (".", "control")]
+    assert {key for key in configs[0] if configs[0][key] != configs[1][key]} <= {
+        "base", "run_dir", "init", "finetune", "ckpt_path", "callbacks", "logger"
+    }  # fmt: skip
+    assert (configs[1]["init"]["name"], configs[1]["finetune"]["name"]) == ("scratch", "full")
+    control = WeightsReport.read(folder_of(tuned) / "control/weights.json")
+    assert (control.transfer, control.restored) == (None, None)
+    steps = [
+        torch.load(folder_of(tuned) / path / "checkpoints/last.ckpt", weights_only=True)["global_step"]
+        for path in (".", "control")
+    ]
+    assert steps == [20, 20]
+
+
+def test_the_verdict_is_on_disk(tuned):
+    verdict = Verdict.read(folder_of(tuned) / "verdict.json")
+    assert (verdict.outcome, verdict.num_patients) == ("undecided", 1)
+    assert "fewer than the 5" in verdict.reason
+    assert Path(verdict.use).is_file()
+
+
+def test_trunk_and_new_parts_learn_by_their_teeth(tuned):
+    with (folder_of(tuned) / "logs/metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    last = {key: float(value) for row in rows for key, value in row.items() if value}
+    assert {"lr-AdamW/new", "lr-AdamW/trunk"} <= set(last)
+    parts = {key.removeprefix("rates/effective/") for key in last if key.startswith("rates/effective/")}
+    assert {"stem", "encoder.0", "conditioning", "decoder.0"} <= parts
+    for part in parts:
+        assert last[f"rates/lr/{part}"] > 0
+        assert 0 < last[f"rates/effective/{part}"] < 1
+        assert last[f"norms/weight/{part}"] > 0.1
+
+
+def test_killed_during_its_control_it_goes_on_there(tuned, tmp_path):
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    folder = folder_of(tmp_path)
+    shutil.rmtree(folder / "control")
+    shutil.rmtree(folder / "evaluation_val")
+    (folder / "verdict.json").unlink()
+    before = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    refused = run("finetune", *SETTINGS, cwd=tmp_path)
+    assert (refused.returncode, "ckpt_path=last" in refused.stderr) == (2, True)
+    resumed = succeed("finetune", *SETTINGS, "ckpt_path=last", cwd=tmp_path)
+    assert resumed.stderr.splitlines()[-1].startswith("undecided: val Dice")
+    after = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+    same = Verdict.read(folder_of(tuned) / "verdict.json")
+    assert Verdict.read(folder / "verdict.json").control == same.control, "as the control that was not killed"
+
+
+def test_overwriting_starts_the_control_anew_too(tuned, tmp_path):
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    (folder_of(tmp_path) / "control/mark").touch()
+    done = succeed("finetune", *SETTINGS, "overwrite=true", "control=false", cwd=tmp_path)
+    assert "No control (control=false)" in done.stderr
+    assert not (folder_of(tmp_path) / "control").exists()
+    assert not (folder_of(tmp_path) / "verdict.json").exists()
+
+
+def test_a_plan_like_the_base(tuned, tmp_path):
+    """The task's file wants another spacing: it is prepared at the base's, beside the cache of its own."""
+    own = f"tasks.{STOMACH}.spacing_mm=[7,7,7]"
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    done = succeed("finetune", *SETTINGS, own, "name=planned", "control=false", cwd=tmp_path)
+    assert "5 x 5 x 5 mm" in done.stderr
+    assert "its task file says 7 x 7 x 7 mm" in done.stderr
+    config = yaml.safe_load((folder_of(tmp_path, "planned") / "config.yaml").read_text())
+    assert config["tasks"][STOMACH]["spacing_mm"] == [5, 5, 5]
+    assert TaskCache(Path(tmp_path, config["paths"]["cache"], STOMACH)).task.spacing_mm == (5, 5, 5)
+    assert load_model(folder_of(tmp_path, "planned") / "checkpoints/last.ckpt").tasks[0].spacing_mm == (5, 5, 5)
+
+
+def test_what_cannot_be_is_said_in_a_line(tuned, tmp_path):
+    base = folder_of(tuned, "demo") / "checkpoints/last.ckpt"
+    seen = [*SETTINGS, f"base={base}", "task=[phantom_spleen]", "control=true", "data.fold=1", "name=seen"]
+    for arguments, words in [
+        (["task=[phantom_spleen]"], "base: found no file"),
+        ([f"base={tmp_path}/none.ckpt", "task=[phantom_spleen]"], "no such file"),
+        ([*SETTINGS, "plan=likebase"], "did you mean like_base"),
+        ([*SETTINGS, "control=maybe"], "control"),
+        (seen, "val cases that the base never saw"),
+    ]:
+        done = run("finetune", *arguments, cwd=tuned)
+        assert done.returncode == 2, done.stderr
+        assert words in done.stderr.splitlines()[-1]
+    assert not (tuned / "outputs/seen/checkpoints").exists()
+
+
+def test_dry_run_trains_nothing(tuned):
+    done = succeed("finetune", *SETTINGS, "name=dry", "init.dry_run=true", cwd=tuned)
+    assert "norms restored" in done.stderr
+    assert not (tuned / "outputs/dry/checkpoints").exists()
