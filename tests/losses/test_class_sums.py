@@ -7,6 +7,7 @@ import torch
 
 from interpreted import needs_triton, run_interpreted
 from samples import make_task
+from uniseg.losses import class_sums
 from uniseg.losses.class_sums import can_fuse
 from uniseg.losses.dice_ce import DiceCELoss
 
@@ -18,6 +19,18 @@ def test_kernels_by_the_interpreter():
 
 def test_processors_do_not_take_them():
     assert not can_fuse(torch.zeros(1, 2, 4, 4, 4))
+
+
+def test_a_machine_that_cannot_make_a_kernel_does_without(monkeypatch, caplog):
+    class Broken:
+        @staticmethod
+        def apply(*tensors):
+            raise RuntimeError("Failed to find C compiler.\nPlease specify one.")
+
+    monkeypatch.setattr(class_sums, "_ClassSums", Broken)
+    with caplog.at_level("INFO"):
+        assert not class_sums._kernels_work.__wrapped__(torch.device("cpu"))
+    assert "Failed to find C compiler" in caplog.text
 
 
 @pytest.mark.gpu

@@ -2,7 +2,9 @@
 one backward, and no volume per class.
 """
 
+import logging
 from collections.abc import Sequence
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch import Tensor
 from uniseg.device_copy import to_device
 from uniseg.task import Task
 
+log = logging.getLogger(__name__)
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 HAS_TRITON = find_spec("triton") is not None
 TILE = 2048  # elements
@@ -21,7 +24,20 @@ PROGRAMS = 1024  # that sum at a time
 
 def can_fuse(logits: Tensor) -> bool:
     """Whether the kernels compute these logits."""
-    return HAS_TRITON and logits.is_cuda and logits.dtype in DTYPES
+    return HAS_TRITON and logits.is_cuda and logits.dtype in DTYPES and _kernels_work(logits.device)
+
+
+@cache
+def _kernels_work(device: torch.device) -> bool:
+    """Whether a kernel can be made and started, which takes a C compiler and a GPU that Triton knows."""
+    logits = torch.zeros(1, 2, 2, 2, 2, device=device)
+    label, counts = (torch.full(size, 1, device=device, dtype=torch.int32) for size in ((1, 2, 2, 2), (1,)))
+    try:
+        _ClassSums.apply(logits, label, counts, None)
+    except Exception as error:  # whatever a compiler says
+        log.info("the loss without its kernels: %s", str(error).splitlines()[:1])
+        return False
+    return True
 
 
 def class_sums(logits: Tensor, label: Tensor, tasks: Sequence[Task]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
