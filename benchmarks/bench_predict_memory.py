@@ -20,7 +20,9 @@ import torch
 from record import record
 
 from uniseg import Predictor, Task, TaskSet, UniSegModel
+from uniseg.datasets.case import Case
 from uniseg.inference.case_runner import CaseRunner
+from uniseg.inference.predict_files import require_none_refused
 from uniseg.inference.settings import InferenceSettings
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
@@ -69,7 +71,8 @@ def worker(scan: Path, counts: list[int], output: Path) -> None:
     )
     predictor = Predictor(model, InferenceSettings(overlap=0.25, max_memory_gb=MAX_MEMORY_GB, device="cpu"))
     start = time.perf_counter()
-    CaseRunner(predictor, output).run_case("scan", {task.name: (scan,) for task in tasks})
+    case, images = Case("scan", "scan", (scan,), None), {task.name: (scan,) for task in tasks}
+    require_none_refused(list(CaseRunner(predictor, output).run([(case, images)])))
     measured = {
         "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9,
         "seconds": time.perf_counter() - start,

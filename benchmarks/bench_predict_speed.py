@@ -21,7 +21,9 @@ from scipy.ndimage import zoom
 from torch.utils.flop_counter import FlopCounterMode
 
 from uniseg import Predictor, UniSegModel, load_model
+from uniseg.datasets.case import Case
 from uniseg.inference.case_runner import CaseRunner
+from uniseg.inference.predict_files import require_none_refused
 from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.windows import WindowGrid
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
@@ -55,7 +57,7 @@ def predict(
     predictor = Predictor(model, InferenceSettings(max_memory_gb=None, **{"device": "cpu"} | options))
     runner, start = CaseRunner(predictor, output), time.perf_counter()
     for some in [names] if together else [[name] for name in names]:
-        runner.run_case("scan", dict.fromkeys(some, (scan,)))
+        require_none_refused(list(runner.run([(Case("scan", "scan", (scan,), None), dict.fromkeys(some, (scan,)))])))
     return time.perf_counter() - start, predictor.stopwatch.seconds
 
 

@@ -14,8 +14,8 @@ from uniseg.inference.plane_writer import PlaneWriter
 class Event:
     """Of a GPU that is done at once."""
 
-    def record(self):
-        pass
+    def record(self, stream):
+        assert stream == "of cpu"
 
     def synchronize(self):
         pass
@@ -26,6 +26,7 @@ def as_on_a_gpu(monkeypatch):
     empty = torch.empty
     monkeypatch.setattr(torch, "empty", lambda *args, pin_memory, **how: empty(*args, **how))
     monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"of {device}")
     return torch.device("cuda")
 
 

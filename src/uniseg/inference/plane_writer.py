@@ -55,7 +55,7 @@ class PlaneWriter:
         copy = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
         copy.copy_(values, non_blocking=True)
         copied = torch.cuda.Event()
-        copied.record()
+        copied.record(torch.cuda.current_stream(values.device))
         self._pending.append(self._pool.submit(_write_copied, array, target, copy, copied))
 
 

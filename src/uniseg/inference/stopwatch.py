@@ -37,9 +37,9 @@ class Stopwatch:
             self._add(stage, time.perf_counter() - start)
             return
         start_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start_event.record()
+        start_event.record(torch.cuda.current_stream(device))
         yield
-        end_event.record()
+        end_event.record(torch.cuda.current_stream(device))
         with self._lock:
             self._seconds.setdefault(stage, 0.0)
             self._pending.append((stage, start_event, end_event))
