@@ -23,6 +23,7 @@ from uniseg.settings import as_plain
 from uniseg.task import TaskSet
 from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
 from uniseg.training.callbacks.finite_loss import FiniteLoss
+from uniseg.training.callbacks.gpu_memory import GpuMemory
 from uniseg.training.callbacks.progress import EpochLog
 from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
@@ -238,6 +239,7 @@ class TrainingRun:
                 EpochMeans(),
                 CheckpointAndExit(),
                 FiniteLoss(),
+                GpuMemory(),
                 *(self.finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
                 *self.trainer.callbacks,
                 EpochLog(log.write),
