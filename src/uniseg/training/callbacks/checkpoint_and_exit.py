@@ -6,7 +6,7 @@ import threading
 from lightning import Callback, LightningModule, Trainer
 
 from uniseg.sampling.batch import Batch
-from uniseg.training.callbacks.last_checkpoint import LastCheckpoint
+from uniseg.training.callbacks.last_checkpoint import LastCheckpoint, accumulates
 from uniseg.training.late import Agreement, agreed
 
 # Windows lacks the second.
@@ -57,7 +57,7 @@ class CheckpointAndExit(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        if not trainer.is_last_batch:
+        if not trainer.is_last_batch and not accumulates(trainer):
             overdue = any(each.is_overdue for each in _last_checkpoints(trainer))
             self._after_step(trainer, overdue=overdue and trainer.world_size > 1)
 

@@ -58,8 +58,10 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: object, batch: Batch, batch_idx: int
     ) -> None:
-        if not trainer.is_last_batch and (
-            self._every_n_steps(trainer) or (trainer.world_size == 1 and self.is_overdue)
+        if (
+            not trainer.is_last_batch
+            and not accumulates(trainer)
+            and (self._every_n_steps(trainer) or (trainer.world_size == 1 and self.is_overdue))
         ):
             self.save(trainer)
 
@@ -92,3 +94,8 @@ class LastCheckpoint(Checkpoint):
 
     def _every_n_steps(self, trainer: Trainer) -> bool:
         return bool(self.every_n_train_steps) and trainer.global_step % self.every_n_train_steps == 0
+
+
+def accumulates(trainer: Trainer) -> bool:
+    """Whether gradients wait for more batches before the optimiser's step; a checkpoint would lose them."""
+    return trainer.fit_loop.epoch_loop._should_accumulate()
