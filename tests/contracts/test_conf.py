@@ -24,6 +24,7 @@ from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
 from uniseg.sampling.settings import StreamSettings
 from uniseg.settings import as_plain
+from uniseg.training.control import FinetuneSettings
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
 from uniseg.training.speed import SpeedSettings, resolve_trainer
@@ -210,6 +211,7 @@ def union_parts(hint):
 def test_no_dataclass_of_settings_is_left_out():
     assert {settings for _, _, settings in settings_classes()} == {
         FineTuning,
+        FinetuneSettings,
         InferenceSettings,
         InitSettings,
         PhantomSettings,

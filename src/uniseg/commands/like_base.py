@@ -57,7 +57,7 @@ def _follow_network(config: DictConfig, source: ForeignWeights) -> str:
             model[name] = _part(name, source.config[name], config) | {"_partial_": True}
     config.model = model
     patch = "of the configuration"
-    if tuple(config.data.patch_size) == StreamSettings().patch_size:
+    if source.config["patch_size"] and tuple(config.data.patch_size) == StreamSettings().patch_size:
         config.data.patch_size = list(source.config["patch_size"])
         patch = "of the base"
     return f"Network: as in {source.name}; patch {' x '.join(map(str, config.data.patch_size))}, {patch}."

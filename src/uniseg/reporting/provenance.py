@@ -45,6 +45,8 @@ def weight_rows(run_dir: Path) -> list[tuple[str, str]]:
         return []
     weights = WeightsReport.read(path)
     rows = [("parameters that train", f"{weights.trained:,} of {weights.total:,}")]
+    if weights.restored is not None:
+        rows.append(("norms restored", "; ".join(weights.restored.lines()).removeprefix("norms restored: ")))
     transfer = weights.transfer
     if transfer is None:
         return rows

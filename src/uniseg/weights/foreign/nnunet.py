@@ -50,6 +50,16 @@ class Architecture:
     decoder_convs: int
     upsample_bias: bool
 
+    def parts(self) -> dict[str, partial]:
+        """Of a network without prompts."""
+        decoder = {"kernels": self.kernels, "num_convs": self.decoder_convs, "upsample_bias": self.upsample_bias}
+        return {
+            "encoder": self.encoder(),
+            "conditioning": partial(NoConditioning),
+            "head": partial(StaticHead, bias=True),
+            "decoder": partial(Decoder, **decoder),
+        }
+
     def encoder(self) -> partial[Encoder]:
         numbers = {"channels": self.channels, "strides": self.strides, "kernels": self.kernels}
         return (
@@ -89,17 +99,12 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
         require_patch_size(patch_size, path)
         order = plans.get("transpose_forward", [0, 1, 2])
         back = [order.index(axis) for axis in range(3)]
-        shape = _turned(_architecture(state, path), back)
+        shape = _turned(read_architecture(state, path), back)
         with without_numbers():
             model = UniSegModel(
                 TaskSet([task]),
                 patch_size=[patch_size[axis] for axis in back],
-                encoder=shape.encoder(),
-                conditioning=NoConditioning,
-                head=partial(StaticHead, bias=True),
-                decoder=partial(
-                    Decoder, kernels=shape.kernels, num_convs=shape.decoder_convs, upsample_bias=shape.upsample_bias
-                ),
+                **shape.parts(),
             )
         translated = translate_all(state, task, path)
         tensors = {key: _permuted(tensor, back) for key, tensor in translated.tensors.items()}
@@ -109,8 +114,12 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
     return model.eval()
 
 
-def _architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
-    """Raises InputError where a tensor that tells a number is not there."""
+def read_architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
+    """What the tensors tell.
+
+    Raises:
+        InputError: a tensor that tells a number is not there.
+    """
     ways_up = count_tensors(state, "decoder.transpconvs.{}.weight")
     residual = "encoder.stem.convs.0.conv.weight" in state
     first = "encoder.stages.{}.blocks.0.conv1.conv.weight" if residual else "encoder.stages.{}.0.convs.0.conv.weight"

@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from uniseg.errors import InputError
 from uniseg.models.provenance import Provenance
-from uniseg.models.uniseg import UniSegModel
+from uniseg.models.uniseg import UniSegModel, describe_factory
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import nnunet, published
 from uniseg.weights.foreign.nnunet import UNSTATED
@@ -97,10 +98,25 @@ def _nnssl(path: Path, content: Mapping) -> ForeignWeights:
         for n, t in weights_of(content, path).items()
     }
     translated = translate_encoder(state, path)
-    unknown = Provenance()
-    return ForeignWeights(
-        str(path), "nnssl", UNSTATED, translated.tensors, None, translated.unread, unknown, ENCODER_PARTS
-    )
+    what = (str(path), "nnssl", UNSTATED, translated.tensors, None, translated.unread, Provenance(), ENCODER_PARTS)
+    return ForeignWeights(*what, config=_nnssl_network(content, prefix, path))
+
+
+def _nnssl_network(content: Mapping, prefix: str, path: Path) -> dict[str, Any] | None:
+    """As ``UniSegModel.config``: encoder and decoder that the tensors tell of, without prompts; None where they do not
+    tell, as without transposed convolutions, whose kernels are the strides.
+    """
+    weights = {
+        f"encoder.{name.removeprefix(prefix)}" if name.startswith(prefix) else name: tensor
+        for name, tensor in weights_of(content, path).items()
+    }
+    try:
+        shape = nnunet.read_architecture(weights, path)
+    except InputError:
+        return None
+    size = content[PLAN].get("recommended_downstream_patchsize")
+    parts = {name: describe_factory(part) for name, part in shape.parts().items()}
+    return {"patch_size": list(size) if isinstance(size, (list, tuple)) else None, **parts, "added": []}
 
 
 def _segresnet(path: Path, content: Mapping) -> ForeignWeights:
