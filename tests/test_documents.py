@@ -135,7 +135,7 @@ def test_a_command_composes(here, root, text):
     ]
     keys = [argument.partition("=")[0] for argument in overrides]
     given = [f"{key}={value}" for key, value in zip(keys, first, strict=True)]
-    if root in ("train", "prepare"):
+    if root in ("train", "finetune", "prepare"):
         given.append("run_dir=x")
     try:
         with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
