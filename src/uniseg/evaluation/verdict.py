@@ -112,8 +112,8 @@ def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpo
         interval = t_interval(difference)
         outcome = HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
     worse = bool(len(difference) and difference.mean() < 0)
-    dice = ({patient: each[patient] for patient in patients} for each in (fine_tuned, control))
-    return Verdict(outcome, reason, checkpoints[worse], *dice, interval)
+    tuned, new = ({patient: each[patient] for patient in patients} for each in (fine_tuned, control))
+    return Verdict(outcome, reason, checkpoints[worse], tuned, new, interval)
 
 
 def dice_by_patient(scores: Sequence[Score]) -> dict[str, float]:

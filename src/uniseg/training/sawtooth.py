@@ -41,7 +41,8 @@ class Sawtooth:
         Args:
             fractions: of the steps, ascending: ends of the first ramp, the first tooth, the second ramp.
         """
-        return cls(*(round(fraction * num_steps) for fraction in fractions), num_steps, exponent)
+        ramp, alone, whole = (round(fraction * num_steps) for fraction in fractions)
+        return cls(ramp, alone, whole, num_steps, exponent)
 
     def new_rate(self, step: int) -> float:
         """Factor on the learning rate of what is new."""

@@ -49,8 +49,8 @@ def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
     model: UniSegModel = load_model(path)
     data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
-    what = (str(path), "uniseg", licence, model.state_dict(), model.tasks, {}, model.provenance)
-    return ForeignWeights(*what, config=model.config)
+    state, provenance = model.state_dict(), model.provenance
+    return ForeignWeights(str(path), "uniseg", licence, state, model.tasks, {}, provenance, config=model.config)
 
 
 def _published_or_segresnet(path: Path, content: Mapping) -> ForeignWeights:
