@@ -1,6 +1,6 @@
 """What a training takes of a GPU's memory: said before the first step, measured after the first epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from functools import partial
 
@@ -71,14 +71,10 @@ def bytes_of(module: SegmentationModule, patch_size: Sequence[int], batch_size: 
     image = torch.empty(batch_size, modalities, *patch_size, dtype=dtype, device="meta")
     label = torch.empty(batch_size, *patch_size, dtype=torch.int16, device="meta")
     classes = [tasks[index] for index in task.tolist()]
-    optimizer = (
-        partial(module.optimization.optimizer, fused=False) if _may_fuse(module) else module.optimization.optimizer
-    )
+    optimizer: Callable[..., torch.optim.Optimizer] = module.optimization.optimizer
+    if "fused" in getattr(optimizer, "keywords", {}):  # kernels that the meta device has not
+        optimizer = partial(optimizer, fused=False)
     return step_bytes(model, lambda: module.loss(model(image, task), label, classes).mean(), optimizer, dtype)
-
-
-def _may_fuse(module: SegmentationModule) -> bool:
-    return "fused" in getattr(module.optimization.optimizer, "keywords", {})
 
 
 def memory_line(needed: StepBytes, free_gb: float, *, recomputes: bool = False) -> str:
