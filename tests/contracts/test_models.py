@@ -163,7 +163,9 @@ def check_extension(model: UniSegModel) -> None:
         torch.testing.assert_close(together[0][1, :4], before[0][0, :4], atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("option", ["learned=false", "place=decoder", "fuse=false", "last_norm=false"])
+@pytest.mark.parametrize(
+    "option", ["learned=false", "place=decoder", "fuse=false", "last_norm=false", "padding=replicate"]
+)
 def test_ablations_of_the_prompt(option):
     model = build(f"model.conditioning.{option}")
     image, order = mixed_image()

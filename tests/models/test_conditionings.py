@@ -10,9 +10,11 @@ from uniseg.models.conditioning.base import StageCondition
 from uniseg.models.conditioning.combined import join_stage
 from uniseg.models.conditioning.film import Film
 from uniseg.models.decoder import Decoder, DecoderStage
+from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.weights.build import build_model
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
+from uniseg.weights.foreign.write_published import write_published
 
 PARTS = "model.conditioning.parts"
 
@@ -160,3 +162,30 @@ def test_parts_are_described_with_what_was_derived(tmp_path):
         assert torch.equal(back(image, torch.tensor([task]))[0], model(image, torch.tensor([task]))[0])
     prompt = model.conditioning.parts["fuse_prompt"].universal_prompt
     assert {id(p): f for p, f in model.conditioning.lr_factors().items()} == {id(prompt): 3}
+
+
+@pytest.mark.parametrize("padding", ["zeros", "replicate"])
+def test_a_border_of_zeros_draws_a_pattern(padding):
+    """Maps that are the same everywhere stay so where the values at the border go on."""
+    conditioning = build(f"model.conditioning.padding={padding}").conditioning
+    torch.nn.init.constant_(conditioning.universal_prompt, 2)
+    prompts = conditioning.task_prompts(torch.ones(1, 8, 3, 2, 2)).flatten(2)
+    stage = UNetEncoder(**UNetEncoder.SMALL, bottleneck_padding=padding).stages[-1]
+    features = stage(torch.ones(1, 6, 6, 4, 4)).flatten(2)
+    flat = [maps.std(2).max().item() < 1e-2 for maps in (prompts, features)]
+    assert flat == [padding == "replicate"] * 2
+
+
+def test_only_the_bottleneck_has_another_padding():
+    encoder = UNetEncoder(**UNetEncoder.SMALL, bottleneck_padding="replicate")
+    modes = [
+        {conv.padding_mode for conv in stage.modules() if isinstance(conv, torch.nn.Conv3d)} for stage in encoder.stages
+    ]
+    assert modes == [{"zeros"}, {"zeros"}, {"replicate"}]
+
+
+@pytest.mark.parametrize("option", ["padding=replicate", "last_norm=false"])
+def test_what_the_published_network_has_not_is_not_written_as_one(option, tmp_path):
+    write_published(build("model.conditioning.fuse=true"), tmp_path / "published.model")
+    with pytest.raises(InputError, match="model=uniseg_published"):
+        write_published(build(f"model.conditioning.{option}"), tmp_path / "other.model")

@@ -41,13 +41,23 @@ def triple(values: Sequence[int]) -> tuple[int, int, int]:
 
 
 def conv_block(
-    in_channels: int, out_channels: int, *, kernel: Sequence[int], stride: Sequence[int] = (1, 1, 1)
+    in_channels: int,
+    out_channels: int,
+    *,
+    kernel: Sequence[int],
+    stride: Sequence[int] = (1, 1, 1),
+    padding: str = "zeros",
 ) -> Convolution:
-    """Convolution, instance norm, leaky ReLU (nnU-Net's unit). No bias: the norm after it would cancel it."""
+    """Convolution, instance norm, leaky ReLU (nnU-Net's unit). No bias: the norm after it would cancel it.
+
+    Args:
+        padding: ``zeros``, or ``replicate``: the values at the border go on, so that a map does not show where it ends.
+    """
     strides, kernel_size = tuple(stride), tuple(kernel)
     block = Convolution(
         3, in_channels, out_channels, strides=strides, kernel_size=kernel_size, bias=False, conv_only=True
     )
+    block.conv.padding_mode = padding
     block.add_module("adn", NormAct(out_channels))
     return block
 

@@ -29,6 +29,8 @@ class FusePrompt(Conditioning):
         fuse: False: a task's prompt is its row of the universal prompt, whatever the image.
         last_norm: False: no instance norm after FUSE's last convolution, which gives every prompt of every image the
             same mean and variance.
+        padding: of FUSE's convolutions, ``zeros`` or ``replicate``. In a map of few voxels zeros draw a pattern of
+            their own, which the norms enlarge until nothing of the image is left.
         lr_factor: on the learning rate of the universal prompt.
 
     Raises:
@@ -53,13 +55,14 @@ class FusePrompt(Conditioning):
         place: str,
         fuse: bool,
         last_norm: bool = True,
+        padding: str = "zeros",
         lr_factor: float = 1.0,
     ) -> None:
         super().__init__()
         if place not in PLACES:
             raise InputError("conditioning.place", f"'{place}'", f"one of {', '.join(PLACES)}", "correct the name")
         num_tasks = len(tasks)
-        self.sees_image, self.last_norm, self.lr_factor = fuse, last_norm, lr_factor
+        self.sees_image, self.last_norm, self.padding, self.lr_factor = fuse, last_norm, padding, lr_factor
         self.hidden_channels = hidden_channels or (channels + num_tasks) // 4
         self.decoder_prompt_channels = int(place == "decoder")
         self.out_channels = channels + 1 - self.decoder_prompt_channels
@@ -69,8 +72,8 @@ class FusePrompt(Conditioning):
         else:
             self.register_buffer("universal_prompt", prompt)
         widths = (channels + num_tasks, self.hidden_channels, self.hidden_channels)
-        blocks = [conv_block(a, b, kernel=(3, 3, 3)) for a, b in pairwise(widths)]
-        last = make_last_block(self.hidden_channels, num_tasks, norm=last_norm)
+        blocks = [conv_block(a, b, kernel=(3, 3, 3), padding=padding) for a, b in pairwise(widths)]
+        last = make_last_block(self.hidden_channels, num_tasks, norm=last_norm, padding=padding)
         self.fuse = nn.Sequential(*blocks, last) if fuse else None
 
     def settings(self) -> dict:
@@ -94,7 +97,7 @@ class FusePrompt(Conditioning):
 
     def make_task_state(self) -> nn.Module:
         hidden_channels = self.hidden_channels if self.fuse is not None else None
-        return AddedPrompt(self.universal_prompt.shape[2:], hidden_channels, last_norm=self.last_norm)
+        return AddedPrompt(self.universal_prompt.shape[2:], hidden_channels, self.last_norm, self.padding)
 
     def added_task_prompt(self, bottleneck: Tensor, state: nn.Module) -> Tensor:
         """The first two blocks of FUSE see the added prompt beside the old ones; the last is that of the task."""
@@ -120,24 +123,26 @@ class AddedPrompt(nn.Module):
     Args:
         size: z, y, x of the universal prompt.
         hidden_channels: width of FUSE; None: there is none.
-        last_norm: of FUSE.
+        last_norm, padding: of FUSE.
 
     Examples:
         >>> AddedPrompt((2, 4, 4), hidden_channels=2).prompt.shape
         torch.Size([1, 1, 2, 4, 4])
     """
 
-    def __init__(self, size: Sequence[int], hidden_channels: int | None, *, last_norm: bool = True) -> None:
+    def __init__(
+        self, size: Sequence[int], hidden_channels: int | None, last_norm: bool = True, padding: str = "zeros"
+    ) -> None:
         super().__init__()
         self.prompt = nn.Parameter(torch.randn(1, 1, *size))
         if hidden_channels is not None:
-            self.enter = nn.Conv3d(1, hidden_channels, 3, padding=1, bias=False)
-            self.leave = make_last_block(hidden_channels, 1, norm=last_norm)
+            self.enter = nn.Conv3d(1, hidden_channels, 3, padding=1, bias=False, padding_mode=padding)
+            self.leave = make_last_block(hidden_channels, 1, norm=last_norm, padding=padding)
 
 
-def make_last_block(in_channels: int, out_channels: int, *, norm: bool) -> nn.Module:
+def make_last_block(in_channels: int, out_channels: int, *, norm: bool, padding: str) -> nn.Module:
     """FUSE's last convolution block; without its norm the convolution and the leaky ReLU stay."""
-    block = conv_block(in_channels, out_channels, kernel=(3, 3, 3))
+    block = conv_block(in_channels, out_channels, kernel=(3, 3, 3), padding=padding)
     return block if norm else nn.Sequential(OrderedDict(conv=block.conv, act=nn.LeakyReLU(NEGATIVE_SLOPE)))
 
 

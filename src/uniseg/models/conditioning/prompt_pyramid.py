@@ -24,7 +24,7 @@ class PromptPyramid(FusePrompt):
         channels, tasks, size, options: of ``FusePrompt``, whose place is the bottleneck.
 
     Examples:
-        >>> settings = {"hidden_channels": None, "learned": True, "fuse": True, "last_norm": True, "lr_factor": 1}
+        >>> settings = {"hidden_channels": None, "learned": True, "fuse": True}
         >>> pyramid = PromptPyramid(channels=8, tasks=["liver", "spleen"], size=(2, 4, 4), **settings)
         >>> pyramid.meet_decoder([4, 6], norms_per_stage=2)
         >>> [tuple(weight.shape) for weight in pyramid.stage_weights]

@@ -16,6 +16,8 @@ class UNetEncoder(Encoder):
         channels: per stage.
         strides: per stage after the first, (z, y, x).
         kernels: per stage, (z, y, x).
+        bottleneck_padding: of the last stage's convolutions, ``zeros`` or ``replicate``. In a bottleneck of few voxels
+            zeros draw a pattern of their own, beside which little of the image is left.
 
     Raises:
         ValueError: the three lists do not describe the same number of stages.
@@ -32,7 +34,12 @@ class UNetEncoder(Encoder):
     }
 
     def __init__(
-        self, *, channels: Sequence[int], strides: Sequence[Sequence[int]], kernels: Sequence[Sequence[int]]
+        self,
+        *,
+        channels: Sequence[int],
+        strides: Sequence[Sequence[int]],
+        kernels: Sequence[Sequence[int]],
+        bottleneck_padding: str = "zeros",
     ) -> None:
         super().__init__()
         if not len(channels) == len(strides) + 1 == len(kernels):
@@ -43,10 +50,13 @@ class UNetEncoder(Encoder):
         self.strides = ((1, 1, 1), *map(triple, strides))
         self.stem_kernel = triple(kernels[0])
         stages = [nn.Sequential(conv_block(channels[0], channels[0], kernel=kernels[0]))]
-        for below, width, stride, kernel in zip(channels[:-1], channels[1:], strides, kernels[1:], strict=True):
+        paddings = ["zeros"] * (len(strides) - 1) + [bottleneck_padding]
+        numbers = zip(channels[:-1], channels[1:], strides, kernels[1:], paddings, strict=True)
+        for below, width, stride, kernel, padding in numbers:
             stages.append(
                 nn.Sequential(
-                    conv_block(below, width, kernel=kernel, stride=stride), conv_block(width, width, kernel=kernel)
+                    conv_block(below, width, kernel=kernel, stride=stride, padding=padding),
+                    conv_block(width, width, kernel=kernel, padding=padding),
                 )
             )
         self.stages = nn.ModuleList(stages)

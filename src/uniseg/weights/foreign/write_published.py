@@ -31,6 +31,7 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
         or conditioning.fuse is None
         or not conditioning.last_norm
         or conditioning.decoder_prompt_channels
+        or any(getattr(part, "padding_mode", "zeros") != "zeros" for part in model.modules())
     ):
         raise InputError(
             path,
