@@ -54,7 +54,7 @@ def _follow_network(config: DictConfig, source: ForeignWeights) -> str:
     model = {"_target_": NETWORK, "_partial_": True}
     for name in PARTS:
         if name in source.config:
-            model[name] = _part(name, source.config[name], config) | {"_partial_": True}
+            model[name] = _part(name, source.config[name], config)
     config.model = model
     patch = "of the configuration"
     if source.config["patch_size"] and tuple(config.data.patch_size) == StreamSettings().patch_size:
@@ -63,13 +63,21 @@ def _follow_network(config: DictConfig, source: ForeignWeights) -> str:
     return f"Network: as in {source.name}; patch {' x '.join(map(str, config.data.patch_size))}, {patch}."
 
 
+def _partial(part: Any) -> Any:
+    """As YAML has it: every class is called later, those inside others too."""
+    if not isinstance(part, Mapping):
+        return part
+    inner = {key: _partial(value) for key, value in part.items()}
+    return inner | {"_partial_": True} if "_target_" in part else inner
+
+
 def _part(name: str, described: Mapping[str, Any], config: DictConfig) -> dict[str, Any]:
     """Of the base; what its file leaves to the weights, as text vectors, comes from the same part of the configuration.
 
     Raises:
         InputError: the configuration has another such part.
     """
-    part = dict(described)
+    part = _partial(described)
     if part.get("vectors", "") is None:
         own = OmegaConf.to_container(config.model, resolve=True)[name]  # type: ignore[index,call-overload]
         if own.get("_target_") != part["_target_"]:

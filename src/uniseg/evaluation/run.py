@@ -24,6 +24,7 @@ from uniseg.inference.postprocessing import Choice, write_postprocessing
 from uniseg.inference.predictor import Predictor
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import EvaluationFolder
+from uniseg.task import TaskSet
 from uniseg.weights.seen import LEARNT_FROM, find_seen
 
 SCORED_SPLITS = ("test", "val")
@@ -78,7 +79,7 @@ def evaluate_run(
     scores = [score for each in scored for score in each.scores]
     summary = summarise(
         scores,
-        {dataset.task.name: _task_data(dataset, fold) for dataset in datasets},
+        {dataset.task.name: _task_data(dataset, fold, predictor.model.tasks) for dataset in datasets},
         split=split,
         checkpoint=predictor.checkpoint_hash,
         postprocessed=bool(predictor.postprocessing),
@@ -115,10 +116,12 @@ def _score(
     return ScoredCase(tuple(scorer.score_case(task, source, case, prediction, baselines[task.name])), record)
 
 
-def _task_data(dataset: Dataset, fold: int) -> TaskData:
+def _task_data(dataset: Dataset, fold: int, tasks: TaskSet) -> TaskData:
+    """The spacing is the network's, which a fine-tuning may have planned otherwise than the task file."""
+    task = tasks[tasks.position(dataset.task.name)]
     cases = dataset.splits.fold(dataset.task.name, fold)
     counts = {split: len(cases[split]) for split in SPLITS}
-    return TaskData(dataset.task.modalities, dataset.task.spacing_mm, counts, dataset.source.licence)
+    return TaskData(task.modalities, task.spacing_mm, counts, dataset.source.licence)
 
 
 def require_scored_split(split: str, *, choose: bool) -> None:

@@ -131,7 +131,8 @@ class FineTuning:
         Args:
             fresh: parameters that did not come from the base as they are; with a sawtooth they learn first.
         """
-        groups = trained_group(model) if self.layer_decay == 1 else self._by_stage(model, optimization)
+        one_rate = self.layer_decay == 1
+        groups = groups_by_factor(model, optimization) if one_rate else self._by_stage(model, optimization)
         return split_groups(groups, model, fresh) if self.schedule == SAWTOOTH else groups
 
     def scheduler(self, optimizer: Optimizer, num_steps: int, optimization: Optimization) -> LRScheduler:
@@ -194,9 +195,14 @@ class FineTuning:
         return new
 
 
-def trained_group(model: UniSegModel) -> list[dict[str, Any]]:
-    """All that trains as one group of an optimiser."""
-    return [{"params": [p for p in model.parameters() if p.requires_grad]}]
+def groups_by_factor(model: UniSegModel, optimization: Optimization) -> list[dict[str, Any]]:
+    """All that trains as one group of an optimiser, but for what the conditioning has a factor on the rate for."""
+    trained, factors = [p for p in model.parameters() if p.requires_grad], model.conditioning.lr_factors()
+    own = [
+        {"params": [p for p in trained if factors.get(p) == factor], "lr": optimization.rate * factor}
+        for factor in dict.fromkeys(factors.values())
+    ]
+    return [{"params": [p for p in trained if p not in factors]}, *(each for each in own if each["params"])]
 
 
 def stages_from_head(model: UniSegModel) -> list[list[nn.Module]]:

@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
-from uniseg.training.finetuning import FineTuning, trained_group
+from uniseg.training.finetuning import FineTuning, groups_by_factor
 from uniseg.training.optimization import Optimization
 from uniseg.training.run_record import RunRecord
 from uniseg.training.segmentation import SegmentationModule
@@ -23,14 +23,7 @@ class UpstreamModule(SegmentationModule):
     """
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        (group,) = trained_group(self.model)
-        factors = self.model.conditioning.lr_factors()
-        rest = [p for p in group["params"] if p not in factors]
-        own = [
-            {"params": [p for p in group["params"] if factors.get(p) == factor], "lr": self.optimization.rate * factor}
-            for factor in dict.fromkeys(factors.values())
-        ]
-        return [{"params": rest}, *(each for each in own if each["params"])]
+        return groups_by_factor(self.model, self.optimization)
 
 
 class DownstreamModule(SegmentationModule):

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from uniseg.errors import InputError
+from uniseg.models.factories import describe_factory
 from uniseg.models.provenance import Provenance
-from uniseg.models.uniseg import UniSegModel, describe_factory
+from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.foreign import nnunet, published
 from uniseg.weights.foreign.nnunet import UNSTATED
