@@ -39,9 +39,9 @@ def _probabilities(
     return p, t, ce, own & valid[:, None], valid
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["chunks", "steps"])
 def chunk_sums(
-    logits, label, table, counts, out, S, V, K, stride_s, stride_k, chunks, steps: tl.constexpr,
+    logits, label, table, counts, out, S, V, K, stride_s, stride_k, chunks, steps,
     REGIONS: tl.constexpr, BS: tl.constexpr, KP: tl.constexpr,
 ):  # fmt: skip
     """``out [B,chunks,4,KP]``: overlap, probabilities, truth; in the last row the cross-entropy and the voxels."""
@@ -54,7 +54,8 @@ def chunk_sums(
     truth = tl.zeros((BS, KP), tl.float32)
     entropy = tl.zeros((BS,), tl.float32)
     voxels = tl.zeros((BS,), tl.float32)
-    for i in range(steps):
+    i = 0
+    while i < steps:  # no range, which Triton's interpreter cannot take from an argument
         first = (chunk * steps + i) * BS
         at = b.to(tl.int64) * S * K + first.to(tl.int64) * stride_s
         s = first + tl.arange(0, BS)
@@ -66,6 +67,7 @@ def chunk_sums(
         truth += t
         entropy += tl.where(valid, ce, 0.0)
         voxels += tl.where(valid, 1.0, 0.0)
+        i += 1
     at_out = out + ((b * chunks + chunk) * 4) * KP + k
     tl.store(at_out, tl.sum(overlap, 0))
     tl.store(at_out + KP, tl.sum(predicted, 0))

@@ -16,7 +16,7 @@ DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 TILE = 4096  # elements
 WARPS = 8
 CHANNELS = 64  # of a tile, at most
-PROGRAMS = 512  # that sum at a time: four on each of an H100's processors, which all run at once
+PROGRAMS = 512  # that sum at a time, a power of 2: four on each of an H100's processors, which all run at once
 FINISH = {"BC": 16, "num_warps": WARPS}
 
 
@@ -94,7 +94,7 @@ def _forward(x: Tensor, weight: Tensor, bias: Tensor, eps: float, slope: float) 
             x, partial, S, C, *tiling.strides, chunks, steps=steps, **tile
         )
         kernels.finish_moments[(-(-C // FINISH["BC"]), B)](
-            partial, stats, S, C, steps * tiling.BS, chunks, eps=eps, CHUNKS=_power_of_2(chunks), **FINISH
+            partial, stats, S, C, steps * tiling.BS, chunks, eps=eps, CHUNKS=PROGRAMS, **FINISH
         )
         kernels.apply_norm[(tiling.tiles, tiling.blocks, B)](
             x, y, stats, weight, bias, S, C, *tiling.strides, _stride(weight), slope=slope, **tile
@@ -124,7 +124,7 @@ def _gradients(
         )
         kernels.finish_gradients[(-(-C // FINISH["BC"]),)](
             partial, means, dweight, dbias, S, C, chunks, B=B, per_sample=weight.dim() == 2,
-            CHUNKS=_power_of_2(chunks), **FINISH,
+            CHUNKS=PROGRAMS, **FINISH,
         )  # fmt: skip
         kernels.apply_gradient[(tiling.tiles, tiling.blocks, B)](x, dy, dx, *inputs, means, *sizes, **tile)
     return dx, dweight, dbias

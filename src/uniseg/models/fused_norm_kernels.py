@@ -29,10 +29,8 @@ def _normed(x, stats, weight, bias, b, c, C, weight_stride):
     return normed, normed * w[None, :] + d[None, :], w * rstd
 
 
-@triton.jit
-def chunk_moments(
-    x, partial, S, C, stride_s, stride_c, chunks, steps: tl.constexpr, BS: tl.constexpr, BC: tl.constexpr
-):
+@triton.jit(do_not_specialize=["chunks", "steps"])
+def chunk_moments(x, partial, S, C, stride_s, stride_c, chunks, steps, BS: tl.constexpr, BC: tl.constexpr):
     """Mean and sum of squared deviations of every chunk -> ``partial [B,2,chunks,C]``.
 
     Sums are of deviations from the mean of the chunk's first tile, so that a large mean costs no digits.
@@ -48,13 +46,15 @@ def chunk_moments(
     shift = tl.sum(tile, 0) / tl.minimum(S - first, BS)
     total = tl.zeros((BS, BC), tl.float32)
     squares = tl.zeros((BS, BC), tl.float32)
-    for i in range(steps):
+    i = 0
+    while i < steps:  # no range, which Triton's interpreter cannot take from an argument
         mask = ((first + i * BS + s) < S)[:, None] & (c < C)[None, :]
         tile = tl.load(at + local, mask=mask, other=0.0).to(tl.float32)
         away = tl.where(mask, tile - shift[None, :], 0.0)
         total += away
         squares += away * away
         at += BS * stride_s
+        i += 1
     count = tl.minimum(S - first, steps * BS).to(tl.float32)
     away = tl.sum(total, 0)
     out = partial + (2 * b * chunks + chunk) * C + c
@@ -62,7 +62,7 @@ def chunk_moments(
     tl.store(out + chunks * C, tl.sum(squares, 0) - away * away / count, mask=c < C)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["chunks", "per_chunk"])
 def finish_moments(partial, stats, S, C, per_chunk, chunks, eps: tl.constexpr, CHUNKS: tl.constexpr, BC: tl.constexpr):
     """Chan's formula over the chunks -> ``stats [B,2,C]``: mean, 1 / sd."""
     c, b = tl.program_id(0) * BC + tl.arange(0, BC), tl.program_id(1)
@@ -97,9 +97,9 @@ def apply_norm(
     tl.store(y + at + local, z.to(y.dtype.element_ty), mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["chunks", "steps"])
 def chunk_gradients(
-    x, dy, stats, weight, bias, partial, S, C, stride_s, stride_c, weight_stride, chunks, steps: tl.constexpr,
+    x, dy, stats, weight, bias, partial, S, C, stride_s, stride_c, weight_stride, chunks, steps,
     slope: tl.constexpr, BS: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Sums of the gradient before the activation, and of it times the normed input, -> ``partial [B,2,chunks,C]``."""
@@ -111,7 +111,8 @@ def chunk_gradients(
     local = s[:, None] * stride_s + lane[None, :] * stride_c
     total = tl.zeros((BS, BC), tl.float32)
     product = tl.zeros((BS, BC), tl.float32)
-    for i in range(steps):
+    i = 0
+    while i < steps:  # no range, which Triton's interpreter cannot take from an argument
         mask = ((first + i * BS + s) < S)[:, None] & (c < C)[None, :]
         tile = tl.load(x + at + local, mask=mask, other=0.0).to(tl.float32)
         g = tl.load(dy + at + local, mask=mask, other=0.0).to(tl.float32)
@@ -120,12 +121,13 @@ def chunk_gradients(
         total += g
         product += g * normed
         at += BS * stride_s
+        i += 1
     out = partial + (2 * b * chunks + chunk) * C + c
     tl.store(out, tl.sum(total, 0), mask=c < C)
     tl.store(out + chunks * C, tl.sum(product, 0), mask=c < C)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["chunks"])
 def finish_gradients(
     partial,
     means,
