@@ -32,7 +32,8 @@ VARIANTS: dict[str, dict] = {
     "auto": {},
     NNUNET: {},
     "mixed_tasks": {"mixed": True},
-    "without_compile": {"changes": {"compile": False}},
+    "compiled": {"changes": {"compile": True}},
+    "without_graphs": {"changes": {"cuda_graphs": False, "compile": False}},
     "without_fused_norm": {"changes": {"fused_norm": False}},
     "without_joined_halves": {"changes": {"joined_halves": False}},
     "bf16": {"changes": {"precision": "bf16-mixed"}},
@@ -56,8 +57,8 @@ def step_jobs(scale: Scale, *, profile: bool) -> list[Job]:
 
 
 def warm_jobs(jobs: Sequence[Job]) -> list[Job]:
-    """The same, for the compiler's cache alone."""
-    compiled = [job for job in jobs if job.given.get("changes", {}).get("compile", True)]
+    """Those that are compiled, for the compiler's cache alone."""
+    compiled = [job for job in jobs if job.given["side"] == NNUNET or job.given.get("changes", {}).get("compile")]
     return [
         replace(job, name=f"warm.{job.name[5:]}", limit_s=110.0, given=job.given | {"warm": True}) for job in compiled
     ]

@@ -9,6 +9,8 @@ import torch
 from gpu.scale import Scale
 from torch import Tensor, nn
 
+from uniseg.training.fused import ambiguous, fill_momentum, match_strides
+
 CLASSES = 3
 MANY_STEPS = 550_000  # of the published run, for which compiling pays
 CLIP = 12  # gradient norm, of both
@@ -33,7 +35,7 @@ class Step:
         """A function that does one step and returns its loss, which nothing has waited for."""
         dtype = PRECISIONS.get(self.precision)
         scaler = torch.amp.GradScaler(self.device, enabled=self.precision == "16-mixed")
-        parameters = list(self.network.parameters())
+        parameters, unclear = list(self.network.parameters()), ambiguous(self.optimizer)
 
         def step() -> Tensor:
             self.optimizer.zero_grad(set_to_none=True)
@@ -42,6 +44,7 @@ class Step:
             scaler.scale(loss).backward()
             scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(parameters, CLIP)
+            match_strides(unclear)
             scaler.step(self.optimizer)
             scaler.update()
             return loss.detach()
@@ -99,6 +102,7 @@ def ours(scale: Scale, changes: dict[str, Any], *, mixed: bool) -> Step:
 
     precision = changes.get("precision") or ("16-mixed" if scale.device == "cuda" else "32-true")
     optimizer = optimization.optimizer(model.parameters())
+    fill_momentum(optimizer)
     return Step(model, loss_of, optimizer, precision, scale.device, {"precision": precision, **asdict(settings)})
 
 

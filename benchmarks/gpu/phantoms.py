@@ -34,11 +34,12 @@ def main(scale: Scale, given: dict[str, Any]) -> None:
 
     folder, start = Path(given["folder"]), time.perf_counter()
     num_workers = 1 if scale.tiny else -1
-    suite._prepare_folders(folder / "phantoms", scale.num_cases)
-    numbers = [[task.name for task in suite.TASKS].index(name) for name in names(scale)]
+    chosen = [task for task in suite.TASKS if task.name in names(scale)]
+    suite._prepare_folders(folder / "phantoms", scale.num_cases, chosen)
+    (folder / "phantoms" / "truth").mkdir()
     Parallel(n_jobs=num_workers)(
-        delayed(suite.write_case)(folder / "phantoms", 0, number, case, False)
-        for number in numbers
+        delayed(suite.write_case)(folder / "phantoms", 0, suite.DATASETS.index(task), case, False)
+        for task in chosen
         for case in range(scale.num_cases)
     )
     emit(drawn_s=time.perf_counter() - start)

@@ -49,7 +49,6 @@ def stream(scale: Scale, given: dict[str, Any]) -> list[str]:
         f"data.steps_per_epoch={steps}",
         f"trainer.max_epochs={epochs}",
         "+trainer.limit_val_batches=0",
-        *([] if scale.device == "cpu" else ["speed.compile=true"]),  # as in a run of more steps than this one
         CLOCK,
         COUNTER % (first, 4 if scale.tiny else 10),
     ]
