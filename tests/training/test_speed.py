@@ -101,21 +101,37 @@ def on(settings):
     return {key for key, value in vars(settings).items() if value is True}
 
 
+ON_CUDA = {"channels_last", "joined_halves", "fused_optimizer"}
+
+
 @pytest.mark.parametrize(
-    ("device", "steps_left", "tools", "expected"),
+    ("device", "processes", "tools", "expected"),
     [
-        (CPU, COMPILED_STEPS, ALL, {"channels_last"}),
-        (torch.device("mps"), COMPILED_STEPS, ALL, set()),
-        (CUDA, COMPILED_STEPS, ALL, {"compile", "channels_last", "fused_norm", "joined_halves", "fused_optimizer"}),
-        (CUDA, COMPILED_STEPS - 1, ALL, {"channels_last", "fused_norm", "joined_halves", "fused_optimizer"}),
-        (CUDA, COMPILED_STEPS, Tools(False, True), {"channels_last", "fused_norm", "joined_halves", "fused_optimizer"}),
-        (CUDA, COMPILED_STEPS, Tools(True, False), {"channels_last", "joined_halves", "fused_optimizer"}),
+        (CPU, 1, ALL, {"channels_last"}),
+        (torch.device("mps"), 1, ALL, set()),
+        (CUDA, 1, ALL, {"cuda_graphs", "fused_norm", *ON_CUDA}),
+        (CUDA, 1, Tools(True, False), {"cuda_graphs", *ON_CUDA}),
+        (CUDA, 4, ALL, {"compile", "fused_norm", *ON_CUDA}),
+        (CUDA, 4, Tools(False, True), {"fused_norm", *ON_CUDA}),
+        (CUDA, 4, Tools(True, False), ON_CUDA),
     ],
 )
-def test_auto_suits_the_device(device, steps_left, tools, expected):
-    resolved = resolve(SpeedSettings(), device, steps_left=steps_left, tools=tools)
+def test_auto_suits_the_device(device, processes, tools, expected):
+    resolved = resolve(SpeedSettings(), device, steps_left=COMPILED_STEPS, processes=processes, tools=tools)
     assert on(resolved) == expected
     assert set(vars(resolved).values()) <= {True, False}
+
+
+def test_without_graphs_a_run_is_compiled_where_it_is_long_enough():
+    given = SpeedSettings(cuda_graphs=False)
+    for steps_left, is_compiled in ((COMPILED_STEPS, True), (COMPILED_STEPS - 1, False)):
+        assert resolve(given, CUDA, steps_left=steps_left, tools=ALL).compile is is_compiled
+
+
+def test_activations_computed_again_are_in_no_graph():
+    assert not resolve(SpeedSettings(checkpoint_activations=True), CUDA, steps_left=1, tools=ALL).cuda_graphs
+    with pytest.raises(InputError, match="checkpoint_activations=true"):
+        SpeedSettings(checkpoint_activations=True, cuda_graphs=True)
 
 
 def test_what_is_chosen_stays_beside_auto():
@@ -127,11 +143,13 @@ def test_what_is_chosen_stays_beside_auto():
 
 
 def test_the_log_says_what_is_on_and_why_not_compiled():
-    on, _, reason = describe_speed(SpeedSettings(), CUDA, steps_left=10, tools=ALL).partition("; ")
+    on, _, reason = describe_speed(SpeedSettings(cuda_graphs=False), CUDA, steps_left=10, tools=ALL).partition("; ")
     assert on == "Speed: channels last, fused norm, joined halves, fused optimizer"
     assert reason == "not compiled: 10 steps left, fewer than 2000."
     assert describe_speed(SpeedSettings.plain(), CUDA, steps_left=10, tools=ALL) == "Speed: nothing on."
-    assert "no C++ compiler" in describe_speed(SpeedSettings(), CUDA, steps_left=5000, tools=Tools(False, True))
+    assert "no C++ compiler" in describe_speed(
+        SpeedSettings(cuda_graphs=False), CUDA, steps_left=5000, tools=Tools(False, True)
+    )
 
 
 @pytest.mark.parametrize("value", ["fast", 1, None])

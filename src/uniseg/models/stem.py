@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+import torch
 from torch import Tensor, nn
 
 from uniseg.device_copy import merge_rows, take_rows
@@ -42,6 +43,8 @@ class Stem(nn.Module):
                 f"image has {image.shape[1]} channels; the task has {num_modalities} modalities; "
                 f"give one channel per modality"
             )
+        if image.is_cuda and convs[0].weight.stride(1) == 1:  # one modality is both layouts, of which cuDNN has to know
+            image = image.to(memory_format=torch.channels_last_3d)
         kinds = list(dict.fromkeys(convs))
         if len(kinds) == 1:
             return self.adn(kinds[0](image[:, : kinds[0].in_channels]))

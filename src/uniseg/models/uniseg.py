@@ -16,6 +16,7 @@ from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.factories import class_of, describe_factory
+from uniseg.models.graphs import GraphCache
 from uniseg.models.heads.base import Head, Readout, conv_readout
 from uniseg.models.norms import set_fused_norm
 from uniseg.models.provenance import Provenance
@@ -79,6 +80,7 @@ class UniSegModel(nn.Module):
     """
 
     fused_norm: bool = False
+    graphs: GraphCache | None = None
 
     def __init__(
         self,
@@ -190,6 +192,11 @@ class UniSegModel(nn.Module):
         """Whether training computes the two halves of a decoder stage's first convolution as one."""
         self.decoder.joined = joined
 
+    def set_graphed(self, graphed: bool) -> None:
+        """Whether training on CUDA records the launches of encoder, conditioning and decoder once and replays them."""
+        parts = (self.encoder, self.conditioning, self.decoder)
+        self.graphs = GraphCache(parts) if graphed else None
+
     def check_window(self, size: Sequence[int]) -> None:
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
 
@@ -214,7 +221,29 @@ class UniSegModel(nn.Module):
         M is the widest task in the batch; narrower samples are zero-padded. K is the widest task in the batch; rows of
         padding are -inf.
         """
+        if self.graphs is not None and self._fits_a_graph(image, task):
+            return self._forward_graphed(self.graphs, image, task)
         return self.decode(self.encode(image, task), task)
+
+    def _fits_a_graph(self, image: Tensor, task: Tensor) -> bool:
+        is_training = self.training and torch.is_grad_enabled() and image.is_cuda and not self.encoder.recompute
+        return is_training and int(task.max()) < self.num_base
+
+    def _forward_graphed(self, graphs: GraphCache, image: Tensor, task: Tensor) -> list[Tensor]:
+        """Stem and head, which differ from batch to batch, stay outside the graph."""
+        self.check_window(image.shape[2:])
+        features = self.stem(image, [self.stem_of(t) for t in task.tolist()])
+        index = to_device(task, features.device)
+        *pyramid, bottleneck, task_code = graphs(self._trunk, features, index)
+        conditioned = ConditioningOutput(bottleneck, task_code, bottleneck[:, :0])
+        return self.head(pyramid, conditioned, index, [self.tasks[t].num_classes for t in task.tolist()])
+
+    def _trunk(self, features: Tensor, task: Tensor) -> tuple[Tensor, ...]:
+        """Stem's output, ``task [B]`` on the device -> the pyramid, and what a head reads of the conditioning."""
+        levels = self.encoder(features)
+        encoded = Encoded(levels[-1], self.decoder.skip_terms(levels[:-1]))
+        pyramid, conditioned = self._pyramid_base(encoded, task)
+        return (*pyramid, conditioned.features, conditioned.task_code)
 
     def encode(self, image: Tensor, task: Tensor) -> Encoded:
         """What all tasks of one first convolution (``stem_of``) share; ``task`` chooses nothing else."""

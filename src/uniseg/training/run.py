@@ -124,9 +124,10 @@ class TrainingRun:
         num_epochs = trainer.get("max_epochs", 1)
         num_steps = num_epochs * data.settings.steps_per_epoch if num_epochs >= 0 else ENDLESS
         steps_left = max(0, num_steps - (resume_point.step if resume_point else 0))
-        rank_zero_info(describe_speed(self.speed, device, steps_left=steps_left))
-        speed = resolve(self.speed, device, steps_left=steps_left)
-        stream = data.settings.for_device(device, num_processes(trainer.get("devices", 1), device))
+        processes = num_processes(trainer.get("devices", 1), device)
+        rank_zero_info(describe_speed(self.speed, device, steps_left=steps_left, processes=processes))
+        speed = resolve(self.speed, device, steps_left=steps_left, processes=processes)
+        stream = data.settings.for_device(device, processes)
         read = {"num_workers": stream.num_workers, "pin_memory": stream.pin_memory}
         rank_zero_info(f"Readers: {stream.num_workers}{', pinned memory' if stream.pin_memory else ''}.")
         chosen = {"speed": as_plain(speed), "data": {**self.description.settings.get("data", {}), **read}}

@@ -28,8 +28,10 @@ class SpeedSettings:
     """How a network computes; the numbers of a step stay the same up to rounding. ``auto``: as suits the device.
 
     Attributes:
-        compile: encoder and decoder are compiled on first use; auto: on CUDA, where compiler and triton are there and
-            at least ``COMPILED_STEPS`` steps are left.
+        cuda_graphs: training records the launches of encoder, conditioning and decoder once and replays them; auto: on
+            CUDA, on one card, without ``checkpoint_activations``.
+        compile: encoder and decoder are compiled on first use; auto: on CUDA without graphs, where compiler and triton
+            are there and at least ``COMPILED_STEPS`` steps are left.
         channels_last: weights are laid out channels last, which the convolutions hand on to what they compute; auto:
             on CUDA and processors.
         fused_norm: norm and activation in one kernel; auto: on CUDA, where triton is there.
@@ -48,6 +50,7 @@ class SpeedSettings:
 
     group: ClassVar[str] = "speed"
 
+    cuda_graphs: Choice = field(default=AUTO, metadata=CHOICE)
     compile: Choice = field(default=AUTO, metadata=CHOICE)
     channels_last: Choice = field(default=AUTO, metadata=CHOICE)
     fused_norm: Choice = field(default=AUTO, metadata=CHOICE)
@@ -57,6 +60,9 @@ class SpeedSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.cuda_graphs is True and self.checkpoint_activations:
+            found, fix = "true, with speed.checkpoint_activations=true", "leave one of them out"
+            raise InputError("speed.cuda_graphs", found, "a graph, whose activations stay where they are", fix)
 
     @classmethod
     def plain(cls, **choices: bool) -> Self:
@@ -116,18 +122,21 @@ def resolve_trainer(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def resolve(
-    settings: SpeedSettings, device: torch.device, *, steps_left: int, tools: Tools | None = None
+    settings: SpeedSettings, device: torch.device, *, steps_left: int, processes: int = 1, tools: Tools | None = None
 ) -> SpeedSettings:
     """``settings`` with true or false in place of every ``auto``.
 
     Args:
         steps_left: of the run.
+        processes: of the run, on this machine.
         tools: None: as installed.
     """
     tools = tools or Tools.installed()
     on_cuda = device.type == "cuda"
+    has_graphs = _has_graphs(settings, device, processes)
     automatic = {
-        "compile": not _reason_against_compiling(device, steps_left, tools),
+        "cuda_graphs": has_graphs,
+        "compile": not (has_graphs or _reason_against_compiling(device, steps_left, tools)),
         "channels_last": device.type in ("cuda", "cpu"),
         "fused_norm": on_cuda and tools.triton,
         "joined_halves": on_cuda,
@@ -137,7 +146,7 @@ def resolve(
 
 
 def describe_speed(
-    settings: SpeedSettings, device: torch.device, *, steps_left: int, tools: Tools | None = None
+    settings: SpeedSettings, device: torch.device, *, steps_left: int, processes: int = 1, tools: Tools | None = None
 ) -> str:
     """One line for the log: what is on, and why the network is not compiled.
 
@@ -145,9 +154,10 @@ def describe_speed(
         settings: before ``resolve``.
     """
     tools = tools or Tools.installed()
-    chosen = resolve(settings, device, steps_left=steps_left, tools=tools)
+    chosen = resolve(settings, device, steps_left=steps_left, processes=processes, tools=tools)
     on = [each.name.replace("_", " ") for each in fields(chosen) if getattr(chosen, each.name)]
-    reason = _reason_against_compiling(device, steps_left, tools) if settings.compile == AUTO else ""
+    is_open = settings.compile == AUTO and not chosen.cuda_graphs
+    reason = _reason_against_compiling(device, steps_left, tools) if is_open else ""
     return f"Speed: {', '.join(on) or 'nothing on'}{f'; not compiled: {reason}' if reason else ''}."
 
 
@@ -167,6 +177,7 @@ def apply_speed_settings(model: UniSegModel, settings: SpeedSettings) -> None:
     model.set_recompute(settings.checkpoint_activations)
     model.set_fused_norm(bool(settings.fused_norm))
     model.set_joined_halves(bool(settings.joined_halves))
+    model.set_graphed(bool(settings.cuda_graphs))
     if settings.compile:
         _require_compiler()
         model.encoder.compile()
@@ -185,6 +196,12 @@ def with_fused_optimizer(optimization: Optimization, settings: SpeedSettings) ->
 
 def _compiler() -> str:
     return os.environ.get("CXX", "g++")
+
+
+def _has_graphs(settings: SpeedSettings, device: torch.device, processes: int) -> bool:
+    if settings.cuda_graphs != AUTO:
+        return bool(settings.cuda_graphs)
+    return device.type == "cuda" and processes == 1 and not settings.checkpoint_activations
 
 
 def _reason_against_compiling(device: torch.device, steps_left: int, tools: Tools) -> str:
