@@ -92,6 +92,11 @@ ABSURD = {  # command -> settings that no run can mean
         "callbacks.checkpoint.every_n_minutes=-1", "finetune.layer_decay=-1", "finetune.layer_decay=0",
         "finetune.adapter_channels=-1", "finetune.heads_first_steps=-1",
     ),
+    "finetune": (
+        "finetune.sawtooth=[0.2,0.1,0.3]", "finetune.sawtooth=[0.1,0.2]", "finetune.sawtooth=[0,0.5,2]",
+        "finetune.warmup=-0.1", "finetune.warmup=nan", "finetune.exponent=-1", "finetune.schedule=square",
+        "finetune.transfer=decoder", "num_patients=0", "control=perhaps", "plan=theirs", "network=none", "base=nothing",
+    ),
     "predict": (
         "inference.overlap=1", "inference.overlap=1.5", "inference.overlap=-0.1", "inference.overlap=nan",
         "inference.window_batch=0", "inference.window_batch=-1", "inference.mirror_axes=[3]",
@@ -168,7 +173,7 @@ def _setting(root: str, rng: Random) -> str:
 def keys(root: str) -> tuple[tuple[str, object], ...]:
     """Every setting of a command with its default; those of a task under the name of ours."""
     schema.register()
-    stack = root in ("prepare", "train", "evaluate")
+    stack = root in ("prepare", "train", "finetune", "evaluate")
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = OmegaConf.to_container(
             compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False
@@ -206,6 +211,7 @@ def _commands(world: World) -> dict[str, tuple[Command, str]]:
             ("train", *stack, "init=checkpoint", f"init.checkpoint={world.base.checkpoint}", "finetune=layer_decay"),
             "train",
         ),
+        "finetune": (("finetune", *stack, f"base={world.base.checkpoint}", "control=false"), "finetune"),
         "prepare": (("prepare", *stack, "paths.cache=out/cache", "num_workers=1"), "prepare"),
         "audit": (("prepare", *stack, "audit.only=true", "num_workers=1"), "prepare"),
         "plan": (
