@@ -29,8 +29,7 @@ class FusePrompt(Conditioning):
         fuse: False: a task's prompt is its row of the universal prompt, whatever the image.
         last_norm: False: no instance norm after FUSE's last convolution, which gives every prompt of every image the
             same mean and variance.
-        padding: of FUSE's convolutions, ``zeros`` or ``replicate``. In a map of few voxels zeros draw a pattern of
-            their own, which the norms enlarge until nothing of the image is left.
+        padding: of FUSE's convolutions, ``zeros`` or ``replicate``; see ``UNetEncoder``'s ``bottleneck_padding``.
         lr_factor: on the learning rate of the universal prompt.
 
     Raises:

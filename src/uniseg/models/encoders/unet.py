@@ -16,8 +16,8 @@ class UNetEncoder(Encoder):
         channels: per stage.
         strides: per stage after the first, (z, y, x).
         kernels: per stage, (z, y, x).
-        bottleneck_padding: of the last stage's convolutions, ``zeros`` or ``replicate``. In a bottleneck of few voxels
-            zeros draw a pattern of their own, beside which little of the image is left.
+        bottleneck_padding: of the last stage's convolutions, ``zeros`` or ``replicate``. In a bottleneck of few voxels,
+            all of them at the border, a pattern that is the same for all images outgrows the image.
 
     Raises:
         ValueError: the three lists do not describe the same number of stages.
