@@ -77,12 +77,15 @@ class GraphedFunction:
             if kept is not None:
                 kept.zero_() if given is None else kept.copy_(given)
         self._backward.replay()
-        # Copies, since what a graph wrote is overwritten by its next run while gradients may add up over several.
-        present = [gradient for gradient in self._gradients if gradient is not None]
-        copies = iter(torch._foreach_mul(present, 1.0))
-        gradients_of_surface = iter([None if gradient is None else next(copies) for gradient in self._gradients])
-        of_inputs = [next(gradients_of_surface) if x.requires_grad else None for x in self._inputs]
-        return [*of_inputs, *gradients_of_surface]
+        num_inputs = len(self._surface) - len(self._parameters)
+        of_inputs = iter(self._gradients[:num_inputs])
+        of_parameters = self._gradients[num_inputs:]
+        # Copies, since what a graph wrote is overwritten by its next run, and gradients may add up over several.
+        copies = iter(torch._foreach_mul([gradient for gradient in of_parameters if gradient is not None], 1.0))
+        return [
+            *(next(of_inputs) if x.requires_grad else None for x in self._inputs),
+            *(None if gradient is None else next(copies) for gradient in of_parameters),
+        ]
 
 
 class GraphCache:
