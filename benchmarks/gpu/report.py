@@ -37,14 +37,15 @@ def rows(results: dict[str, Any]) -> Iterator[tuple[str, str]]:
         ratio = f", {step['step_ms'] / anchor:.2f} of nnU-Net's" if anchor and name != "nnunet" else ""
         kernels = f", kernels alone {step['kernel_ms']:.1f} ms" if "kernel_ms" in step else ""
         what = "nnU-Net v2 as it runs" if name == "nnunet" else name.replace("_", " ")
-        yield f"{STEP}: {what}", f"{step['step_ms']:.1f} ms{ratio}{kernels}; {step['peak_gb']:.2f} GB"
+        memory = f"; {step['reserved_gb']:.2f} GB reserved" if "reserved_gb" in step else ""
+        yield f"{STEP}: {what}", f"{step['step_ms']:.1f} ms{ratio}{kernels}{memory}"
     yield from _present(stream, ("steps_per_s", "whole stream, four tasks of 1, 1, 4, 2 channels", "{:.2f} steps/s"))
     mixed = steps.get("mixed_tasks", {}).get("unsynchronized_ms")
     if mixed and "step_ms" in stream:
         yield "whole stream against the static step of the same tasks", f"{stream['step_ms'] / mixed:.3f}"
     yield from _present(stream, ("utilization_percent", "utilisation over steady epochs", "{:.0f} %"))
     yield from _present(stream, ("epoch_550_s", "epoch of 550 steps, extrapolated from steady ones", "{:.1f} s"))
-    yield from _present(stream, ("peak_gb", "card memory of the stream", "{:.2f} GB"))
+    yield from _present(stream, ("reserved_gb", "card memory of the stream, reserved", "{:.2f} GB"))
     yield from _present(parts.get("syncs", {}), ("syncs_per_step", "waits of the host for the card, a step", "{:.1f}"))
     for name, run in predict.items():
         if isinstance(run, dict) and "seconds" in run:

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class Session:
         self.scale, self.out, self.folder = scale, out, folder
         self.start_s, self.limit_s = time.perf_counter(), limit_s
         self.workers: list[Worker] = []
+        self.lock = threading.RLock()
         self.results: dict[str, Any] = {
             "device": scale.device,
             "tiny": scale.tiny,
@@ -124,9 +126,11 @@ class Session:
         return self.out / f"{'_'.join(str(card).lower().split())}{'_tiny' * self.scale.tiny}.json"
 
     def write(self) -> None:
-        part = self.out / f".part{os.getpid()}.json"
-        part.write_text(json.dumps(rounded(self.results), indent=1) + "\n")
-        os.replace(part, self.path)
+        """Called by the thread of every worker."""
+        with self.lock:
+            part = self.out / f".part{os.getpid()}.json"
+            part.write_text(json.dumps(rounded(self.results), indent=1) + "\n")
+            os.replace(part, self.path)
 
 
 def say(line: str) -> None:

@@ -30,7 +30,7 @@ def test_rates_step_and_prediction(tmp_path):
     assert 0 < step["fastest_ms"] <= step["step_ms"]
     assert step["unsynchronized_ms"] > 0
     assert step["first_s"] > 0
-    assert 0.05 < step["peak_gb"] < 8
+    assert 0.05 < step["reserved_gb"] < 8
     assert step["parameters"] > 10_000
     assert parts["predict"]["tasks"] == 7
     for way in ("at_once", "one_by_one"):
@@ -89,16 +89,16 @@ def test_the_table_leaves_out_what_was_not_measured(report):
     parts = {
         "rates": {"card": "NVIDIA H200", "torch": "2.11", "copy_gb_s": 4300.0},
         "step": {
-            "auto": {"step_ms": 40.0, "peak_gb": 5.0, "kernel_ms": 36.0},
-            "nnunet": {"step_ms": 50.0, "peak_gb": 6.6},
-            "mixed_tasks": {"step_ms": 41.0, "unsynchronized_ms": 40.0, "peak_gb": 5.0},
+            "auto": {"step_ms": 40.0, "reserved_gb": 5.0, "kernel_ms": 36.0},
+            "nnunet": {"step_ms": 50.0, "reserved_gb": 6.6},
+            "mixed_tasks": {"step_ms": 41.0, "unsynchronized_ms": 40.0, "reserved_gb": 5.0},
             "bf16": {"first_s": 3.0},
         },
         "stream": {"step_ms": 42.0, "steps_per_s": 23.8},
     }
     rows = dict(report.rows({"parts": parts}))
     step = f"{report.STEP}: "
-    assert rows[f"{step}auto"] == "40.0 ms, 0.80 of nnU-Net's, kernels alone 36.0 ms; 5.00 GB"
+    assert rows[f"{step}auto"] == "40.0 ms, 0.80 of nnU-Net's, kernels alone 36.0 ms; 5.00 GB reserved"
     assert rows["whole stream against the static step of the same tasks"] == "1.050"
     assert not any("bf16" in what or "utilisation" in what for what in rows)
 

@@ -36,7 +36,7 @@ def test_a_machine_that_cannot_make_a_kernel_does_without(monkeypatch, caplog):
 @pytest.mark.gpu
 @needs_triton
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA")
-@pytest.mark.parametrize("regions", [None, ((1, 2), (2,))])
+@pytest.mark.parametrize("regions", [(), ((1, 2), (2,))])
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last_3d], ids=["first", "last"])
 def test_kernels_on_the_card(layout, regions):
     task = make_task("tumour", classes=("background", "whole", "core"), regions=regions)

@@ -36,15 +36,17 @@ class GraphedFunction:
         self, function: Callable[..., tuple[Tensor, ...]], parameters: Sequence[nn.Parameter], inputs: Sequence[Tensor]
     ) -> None:
         self._function, self._parameters = function, tuple(parameters)
+        self._newest: tuple[Tensor, ...] = ()  # outputs with how they came about, which the recording alone needs
         self._inputs = [torch.empty_like(x).copy_(x.detach()).requires_grad_(x.requires_grad) for x in inputs]
         self._surface = [x for x in self._inputs if x.requires_grad] + list(self._parameters)
         self._output_gradients = _warm_up(self._run, self._surface)
+        self._newest = ()  # what the warm-up kept is free for the recording
         pool = torch.cuda.graph_pool_handle()
         self._forward, outputs = _record(self._run, pool)
         self._tracked = tuple(y.requires_grad for y in outputs)
         self._backward, self._gradients = _record(self._differentiate, pool)
         self._outputs = tuple(y.detach() for y in outputs)
-        self._newest: tuple[Tensor, ...] = ()  # with how they came about, which the recording alone needs
+        self._newest = ()
         self._calls = 0
 
     def __call__(self, *inputs: Tensor) -> tuple[Tensor, ...]:
