@@ -54,16 +54,25 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Study:
-    """Where it runs, how long at most, with what in every command."""
+    """Where it runs, how long at most, with what in every command; which part of the whole is done.
+
+    Attributes:
+        given_base: a trained network in place of the study's own.
+    """
 
     outputs: Path
     processes: int
     end: float
     extra: list[str] = field(default_factory=list)
+    targets: Sequence[str] = TARGETS
+    num_patients: Sequence[int] = NUM_PATIENTS
+    arms: Sequence[str] = tuple(ARMS)
+    learning_rates: Sequence[float] = LEARNING_RATES
+    given_base: Path | None = None
 
     @property
     def base(self) -> Path:
-        return RunFolder(self.outputs / "base").checkpoint
+        return self.given_base or RunFolder(self.outputs / "base").checkpoint
 
     def command(self, name: str, experiment: str, *overrides: str) -> None:
         """A command of uniseg, started beside the experiment's own ``conf``; what it tells goes to a log."""
@@ -77,10 +86,10 @@ class Study:
     def each(self, work: Callable, runs: Sequence["Run"]) -> bool:
         """``work`` of every run, as long as there is time; whether all are done."""
 
-        def in_time(run: "Run") -> bool:
-            return time.monotonic() < self.end and (work(self, run) or True)
+        def in_time(each: "Run") -> bool:
+            return time.monotonic() < self.end and (work(self, each) or True)
 
-        return all(Parallel(n_jobs=self.processes, backend="threading")(delayed(in_time)(run) for run in runs))
+        return all(Parallel(n_jobs=self.processes, backend="threading")(delayed(in_time)(each) for each in runs))
 
 
 @dataclass(frozen=True)
@@ -159,12 +168,12 @@ def mean_dice(run: Run) -> float:
     return float(np.mean(list(per_patient(run, "val").values())))
 
 
-def choices(outputs: Path) -> list[Run]:
+def choices(study: Study) -> list[Run]:
     """Of the learning rate of every arm and target, by whole val scans."""
-    rows = product(TARGETS, ARMS, LEARNING_RATES)
+    root = study.outputs / "choice"
     return [
-        Run(target, arm, CHOICE_PATIENTS, CHOICE_SEED, lr, outputs / "choice" / target / slug(arm) / f"lr{lr}")
-        for target, arm, lr in rows
+        Run(target, arm, CHOICE_PATIENTS, CHOICE_SEED, lr, root / target / slug(arm) / f"lr{lr}")
+        for target, arm, lr in product(study.targets, study.arms, study.learning_rates)
     ]
 
 
@@ -173,10 +182,11 @@ def chosen(candidates: Sequence[Run]) -> dict[tuple[str, str], float]:
     return {(run.target, run.arm): run.learning_rate for run in sorted(candidates, key=mean_dice)}
 
 
-def entries(best: dict[tuple[str, str], float], outputs: Path) -> list[Run]:
+def entries(study: Study, best: dict[tuple[str, str], float]) -> list[Run]:
+    root = study.outputs / "table"
     return [
-        Run(t, arm, n, seed, best[t, arm], outputs / "table" / t / slug(arm) / f"{n}_patients" / f"seed{seed}")
-        for t, n, seed, arm in product(TARGETS, NUM_PATIENTS, SEEDS, ARMS)
+        Run(t, arm, n, seed, best[t, arm], root / t / slug(arm) / f"{n}_patients" / f"seed{seed}")
+        for t, n, seed, arm in product(study.targets, study.num_patients, SEEDS, study.arms)
     ]
 
 
@@ -189,13 +199,13 @@ def compared(runs: Sequence[Run], target: str, n: int, arms: tuple[str, str]) ->
     return compare(*(np.array([each[patient] for patient in sorted(means[0])]) for each in means))
 
 
-def summary(candidates: Sequence[Run], runs: Sequence[Run]) -> dict:
+def summary(study: Study, candidates: Sequence[Run], runs: Sequence[Run]) -> dict:
     """Dice of every seed, each arm against new weights, each part's share; p by Wilcoxon, Holm over all tests."""
-    pairs = [(f"{arm} - {NEW}", (arm, NEW)) for arm in ARMS if arm != NEW]
-    pairs += [(f"share of: {part}", arms) for part, arms in PARTS.items()]
+    pairs = [(f"{arm} - {NEW}", (arm, NEW)) for arm in study.arms if arm != NEW]
+    pairs += [(f"share of: {part}", arms) for part, arms in PARTS.items() if {*arms} <= {*study.arms}]
     tests = [
         (target, n, name, compared(runs, target, n, arms))
-        for target, n, (name, arms) in product(TARGETS, NUM_PATIENTS, pairs)
+        for target, n, (name, arms) in product(study.targets, study.num_patients, pairs)
     ]
     adjusted = holm([test.p for *_, test in tests])
     return {
@@ -203,7 +213,7 @@ def summary(candidates: Sequence[Run], runs: Sequence[Run]) -> dict:
         "edges": [
             f"{target}, {arm}: {lr}"
             for (target, arm), lr in chosen(candidates).items()
-            if lr in (LEARNING_RATES[0], LEARNING_RATES[-1])
+            if lr in (min(study.learning_rates), max(study.learning_rates))
         ],
         "test_dice": {
             f"{target}, {n} patients, {arm}": [
@@ -211,7 +221,7 @@ def summary(candidates: Sequence[Run], runs: Sequence[Run]) -> dict:
                 for run in runs
                 if (run.target, run.num_patients, run.arm) == (target, n, arm)
             ]
-            for target, n, arm in product(TARGETS, NUM_PATIENTS, ARMS)
+            for target, n, arm in product(study.targets, study.num_patients, study.arms)
         },
         "differences": [
             {
@@ -233,20 +243,43 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/phantom_transfer"))
     parser.add_argument("--extra", nargs="*", default=[], help="settings of every training and evaluation")
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
+    parser.add_argument("--patients", nargs="+", type=int, choices=NUM_PATIENTS, default=NUM_PATIENTS)
+    parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=tuple(ARMS))
+    parser.add_argument("--rates", nargs="+", type=float, default=LEARNING_RATES)
+    parser.add_argument("--base", type=Path, help="a trained network in place of the study's own")
+    parser.add_argument("--results", default="results.json", help="file beside this one")
     options = parser.parse_args()
-    end = time.monotonic() + 60 * options.minutes
-    study = Study(options.outputs.absolute(), options.processes, end, options.extra)
+    study = Study(
+        options.outputs.absolute(),
+        options.processes,
+        time.monotonic() + 60 * options.minutes,
+        options.extra,
+        options.targets,
+        options.patients,
+        options.arms,
+        options.rates,
+        options.base and options.base.absolute(),
+    )
+    if not run(study, HERE / options.results):
+        sys.stderr.write("Time is up; the same command goes on.\n")
+
+
+def run(study: Study, results: Path) -> bool:
+    """Whether all is done, and the results are written."""
     study.outputs.mkdir(parents=True, exist_ok=True)
     make_data(study.outputs / "phantoms")
-    train_base(study)
+    if study.given_base is None:
+        train_base(study)
     study.command("prepare", "phantom_transfer", f"task=[{','.join(f'transfer_{target}' for target in TARGETS)}]")
-    candidates = choices(study.outputs)
-    if study.each(lambda s, run: score(s, run, "val"), candidates):
-        runs = entries(chosen(candidates), study.outputs)
-        if study.each(lambda s, run: score(s, run, "test"), runs):
-            (HERE / "results.json").write_text(json.dumps(summary(candidates, runs), indent=1) + "\n")
-            return
-    sys.stderr.write("Time is up; the same command goes on.\n")
+    candidates = choices(study)
+    if not study.each(lambda s, each: score(s, each, "val"), candidates):
+        return False
+    runs = entries(study, chosen(candidates))
+    if not study.each(lambda s, each: score(s, each, "test"), runs):
+        return False
+    results.write_text(json.dumps(summary(study, candidates, runs), indent=1) + "\n")
+    return True
 
 
 if __name__ == "__main__":
