@@ -25,7 +25,7 @@ TINY = [
     "data.val_steps=3",
     "trainer.max_epochs=2",
     "trainer.accelerator=cpu",
-    "model.encoder.channels=[4,8,8,8,8]",
+    "model.encoder.channels=[4,8,8,8]",
     "inference.device=cpu",
     "callbacks.progress.refresh_rate=0",
 ]

@@ -14,7 +14,7 @@ from field.inputs.balls import ball, read, save, write_dataset
 from field.marks import rows
 
 FEW = "data.steps_per_epoch=2"
-OTHER_RUNS = ("model.encoder.channels=[4,8,8,8,16]", "task=[liver,spleen,third]", "optimizer=sgd")
+OTHER_RUNS = ("model.encoder.channels=[4,8,8,16]", "task=[liver,spleen,third]", "optimizer=sgd")
 BAD_NAMES = ("../scans", "/tmp/uniseg_escape", "..", "a\0b", "a" * 300, ".hidden")
 WORDS = ("${oc.env:UNISEG_SECRET}", "${", "CC [/x] $\\frac$")
 
