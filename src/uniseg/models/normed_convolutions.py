@@ -1,8 +1,9 @@
-"""The convolutions ahead of a norm, with the norm that their weights were drawn with."""
+"""The convolutions ahead of a norm, with the size that their weights were drawn with."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod, sqrt
+from typing import TypeGuard
 
 import torch
 from monai.networks.blocks import MedNeXtBlock
@@ -24,15 +25,18 @@ class NormedConvolution:
 
     Attributes:
         name: of the module that holds it.
+        layer: the norm.
         weights: its parts: two for a decoder's convolution over [upsampled, skip], else one.
         biases: that the norm cancels, but for group norm; none in most networks.
 
     Examples:
-        >>> NormedConvolution("conv", (nn.Parameter(torch.ones(4, 2, 3, 3, 3)),)).drawn_norm > 0
+        >>> weight = nn.Parameter(torch.ones(4, 2, 3, 3, 3))
+        >>> NormedConvolution("conv", nn.InstanceNorm3d(4), (weight,)).drawn_norm > 0
         True
     """
 
     name: str
+    layer: nn.Module
     weights: tuple[nn.Parameter, ...]
     biases: tuple[nn.Parameter, ...] = ()
 
@@ -54,23 +58,24 @@ def normed_convolutions(network: nn.Module) -> list[NormedConvolution]:
 
 def _of_module(name: str, module: nn.Module) -> Iterator[NormedConvolution]:
     if isinstance(module, UnetResBlock):  # of MONAI's, which hold norms beside convolutions
-        pairs = [(f"conv{k}", getattr(module, f"norm{k}", None)) for k in (1, 2, 3)]
-        yield from (_single(f"{name}.{key}.conv", getattr(module, key).conv) for key, norm in pairs if _divides(norm))
+        for k in (1, 2, 3):
+            if _divides(norm := getattr(module, f"norm{k}", None)):
+                yield _single(f"{name}.conv{k}.conv", getattr(module, f"conv{k}").conv, norm)
     elif isinstance(module, MedNeXtBlock) and _divides(module.norm):
-        yield _single(f"{name}.conv1", module.conv1)
-    elif _divides(next(iter(getattr(module, "adn", nn.Identity()).children()), None)):
+        yield _single(f"{name}.conv1", module.conv1, module.norm)
+    elif _divides(norm := next(iter(getattr(module, "adn", nn.Identity()).children()), None)):
         if isinstance(module, DecoderStage):
-            yield NormedConvolution(f"{name}.halves", (module.up_half.weight, module.skip_half.weight))
-        elif isinstance(module, Stem):  # a sample goes through one of them: each has a scale of its own
-            yield from (_single(f"{name}.convs.{modalities}", conv) for modalities, conv in module.convs.items())
+            yield NormedConvolution(f"{name}.halves", norm, (module.up_half.weight, module.skip_half.weight))
+        elif isinstance(module, Stem):  # a sample goes through one of them
+            yield from (_single(f"{name}.convs.{modalities}", conv, norm) for modalities, conv in module.convs.items())
         elif isinstance(conv := getattr(module, "conv", None), nn.Conv3d):
-            yield _single(f"{name}.conv", conv)
+            yield _single(f"{name}.conv", conv, norm)
 
 
-def _single(name: str, conv: nn.Module) -> NormedConvolution:
+def _single(name: str, conv: nn.Module, norm: nn.Module) -> NormedConvolution:
     bias = conv.bias
-    return NormedConvolution(name, (conv.weight,), () if bias is None else (bias,))  # type: ignore[arg-type]
+    return NormedConvolution(name, norm, (conv.weight,), () if bias is None else (bias,))  # type: ignore[arg-type]
 
 
-def _divides(norm: nn.Module | None) -> bool:
+def _divides(norm: nn.Module | None) -> TypeGuard[nn.Module]:
     return isinstance(norm, NORMS) and not getattr(norm, "track_running_stats", False)

@@ -1,6 +1,6 @@
 """The network: stem, encoder, conditioning, decoder, head."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
@@ -174,6 +174,13 @@ class UniSegModel(nn.Module):
         """Let only what was added train."""
         self.requires_grad_(False)
         self.added.requires_grad_(True)
+
+    def set_norm_eps(self, eps: Mapping[str, float]) -> None:
+        """Give norms, by the names of their modules, an epsilon of their own; files keep it with ``config``."""
+        for name, value in eps.items():
+            self.get_submodule(name).eps = value
+        if eps:
+            self.config["norm_eps"] = {**self.config.get("norm_eps", {}), **eps}
 
     def set_recompute(self, recompute: bool) -> None:
         """Whether training computes activations again in the backward pass: less memory, more time."""

@@ -94,7 +94,10 @@ class ResumePoint:
             raise self._differs("the network's tasks", ", ".join(model.tasks.names), ", ".join(self.tasks.names))
         for task, saved_task in zip(model.tasks, self.tasks, strict=True):
             self._require_same_task(task, saved_task)
-        config, saved_config = flatten(model.config), flatten(self.config)
+        config, saved_config = (
+            flatten({key: value for key, value in each.items() if key != "norm_eps"})  # comes with the weights
+            for each in (model.config, self.config)
+        )
         # a checkpoint of an older version lacks some keys
         self._require_equal("the model's", {key: config.get(key) for key in saved_config}, saved_config)
         self._require_equal("the shape of", shapes, self.shapes)

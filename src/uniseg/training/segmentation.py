@@ -209,6 +209,7 @@ class SegmentationModule(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict) -> None:
         follow_settings(checkpoint, self.new_optimizer())
+        self.model.set_norm_eps(checkpoint[KEY]["model"].get("norm_eps", {}))
 
     def _tasks(self, task_index: Tensor) -> list[Task]:
         return [self.model.tasks[index] for index in task_index.tolist()]

@@ -45,6 +45,7 @@ def build_model(tasks: TaskSet, config: Mapping, cls: type[Model] = UniSegModel)
     model = cls(TaskSet(tasks[:num_base]), patch_size=config["patch_size"], **parts)
     for task, added in zip(tasks[num_base:], config["added"], strict=True):
         model.extend([task], **added)
+    model.set_norm_eps(config.get("norm_eps", {}))
     return model
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from math import inf
 from typing import TypeGuard
 
 from uniseg.datasets.split_file import SPLITS
@@ -58,6 +59,9 @@ def require_config(config: object, where: str | os.PathLike) -> dict:
                 raise InputError(where, f"{name} without '_target_'", "the name of its class", FIX)
             _require_numbers(list(part.values()), name, where)
     require_patch_size(values.get("patch_size"), where)
+    for name, eps in _mapping(values.get("norm_eps", {}), "the norms' epsilons", where).items():
+        if not isinstance(eps, float) or not 0 < eps < inf:
+            raise InputError(where, f"an epsilon {eps!r:.60} of {name[:60]}", "a number above 0", FIX)
     if not isinstance(values.get("added"), list):
         raise InputError(where, f"added {values.get('added')!r:.60}", "a list, of what each added task brought", FIX)
     for added in values["added"]:

@@ -1,18 +1,20 @@
 """Scales the convolutions ahead of a norm back to the norm that they were drawn with; the network computes the same."""
 
 from collections.abc import Collection, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field
-from math import sqrt
+from math import hypot, sqrt
 from statistics import median
 from typing import Any, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from uniseg.models.decoder import DecoderStage
-from uniseg.models.normed_convolutions import GAIN, normed_convolutions
+from uniseg.models.normed_convolutions import GAIN, NormedConvolution, normed_convolutions
 from uniseg.models.uniseg import UniSegModel
 
+EPSILON = 1e-5  # of torch's norms
 PROBE = 4  # bottleneck voxels along an axis of the noise on which the two networks are compared
 
 
@@ -22,8 +24,7 @@ class RestoredNorms:
 
     Attributes:
         factors: name of a convolution -> factor on its weights.
-        change: largest change of a logit on a window of noise: a norm's epsilon counts for more after the scaling, so
-            that channels of tiny variance (1e-4 and less) do not come out quite as before.
+        change: largest change of a logit on a window of noise, which rounding alone makes.
         spread: standard deviation of these logits.
 
     Examples:
@@ -58,9 +59,10 @@ def restore_norms(model: UniSegModel, kept: Collection[str] = ()) -> RestoredNor
     """Scale, in place, every convolution whose output a norm divides out to the norm that He's initialisation gives.
 
     Such weights grow in training while the network stays the same, and a learning rate turns them the less, the larger
-    they are. A stage's transposed convolution reaches its norm through ``up_half``, which takes over what it loses;
-    then both halves get one factor, since the norm sees their sum. Each of the stem's convolutions has its own factor:
-    they share a norm's parameters, but no sample.
+    they are. A norm's epsilon is scaled with the variance to which it is added (``UniSegModel.set_norm_eps``). All that
+    shares a norm gets one factor: both halves of a decoder's convolution with what reads a prompt beside them, all
+    convolutions of the stem. A stage's transposed convolution reaches its norm through ``up_half``, which takes over
+    what it loses.
 
     Args:
         model: without added tasks, which share a norm with FUSE.
@@ -70,18 +72,51 @@ def restore_norms(model: UniSegModel, kept: Collection[str] = ()) -> RestoredNor
     named = dict(model.named_parameters())
     new = {id(named[name]) for name in kept if name in named}
     factors: dict[str, float] = {}
+    epsilons: dict[str, float] = {}
+    names = {module: name for name, module in model.named_modules()}
+    beside = {
+        stage.adn.N: weights
+        for stage, weights in zip(model.decoder.stages, model.conditioning.prompt_weights(), strict=False)
+    }
     with torch.no_grad():
         for name, stage in model.named_modules():
             if isinstance(stage, DecoderStage) and not new & {id(stage.upsample.weight), id(stage.up_half.weight)}:
                 factors |= {f"{name}.upsample": factor for factor in _shift_upsample(stage)}
-        for each in normed_convolutions(model):
-            norm = float(each.norm())
-            if norm and not new & {id(weight) for weight in each.weights}:
-                factors[each.name] = each.drawn_norm / norm
-                for tensor in (*each.weights, *each.biases):
-                    tensor.mul_(factors[each.name])
+        for layer, convolutions in _by_norm(model, new).items():
+            norm = hypot(*(float(each.norm()) for each in convolutions))
+            if not norm:
+                continue
+            factor = hypot(*(each.drawn_norm for each in convolutions)) / norm
+            factors |= {each.name: factor for each in convolutions}
+            epsilons[names[layer]] = layer.eps * factor**2
+            added = [weight for weight in beside.get(layer, ()) if id(weight) not in new]
+            for tensor in (*added, *(t for each in convolutions for t in (*each.weights, *each.biases))):
+                tensor.mul_(factor)
+    model.set_norm_eps(epsilons)
     change = (_probe(model) - before).abs().max()
     return RestoredNorms(factors, float(change), float(before.std()))
+
+
+def _by_norm(model: UniSegModel, new: Collection[int]) -> dict[nn.Module, list[NormedConvolution]]:
+    """The convolutions without new weights, by the norm that follows them."""
+    by_norm: dict[nn.Module, list[NormedConvolution]] = {}
+    for each in normed_convolutions(model):
+        if not any(id(weight) in new for weight in each.weights):
+            by_norm.setdefault(each.layer, []).append(each)
+    return by_norm
+
+
+def with_common_epsilon(model: UniSegModel) -> UniSegModel:
+    """A copy that computes the same with torch's epsilon in every norm, for formats that know no other."""
+    model = deepcopy(model)
+    layers = normed_convolutions(model)
+    with torch.no_grad():
+        for each in layers:
+            factor = sqrt(EPSILON / each.layer.eps)
+            for tensor in (*each.weights, *each.biases) if factor != 1 else ():
+                tensor.mul_(factor)
+    model.set_norm_eps(dict.fromkeys(model.config.get("norm_eps", {}), EPSILON))
+    return model
 
 
 def _shift_upsample(stage: DecoderStage) -> list[float]:

@@ -90,6 +90,8 @@ def transfer(model: UniSegModel, source: ForeignWeights, scope: str = "all") -> 
     used = {each.origin for each in fitted.values()}
     skipped = dict(source.unread) | {name: _why_not(name) for name in source.tensors if name not in used}
     model.load_state_dict(target | {name: each.tensor for name, each in fitted.items()})
+    epsilons = (source.config or {}).get("norm_eps", {})
+    model.set_norm_eps({name: eps for name, eps in epsilons.items() if f"{name}.weight" in fitted})
     model.provenance = _merge(model.provenance, source.provenance)
     return TransferReport(
         source.name,

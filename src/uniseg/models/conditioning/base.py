@@ -88,6 +88,10 @@ class Conditioning(nn.Module):
         Called once, before weights are initialised.
         """
 
+    def prompt_weights(self) -> Sequence[Sequence[nn.Parameter]]:
+        """By decoder stage, finest first: the weights over what ``StageCondition.prompt`` adds ahead of its norm."""
+        return ()
+
     def task_parameters(self) -> Iterable[nn.Parameter]:
         """Those that belong to single tasks, such as prompts: what ``lr_factor`` is for."""
         return ()

@@ -55,6 +55,10 @@ class Combined(Conditioning):
         for _, part in self._parts():
             part.meet_decoder(channels, norms_per_stage)
 
+    def prompt_weights(self) -> Sequence[Sequence[nn.Parameter]]:
+        by_part = [weights for _, part in self._parts() if (weights := part.prompt_weights())]
+        return [[weight for weights in stage for weight in weights] for stage in zip(*by_part, strict=True)]
+
     def lr_factors(self) -> dict[nn.Parameter, float]:
         return {parameter: factor for _, part in self._parts() for parameter, factor in part.lr_factors().items()}
 

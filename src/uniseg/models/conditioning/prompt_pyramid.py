@@ -39,6 +39,9 @@ class PromptPyramid(FusePrompt):
     def meet_decoder(self, channels: Sequence[int], norms_per_stage: int) -> None:
         self.stage_weights = nn.ParameterList(torch.randn(width, 1) * 2**0.5 for width in channels)
 
+    def prompt_weights(self) -> Sequence[Sequence[nn.Parameter]]:
+        return [[weight] for weight in self.stage_weights]
+
     def _append_prompt(self, bottleneck: Tensor, prompt: Tensor) -> ConditioningOutput:
         stages = tuple(StageCondition(prompt, weight) for weight in self.stage_weights)
         return replace(super()._append_prompt(bottleneck, prompt), stages=stages)

@@ -13,6 +13,7 @@ from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.foreign.published import needs_bias, published_names
+from uniseg.weights.norm_restoring import with_common_epsilon
 
 
 def write_published(model: UniSegModel, path: str | Path) -> Path:
@@ -40,7 +41,7 @@ def write_published(model: UniSegModel, path: str | Path) -> Path:
             "export a folder: uniseg.export",
         )
     content = BytesIO()  # torch.save straight to a full disk is a RuntimeError without errno
-    torch.save({"epoch": 0, "state_dict": published_state(model)}, content)
+    torch.save({"epoch": 0, "state_dict": published_state(with_common_epsilon(model))}, content)
     write_bytes(path, content.getbuffer())
     return path
 
