@@ -9,11 +9,11 @@ SUMS = dict.fromkeys(
     ("partial", "stats", "weight", "bias", "means", "dweight", "dbias", "out", "dsums", "table"), "*fp32"
 )
 HALVES = dict.fromkeys(("x", "y", "dx", "dy", "logits", "dlogits"), "*fp16")
-TYPES = {**SIZES, **SUMS, **HALVES, "label": "*i16", "counts": "*i32", "stride_k": "i32"}
+TYPES = {**SIZES, **SUMS, **HALVES, "label": "*i16", "counts": "*i32", "stride_k": "i32", "eps": "fp32"}
 TILE = {"BS": 128, "BC": 32, "stride_c": 1}
 KERNELS = {
     "chunk_moments": {**TILE, "steps": 3},
-    "finish_moments": {"eps": 1e-5, "CHUNKS": 256, "BC": 16},
+    "finish_moments": {"CHUNKS": 256, "BC": 16},
     "apply_norm": {**TILE, "slope": 0.01},
     "chunk_gradients": {**TILE, "slope": 0.01, "steps": 3},
     "finish_gradients": {"B": 2, "per_sample": True, "CHUNKS": 1, "BC": 16},

@@ -63,7 +63,7 @@ def chunk_moments(x, partial, S, C, stride_s, stride_c, chunks, steps, BS: tl.co
 
 
 @triton.jit(do_not_specialize=["chunks", "per_chunk"])
-def finish_moments(partial, stats, S, C, per_chunk, chunks, eps: tl.constexpr, CHUNKS: tl.constexpr, BC: tl.constexpr):
+def finish_moments(partial, stats, S, C, per_chunk, chunks, eps, CHUNKS: tl.constexpr, BC: tl.constexpr):
     """Chan's formula over the chunks -> ``stats [B,2,C]``: mean, 1 / sd."""
     c, b = tl.program_id(0) * BC + tl.arange(0, BC), tl.program_id(1)
     chunk = tl.arange(0, CHUNKS)
