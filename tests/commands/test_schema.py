@@ -60,8 +60,8 @@ BAD = {
         trainer.num_sanity_val_steps=-2 finetune.adapter_channels=-1 finetune.adapter_channels=0
         finetune.adapter_channels=1000000000 finetune.heads_first_steps=-1 finetune.layer_decay=0
         finetune.layer_decay=1.1 finetune.layer_decay=-1 finetune.layer_decay=nan finetune.trained=some
-        model.encoder.channels=[] model.encoder.channels=[0,8,8,8] model.encoder.channels=[8,8]
-        model.encoder.channels=[8,8,8,1000000000] model.encoder.strides=[[2,2,2]]
+        model.encoder.channels=[] model.encoder.channels=[0,8,8,8,8] model.encoder.channels=[8,8]
+        model.encoder.channels=[8,8,8,8,1000000000] model.encoder.strides=[[2,2,2]]
         model.encoder.strides=[[0,2,2],[2,2,2],[2,2,2],[2,2,2]] model.encoder.strides=2
         model.encoder.kernels=[[2,2,2],[3,3,3],[3,3,3],[3,3,3],[3,3,3]] model.encoder.kernels=[[3,3,3]]
         model.conditioning.hidden_channels=0 model.conditioning.place=top augment.p_rotation=1.5
@@ -113,7 +113,7 @@ GOOD = {
         trainer.precision=bf16-mixed trainer.gradient_clip_val=null trainer.accelerator=gpu
         finetune.layer_decay=1 augment.mirror_axes=[] augment.noise_sd=[0,0] augment.rotation_deg=[0,0]
         callbacks.checkpoint.every_n_train_steps=null callbacks.checkpoint.every_n_minutes=0.01
-        model.conditioning.hidden_channels=null model.encoder.channels=[4,8,8,8]
+        model.conditioning.hidden_channels=null model.encoder.channels=[4,8,8,8,8]
         tasks.liver.source.patient_pattern='(a)'
     """,
     "train_ddp": "trainer.devices=4 trainer.devices=[0,1] trainer.max_epochs=-1",

@@ -8,7 +8,7 @@ from field.inputs.balls import write_dataset
 
 TASK = "plain"
 SETTINGS = (
-    "model=uniseg_tiny", "model.encoder.channels=[4,8,8,8]", "augment=none", "optimizer=adamw", "optimizer.lr=0.02",
+    "model=uniseg_tiny", "model.encoder.channels=[8,8,8,8]", "augment=none", "optimizer=adamw", "optimizer.lr=0.02",
     "scheduler=poly_warmup", "data.patch_size=[16,32,32]", "data.batch_size=2", "data.val_steps=2",
     "data.foreground_fraction=0.5", "data.num_workers=0", "trainer.accelerator=cpu", "trainer.max_epochs=1",
     "callbacks.progress.refresh_rate=0", "inference.device=cpu",

@@ -122,7 +122,8 @@ def test_init_checkpoint_without_a_file_is_refused(commands, base):
 def test_a_network_of_nan_gives_no_empty_map(commands, base, tmp_path):
     def spoil(content):
         name = next(name for name in content["state_dict"] if "encoder" in name)
-        content["state_dict"][name].view(-1)[0] = float("nan")
+        weight = content["state_dict"][name]
+        weight[(0,) * weight.dim()] = float("nan")
 
     spoiled = checkpoint_with(base, tmp_path / "nan.ckpt", spoil)
     scan = save(tmp_path / "scan.nii.gz", ball()[0])

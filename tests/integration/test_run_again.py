@@ -1,5 +1,6 @@
 """A command given again: resumes its own run, starts over on overwrite=true, and otherwise touches nothing."""
 
+import csv
 import hashlib
 import json
 import shutil
@@ -121,8 +122,8 @@ def test_changed_lengths_are_reported_and_validated(folder, caplog):
     saved = torch.load(folder / LAST, weights_only=True)
     assert saved["global_step"] == 11
     assert saved["lr_schedulers"][0]["last_epoch"] == 11
-    rows = [line.split(",") for line in (folder / "logs/metrics.csv").read_text().splitlines()]
-    assert [row[0] for row in rows if row[rows[0].index("val/pseudo_dice")]] == ["epoch", "0", "1", "2"]
+    rows = list(csv.DictReader((folder / "logs/metrics.csv").read_text().splitlines()))
+    assert [row["epoch"] for row in rows if row["val/pseudo_dice"]] == ["0", "1", "2"]
 
 
 def test_what_was_seen_stays_known(folder, tmp_path):
