@@ -102,6 +102,23 @@ def test_a_graph_of_one_forward_pass_serves_its_own_backward_pass_alone(model, r
         first.backward()
 
 
+def test_what_cannot_be_recorded_trains_without_graphs(model, recorded, monkeypatch, caplog):
+    def fail(function, pool):
+        raise RuntimeError("operation not permitted\nwhen stream is capturing")
+
+    monkeypatch.setattr(graphs, "_record", fail)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    plain = deepcopy(model)
+    model.set_graphed(True)
+    ours, theirs = (torch.optim.SGD(each.parameters(), lr=0.1) for each in (model, plain))
+    for seed in range(3):
+        torch.testing.assert_close(step(model, ours, seed, [0, 1]), step(plain, theirs, seed, [0, 1]))
+    assert [record.getMessage() for record in caplog.records] == [
+        "no CUDA graph of this network (operation not permitted when stream is capturing): its launches are made anew "
+        "in every step"
+    ]
+
+
 def test_a_copy_has_no_graphs(model, recorded):
     model.set_graphed(True)
     model(torch.randn(2, 1, 8, 16, 16), torch.tensor([0, 1]))

@@ -4,12 +4,15 @@ A training step of a 3D network is some thousand small launches; a processor tha
 card that runs them. Recorded, they are two.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
 
 WARM_UP = 3  # runs before the recording, in which cuDNN chooses and Triton compiles its kernels
 
@@ -92,7 +95,7 @@ class GraphedFunction:
 
 class GraphCache:
     """The graph of a function for the inputs, the precision and the trained parameters of the last call; recorded anew
-    when any of these changes.
+    when any of these changes. What cannot be recorded is computed as without graphs.
 
     Args:
         parts: modules that hold all parameters which the function reads.
@@ -115,13 +118,26 @@ class GraphCache:
         precision = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
         memory = tuple((x.shape, x.stride(), x.dtype, x.requires_grad) for x in inputs)
         key = (memory, precision, tuple(parameter.data_ptr() for parameter in trained))
-        if self._graphed is None or key != self._key:
+        if key != self._key:
             self._graphed = None  # its memory is free for the next one
-            self._graphed, self._key = GraphedFunction(function, trained, inputs), key
-        return self._graphed(*inputs)
+            self._graphed, self._key = _recorded(function, trained, inputs), key
+        return function(*inputs) if self._graphed is None else self._graphed(*inputs)
 
     def __deepcopy__(self, memo: dict) -> None:
         """A copy of a network records its own where it is told to: graphs are bound to the weights of one."""
+
+
+def _recorded(
+    function: Callable[..., tuple[Tensor, ...]], trained: Sequence[nn.Parameter], inputs: Sequence[Tensor]
+) -> GraphedFunction | None:
+    """None where a part of the network reads what the card computes, or the memory does not hold a graph too."""
+    try:
+        return GraphedFunction(function, trained, inputs)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        log.warning(f"no CUDA graph of this network ({reason}): its launches are made anew in every step")
+    torch.cuda.synchronize()
+    return None
 
 
 class _Replay(torch.autograd.Function):
