@@ -29,6 +29,7 @@ GIVEN = {
     "predict": ["checkpoint=a", "input=b", "output=c"],
     "report": [],
     "export": ["checkpoint=a", "output=b"],
+    "info": ["checkpoint=a"],
 }
 BAD = {
     "train": """
@@ -99,6 +100,7 @@ BAD = {
     """,
     "report": "runs=[] margin=-1 margin=nan",
     "export": "output= checkpoint=[]",
+    "info": "checkpoint=[] shape=[1,2] shape=[0,1,1] spacing_mm=[1,1,0] json=maybe",
 }
 GOOD = {
     "train": """
