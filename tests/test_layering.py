@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
-COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export"}
+COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info"}
 LEVELS = [
     {
         "task",
@@ -31,7 +31,7 @@ LEVELS = [
     {"cache", "weights"},
     {"sampling", "planning"},
     {"inference"},
-    {"evaluation"},
+    {"evaluation", "artefacts"},
     {"training", "reporting"},
     # One level: the files run their work with `commands`, which in turn calls the file whose name was typed (DYNAMIC).
     COMMANDS | {"commands", "model", "__init__"},
@@ -72,7 +72,7 @@ PURE = {"hydra", "omegaconf", "wandb"}
 FORBIDDEN = {
     **dict.fromkeys(("models", "losses", "metrics"), PURE | {"lightning", "nibabel", "blosc2"}),
     **dict.fromkeys(
-        ("images", "phantom", "preprocessing", "datasets", "cache", "planning", "inference", "evaluation"),
+        ("images", "phantom", "preprocessing", "datasets", "cache", "planning", "inference", "evaluation", "artefacts"),
         PURE | {"lightning"},
     ),
     **dict.fromkeys(("sampling", "weights", "training", "reporting"), PURE),

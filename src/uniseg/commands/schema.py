@@ -25,11 +25,13 @@ from uniseg.settings import (
     NO_LIMIT,
     NOT_EMPTY,
     NOT_NEGATIVE,
+    POSITIVE,
     SEED,
     TEXT,
     Bound,
     bounded,
     number,
+    sequence,
     word,
 )
 from uniseg.training.control import FinetuneSettings
@@ -209,6 +211,24 @@ class ExportConfig:
 
 
 @dataclass
+class InfoConfig:
+    """Keys of ``info``.
+
+    Examples:
+        >>> OmegaConf.structured(InfoConfig(json=True)).json
+        True
+    """
+
+    checkpoint: Any = field(default=MISSING, metadata=TEXT)
+    task_files: list[str] = MISSING
+    shape: list[int] = field(
+        default=MISSING, metadata=bounded(sequence(number(least=1, most=32767, whole=True), length=3))
+    )
+    spacing_mm: list[float] = field(default=MISSING, metadata=bounded(sequence(POSITIVE, length=3)))
+    json: bool = MISSING
+
+
+@dataclass
 class ReportConfig:
     """Keys of ``report``.
 
@@ -236,6 +256,7 @@ ROOTS = {
     "predict": PredictConfig,
     "report": ReportConfig,
     "export": ExportConfig,
+    "info": InfoConfig,
 }
 
 

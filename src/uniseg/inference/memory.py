@@ -61,6 +61,18 @@ class MemoryEstimate:
         floats = self.volume + self.image + self.weights + SLABS * self.slab + ACTIVATIONS * window_batch * self.window
         return PROGRAM + FLOAT * floats + COMPRESSED * self.compressed + WRITING * self.label
 
+    def row_bytes(self) -> float:
+        """Of one row that is computed at a time: summed, handed on, and kept for the next plane."""
+        return 2 * FLOAT * self.ring_row
+
+    def bytes_of_rows(self, rows: float, window_batch: int) -> float:
+        """All in all, where ``rows`` at the task's spacing are computed at a time."""
+        return max(self.preparing_bytes(), self.fixed_bytes(window_batch) + (rows + 2) * self.row_bytes())
+
+    def least_bytes(self) -> float:
+        """Below which not even a few rows at a time can be computed."""
+        return self.bytes_of_rows(2, 1)
+
 
 @dataclass(frozen=True)
 class ExecutionPlan:
@@ -163,13 +175,12 @@ def plan_execution(
     if max_memory_gb is None:
         return ExecutionPlan(((0, num_rows),), window_batch)
     budget = max_memory_gb * GB
-    # Summed, handed on, and kept for the next plane.
-    row = 2 * FLOAT * estimate.ring_row
+    row = estimate.row_bytes()
     for batch in range(window_batch, 0, -1) if estimate.preparing_bytes() <= budget else ():
         rows = (budget - estimate.fixed_bytes(batch)) / row - 2
         if rows >= num_rows * scale or (batch == 1 and rows >= 1):
             return ExecutionPlan(_blocks(num_rows, rows / scale), batch)
-    raise _too_little(max_memory_gb, max(estimate.preparing_bytes(), estimate.fixed_bytes(1) + 4 * row))
+    raise _too_little(max_memory_gb, estimate.least_bytes())
 
 
 def _blocks(num_rows: int, most: float) -> tuple[tuple[int, int], ...]:

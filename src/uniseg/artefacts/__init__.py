@@ -1,0 +1,1 @@
+"""What a trained network becomes for programs that do not know this one."""
