@@ -1,4 +1,4 @@
-"""``python -m uniseg.export``: checkpoint -> folder, task file or delta to share."""
+"""``python -m uniseg.export``: checkpoint -> folder, task file or delta to share; graphs for other programs."""
 
 if __name__ == "__main__":  # before the imports of the work, which --help does without
     from uniseg.commands.app import run_and_exit
@@ -11,16 +11,21 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from uniseg.artefacts.graphs import save_onnx, save_programs
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.delta import save_delta
-from uniseg.weights.ensemble import load_ensemble, save_ensemble
+from uniseg.weights.ensemble import ensemble_hash, load_ensemble, save_ensemble
 from uniseg.weights.folder import save_model
 from uniseg.weights.hashing import checkpoint_hash
 from uniseg.weights.task_file import save_task
+
+FOLDER = "folder"
+# Format for programs that do not know uniseg -> what writes it.
+WRITERS = {"onnx": save_onnx, "torch_export": save_programs}
 
 
 def export(config: DictConfig) -> Path:
@@ -28,8 +33,14 @@ def export(config: DictConfig) -> Path:
     what a base has not, a file.
 
     Raises:
-        InputError: a bad checkpoint, scores of another one, or something else at ``output``.
+        InputError: a bad checkpoint, scores of another one, keys that do not go together, or something else at
+            ``output``.
     """
+    if config.format != FOLDER:
+        return _export_graphs(config)
+    if config.tasks is not None or config.task_files:
+        given = "tasks" if config.tasks is not None else "task_files"
+        raise InputError(given, "format=folder", f"format={' or '.join(WRITERS)}", "leave it out: a folder holds all")
     if OmegaConf.is_list(config.checkpoint):
         return save_ensemble(load_ensemble(OmegaConf.to_container(config.checkpoint)), config.output)
     model: UniSegModel = load_model(config.checkpoint, base=config.base)
@@ -41,6 +52,17 @@ def export(config: DictConfig) -> Path:
         scores = card_scores(file_of_evaluation(config.scores), checkpoint_hash(config.checkpoint))
         model.provenance = replace(model.provenance, scores=scores)
     return save_model(model, config.output)
+
+
+def _export_graphs(config: DictConfig) -> Path:
+    given = [key for key in ("added_task", "delta_of", "base", "scores") if config[key] is not None]
+    if given:
+        raise InputError(given[0], f"format={config.format}", "format=folder", "leave one of the two out")
+    checkpoint, tasks = (
+        OmegaConf.to_container(each) if OmegaConf.is_list(each) else each for each in (config.checkpoint, config.tasks)
+    )
+    models, weights = load_ensemble(checkpoint, config.task_files), ensemble_hash(checkpoint, config.task_files)
+    return WRITERS[config.format](models, config.output, tasks, weights)
 
 
 def card_scores(path: Path, checkpoint_hash: str) -> dict[str, dict]:

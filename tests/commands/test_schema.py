@@ -99,7 +99,7 @@ BAD = {
         inference.window_batch=0
     """,
     "report": "runs=[] margin=-1 margin=nan",
-    "export": "output= checkpoint=[]",
+    "export": "output= checkpoint=[] format=pickle tasks=[]",
     "info": "checkpoint=[] shape=[1,2] shape=[0,1,1] spacing_mm=[1,1,0] json=maybe",
 }
 GOOD = {

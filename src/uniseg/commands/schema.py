@@ -40,6 +40,8 @@ from uniseg.training.initialize import InitSettings
 from uniseg.training.logs import tracked
 from uniseg.training.speed import SpeedSettings
 
+FORMATS = ("folder", "onnx", "torch_export")  # of export
+
 
 @dataclass
 class PathsConfig:
@@ -204,6 +206,9 @@ class ExportConfig:
 
     checkpoint: Any = field(default=MISSING, metadata=TEXT)
     output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    format: str = field(default=MISSING, metadata=bounded(word(*FORMATS)))
+    tasks: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
+    task_files: list[str] = MISSING
     added_task: str | None = None
     delta_of: str | None = None
     base: str | None = None

@@ -71,7 +71,7 @@ class DecoderStage(nn.Module):
 
     def _joined(self, up: Tensor, skip: Tensor) -> Tensor:
         weight = torch.cat([self.up_half.weight, self.skip_half.weight], dim=1)
-        whole = torch.cat([up, skip.to(up.dtype).expand(len(up), -1, -1, -1, -1)], dim=1)
+        whole = torch.cat([up, skip.to(up.dtype).expand(up.shape[0], -1, -1, -1, -1)], dim=1)
         return F.conv3d(whole, weight, padding=self.up_half.padding)
 
 

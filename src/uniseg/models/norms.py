@@ -54,14 +54,17 @@ class InstanceNorm(nn.InstanceNorm3d):
 
 
 def instance_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Without the Triton kernel; ``weight`` and ``bias`` are ``[C]``, per sample ``[B,C]`` or None."""
-    channels_last = x.is_contiguous(memory_format=torch.channels_last_3d)
+    """Without the Triton kernel; ``weight`` and ``bias`` are ``[C]``, per sample ``[B,C]`` or None.
+
+    An exported graph gets torch's own norm, which other programs know.
+    """
+    channels_last = x.is_contiguous(memory_format=torch.channels_last_3d) and not torch.compiler.is_exporting()
     if x.device.type != "cpu" and channels_last:
         return _formula(x, weight, bias, eps)
     if weight is not None and weight.dim() == 2:
         weight, bias = (values[:, :, None, None, None] for values in (weight, bias))
         return (instance_norm(x, None, None, eps) * weight + bias).to(x.dtype)
-    if x.device.type != "cpu":
+    if x.device.type != "cpu" or torch.compiler.is_exporting():
         return F.instance_norm(x, weight=weight, bias=bias, eps=eps)
     if channels_last:
         samples = [F.batch_norm(sample, None, None, weight, bias, training=True, eps=eps) for sample in x.split(1)]

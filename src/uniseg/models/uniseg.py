@@ -282,8 +282,14 @@ class UniSegModel(nn.Module):
         added = task_index - self.num_base
         if added >= 0:
             return self._pyramid_added(encoded, self.added[added])[0]
-        task = torch.full((len(encoded.bottleneck),), task_index, device=encoded.bottleneck.device)
+        task = torch.full((encoded.bottleneck.shape[0],), task_index, device=encoded.bottleneck.device)
         return self._pyramid_base(encoded, task)[0][0]
+
+    def logits_of_task(self, encoded: Encoded, task_index: int) -> Tensor:
+        """``[B,K,Z,Y,X]`` of a task that the network was made with, the finest alone; K as of the task."""
+        task = torch.full((encoded.bottleneck.shape[0],), task_index, device=encoded.bottleneck.device)
+        pyramid, conditioned = self._pyramid_base(encoded, task)
+        return self.head(pyramid, conditioned, task, [self.tasks[task_index].num_classes])[0]
 
     def finest_of_tasks(self, encoded: Encoded, task: Tensor) -> Tensor:
         """``[T,C,Z,Y,X]``: ``finest`` of one window for ``task [T]``, none of them added, as one batch."""

@@ -130,4 +130,4 @@ class Conditioning(nn.Module):
 
 def plain(features: Tensor) -> ConditioningOutput:
     """Features with neither task code nor decoder prompt."""
-    return ConditioningOutput(features, features.new_zeros(len(features), 0), features[:, :0])
+    return ConditioningOutput(features, features.new_zeros(features.shape[0], 0), features[:, :0])

@@ -44,13 +44,13 @@ class Film(Conditioning):
         return [self.vectors]
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
-        return self._modulate(bottleneck.expand(len(task), -1, -1, -1, -1), self.vectors[task])
+        return self._modulate(bottleneck.expand(task.shape[0], -1, -1, -1, -1), self.vectors[task])
 
     def make_task_state(self) -> nn.Module:
         return AddedVector(self.vectors.shape[1])
 
     def forward_added_task(self, bottleneck: Tensor, state: nn.Module) -> ConditioningOutput:
-        return self._modulate(bottleneck, state.vector.expand(len(bottleneck), -1))
+        return self._modulate(bottleneck, state.vector.expand(bottleneck.shape[0], -1))
 
     def _modulate(self, bottleneck: Tensor, vectors: Tensor) -> ConditioningOutput:
         """``vectors [B,S]`` -> scale and shift of every norm of every stage."""

@@ -90,9 +90,9 @@ class FusePrompt(Conditioning):
         return self.universal_prompt[0].detach()
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
-        prompts = self.task_prompts(bottleneck).expand(len(task), -1, -1, -1, -1)
+        prompts = self.task_prompts(bottleneck).expand(task.shape[0], -1, -1, -1, -1)
         prompt = prompts.gather(1, task[:, None, None, None, None].expand(-1, 1, *prompts.shape[2:]))
-        return self._append_prompt(bottleneck.expand(len(task), -1, -1, -1, -1), prompt)
+        return self._append_prompt(bottleneck.expand(task.shape[0], -1, -1, -1, -1), prompt)
 
     def make_task_state(self) -> nn.Module:
         hidden_channels = self.hidden_channels if self.fuse is not None else None
@@ -112,7 +112,7 @@ class FusePrompt(Conditioning):
 
     def _append_prompt(self, bottleneck: Tensor, prompt: Tensor) -> ConditioningOutput:
         if self.decoder_prompt_channels:
-            return ConditioningOutput(bottleneck, bottleneck.new_zeros(len(bottleneck), 0), prompt)
+            return ConditioningOutput(bottleneck, bottleneck.new_zeros(bottleneck.shape[0], 0), prompt)
         return plain(torch.cat([bottleneck, prompt], dim=1))
 
 
@@ -149,4 +149,4 @@ def resize_prompt(prompt: Tensor, bottleneck: Tensor) -> Tensor:
     """``prompt`` in the size, type and number of samples of ``bottleneck``."""
     if prompt.shape[2:] != bottleneck.shape[2:]:
         prompt = F.interpolate(prompt, bottleneck.shape[2:], mode="trilinear")
-    return prompt.to(bottleneck.dtype).expand(len(bottleneck), -1, -1, -1, -1)
+    return prompt.to(bottleneck.dtype).expand(bottleneck.shape[0], -1, -1, -1, -1)

@@ -24,4 +24,4 @@ class NoConditioning(Conditioning):
         self.out_channels = channels
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
-        return plain(bottleneck.expand(len(task), -1, -1, -1, -1))
+        return plain(bottleneck.expand(task.shape[0], -1, -1, -1, -1))

@@ -28,7 +28,7 @@ class OneHot(Conditioning):
         self.task_code_channels = len(tasks)
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
-        features = bottleneck.expand(len(task), -1, -1, -1, -1)
+        features = bottleneck.expand(task.shape[0], -1, -1, -1, -1)
         return ConditioningOutput(
             features, F.one_hot(task, self.task_code_channels).to(features.dtype), features[:, :0]
         )

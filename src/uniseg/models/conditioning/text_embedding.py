@@ -71,7 +71,7 @@ class TextEmbedding(Conditioning):
         return {"vectors": None, "num_channels": self.task_code_channels}
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
-        features = bottleneck.expand(len(task), -1, -1, -1, -1)
+        features = bottleneck.expand(task.shape[0], -1, -1, -1, -1)
         return ConditioningOutput(features, self.embeddings[task].to(features.dtype), features[:, :0])
 
 

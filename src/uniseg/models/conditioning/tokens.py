@@ -50,16 +50,16 @@ class TaskTokens(Conditioning):
         return self.tokens.detach()[:, :, None, None]
 
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
-        return self._attend(bottleneck.expand(len(task), -1, -1, -1, -1), self.tokens[task])
+        return self._attend(bottleneck.expand(task.shape[0], -1, -1, -1, -1), self.tokens[task])
 
     def make_task_state(self) -> nn.Module:
         return AddedToken(self.tokens.shape[1])
 
     def added_task_prompt(self, bottleneck: Tensor, state: nn.Module) -> Tensor:
-        return self._prompt(self.key(bottleneck), state.token.expand(len(bottleneck), -1))
+        return self._prompt(self.key(bottleneck), state.token.expand(bottleneck.shape[0], -1))
 
     def forward_added_task(self, bottleneck: Tensor, state: nn.Module) -> ConditioningOutput:
-        return self._attend(bottleneck, state.token.expand(len(bottleneck), -1))
+        return self._attend(bottleneck, state.token.expand(bottleneck.shape[0], -1))
 
     def _prompt(self, keys: Tensor, tokens: Tensor) -> Tensor:
         """``keys [B,D,z,y,x]``, ``tokens [B,D]`` -> ``[B,1,z,y,x]``."""
