@@ -11,6 +11,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from uniseg.artefacts.bundle import save_bundle
 from uniseg.artefacts.graphs import save_onnx, save_programs
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
@@ -25,7 +26,7 @@ from uniseg.weights.task_file import save_task
 
 FOLDER = "folder"
 # Format for programs that do not know uniseg -> what writes it.
-WRITERS = {"onnx": save_onnx, "torch_export": save_programs}
+WRITERS = {"onnx": save_onnx, "torch_export": save_programs, "bundle": save_bundle}
 
 
 def export(config: DictConfig) -> Path:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import Encoded, UniSegModel
+from uniseg.weights.ensemble import load_ensemble
 
 BATCH = torch.export.Dim("batch", min=1)
 
@@ -62,3 +63,13 @@ def chosen_tasks(models: Sequence[UniSegModel], names: Iterable[str] | None) -> 
     """
     tasks = models[0].tasks
     return list(range(len(tasks))) if names is None else [tasks.position(name) for name in names]
+
+
+def load_task_network(checkpoint: str, task: str) -> TaskNetwork:
+    """One task of a checkpoint, an exported folder or an ensemble, as a bundle names its network.
+
+    Raises:
+        InputError: as of ``load_ensemble``; an unknown task.
+    """
+    models = load_ensemble(checkpoint)
+    return TaskNetwork(models, models[0].tasks.position(task)).eval()

@@ -40,7 +40,7 @@ from uniseg.training.initialize import InitSettings
 from uniseg.training.logs import tracked
 from uniseg.training.speed import SpeedSettings
 
-FORMATS = ("folder", "onnx", "torch_export")  # of export
+FORMATS = ("folder", "onnx", "torch_export", "bundle")  # of export
 
 
 @dataclass
