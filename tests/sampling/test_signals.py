@@ -1,5 +1,6 @@
 """How readers take signals; where a system has fewer of them."""
 
+import gc
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from uniseg.sampling.loader import ShieldedLoader
+from uniseg.sampling.signals import ignore_signals_in_worker
 
 
 class Masks:
@@ -25,6 +27,18 @@ def test_readers_begin_with_sigterm_held_back(num_workers):
     (blocked,) = ShieldedLoader(Masks(), batch_size=None, num_workers=num_workers)
     assert (signal.SIGTERM in blocked) is (num_workers > 0)
     assert signal.SIGTERM not in Masks()[0]
+
+
+class Frozen(Masks):
+    """Each item: how many objects the process that reads it never collects."""
+
+    def __getitem__(self, index: int) -> int:
+        return gc.get_freeze_count()
+
+
+def test_readers_collect_nothing_of_their_parent():
+    (number,) = ShieldedLoader(Frozen(), batch_size=None, num_workers=1, worker_init_fn=ignore_signals_in_worker)
+    assert number > 1000
 
 
 def test_training_and_stream_load_without_the_signals_of_unix():

@@ -1,5 +1,6 @@
 """What reader processes do with the signals that end a run: they wait for the main process to save."""
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -31,8 +32,10 @@ def ignore_signals_in_worker(worker: int) -> None:
     has saved.
 
     They end by SIGTERM from their parent alone. PyTorch's readers die of any, which raises in the parent in the middle
-    of a step.
+    of a step. What the parent had made is never collected here: a thread of the parent may have held the lock of a
+    GPU's allocator when the reader was forked, and who frees a tensor of the GPU then waits for it forever.
     """
+    gc.freeze()
     for number in IGNORED:
         signal.signal(number, signal.SIG_IGN)
     if HAS_WAIT:
