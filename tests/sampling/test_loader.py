@@ -3,7 +3,9 @@
 import gc
 import itertools
 import os
+import signal
 import threading
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -138,6 +140,62 @@ def test_readers_outlive_an_epoch_and_end_with_the_loader(cache):
         os.kill(pid, 0)
 
 
+class Stuck(PatchReader):
+    """Waits for what never comes, as on a disk that is gone."""
+
+    def __init__(self, caches, patch_size):
+        super().__init__(caches, patch_size)
+        self.pipe = os.pipe()
+
+    def __getitems__(self, requests):
+        if requests[0].step > 0:
+            os.read(self.pipe[0], 1)
+        return super().__getitems__(requests)
+
+
+def test_a_reader_that_hangs_is_killed(cache, monkeypatch):
+    monkeypatch.setattr("uniseg.sampling.loader.PATIENCE_S", 0)
+    data = module(cache, num_workers=1)
+    loader = data.batches("train", CPU)
+    loader.reader = Stuck(data.caches, PATCH)
+    next(iter(loader))
+    (reader,) = loader._raws._workers
+    loader.close()
+    for thread in threading.enumerate():
+        if thread.name == "end readers":
+            thread.join()
+    assert reader.exitcode == -signal.SIGKILL
+
+
+def test_shared_memory_that_is_full_is_told(cache, monkeypatch):
+    """Torch's queue would drop the batch, and the run wait for it."""
+
+    def full(size):
+        raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)")
+
+    monkeypatch.setattr(torch.UntypedStorage, "_new_shared", full)
+    loader = module(cache, num_workers=1).batches("train", CPU)
+    with pytest.raises(InputError, match=r"data\.num_workers: found unable to allocate .* No space left"):
+        next(iter(loader))
+
+
+@pytest.mark.parametrize("end", ["teardown", "on_exception"])
+def test_the_readers_of_every_loader_end_with_the_run(cache, end):
+    data = module(cache, num_workers=1)
+    strategy = SimpleNamespace(root_device=CPU)
+    data.trainer = SimpleNamespace(global_rank=0, world_size=1, num_devices=1, strategy=strategy)
+    loaders = [data.train_dataloader(), data.val_dataloader()]
+    readers = []
+    for loader in loaders:
+        next(iter(loader))
+        readers.extend(loader._raws._workers)
+    assert all(reader.is_alive() for reader in readers)
+    getattr(data, end)(None)
+    assert not any(reader.is_alive() for reader in readers)
+    assert_same(epoch(data, loaders[0]), expected(data, "train", range(3)))  # a second fit takes the same loaders
+    data.teardown("fit")
+
+
 @pytest.mark.parametrize("prefetches", [False, True])
 def test_the_error_of_a_reader_comes_with_its_own_batch(cache, monkeypatch, prefetches):
     data = module(cache)
@@ -183,6 +241,16 @@ def test_a_thread_ends_with_its_prefetcher(end):
         with pytest.raises(StopIteration):
             next(prefetcher)
     del prefetcher
+    gc.collect()
+    assert not thread.is_alive()
+
+
+def test_a_thread_ends_with_a_loader_that_is_let_go_of(cache):
+    before = set(threading.enumerate())
+    loader = loader_of(module(cache), prefetches=True)
+    next(iter(loader))
+    (thread,) = set(threading.enumerate()) - before
+    del loader
     gc.collect()
     assert not thread.is_alive()
 

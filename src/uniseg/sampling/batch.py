@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from uniseg.errors import InputError
 from uniseg.sampling.requests import PatchRequest
 
 ALIGNED = 64  # bytes, at whose multiples tensors of one block begin
@@ -65,6 +66,19 @@ class RawBatch:
     def pin_memory(self) -> "RawBatch":
         return replace(self, images=[t.pin_memory() for t in self.images], labels=[t.pin_memory() for t in self.labels])
 
+    def shared(self) -> "RawBatch":
+        """The same in one block of shared memory.
+
+        Raises:
+            InputError: it has no room for it.
+        """
+        try:
+            tensors = _unpacked(*_packed([*self.images, *self.labels]))
+        except RuntimeError as error:
+            found, fix = " ".join(str(error).split())[:150], "give the machine or container more, or fewer readers"
+            raise InputError("data.num_workers", found, "shared memory for what readers hand over", fix) from error
+        return replace(self, images=tensors[: len(self.images)], labels=tensors[len(self.images) :])
+
     def __getstate__(self) -> dict[str, Any]:
         """On its way out of a reader process: one block of shared memory, one file handle, however many samples."""
         block, layout = _packed([*self.images, *self.labels])
@@ -77,7 +91,11 @@ class RawBatch:
 
 
 def _packed(tensors: Sequence[Tensor]) -> tuple[Tensor, list[tuple[int, torch.dtype, torch.Size]]]:
-    """All in one block of bytes, with where each begins, its type and shape."""
+    """All in one block of bytes, with where each begins, its type and shape; what ``shared`` made is taken as it is."""
+    storages = {tensor.untyped_storage()._cdata: tensor.untyped_storage() for tensor in tensors}
+    if len(storages) == 1 and (storage := next(iter(storages.values()))).is_shared():
+        layout = [(tensor.storage_offset() * tensor.itemsize, tensor.dtype, tensor.shape) for tensor in tensors]
+        return torch.empty(0, dtype=torch.uint8).set_(storage), layout
     starts = [0, *accumulate(-(-tensor.nbytes // ALIGNED) * ALIGNED for tensor in tensors)]
     block = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(max(starts[-1], 1)))
     layout = [(start, tensor.dtype, tensor.shape) for start, tensor in zip(starts, tensors, strict=False)]

@@ -110,6 +110,7 @@ class UniSegDataModule(LightningDataModule):
         val_settings = replace(settings, steps_per_epoch=self.val_steps, task_weights=without_val)
         self.val_stream = RequestStream(self._cases("val"), val_settings, None, seed + VALIDATION_SEED)
         self._position = EpochPosition(settings.steps_per_epoch)
+        self._loaders: list[BatchLoader] = []  # that the trainer has
 
     def _cases(self, split: str) -> list[TaskCases]:
         return [
@@ -126,7 +127,8 @@ class UniSegDataModule(LightningDataModule):
     def _batches(self, split: str) -> BatchLoader:
         trainer = self.trainer
         ranks = {"rank": trainer.global_rank, "world_size": trainer.world_size, "processes": trainer.num_devices}
-        return self.batches(split, trainer.strategy.root_device, **ranks)
+        self._loaders.append(self.batches(split, trainer.strategy.root_device, **ranks))
+        return self._loaders[-1]
 
     def batches(
         self, split: str, device: torch.device, *, rank: int = 0, world_size: int = 1, processes: int = 1
@@ -160,6 +162,19 @@ class UniSegDataModule(LightningDataModule):
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """They come from the loader on the device."""
         return batch
+
+    def teardown(self, stage: str) -> None:
+        self._close()
+
+    def on_exception(self, exception: BaseException) -> None:
+        """Lightning ends the loaders of the loop that raised alone: those of training stay after a signal during the
+        validation.
+        """
+        self._close()
+
+    def _close(self) -> None:
+        for loader in self._loaders:
+            loader.close()
 
     def step_done(self, step: int) -> None:
         """Called by the LightningModule after the optimiser's step; a resumed run continues after it."""

@@ -13,6 +13,7 @@ from uniseg.sampling.batch import Batch
 
 BATCHES_AHEAD = 1  # that wait for the step, beside the one that is being made
 LOOKS_S = 0.05  # how often an end is looked for by a thread that waits
+PATIENCE_S = 30.0  # with readers, and with a thread that waits for them, at the end
 
 
 class DevicePrefetcher(Iterator[Batch]):
@@ -99,6 +100,7 @@ def _put(item: tuple, made: queue.Queue, stop: threading.Event) -> bool:
 
 def _end(thread: threading.Thread, stop: threading.Event, made: queue.Queue) -> None:
     stop.set()
-    thread.join()
+    if thread is not threading.current_thread():  # which may be the one that collects garbage
+        thread.join(PATIENCE_S)
     while not made.empty():
         made.get_nowait()

@@ -3,13 +3,17 @@
 import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from threading import Thread
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data._utils.signal_handling import _remove_worker_pids
 from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
+from uniseg.errors import InputError
 from uniseg.sampling.batch import Batch, RawBatch, ReadFailure
-from uniseg.sampling.device_prefetch import DevicePrefetcher
+from uniseg.sampling.device_prefetch import PATIENCE_S, DevicePrefetcher
 from uniseg.sampling.requests import PatchRequest, RequestStream
 from uniseg.sampling.settings import StreamSettings
 from uniseg.sampling.signals import ignore_signals_in_worker, sigterm_blocked
@@ -148,9 +152,9 @@ class BatchLoader(Iterable[Batch]):
         batches, self._batches = self._batches, None
         if isinstance(batches, DevicePrefetcher):
             batches.close()
-        if isinstance(self._raws, _MultiProcessingDataLoaderIter):
-            self._raws._shutdown_workers()
-        self._raws = iter(())
+        raws, self._raws = self._raws, iter(())
+        if isinstance(raws, _MultiProcessingDataLoaderIter):
+            _end_readers(raws)
 
     def _start(self, step: int) -> None:
         self.close()
@@ -162,20 +166,15 @@ class BatchLoader(Iterable[Batch]):
             ShieldedLoader(
                 self.reader,
                 batch_sampler=ahead,
-                collate_fn=_unchanged,
+                collate_fn=_handed_over,
                 num_workers=num_workers,
                 worker_init_fn=ignore_signals_in_worker,
                 pin_memory=bool(self.settings.pin_memory),
                 prefetch_factor=BATCHES_PER_READER if num_workers else None,
             )
         )
-        if self.prefetches:
-            self._batches = DevicePrefetcher(self._raws, self._make, self.device)
-        else:
-            self._batches = map(self._make, self._raws)
-
-    def _make(self, raw: RawBatch | ReadFailure) -> Batch:
-        return self.make(require_read(raw).to(self.device, non_blocking=True))
+        make = partial(_on_device, self.make, self.device)  # which knows no loader: its thread may outlive this one
+        self._batches = DevicePrefetcher(self._raws, make, self.device) if self.prefetches else map(make, self._raws)
 
     @property
     def _iterator(self) -> None:
@@ -196,5 +195,30 @@ def require_read(batch: RawBatch | ReadFailure) -> RawBatch:
     return batch
 
 
-def _unchanged(batch: RawBatch | ReadFailure) -> RawBatch | ReadFailure:
-    return batch
+def _on_device(make: Callable[[RawBatch], Batch], device: torch.device, raw: RawBatch | ReadFailure) -> Batch:
+    return make(require_read(raw).to(device, non_blocking=True))
+
+
+def _handed_over(batch: RawBatch | ReadFailure) -> RawBatch | ReadFailure:
+    """What a reader puts into its queue, whose own thread would lose a batch for which shared memory has no room."""
+    if isinstance(batch, ReadFailure) or get_worker_info() is None:
+        return batch
+    try:
+        return batch.shared()
+    except InputError as error:
+        return ReadFailure(error)
+
+
+def _end_readers(raws: _MultiProcessingDataLoaderIter) -> None:
+    """As torch does, which waits without end for a thread that a killed reader left in the middle of a message, and
+    long for readers that hang: those are killed.
+    """
+    ending = Thread(target=raws._shutdown_workers, name="end readers", daemon=True)
+    ending.start()
+    ending.join(PATIENCE_S)
+    if left := [reader for reader in raws._workers if reader.is_alive()]:
+        if raws._worker_pids_set:
+            raws._worker_pids_set = False
+            _remove_worker_pids(id(raws))  # their end is no error
+        for reader in left:
+            reader.kill()
