@@ -1,11 +1,15 @@
 """A step replayed from graphs is the step that was recorded: outputs, gradients, whatever changes in between."""
 
+import gc
+import weakref
+from contextlib import contextmanager
 from copy import deepcopy
 
 import pytest
 import torch
 
 from uniseg.models import graphs
+from uniseg.training.modules import UpstreamModule
 
 
 class Replayed:
@@ -93,6 +97,70 @@ def test_what_trains_is_recorded_anew(model, recorded):
     assert any(not torch.equal(p, before[name]) for name, p in model.named_parameters() if "encoder" in name)
 
 
+@pytest.mark.parametrize("kind", ["parameter", "buffer"])
+def test_memory_that_moves_is_recorded_anew(model, recorded, kind):
+    """Of what is frozen too: a graph would read where it was."""
+    model.encoder.requires_grad_(False)
+    model.set_graphed(True)
+    moved = next(model.encoder.parameters())
+    if kind == "buffer":
+        model.encoder.register_buffer("table", torch.ones(2))
+        moved = model.encoder.table
+    image, task = torch.randn(2, 1, 8, 16, 16), torch.tensor([0, 1])
+    model(image, task)
+    moved.data = moved.data + 1
+    model(image, task)
+    assert len(recorded) == 4
+
+
+def test_layouts_of_the_input_share_a_recording(model, recorded):
+    """A stem may hand on channels last for one batch and channels first for the next."""
+    parts = (model.encoder, model.conditioning, model.decoder)
+    cache = graphs.GraphCache(parts)
+    features = torch.randn(2, model.encoder.channels[0], 8, 16, 16)
+    task = torch.tensor([0, 1])
+    results = [
+        cache(model._trunk, x, task)[0].clone() for x in (features, features.to(memory_format=torch.channels_last_3d))
+    ]
+    torch.testing.assert_close(*results)
+    assert len(recorded) == 2
+
+
+def test_a_failed_recording_leaves_stream_and_allocator_as_they_were(monkeypatch):
+    """Torch's own end of a recording raises before it restores either."""
+    calls = []
+
+    @contextmanager
+    def noted(name):
+        try:
+            yield
+        finally:
+            calls.append(name)
+
+    @contextmanager
+    def failing(graph, **settings):
+        yield
+        raise RuntimeError("operation failed due to a previous error during capture")
+
+    for name, stub in (("CUDAGraph", object), ("graph", failing), ("stream", noted), ("current_device", lambda: 0)):
+        monkeypatch.setattr(torch.cuda, name, stub)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: "stream")
+    for name in ("_cuda_endAllocateToPool", "_cuda_releasePool"):
+        monkeypatch.setattr(torch._C, name, lambda *pool, name=name: calls.append((name, *pool)), raising=False)
+    with pytest.raises(RuntimeError, match="during capture"):
+        graphs._record(lambda: (), (0, 7))
+    assert calls == ["stream", ("_cuda_endAllocateToPool", 0, (0, 7)), ("_cuda_releasePool", 0, (0, 7))]
+
+
+def test_the_end_of_a_training_gives_the_memory_back(model, recorded):
+    model.set_graphed(True)
+    model(torch.randn(2, 1, 8, 16, 16), torch.tensor([0, 1]))
+    graphed = weakref.ref(model.graphs._graphed)
+    UpstreamModule(model, tasks=model.tasks).on_fit_end()
+    gc.collect()
+    assert graphed() is None
+
+
 def test_a_graph_of_one_forward_pass_serves_its_own_backward_pass_alone(model, recorded):
     model.set_graphed(True)
     image, task = torch.randn(2, 1, 8, 16, 16), torch.tensor([0, 1])
@@ -147,3 +215,23 @@ def test_training_goes_as_without_graphs_on_a_gpu(model, backward_passes):
             optimizer.step()
             losses.append(loss.detach())
         torch.testing.assert_close(*losses, rtol=1e-3, atol=1e-4)
+
+
+@gpu
+@pytest.mark.gpu
+def test_a_failed_recording_leaves_nothing_behind_on_a_gpu():
+    stream, other = torch.cuda.current_stream(), torch.cuda.Stream()
+    layer, x = torch.nn.Linear(4, 2).cuda(), torch.ones(3, 4, device="cuda")
+    function = lambda x: (layer(x) * x.sum().item(),)  # noqa: E731
+    cache = graphs.GraphCache([layer])
+    torch.testing.assert_close(cache(function, x), function(x))
+    assert torch.cuda.current_stream() == stream
+    torch.cuda.synchronize()
+    before = torch.cuda.memory_allocated()
+    for _ in range(3):
+        tensor = torch.ones(2**20, device="cuda")
+        tensor.record_stream(other)
+        del tensor
+    torch.cuda.synchronize()
+    torch.ones(1, device="cuda")
+    assert torch.cuda.memory_allocated() - before < 2**20

@@ -6,7 +6,7 @@ card that runs them. Recorded, they are two.
 
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -26,7 +26,7 @@ class GraphedFunction:
     Args:
         function: of the inputs, to a tuple of tensors.
         parameters: that ask for a gradient.
-        inputs: as those of every call are: shapes, types, strides, whether they ask for a gradient.
+        inputs: as those of every call are: shapes, types, whether they ask for a gradient.
 
     Examples:
         >>> layer = nn.Linear(4, 2)
@@ -116,12 +116,17 @@ class GraphCache:
         if not trained:
             return function(*inputs)
         precision = (torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda"))
-        memory = tuple((x.shape, x.stride(), x.dtype, x.requires_grad) for x in inputs)
-        key = (memory, precision, tuple(parameter.data_ptr() for parameter in trained))
+        given = tuple((x.shape, x.dtype, x.requires_grad) for x in inputs)  # strides may differ: inputs are copied
+        read = [*parameters, *(buffer for part in self._parts for buffer in part.buffers())]
+        key = (given, precision, tuple((each.data_ptr(), each.requires_grad) for each in read))
         if key != self._key:
-            self._graphed = None  # its memory is free for the next one
+            self.clear()  # its memory is free for the next one
             self._graphed, self._key = _recorded(function, trained, inputs), key
         return function(*inputs) if self._graphed is None else self._graphed(*inputs)
+
+    def clear(self) -> None:
+        """Forget the graph and give its memory back."""
+        self._graphed, self._key = None, ()
 
     def __deepcopy__(self, memo: dict) -> None:
         """A copy of a network records its own where it is told to: graphs are bound to the weights of one."""
@@ -175,8 +180,17 @@ def _warm_up(run: Callable[[], tuple[Tensor, ...]], surface: Sequence[Tensor]) -
 def _record(function: Callable[[], tuple], pool: Any) -> tuple[torch.cuda.CUDAGraph, tuple]:
     """Other threads, which make batches on streams of their own, may go on meanwhile."""
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
-        result = function()
+    try:
+        # After a failure torch leaves its own stream the current one, and the allocator as if it still recorded: memory
+        # that several streams have used is kept back then, which are all batches.
+        back = torch.cuda.stream(torch.cuda.current_stream())
+        with back, torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+            result = function()
+    except RuntimeError:
+        with suppress(RuntimeError):  # where it had not begun, or has ended after all
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+            torch._C._cuda_releasePool(torch.cuda.current_device(), pool)
+        raise
     return graph, result
 
 

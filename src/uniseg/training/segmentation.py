@@ -154,6 +154,11 @@ class SegmentationModule(LightningModule):
         if self.trainer.checkpoint_callbacks:
             require_loadable(self.model)
 
+    def on_fit_end(self) -> None:
+        """A recorded step holds gigabytes that predictions after the training may want."""
+        if self.model.graphs is not None:
+            self.model.graphs.clear()
+
     def configure_optimizers(self) -> dict:  # type: ignore[override]
         optimizer = self.new_optimizer()
         fill_momentum(optimizer)
