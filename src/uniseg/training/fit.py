@@ -22,7 +22,7 @@ from uniseg.training.defaults import TrainerSettings, default_bar, default_callb
 from uniseg.training.optimization import Optimization
 from uniseg.training.run import TrainingRun
 from uniseg.training.run_parts import RunData, RunDescription, TrainerParts
-from uniseg.training.speed import resolve_trainer
+from uniseg.training.speed import SpeedSettings, resolve_trainer
 
 
 def fit(
@@ -34,6 +34,7 @@ def fit(
     data: StreamSettings | None = None,
     augment: AugmentRecipe | None = None,
     optimization: Optimization | None = None,
+    speed: SpeedSettings | None = None,
     seed: int = 0,
     **trainer: Any,
 ) -> Trainer:
@@ -46,6 +47,7 @@ def fit(
         data: which patches the model sees; None: the defaults with the model's patch size.
         augment: of the training patches; None: nnU-Net's; to leave them as they are, a recipe with probabilities 0.
         optimization: None: nnU-Net's loss, optimiser and schedule.
+        speed: how the network computes; None: as suits the device.
         seed: of patches and augmentation.
         trainer: settings of ``lightning.Trainer`` in place of the defaults: ``max_epochs=20``, ``callbacks=[...]``,
             ``precision="16-mixed"``, ...
@@ -81,6 +83,7 @@ def fit(
             partial(_loggers, folder, logger),
         ),
         optimization or Optimization.with_steps(stream.steps_per_epoch),
+        speed=speed or SpeedSettings(),
         description=RunDescription(
             seed=seed, settings={"seed": seed, "data": as_plain(stream), "trainer": _plain(options)}
         ),
@@ -133,6 +136,10 @@ def _as_list(given: Any) -> list:
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     """Settings of a Trainer as a YAML holds them; objects by their names."""
+    plain = str | int | float | None
     return {
-        key: value if isinstance(value, (str, int, float, type(None))) else str(value) for key, value in options.items()
+        key: value
+        if isinstance(value, plain) or (isinstance(value, list) and all(isinstance(each, plain) for each in value))
+        else str(value)
+        for key, value in options.items()
     }

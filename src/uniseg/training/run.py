@@ -125,8 +125,9 @@ class TrainingRun:
         num_steps = num_epochs * data.settings.steps_per_epoch if num_epochs >= 0 else ENDLESS
         steps_left = max(0, num_steps - (resume_point.step if resume_point else 0))
         processes = num_processes(trainer.get("devices", 1), device)
-        rank_zero_info(describe_speed(self.speed, device, steps_left=steps_left, processes=processes))
-        speed = resolve(self.speed, device, steps_left=steps_left, processes=processes)
+        of_run = {"steps_left": steps_left, "processes": processes * int(trainer.get("num_nodes") or 1)}
+        rank_zero_info(describe_speed(self.speed, device, **of_run))
+        speed = resolve(self.speed, device, **of_run)
         stream = data.settings.for_device(device, processes)
         read = {"num_workers": stream.num_workers, "pin_memory": stream.pin_memory}
         rank_zero_info(f"Readers: {stream.num_workers}{', pinned memory' if stream.pin_memory else ''}.")

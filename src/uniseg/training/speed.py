@@ -128,7 +128,7 @@ def resolve(
 
     Args:
         steps_left: of the run.
-        processes: of the run, on this machine.
+        processes: of the run, on all machines.
         tools: None: as installed.
     """
     tools = tools or Tools.installed()
