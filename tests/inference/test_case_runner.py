@@ -4,16 +4,19 @@ import errno
 import json
 import os
 import threading
+import weakref
 
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
 from samples import make_task, save_nifti, small_model
 from scan_files import save_series
 from uniseg import InputError, Predictor, TaskSet, predict_files
 from uniseg.datasets.case import Case
 from uniseg.inference.case_runner import CaseRunner
+from uniseg.inference.plane_writer import PlaneWriter
 
 TASK = make_task("spleen", classes=("background", "spleen"), spacing_mm=(3, 1.5, 1.5))
 SHAPE = (12, 20, 20)
@@ -51,6 +54,23 @@ def test_a_scan_replaced_under_its_name_is_predicted_again(predictor, tmp_path):
     assert path.read_bytes() != first
     (fresh,) = predict_files(predictor, scan, tmp_path / "fresh", tasks="spleen")
     np.testing.assert_array_equal(nib.load(path).get_fdata(), nib.load(fresh).get_fdata())
+
+
+def test_a_scan_for_which_the_gpu_has_no_room_is_refused_and_lets_go_of_it(cases, tmp_path, monkeypatch):
+    """The others are predicted; what the error's frames held is free by then."""
+    predictor, put, held = Predictor(small_model(TaskSet([TASK]))), PlaneWriter.put, []
+
+    def full(writer, array, target, values):
+        if not held:
+            held.append(weakref.ref(values))
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nGPU 0 has a total of")
+        return put(writer, array, target, values)
+
+    monkeypatch.setattr(PlaneWriter, "put", full)
+    outcomes = list(CaseRunner(predictor, tmp_path / "out", probabilities=True).run(cases[:2]))
+    assert [outcome.refusal is None for outcome in outcomes] == [False, True]
+    assert "Tried to allocate 2.00 GiB.; expected room for this scan" in str(outcomes[0].refusal)
+    assert held[0]() is None
 
 
 def test_one_slice_replaced_is_predicted_again(predictor, tmp_path):

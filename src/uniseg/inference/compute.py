@@ -9,6 +9,7 @@ from functools import cache
 
 import torch
 
+from uniseg.errors import InputError
 from uniseg.inference.settings import AUTO, InferenceSettings, usable_device
 from uniseg.models.fused_norm import fused_norm_act
 from uniseg.models.uniseg import UniSegModel
@@ -81,6 +82,12 @@ class Compute:
                 yield
             finally:
                 cudnn.benchmark = before
+
+
+def out_of_memory(reason: str, expected: str) -> InputError:
+    """To be raised outside the handler of torch's error, which holds the tensors of all frames below it."""
+    fix = "close other programs there, give inference.max_gpu_memory_gb, or inference.device=cpu"
+    return InputError("inference.device", f"{reason.splitlines()[0]:.200}", expected, fix)
 
 
 @cache

@@ -10,7 +10,7 @@ import torch
 
 from uniseg.errors import InputError
 from uniseg.images.volume import Volume
-from uniseg.inference.compute import Compute
+from uniseg.inference.compute import Compute, out_of_memory
 from uniseg.inference.postprocessing import Postprocessing, postprocess, read_postprocessing
 from uniseg.inference.restore import CompressedSegmentation, OutputOptions
 from uniseg.inference.settings import InferenceSettings
@@ -176,6 +176,16 @@ class Predictor:
         Raises:
             InputError: as of ``predict``; NaN or infinity in the network; more memory would be needed.
         """
+        try:
+            return self._segment(volume, task_names, options)
+        except torch.OutOfMemoryError as error:  # beside the windows, whose number it lowers
+            reason = str(error)
+        torch.cuda.empty_cache()
+        raise out_of_memory(reason, "room for this scan")
+
+    def _segment(
+        self, volume: Volume | Callable[[], Volume], task_names: Sequence[str], options: OutputOptions
+    ) -> dict[str, CompressedSegmentation]:
         scan = volume() if callable(volume) else volume
         del volume
         groups = group_tasks(self.model, task_names, scan)

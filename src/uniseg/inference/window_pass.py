@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from uniseg.errors import InputError
+from uniseg.inference.compute import out_of_memory
 from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.window_network import WindowNetwork
 from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
@@ -139,8 +139,7 @@ class WindowPass:
             if sizes.limit is None:
                 log.warning("the GPU's memory is short: less is computed at a time from now on")
             if not sizes.halve():
-                expected, fix = "room for one window", "close other programs there, or give inference.device=cpu"
-                raise InputError("inference.device", f"{reason.splitlines()[0]:.200}", expected, fix)
+                raise out_of_memory(reason, "room for one window")
             torch.cuda.empty_cache()
 
     def _add(
