@@ -11,7 +11,8 @@ ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 NEEDED = [Requirement(text) for text in PROJECT["dependencies"]]
 OPTIONAL = [Requirement(text) for texts in PROJECT["optional-dependencies"].values() for text in texts]
-DIRECT = [requirement for requirement in [*NEEDED, *OPTIONAL] if requirement.name != PROJECT["name"]]
+WITH_TORCH = {"triton"}  # of which each torch for CUDA wants a version of its own
+DIRECT = [each for each in [*NEEDED, *OPTIONAL] if each.name not in {PROJECT["name"], *WITH_TORCH}]
 
 
 def pins(name):
@@ -28,6 +29,13 @@ def test_every_direct_dependency_is_pinned_to_what_is_allowed(requirement):
 def test_the_lowest_version_is_the_one_that_is_tried(requirement):
     (floor,) = [Version(bound.version) for bound in requirement.specifier if bound.operator == ">="]
     assert pins("constraints-lowest.txt")[requirement.name] == floor
+
+
+def test_what_torch_chooses_is_pinned_with_the_lowest_torch_alone():
+    for requirement in OPTIONAL:
+        if requirement.name in WITH_TORCH:
+            assert requirement.name not in pins("constraints.txt")
+            assert pins("constraints-lowest.txt")[requirement.name] in requirement.specifier
 
 
 @pytest.mark.parametrize(
