@@ -24,6 +24,7 @@ LEVELS = [
         "normalization",
         "renamed",
         "run_folder",
+        "terminology",
     },
     {"images", "phantom"},
     {"models", "losses", "metrics", "preprocessing"},

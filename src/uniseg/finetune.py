@@ -35,7 +35,7 @@ def main(config: DictConfig) -> float:
         for line in training_run(config).initialize_model(tasks_of(config)).lines():
             say(line)
         return math.nan
-    config.paths.cache = str(fitting_cache(config, planned=tasks_of(config).to_list() != own_tasks.to_list(), say=say))
+    config.paths.cache = str(fitting_cache(config, planned=tasks_of(config) != own_tasks, say=say))
     plan = plan_control(config, settings, source, say)
     with one_line_endings(config.run_dir):
         trainer = _watched(training_run(config)).start()

@@ -1,12 +1,13 @@
 """What the model must know about a task, as plain frozen values."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from numbers import Integral, Real
 
 from uniseg.errors import InputError
 from uniseg.files import require_file_name
 from uniseg.normalization.base import Normalization
+from uniseg.terminology import ClassCodes, listed_codes
 
 IGNORE = -1  # label of voxels that nobody has labelled
 LARGEST_LABEL = 32767  # label maps are written in 16 bits
@@ -31,6 +32,8 @@ class Task:
         regions: empty, or the label values of each foreground class, in the order of ``classes[1:]``.
         optional: modalities that a case may lack; their channels are then 0.
         reference: the modality on whose grid the others are resampled; None: all lie on one grid.
+        codes: empty, or those of each foreground class, in the order of ``classes[1:]``; a list or a mapping by class
+            is taken too. They name what is written: two tasks that differ in them alone are equal.
 
     Raises:
         InputError: a value of another type, a name that cannot be a file's, fewer than two classes, repeated names, a
@@ -52,14 +55,15 @@ class Task:
     regions: tuple[tuple[int, ...], ...] = ()
     optional: tuple[str, ...] = ()
     reference: str | None = None
+    codes: tuple[ClassCodes | None, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         require_file_name("task set", "task", self.name)
         where = f"task '{self.name}'"
-        for field in ("modalities", "classes", "optional"):
-            object.__setattr__(self, field, tuple(_texts(getattr(self, field), where, field)))
-        for field in ("spacing_mm", "normalization", "regions"):
-            object.__setattr__(self, field, tuple(_listed(getattr(self, field), where, field)))
+        for name in ("modalities", "classes", "optional"):
+            object.__setattr__(self, name, tuple(_texts(getattr(self, name), where, name)))
+        for name in ("spacing_mm", "normalization", "regions"):
+            object.__setattr__(self, name, tuple(_listed(getattr(self, name), where, name)))
         object.__setattr__(self, "regions", tuple(tuple(_listed(values, where, "regions")) for values in self.regions))
         if not 0 < len(self.modalities) <= MOST_MODALITIES or len(set(self.modalities)) < len(self.modalities):
             raise InputError(
@@ -80,6 +84,7 @@ class Task:
             found = f"{len(self.normalization)} normalizations"
             raise InputError(where, found, f"one for each of {_shown(self.modalities)}", "correct the task file")
         self._check_regions(where)
+        object.__setattr__(self, "codes", listed_codes(self.codes, self.classes, where))
         for name in (*self.optional, *([] if self.reference is None else [self.reference])):
             if name not in self.modalities:
                 found = f"optional or reference modality {name!r:.60}"
@@ -145,7 +150,13 @@ class Task:
 
     def to_dict(self) -> dict:
         """Plain containers, for JSON, YAML and checkpoints."""
-        values = asdict(self)
+        codes = {"codes": [each and asdict(each) for each in self.codes]} if self.codes else {}
+        return self.definition() | codes
+
+    def definition(self) -> dict:
+        """What makes two tasks equal, in plain containers."""
+        values = asdict(replace(self, codes=()))
+        del values["codes"]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} | {
             "normalization": [how.to_dict() for how in self.normalization],
             "regions": [list(v) for v in self.regions],
@@ -271,5 +282,6 @@ def make_task(name: str, values: dict) -> Task:
         regions=tuple(regions[c] for c in fields["classes"][1:]) if regions else (),
         optional=values.get("optional") or (),
         reference=values.get("reference"),
+        codes=values.get("codes") or (),
         **fields,
     )

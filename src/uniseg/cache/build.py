@@ -125,7 +125,7 @@ def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) 
 
 
 def _write_case(task: Task, source: Source, case: Case, cache_dir: Path) -> cache.CaseEntry:
-    folder, key = cache_dir / task.name, _key([cache.FORMAT, task.to_dict()], source, case)
+    folder, key = cache_dir / task.name, _key([cache.FORMAT, task.definition()], source, case)
     finished = cache.read_entry(folder, case.case_id, key, task.num_modalities)
     if finished and finished.patient_id == case.patient_id:
         return finished

@@ -65,7 +65,7 @@ def _fits(task: Task, folder: Path, planned: bool) -> bool:
 
 
 def _digest(tasks: TaskSet) -> str:
-    return hashlib.sha256(json.dumps(tasks.to_list()).encode()).hexdigest()[:8]
+    return hashlib.sha256(json.dumps([task.definition() for task in tasks]).encode()).hexdigest()[:8]
 
 
 def _to_stderr(line: str) -> None:

@@ -129,6 +129,7 @@ class TaskBlock:
     Attributes:
         normalization: by modality: its mode with the mode's parameters, as ``conf/normalization`` lists them.
         regions: label values by class, where classes overlap.
+        codes: SNOMED CT codes by class, as of ``ClassCodes``; DICOM files of predictions carry them.
         modalities, classes, spacing_mm, optional, reference: as of ``Task``.
 
     Examples:
@@ -147,6 +148,7 @@ class TaskBlock:
     regions: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
     reference: str | None = None
+    codes: Mapping[str, Any] = field(default_factory=dict)
 
     def make_task(self, name: str) -> Task:
         """The task called ``name``.

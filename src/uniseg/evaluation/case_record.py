@@ -111,7 +111,7 @@ def _to_dict(record: CaseRecord, folder: EvaluationFolder) -> dict[str, Any]:
             "label": record.label_stamp,
             "prediction": record.prediction_hash,
         },
-        "definition": task.to_dict(),
+        "definition": task.definition(),
         "source": {
             "layout": source.layout,
             "root": os.path.abspath(source.root),

@@ -70,7 +70,7 @@ class Predictor:
             raise InputError("models", "none", "one network or more", "load a checkpoint")
         self.model = self.models[0]
         for number, model in enumerate(self.models[1:], 1):
-            same_tasks = model.tasks.to_list() == self.model.tasks.to_list()
+            same_tasks = model.tasks == self.model.tasks
             if not same_tasks or tuple(model.patch_size) != tuple(self.model.patch_size):
                 found = "other tasks or another patch size"
                 raise InputError(

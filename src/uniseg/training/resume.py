@@ -105,7 +105,7 @@ class ResumePoint:
         self._require_same_splits(record)
 
     def _require_same_task(self, task: Task, saved: Task) -> None:
-        values, saved_values = task.to_dict(), saved.to_dict()
+        values, saved_values = task.definition(), saved.definition()
         for key in values:
             if values[key] != saved_values[key]:
                 raise self._differs(f"{key} of task '{task.name}'", values[key], saved_values[key])
