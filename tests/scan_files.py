@@ -74,6 +74,16 @@ def dicom_slice(
     return dataset
 
 
+def identified(slices: list[pydicom.Dataset]) -> list[pydicom.Dataset]:
+    """With patient, study, frame of reference, to which other DICOM files refer."""
+    for number, s in enumerate(slices, 1):
+        s.StudyInstanceUID, s.FrameOfReferenceUID = "1.2.3", "1.2.4"
+        s.PatientName, s.PatientID, s.PatientBirthDate, s.PatientSex = "Doe^Jane", "7", "19700101", "F"
+        s.StudyDate, s.StudyTime, s.StudyID, s.AccessionNumber = "20200101", "120000", "9", "8"
+        s.ReferringPhysicianName, s.SeriesNumber, s.InstanceNumber = "", 3, number
+    return slices
+
+
 def save_slices(folder: Path, slices: list[pydicom.Dataset]) -> Path:
     """One file each; names run against the order in space, as nothing may hang on them."""
     folder.mkdir(parents=True, exist_ok=True)

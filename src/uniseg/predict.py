@@ -32,6 +32,8 @@ def predict(config: DictConfig) -> list[Outcome]:
         "merge": config.merge,
         "probabilities": config.probabilities,
         "shard": config.shard,
+        "format": config.format,
+        "segmentation_type": config.segmentation_type,
     }
     return predict_cases(predictor, given, config.output, **choices)
 

@@ -7,11 +7,14 @@ import time
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
+import SimpleITK
 import torch
 from rich.console import Console
 
 from samples import make_task, small_model
+from scan_files import dicom_slice, identified, save_slices
 from uniseg import InputError, Predictor, TaskSet, Volume, load_ensemble, predict_files, read_volume, save_ensemble
 from uniseg.datasets.case import Case
 from uniseg.inference.case_reader import CaseReader
@@ -284,3 +287,42 @@ def test_cases_are_read_by_name(scans, tmp_path):
         ["liver/a.nii.gz"],
         ["liver/b.nii.gz", "spleen/b.nii.gz"],
     ]
+
+
+@pytest.mark.parametrize("form", ["nrrd", "dicom_seg", "rtstruct"])
+def test_every_format_holds_what_the_nifti_holds(tmp_path, form):
+    if form == "dicom_seg":
+        pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    array = np.random.default_rng(0).normal(1064, 150, (8, 24, 22)).clip(0, 4000)
+    scan = save_slices(
+        tmp_path / "ct", identified([dicom_slice(plane, AFFINE, k, intercept=-1024) for k, plane in enumerate(array)])
+    )
+    predictor = Predictor(small_model(TASKS), checkpoint_hash="abc")
+    nifti = predict_files(predictor, scan, tmp_path / "out", tasks="liver", modality=["CT"])[0]
+    (path,) = predict_files(predictor, scan, tmp_path / "out", tasks="liver", modality=["CT"], format=form)
+    label, names = labels(nifti).T, TASKS[0].classes
+    if form == "nrrd":
+        np.testing.assert_array_equal(SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), label)
+    else:
+        data = pydicom.dcmread(path)
+        assert data.DeviceSerialNumber == "abc"
+        parts = data.SegmentSequence if form == "dicom_seg" else data.StructureSetROISequence
+        assert [part.get("SegmentLabel") or part.get("ROIName") for part in parts] == list(names[1:])
+    if form == "dicom_seg":
+        assert int(data.pixel_array.sum()) == int((label > 0).sum())
+    facts = json.loads(path.with_name("ct.json").read_text())
+    assert facts["classes"] == list(names)
+    before = path.stat().st_mtime_ns
+    predict_files(predictor, scan, tmp_path / "out", tasks="liver", modality=["CT"], format=form)
+    assert path.stat().st_mtime_ns == before, "what is whole stays"
+
+
+def test_a_format_that_cannot_be_written_is_refused_before_the_network(scans, tmp_path, monkeypatch):
+    monkeypatch.setattr(Predictor, "segment", lambda *_: pytest.fail("predicted"))
+    with pytest.raises(InputError, match=r"case0\.nii\.gz: found no DICOM series for format=rtstruct"):
+        predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, modality=["CT"], format="rtstruct")
+    monkeypatch.setattr("uniseg.inference.outputs.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"no highdicom installed; .*pip install 'uniseg\[dicom\]'"):
+        predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, format="dicom_seg")
+    with pytest.raises(InputError, match=r"format: found 'png'; expected one of nifti, nrrd, dicom_seg, rtstruct"):
+        predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, format="png")

@@ -8,48 +8,32 @@ import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
-from uniseg.images.image_file import RESTORE, ImageFile, refusing, require_bytes
-from uniseg.images.suv import SUV_TAGS, suv_factor
+from uniseg.images.dicom_slices import GEOMETRY, HEADER_TAGS, OWN_FOLDER, Slice, make_slice, ordered, require_alike
+from uniseg.images.image_file import RESTORE, ImageFile, refusing
+from uniseg.images.suv import suv_factor
 
-GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImagePositionPatient", "ImageOrientationPatient")
-PHASES = (  # what tells two slices in one place apart
-    *("EchoTime", "InversionTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "AcquisitionNumber"),
-    *("ConvolutionKernel", "ImageType"),
-)
-KINDS = ("SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
-HEADER_TAGS = [*GEOMETRY, "SliceThickness", *KINDS, *PHASES, *SUV_TAGS]
-OWN_FOLDER = "put each series into its own folder"
-GAP_TOLERANCE = 0.05  # of the distance between slices; scanners round positions
-DUPLICATE_MM = 1e-3
-DIRECTION_TOLERANCE = 1e-3
+LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 3.0 cannot name
 
 
 @dataclass(frozen=True)
-class Slice:
-    """The geometry of one file, in DICOM's LPS mm.
+class Series:
+    """The slices of one scan along their normal.
 
     Attributes:
-        shape: rows, columns.
-        spacing_mm: between rows, between columns.
-        axes: ``[2,3]``, the directions in which the column index, then the row index, grows.
-        position: of the first voxel.
-        thickness_mm: 0 where not stated.
+        affine: 4x4, index (column, row, slice, 1) -> RAS mm.
 
     Examples:
-        >>> from pydicom import Dataset
-        >>> header = Tags(Path("1.dcm"), Dataset())
-        >>> axes = np.array([[1, 0, 0], [0, 1, 0]])
-        >>> Slice(header.path, header, (512, 512), (0.8, 0.8), axes, np.zeros(3), thickness_mm=5.0).thickness_mm
-        5.0
+        >>> len(read_series(Path("ct")).slices)  # doctest: +SKIP
+        120
     """
 
-    path: Path
-    header: Tags
-    shape: tuple[int, int]
-    spacing_mm: tuple[float, float]
-    axes: np.ndarray
-    position: np.ndarray
-    thickness_mm: float
+    folder: Path
+    slices: tuple[Slice, ...]
+    affine: np.ndarray
+
+    @property
+    def modality(self) -> str:
+        return self.slices[0].header.text("Modality")
 
 
 def is_series(folder: Path) -> bool:
@@ -61,18 +45,18 @@ def is_series(folder: Path) -> bool:
     return not folder.name.startswith(".") and any(is_dicom(path) for path in _files(folder) if path.name != "DICOMDIR")
 
 
-def open_series(folder: Path) -> ImageFile:
-    """All slices of a folder as one scan, rescaled slice by slice (CT: Hounsfield units; PET: SUV by body weight).
+def read_series(folder: Path) -> Series:
+    """The slices of a folder, their headers alone.
 
     Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over, and so are files that
     are no DICOM by ending and content.
 
     Raises:
         InputError: no slice; another file that is no DICOM; several series; slices that differ in shape, spacing or
-            orientation, lie in one place, leave a gap, or do not say where they lie; PET whose tags do not allow SUV.
+            orientation, lie in one place, leave a gap, or do not say where they lie.
     """
     headers = {path: _read(path) for path in _files(folder)}
-    slices = [_slice(path, header) for path, header in headers.items() if header is not None and _is_slice(header)]
+    slices = [make_slice(path, header) for path, header in headers.items() if header is not None and _is_slice(header)]
     if not slices:
         raise InputError(folder, "no DICOM slice", "a folder with the slices of one series", "check the folder")
     series = Counter(s.header.text("SeriesInstanceUID") for s in slices)
@@ -82,8 +66,8 @@ def open_series(folder: Path) -> ImageFile:
         found = f"{len(series)} series ({', '.join(sorted(series))})"
         found += f", {rarest} with {number} of {len(slices)} slices, {one} for one"
         raise InputError(folder, found, "one series", OWN_FOLDER)
-    _require_alike(slices)
-    slices, step = _ordered(slices)
+    require_alike(slices)
+    slices, step = ordered(slices)
     first = slices[0]
     affine = np.eye(4)
     affine[:3, 0], affine[:3, 1], affine[:3, 2] = (
@@ -93,8 +77,19 @@ def open_series(folder: Path) -> ImageFile:
     )
     affine[:3, 3] = first.position
     affine[:2] *= -1  # LPS to RAS
-    factor = suv_factor([s.header for s in slices], folder) if first.header.text("Modality") == "PT" else 1.0
-    shape = (first.shape[1], first.shape[0], len(slices))
+    return Series(folder, tuple(slices), affine)
+
+
+def open_series(folder: Path) -> ImageFile:
+    """All slices of a folder as one scan, rescaled slice by slice (CT: Hounsfield units; PET: SUV by body weight).
+
+    Raises:
+        InputError: as of ``read_series``; PET whose tags do not allow SUV.
+    """
+    series = read_series(folder)
+    slices = series.slices
+    factor = suv_factor([s.header for s in slices], folder) if series.modality == "PT" else 1.0
+    shape = (slices[0].shape[1], slices[0].shape[0], len(slices))
 
     def load() -> np.ndarray:
         out = np.empty(shape[::-1], np.float32)
@@ -103,7 +98,7 @@ def open_series(folder: Path) -> ImageFile:
                 plane[...] = _pixels(s) * factor
         return out.transpose()
 
-    return ImageFile(folder, shape, affine, load, stated=first.header.text("Modality"))
+    return ImageFile(folder, shape, series.affine, load, stated=series.modality)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -120,136 +115,8 @@ def _read(path: Path) -> Tags | None:
 def _is_slice(header: Tags) -> bool:
     from pydicom.uid import MediaStorageDirectoryStorage, SegmentationStorage
 
-    is_other = header.text("SOPClassUID") in (MediaStorageDirectoryStorage, SegmentationStorage)
+    is_other = header.text("SOPClassUID") in (MediaStorageDirectoryStorage, SegmentationStorage, LABEL_MAP_STORAGE)
     return not is_other and any(name in header for name in GEOMETRY)
-
-
-def _slice(path: Path, header: Tags) -> Slice:
-    frames, samples = (header.numbers(name) or [1.0] for name in ("NumberOfFrames", "SamplesPerPixel"))
-    if frames != [1.0]:
-        fix = "convert the scan to NIfTI, with dcm2niix for instance"
-        raise InputError(path, f"{frames[0]:g} frames in one file", "one slice a file", fix)
-    if samples != [1.0]:
-        raise InputError(path, f"{samples[0]:g} samples per pixel", "one", "give the scan, not a picture of it")
-    rows, columns = _numbers(path, header, "Rows", 1) + _numbers(path, header, "Columns", 1)
-    bits = header.numbers("BitsAllocated") or [8.0]
-    require_bytes(path, rows * columns * bits[0] / 8, path.stat().st_size, packed=_is_packed(header))
-    spacing, position = _numbers(path, header, "PixelSpacing", 2), _numbers(path, header, "ImagePositionPatient", 3)
-    axes = np.reshape(_numbers(path, header, "ImageOrientationPatient", 6), (2, 3))
-    if min(rows, columns, *spacing) <= 0:
-        raise InputError(
-            path, f"{rows:g} x {columns:g} voxels of {spacing} mm", "positive numbers", "repair the header"
-        )
-    if np.abs(axes @ axes.T - np.eye(2)).max() > DIRECTION_TOLERANCE:
-        raise InputError(
-            path,
-            f"ImageOrientationPatient {axes.ravel().tolist()}",
-            "two perpendicular unit vectors",
-            "repair the header",
-        )
-    thickness = _numbers(path, header, "SliceThickness", 1)[0] if header.text("SliceThickness") else 0.0
-    return Slice(path, header, (int(rows), int(columns)), tuple(spacing), axes, np.array(position), thickness)
-
-
-def _is_packed(header: Tags) -> bool:
-    from pydicom.uid import UID
-
-    syntax = UID(str(header.dataset.file_meta.get("TransferSyntaxUID", "")))
-    return bool(syntax) and (not syntax.is_transfer_syntax or syntax.is_compressed or syntax.is_deflated)
-
-
-def _numbers(path: Path, header: Tags, name: str, count: int) -> list[float]:
-    values = header.numbers(name)
-    if len(values) != count or not np.isfinite(values).all():
-        raise InputError(
-            path,
-            f"{name} {values}" if values else f"no {name}",
-            f"{count} finite numbers",
-            "restore the slice, or move the file away",
-        )
-    return values
-
-
-def _require_alike(slices: list[Slice]) -> None:
-    """Of slices that differ the one that is like few others is to blame: a scout, not the scan."""
-    rounded = [np.round([*s.spacing_mm, *s.axes.ravel()], 3).tolist() for s in slices]
-    kinds = [(s.shape, *numbers, s.header.text("Modality")) for s, numbers in zip(slices, rounded, strict=True)]
-    usual = slices[kinds.index(Counter(kinds).most_common(1)[0][0])]
-    for s in slices:
-        pairs = {
-            "Rows, Columns": (s.shape, usual.shape, 0),
-            "PixelSpacing": (s.spacing_mm, usual.spacing_mm, DIRECTION_TOLERANCE * min(usual.spacing_mm)),
-            "ImageOrientationPatient": (s.axes.ravel().tolist(), usual.axes.ravel().tolist(), DIRECTION_TOLERANCE),
-        }
-        for name, (found, expected, tolerance) in pairs.items():
-            if np.abs(np.subtract(found, expected)).max() > tolerance:
-                fix = f"move it away if it is a scout, or {OWN_FOLDER}"
-                raise InputError(s.path, f"{name} {found}", f"{expected}, as {usual.path.name}", fix)
-        found, expected = (f"Modality {one.header.text('Modality')}" for one in (s, usual))
-        if found != expected:
-            raise InputError(s.path, found, f"{expected}, as {usual.path.name}", OWN_FOLDER)
-
-
-def _ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
-    """Slices along their normal, with the step from one to the next."""
-    normal = np.cross(*slices[0].axes)
-    slices = sorted(slices, key=lambda s: float(s.position @ normal))
-    if len(slices) == 1:
-        if not slices[0].thickness_mm > 0:
-            raise InputError(
-                slices[0].path,
-                "one slice without SliceThickness",
-                "several slices, or the thickness",
-                "restore the other slices",
-            )
-        return slices, normal * slices[0].thickness_mm
-    positions = np.array([s.position for s in slices])
-    distances = np.diff(positions @ normal)
-    for distance, s, after in zip(distances, slices, slices[1:], strict=False):
-        if distance < DUPLICATE_MM:
-            raise _doubled(s, after)
-    usual = float(np.median(distances))
-    _require_even(slices, distances, usual)
-    step = (positions[-1] - positions[0]) / (len(slices) - 1)
-    strays = np.linalg.norm(positions - positions[0] - np.arange(len(slices))[:, None] * step, axis=1)
-    if strays.max() > max(GAP_TOLERANCE * usual * 2, 1e-2):
-        worst = slices[int(strays.argmax())]
-        raise InputError(
-            worst.path,
-            f"a position {strays.max():.3g} mm off the line of the others",
-            "slices in one row",
-            "restore the file",
-        )
-    return slices, step
-
-
-def _doubled(s: Slice, after: Slice) -> InputError:
-    """Two slices in one place, with what tells them apart."""
-    found, fix = f"the position of {s.path.name}", "keep one phase or one reconstruction"
-    for name in PHASES:
-        here, there = (one.header.text(name) or "absent" for one in (s, after))
-        if here != there:
-            found = f"{found}, with {name} {there} instead of {here}"
-            fix = "put each echo, phase or reconstruction into its own folder"
-            break
-    return InputError(after.path, found, "one slice in each place", fix)
-
-
-def _require_even(slices: list[Slice], distances: np.ndarray, usual: float) -> None:
-    """One distance between neighbours; slices are missing only where it is a multiple of the usual one."""
-    odd = np.flatnonzero(np.abs(distances - usual) > GAP_TOLERANCE * usual)
-    if not odd.size:
-        return
-    first = odd[0]
-    found = f"{distances[first]:g} mm from {slices[first].path.name}"
-    times = distances[odd] / usual
-    if (np.abs(times - np.rint(times)) <= GAP_TOLERANCE).all() and times.min() > 1.5:
-        fix = "restore the missing slices"
-    else:
-        low, high = distances.min(), distances.max()
-        found += f", and {odd.size} of {distances.size} distances unlike the others, {low:g} to {high:g} mm"
-        fix = "the spacing changes within the series: take a reconstruction of even spacing, or make the spacing even"
-    raise InputError(slices[first + 1].path, found, f"{usual:g} mm, as between the other slices", fix)
 
 
 def _pixels(s: Slice) -> np.ndarray:

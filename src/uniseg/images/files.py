@@ -47,7 +47,7 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
             lies on another grid.
     """
     paths = _listed(paths)
-    first = _open(reference_path(paths, reference))
+    first = open_image(reference_path(paths, reference))
     grid, channels, stated = _grid(first), [], []
     notes: dict[str, None] = {}  # as an ordered set
     for path in paths:
@@ -55,7 +55,7 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
             channels.append(np.zeros((1, *grid.shape), np.float32))
             stated.append("")
             continue
-        image = first if path == first.path else _open(path)
+        image = first if path == first.path else open_image(path)
         if len(image.shape) == 4 and len(paths) > 1:
             found = f"shape {image.shape}, {image.shape[3]} volumes in one file"
             raise InputError(path, found, "three dimensions where each modality has its own file", "split the file")
@@ -90,7 +90,7 @@ def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], referenc
     Raises:
         InputError: missing, unreadable, not whole numbers, or on another grid than the image.
     """
-    label, grid = _open(Path(path)), _grid(_open(reference_path(like, reference)))
+    label, grid = open_image(Path(path)), _grid(open_image(reference_path(like, reference)))
     _require_label_grid(label, grid)
     values = label.voxels()
     whole = np.rint(values)
@@ -109,7 +109,7 @@ def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], referenc
 
 def read_geometry(path: AnyPath) -> Volume:
     """Shape, spacing, affine and notes from the header alone; the array is empty memory of the right shape."""
-    image = _open(Path(path))
+    image = open_image(Path(path))
     grid = _grid(image)
     return Volume(np.broadcast_to(np.int8(0), (1, *grid.shape)), grid.spacing_mm, grid.affine, notes=image.notes)
 
@@ -128,7 +128,7 @@ def write_label_map(label: np.ndarray, like: Volume | AnyPath, path: AnyPath) ->
     Raises:
         InputError: another shape than the scan's, or another ending.
     """
-    scan = None if isinstance(like, Volume) else _open(Path(like))
+    scan = None if isinstance(like, Volume) else open_image(Path(like))
     shape = like.array.shape[1:] if scan is None else _grid(scan).shape
     affine = like.affine[:, [2, 1, 0, 3]] if scan is None else scan.affine
     if label.shape != shape:
@@ -136,7 +136,7 @@ def write_label_map(label: np.ndarray, like: Volume | AnyPath, path: AnyPath) ->
     ending = _ending(Path(path))
     if ending not in LABEL_ENDINGS:
         raise InputError(path, "another file ending", f"one of {', '.join(LABEL_ENDINGS)}", "rename the output")
-    values = _to_own(label.T, affine)
+    values = to_own_order(label.T, affine)
     values = values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16, copy=False)
     if ending in (".nii.gz", ".nii"):
         _save(_image(values, affine, scan and scan.forms), path)
@@ -147,13 +147,13 @@ def write_label_map(label: np.ndarray, like: Volume | AnyPath, path: AnyPath) ->
 
 def write_probabilities(probabilities: np.ndarray, like: AnyPath, path: AnyPath) -> None:
     """Write ``[V,Z,Y,X]`` uint8 (255 is 1) as a 4-D NIfTI like ``write_label_map``, whose header scales to 0 to 1."""
-    scan = _open(Path(like))
-    image = _image(_to_own(probabilities.T, scan.affine), scan.affine, scan.forms)
+    scan = open_image(Path(like))
+    image = _image(to_own_order(probabilities.T, scan.affine), scan.affine, scan.forms)
     image.header.set_slope_inter(1 / 255, 0)
     _save(image, path)
 
 
-def _to_own(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def to_own_order(values: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """(x, y, z[, V]) in the canonical orientation -> the file's own order."""
     return ornt.apply_orientation(values, ornt.ornt_transform(CANONICAL, ornt.io_orientation(affine)))
 
@@ -201,7 +201,7 @@ def reference_path(paths: AnyPath | Sequence[AnyPath | None], reference: int | N
     return chosen
 
 
-def _open(path: Path) -> ImageFile:
+def open_image(path: Path) -> ImageFile:
     ending = _ending(path)
     with refusing(path, "an image", "check the path"):
         is_folder, is_file = path.is_dir(), path.is_file()

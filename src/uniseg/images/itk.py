@@ -8,12 +8,16 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.images.image_file import RESTORE, ImageFile, inflate, needing, refusing, require_bytes
 from uniseg.images.text_header import READABLE, beside, number, numbers, read_fields, require_positive
+
+if TYPE_CHECKING:
+    import SimpleITK
 
 NRRD_SPACES = {"LPS", "RAS", "LAS", "left-posterior-superior", "right-anterior-superior", "left-anterior-superior"}
 LABEL_VALUE = re.compile(r"segment\d+_labelvalue")
@@ -115,6 +119,16 @@ def write_itk(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
     Args:
         affine: 4x4, index (i, j, k, 1) -> RAS mm.
     """
+    save_itk_image(itk_image(values, affine, path), path)
+
+
+def itk_image(values: np.ndarray, affine: np.ndarray, path: Path) -> "SimpleITK.Image":
+    """``values (i, j, k)`` as ITK holds them.
+
+    Args:
+        affine: 4x4, index (i, j, k, 1) -> RAS mm.
+        path: for messages.
+    """
     with needing("SimpleITK", path):
         import SimpleITK
     image = SimpleITK.GetImageFromArray(np.ascontiguousarray(values.T))
@@ -123,6 +137,13 @@ def write_itk(values: np.ndarray, affine: np.ndarray, path: Path) -> None:
     image.SetSpacing(spacing.tolist())
     image.SetOrigin(lps[:3, 3].tolist())
     image.SetDirection((lps[:3, :3] / spacing).ravel().tolist())
+    return image
+
+
+def save_itk_image(image: "SimpleITK.Image", path: Path) -> None:
+    """Write it compressed, in the format that the path's ending says."""
+    import SimpleITK
+
     SimpleITK.WriteImage(image, str(path), useCompression=True)
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from uniseg.errors import InputError
 from uniseg.images.files import ENDINGS
+from uniseg.images.segmentation_files import RTSTRUCT, SEG_DICOM
 
 DETACHED = (".mhd", ".nhdr")  # headers whose voxels lie in another file
 DATA_FILE = re.compile(rb"^(?:elementdatafile\s*=|data ?file\s*:)\s*([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 HEADER_BYTES = 1 << 20
-OURS = (*ENDINGS, ".json")  # what a prediction may leave in a folder of slices
+OURS = (*ENDINGS, SEG_DICOM, RTSTRUCT, ".json")  # what a prediction may leave in a folder of slices
 
 
 def stamp(path: str | os.PathLike) -> dict[str, int | str]:

@@ -82,10 +82,12 @@ class CaseReader:
             volumes: scans that were read before.
 
         Raises:
-            InputError: files that cannot be read, or do not fit the tasks; for a merged map, scans on more than one
-                grid.
+            InputError: files that cannot be read, or do not fit the tasks or the format; for a merged map, scans on
+                more than one grid.
         """
         volumes = dict(volumes or {})
+        for name, files in images.items():
+            self.layout.require_writable(self.predictor.task(name), reference_path(files, self._reference(name)))
         records = self._records(case_id, images)  # before reading, so that a later change of a file is noticed
         scans: dict[Scan, list[str]] = {}
         for name, files in images.items():
@@ -101,6 +103,7 @@ class CaseReader:
     def _records(self, case_id: str, images: Images) -> dict[str, dict]:
         """By output."""
         origin = {"checkpoint": self.predictor.checkpoint_hash, "settings": self.predictor.recorded_settings}
+        origin |= self.layout.record
         stamps = {path: stamp(path) for files in images.values() for path in files if path is not None}
         inputs = {
             name: {"images": [p and os.path.abspath(p) for p in files], "stamps": [p and stamps[p] for p in files]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 from uniseg.datasets.case import Case
 from uniseg.errors import InputError
@@ -36,11 +37,12 @@ class CaseRunner:
     """Scans in files -> label maps in files; what exists from the same checkpoint, scans and settings is kept.
 
     Args:
-        output: the folder; ``merge`` and ``probabilities`` are as of ``OutputLayout``.
+        output: the folder.
+        layout: what else is written, and how: of ``OutputLayout``.
         log: takes a line on what a scan was taken for.
 
     Raises:
-        InputError: ``merge`` with ``probabilities``.
+        InputError: as of ``OutputLayout``.
 
     Examples:
         >>> runner = CaseRunner(predictor, "out")  # doctest: +SKIP
@@ -53,12 +55,11 @@ class CaseRunner:
         predictor: Predictor,
         output: str | os.PathLike,
         *,
-        merge: bool = False,
-        probabilities: bool = False,
         log: Callable[[str], None] | None = None,
+        **layout: Any,
     ) -> None:
         self.predictor, self.tasks = predictor, predictor.model.tasks
-        self.layout = OutputLayout(Path(output), merge, probabilities)
+        self.layout = OutputLayout(Path(output), **layout)
         self.reader, self.writer = CaseReader(predictor, self.layout, log), CaseWriter(predictor, self.layout)
 
     def run(self, cases: Iterable[tuple[Case, Images | None]]) -> Iterator[Outcome]:

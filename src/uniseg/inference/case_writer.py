@@ -15,9 +15,11 @@ from uniseg.environment import uniseg_version
 from uniseg.errors import InputError
 from uniseg.files import write_json
 from uniseg.images.files import reference_path, write_label_map, write_probabilities
+from uniseg.images.segmentation_files import write_segments
+from uniseg.images.segments import Segment, SegmentTable, make_segments
 from uniseg.inference.case_reader import CaseJob
 from uniseg.inference.merge import merge, merged_values, write_tables
-from uniseg.inference.outputs import MERGED, OutputLayout, json_path, probabilities_path
+from uniseg.inference.outputs import MERGED, NIFTI, OutputLayout, json_path, probabilities_path
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.restore import CompressedSegmentation
 from uniseg.task import Task
@@ -71,7 +73,8 @@ class CaseWriter:
         with self._claimed(path):
             if segmentation.probabilities is not None:
                 write_probabilities(segmentation.probabilities[:], like, probabilities_path(path))
-            write_label_map(label, like, path)
+            segments = make_segments(task.classes[1:], task.class_values, task.codes)
+            self._write_map(label, like, path, name, segments)
             write_json(json_path(path), job.records[name] | _description(task, label, voxel_ml))
 
     def _write_merged(self, job: CaseJob, segmentations: CaseSegmentations) -> None:
@@ -84,9 +87,17 @@ class CaseWriter:
             {"value": v.value, "name": v.name, "volume_ml": round(float(voxels[v.value]) * voxel_ml, 3)} for v in values
         ]
         with self._claimed(path):
-            write_label_map(label, reference_path(job.images[tasks[0].name], tasks[0].reference_position), path)
+            like = reference_path(job.images[tasks[0].name], tasks[0].reference_position)
+            self._write_map(label, like, path, MERGED, tuple(each.segment() for each in values))
             write_tables(values, path.parent)
             write_json(json_path(path), job.records[MERGED] | {"values": rows, "uniseg": uniseg_version()})
+
+    def _write_map(self, label: np.ndarray, like: Path, path: Path, title: str, segments: tuple[Segment, ...]) -> None:
+        if self.layout.format == NIFTI:
+            write_label_map(label, like, path)
+        else:
+            table = SegmentTable(title, segments, self.predictor.checkpoint_hash)
+            write_segments(label, like, path, table, self.layout.segmentation_type)
 
     @contextmanager
     def _claimed(self, label: Path) -> Iterator[None]:

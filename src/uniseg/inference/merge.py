@@ -1,6 +1,5 @@
 """Label maps of several tasks as one, with a table of what its values mean."""
 
-import colorsys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from uniseg.files import write_text
+from uniseg.images.segments import Segment, distinct_colour
 from uniseg.inference.outputs import ITK_SNAP, SLICER, SLICER_HEAD, SNAP_HEAD
 from uniseg.inference.restore import CompressedSegmentation
 from uniseg.task import Task
+from uniseg.terminology import UNKNOWN, ClassCodes
 
-GOLDEN = 0.618034  # of the hue circle: neighbouring values differ clearly
 PLANES = 16  # decompressed at a time
 
 
@@ -34,13 +34,19 @@ class MergedValue:
     task_value: int
     name: str
     colour: tuple[int, int, int]
+    codes: ClassCodes = UNKNOWN
+
+    def segment(self) -> Segment:
+        return Segment(self.name, (self.value,), self.colour, self.codes)
 
 
 def merged_values(tasks: Sequence[Task]) -> list[MergedValue]:
     """1, 2, ... over the label values of all tasks in their order."""
     pairs = [(task, value) for task in tasks for value in range(1, task.num_labels)]
     return [
-        MergedValue(i, task.name, value, f"{task.name}_{_class_of(task, value)}", _colour(i))
+        MergedValue(
+            i, task.name, value, f"{task.name}_{_class_of(task, value)}", distinct_colour(i), _codes_of(task, value)
+        )
         for i, (task, value) in enumerate(pairs, 1)
     ]
 
@@ -101,6 +107,9 @@ def _class_of(task: Task, value: int) -> str:
     return "+".join(names) or str(value)
 
 
-def _colour(number: int) -> tuple[int, int, int]:
-    red, green, blue = colorsys.hsv_to_rgb(number * GOLDEN % 1, 0.65, 0.95)
-    return round(255 * red), round(255 * green), round(255 * blue)
+def _codes_of(task: Task, value: int) -> ClassCodes:
+    """Of the smallest of the classes that hold the value."""
+    owners = [
+        (len(values), codes) for values, codes in zip(task.class_values, task.codes, strict=False) if value in values
+    ]
+    return min(owners, key=lambda owner: owner[0], default=(0, None))[1] or UNKNOWN

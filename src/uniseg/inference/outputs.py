@@ -4,31 +4,41 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from uniseg.datasets.case import Case
 from uniseg.errors import InputError
+from uniseg.images.dicom_seg import BINARY, LABELMAP
+from uniseg.images.segmentation_files import RTSTRUCT, SEG_DICOM, SEG_NRRD, require_series
+from uniseg.task import Task
 
 MERGED = "merged"
 TABLES = SLICER, ITK_SNAP = "labels.ctbl", "labels_itksnap.txt"  # beside merged maps
 ENDING, PROBABILITIES = ".nii.gz", "_probabilities.nii.gz"
+NIFTI, NRRD, DICOM_SEG, STRUCTURES = "nifti", "nrrd", "dicom_seg", "rtstruct"
+FORMATS = {NIFTI: ENDING, NRRD: SEG_NRRD, DICOM_SEG: SEG_DICOM, STRUCTURES: RTSTRUCT}  # endings
 PREDICTION_KEYS = {"checkpoint", "uniseg"}
 ELSEWHERE = "move it away, or choose another output="
 
 
-def label_path(output: Path, name: str, case_id: str) -> Path:
+def label_path(output: Path, name: str, case_id: str, ending: str = ENDING) -> Path:
     """Of a task's label map, or of the merged one."""
-    return output / name / f"{case_id}{ENDING}"
+    return output / name / f"{case_id}{ending}"
 
 
 def json_path(label: Path) -> Path:
     """Beside the label map."""
-    return label.with_name(label.name.removesuffix(ENDING) + ".json")
+    return label.with_name(_stem(label) + ".json")
 
 
 def probabilities_path(label: Path) -> Path:
     """Beside the label map."""
-    return label.with_name(label.name.removesuffix(ENDING) + PROBABILITIES)
+    return label.with_name(_stem(label) + PROBABILITIES)
+
+
+def _stem(label: Path) -> str:
+    return label.name.removesuffix(next((each for each in FORMATS.values() if label.name.endswith(each)), ""))
 
 
 def read_prediction_json(path: Path) -> dict | None:
@@ -50,14 +60,16 @@ def is_predicted_probabilities(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class OutputLayout:
-    """What a call writes for every case: ``<folder>/<task>/<case>.nii.gz`` with a JSON beside each.
+    """What a call writes for every case: ``<folder>/<task>/<case>.nii.gz``, or another ending, with a JSON beside each.
 
     Attributes:
         merge: one map per case instead, ``<folder>/merged/<case>.nii.gz``, with tables of its values.
         probabilities: beside every label map those of its label values, ``<case>_probabilities.nii.gz``.
+        format: of the label maps: one of ``FORMATS``.
+        segmentation_type: of a DICOM segmentation: ``binary`` or ``labelmap``.
 
     Raises:
-        InputError: merged maps with probabilities.
+        InputError: merged maps with probabilities; another format; a format whose library is not installed.
 
     Examples:
         >>> OutputLayout(Path("out")).label_path("liver", "case_3").as_posix()
@@ -67,14 +79,43 @@ class OutputLayout:
     folder: Path
     merge: bool = False
     probabilities: bool = False
+    format: str = NIFTI
+    segmentation_type: str = BINARY
 
     def __post_init__(self) -> None:
+        for name, words in (("format", tuple(FORMATS)), ("segmentation_type", (BINARY, LABELMAP))):
+            if getattr(self, name) not in words:
+                raise InputError(name, f"'{getattr(self, name)}'", f"one of {', '.join(words)}", "correct it")
+        if self.format == DICOM_SEG and find_spec("highdicom") is None:
+            fix = "pip install 'uniseg[dicom]', or choose another format="
+            raise InputError(f"format={DICOM_SEG}", "no highdicom installed", "the library that writes it", fix)
         if self.merge and self.probabilities:
             raise InputError("probabilities", "with merge=true", "label maps per task", "leave one of the two out")
 
     def label_path(self, name: str, case_id: str) -> Path:
         """Of a task's label map, or of the merged one."""
-        return label_path(self.folder, MERGED if self.merge else name, case_id)
+        return label_path(self.folder, MERGED if self.merge else name, case_id, FORMATS[self.format])
+
+    @property
+    def record(self) -> dict[str, str]:
+        """What the JSON says of the format: with what else it is written anew."""
+        return {"segmentation_type": self.segmentation_type} if self.format == DICOM_SEG else {}
+
+    def require_writable(self, task: Task, reference: Path) -> None:
+        """Check before all work what only the end would find.
+
+        Args:
+            reference: the scan on whose grid the label map lies.
+
+        Raises:
+            InputError: a DICOM file of what is no DICOM series; a labelmap of classes that overlap.
+        """
+        if self.format in (DICOM_SEG, STRUCTURES):
+            require_series(reference, f"format={self.format}")
+        is_labelmap = self.format == DICOM_SEG and self.segmentation_type == LABELMAP and not self.merge
+        if is_labelmap and task.regions:
+            fix = "leave segmentation_type=labelmap out, or add merge=true"
+            raise InputError(f"task '{task.name}'", "classes that overlap", "one class for each voxel", fix)
 
     def is_done(self, name: str, case_id: str, record: Mapping[str, object]) -> bool:
         """Whether all files are there and come from the same weights, settings and scans, by name and stamp."""

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -46,6 +47,7 @@ def predict_cases(
     probabilities: bool = False,
     shard: str | None = None,
     console: Console | None = None,
+    **layout: Any,
 ) -> list[Outcome]:
     """What became of every scan.
 
@@ -56,9 +58,10 @@ def predict_cases(
         tasks: names; ``auto``: all that take the modalities, or, where these are not stated, that fit what the scan
             looks like.
         modality: what the channels are, in order.
-        merge, probabilities: as of ``CaseRunner``.
+        merge, probabilities: as of ``OutputLayout``.
         shard: which part of the scans, as ``1/4``, where several processes share them; None: all.
         console: None: standard error.
+        layout: ``format``, ``segmentation_type`` of ``OutputLayout``.
 
     Raises:
         InputError: anything wrong with the tasks, the output or what is given as a whole.
@@ -66,7 +69,7 @@ def predict_cases(
     console = console or Console(stderr=True, soft_wrap=True)
     log = partial(console.print, markup=False, highlight=False)
     part = Shard.of(shard)
-    runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, log=log)
+    runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, log=log, **layout)
     chosen = _chosen_tasks(predictor, tasks, modality)
     tasks_to_run = chosen or predictor.model.tasks
     num_channels = {task.num_modalities for task in tasks_to_run} if modality is None else {len(modality)}
