@@ -16,7 +16,7 @@ from uniseg.evaluation.predictions import FILE_VALUES, TASK_VALUES
 from uniseg.evaluation.run import SCORED_SPLITS
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.images.dicom_seg import BINARY, LABELMAP
-from uniseg.inference.outputs import FORMATS
+from uniseg.inference.outputs import FORMATS as LABEL_FORMATS
 from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.shard import SHARD
 from uniseg.phantom.suite import PhantomSettings
@@ -192,7 +192,7 @@ class PredictConfig:
     modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     merge: bool = MISSING
     probabilities: bool = MISSING
-    format: str = field(default=MISSING, metadata=bounded(word(*FORMATS)))
+    format: str = field(default=MISSING, metadata=bounded(word(*LABEL_FORMATS)))
     segmentation_type: str = field(default=MISSING, metadata=bounded(word(BINARY, LABELMAP)))
     shard: str | None = field(default=None, metadata=bounded(SHARD))
     postprocessing: str | None = None
