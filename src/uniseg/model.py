@@ -15,7 +15,7 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel as Network
 from uniseg.sampling.settings import StreamSettings
 from uniseg.task import Task, TaskSet, make_task
-from uniseg.weights import checkpoint
+from uniseg.weights import checkpoint, hub
 
 Part = str | Callable[..., Any]
 
@@ -67,20 +67,28 @@ class UniSegModel(Network):
         """The trained network of a file or folder, in eval mode on the CPU.
 
         Args:
-            path: a checkpoint of ``uniseg train``, or a folder of ``uniseg export`` such as one that a hub serves.
+            path: a checkpoint of ``uniseg train``, a folder of ``uniseg export``, or ``user/name`` of a hub.
             task_files: of tasks that were added to this network; they come after the tasks that it was made with.
 
         Raises:
             InputError: unreadable, not one of ours, or a task file that does not fit it.
         """
-        return checkpoint.load_model(Path(path), [Path(each) for each in task_files], cls=cls)
+        return checkpoint.load_model(path, [Path(each) for each in task_files], cls=cls)
+
+    def push_to_hub(self, name: str, *, private: bool = True) -> str:
+        """Put the network with its card onto Hugging Face's hub, as ``user/name``; returns its address there.
+
+        Raises:
+            InputError: another kind of name, or ``huggingface_hub`` is not installed.
+        """
+        return hub.push_to_hub(self, name, private=private)
 
 
 def load_model(
     path: str | os.PathLike, task_files: Iterable[str | os.PathLike] = (), *, base: str | os.PathLike | None = None
 ) -> UniSegModel:
     """``UniSegModel.from_pretrained``; of a delta too, where ``base`` is what it was written against."""
-    return checkpoint.load_model(Path(path), task_files, base=base, cls=UniSegModel)
+    return checkpoint.load_model(path, task_files, base=base, cls=UniSegModel)
 
 
 def _task(task: str | Task) -> Task:

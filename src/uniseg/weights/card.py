@@ -8,6 +8,7 @@ from uniseg.datasets.split_file import FORMER_NAMES, SPLITS
 from uniseg.environment import uniseg_version
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
+from uniseg.weights.front_matter import front_matter
 from uniseg.weights.licences import strictest
 
 LACKING = "-"
@@ -47,7 +48,7 @@ def model_card(model: UniSegModel) -> str:
         f"```bash\npython -m uniseg.predict checkpoint=<this folder> input=scan.nii.gz output=out "
         f"tasks=[{example}]\n```",
     ]
-    return "\n\n".join(parts) + "\n"
+    return front_matter(model, licence) + "\n" + "\n\n".join(parts) + "\n"
 
 
 def split_hash(facts: Mapping[str, Sequence[str]]) -> str:

@@ -1,5 +1,6 @@
 """Checkpoints that describe themselves: a model comes back without configuration or data."""
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,6 +17,7 @@ from uniseg.weights.delta import read_delta
 from uniseg.weights.description import require_config, require_plain, require_provenance
 from uniseg.weights.folder import StoredModel, read_folder
 from uniseg.weights.hashing import state_hash
+from uniseg.weights.hub import local_path
 from uniseg.weights.pickled import read_pickled
 from uniseg.weights.reading import reading, require_tensors
 from uniseg.weights.task_file import load_tasks
@@ -45,7 +47,7 @@ def _of_network(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def load_model(
-    path: str | Path,
+    path: str | os.PathLike,
     task_files: Iterable[str | Path] = (),
     *,
     base: str | Path | None = None,
@@ -54,7 +56,7 @@ def load_model(
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
 
     Args:
-        path: of either; of a delta where ``base`` is given.
+        path: of either, or ``user/name`` of a hub; of a delta where ``base`` is given.
         task_files: of tasks that were added to this network; they come after those that it has.
         base: checkpoint or folder that the delta was written against.
         cls: what is built.
@@ -63,6 +65,7 @@ def load_model(
         InputError: the file cannot be read, is not one of ours, or its tensors do not fit its description; a task file
             or delta does not fit it.
     """
+    path = local_path(path)
     stored = _read(path) if base is None else read_delta(path, _read(base).state)
     model = _restore(stored, path, cls)
     load_tasks(model, task_files)

@@ -10,6 +10,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
 from uniseg.weights.hashing import checkpoint_hash
+from uniseg.weights.hub import local_path
 
 MEMBERS = "ensemble.json"
 KIND = "uniseg ensemble"
@@ -50,7 +51,7 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     Raises:
         InputError: ``paths`` is empty, or the list of an ensemble folder is malformed.
     """
-    given = [Path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
+    given = [local_path(path) for path in ([paths] if isinstance(paths, (str, os.PathLike)) else paths)]
     paths = [member for path in given for member in (_listed(path) if (path / MEMBERS).is_file() else [path])]
     if not paths:
         raise InputError("checkpoint", "an empty list", "one checkpoint or more", "give checkpoint=[a,b]")

@@ -14,6 +14,7 @@ from uniseg.weights.foreign import nnunet, published
 from uniseg.weights.foreign.nnunet import UNSTATED
 from uniseg.weights.foreign.nnunet_names import CANCELLED, translate_all, translate_encoder, weights_of
 from uniseg.weights.foreign.segresnet import state_of, translate_segresnet
+from uniseg.weights.hub import local_path
 from uniseg.weights.licences import strictest
 from uniseg.weights.pickled import read_foreign
 from uniseg.weights.reading import reading
@@ -34,7 +35,7 @@ def open_source(path: str | Path) -> ForeignWeights:
     Raises:
         InputError: the file is missing, or none of these.
     """
-    path = Path(path)
+    path = local_path(path)
     if not path.exists():
         raise InputError(path, "no such file", EXPECTED, "correct init.checkpoint")
     if path.is_dir():
