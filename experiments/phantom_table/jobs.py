@@ -44,28 +44,28 @@ class Arm:
     choice_steps: int = STEPS // 3
 
 
-# Of every arm but one: four stages, so a bottleneck of 6x4x4 voxels; in one of 3x2x2 FUSE goes blind to the image.
-TRUNK = (
-    "model.encoder.channels=[8,16,32,64]",
-    "model.encoder.strides=[[1,2,2],[2,2,2],[2,2,2]]",
-    "model.encoder.kernels=[[1,3,3],[3,3,3],[3,3,3],[3,3,3]]",
+# All other arms have the demo's four stages, so a bottleneck of 6x4x4 voxels; in one of 3x2x2 FUSE goes blind to the image.
+FIVE_STAGES = (
+    "model.encoder.channels=[8,16,32,64,128]",
+    "model.encoder.strides=[[1,2,2],[2,2,2],[2,2,2],[2,2,2]]",
+    "model.encoder.kernels=[[1,3,3],[3,3,3],[3,3,3],[3,3,3],[3,3,3]]",
 )
 REPLICATE = ("model.encoder.bottleneck_padding=replicate", "model.conditioning.padding=replicate")
-NO_TELLING = (*TRUNK, "model/conditioning=none")
-UNISEG = Arm("uniseg", "UniSeg", TRUNK)
+NO_TELLING = ("model/conditioning=none",)
+UNISEG = Arm("uniseg", "UniSeg", ())
 ARMS = (
     UNISEG,
-    Arm("five_stages", "UniSeg, five stages", ()),
-    Arm("replicate", "UniSeg, replicate padding", (*TRUNK, *REPLICATE)),
-    Arm("fixed_prompt", "fixed random prompt", (*TRUNK, "model.conditioning.learned=false")),
-    Arm("without_fuse", "prompt without FUSE", (*TRUNK, "model.conditioning.fuse=false")),
-    Arm("without_last_norm", "FUSE without last norm", (*TRUNK, "model.conditioning.last_norm=false")),
-    Arm("film", "FiLM", (*TRUNK, "model/conditioning=film")),
-    Arm("film_fuse", "FiLM + FUSE", (*TRUNK, "model/conditioning=combined")),
-    Arm("pyramid", "prompt pyramid", (*TRUNK, "model/conditioning=prompt_pyramid")),
-    Arm("tokens", "tokens", (*TRUNK, "model/conditioning=tokens")),
-    Arm("dodnet", "DoDNet", (*TRUNK, "model/conditioning=one_hot", "model/head=dynamic")),
-    Arm("text", "text", (*TRUNK, "model/conditioning=text_embedding", "model/head=dynamic")),
+    Arm("five_stages", "UniSeg, five stages", FIVE_STAGES),
+    Arm("replicate", "UniSeg, replicate padding", REPLICATE),
+    Arm("fixed_prompt", "fixed random prompt", ("model.conditioning.learned=false",)),
+    Arm("without_fuse", "prompt without FUSE", ("model.conditioning.fuse=false",)),
+    Arm("without_last_norm", "FUSE without last norm", ("model.conditioning.last_norm=false",)),
+    Arm("film", "FiLM", ("model/conditioning=film",)),
+    Arm("film_fuse", "FiLM + FUSE", ("model/conditioning=combined",)),
+    Arm("pyramid", "prompt pyramid", ("model/conditioning=prompt_pyramid",)),
+    Arm("tokens", "tokens", ("model/conditioning=tokens",)),
+    Arm("dodnet", "DoDNet", ("model/conditioning=one_hot", "model/head=dynamic")),
+    Arm("text", "text", ("model/conditioning=text_embedding", "model/head=dynamic")),
     Arm("per_task_heads", "per-task heads", (*NO_TELLING, "model/head=per_task")),
     Arm("untold", "untold", NO_TELLING),
     Arm("single", "single, 1/11 of the steps", NO_TELLING, tuple((name,) for name in NAMES), FEW_STEPS, FEW_STEPS),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from uniseg.files import PART
 
-CONTROL = "control"
+CONTROL, REPEATS = "control", "repeats"
 LAST_CHECKPOINT, METRICS_LOG = "last.ckpt", "metrics.csv"
 TEST, OLD_VAL = "test", "evaluation_dev"  # the validation cases of a fold were called dev
 
@@ -131,6 +131,10 @@ class RunFolder:
         """The run of new weights beside a fine-tuning."""
         return RunFolder(self.path / CONTROL)
 
+    def repeat(self, number: int) -> "RunFolder":
+        """The same fine-tuning with another seed; 0 is this one."""
+        return RunFolder(self.path / REPEATS / str(number)) if number else self
+
     @property
     def verdict(self) -> Path:
         """Of a fine-tuning against its control."""
@@ -165,12 +169,13 @@ class RunFolder:
     def finished_parts(self) -> list[Path]:
         """The checkpoints and scores that are there, by which a folder counts as that of a run."""
         scores = sorted(self.path.glob("evaluation*/metrics.json"))
-        return [*self.saved_checkpoints(), *scores, *sorted(self.path.glob(f"{CONTROL}/checkpoints/*.ckpt"))]
+        others = [self.path.glob(f"{name}/checkpoints/*.ckpt") for name in (CONTROL, f"{REPEATS}/*")]
+        return [*self.saved_checkpoints(), *scores, *(path for paths in others for path in sorted(paths))]
 
     def results(self) -> list[Path]:
         """All that training, evaluation and report write, there or not, but for the checkpoints."""
         evaluations = [self.path / name for name in ("evaluation", "evaluation_val", OLD_VAL)]
-        reports = [self.forgetting_report, self.transfer_report, self.verdict, self.control.path]
+        reports = [self.forgetting_report, self.transfer_report, self.verdict, self.control.path, self.path / REPEATS]
         logs = [self.logs, self.path / "tensorboard", self.train_log]
         return [self.report, *evaluations, self.prompt_evolution.parent, *logs, *reports]
 

@@ -1,11 +1,13 @@
 """Helped, harmed or undecided: the interval decides, and chance alone seldom says helped."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from uniseg import InputError
 from uniseg.evaluation.records import Score
-from uniseg.evaluation.verdict import FEWEST_PATIENTS, Verdict, dice_by_patient, judge
+from uniseg.evaluation.verdict import FEWEST_PATIENTS, Verdict, dice_by_patient, judge, mean_dice
 from uniseg.metrics.paired import t_interval
 
 CHECKPOINTS = ("run/last.ckpt", "run/control/last.ckpt")
@@ -76,7 +78,8 @@ def test_what_helps_is_found():
 
 def test_a_verdict_comes_back_from_its_file(tmp_path):
     path = tmp_path / "verdict.json"
-    for verdict in (verdict_of([0.1, 0.2, 0.1, 0.2, 0.15]), verdict_of([0.1])):
+    helped = verdict_of([0.1, 0.2, 0.1, 0.2, 0.15])
+    for verdict in (helped, replace(helped, num_trainings=3, caveat="nobody knows"), verdict_of([0.1])):
         verdict.write(path)
         assert Verdict.read(path) == verdict
     path.write_text(path.read_text().replace("undecided", "splendid"))
@@ -92,3 +95,30 @@ def test_a_patient_counts_once_with_the_mean_of_its_scores():
         ]
     ]  # fmt: skip
     assert dice_by_patient(scores) == pytest.approx({"a": 0.6, "b": 1.0})
+
+
+def test_what_has_no_dice_does_not_count():
+    scores = [
+        Score("liver", case, case, "liver", dice, dice, 0.0, 1.0, 1.0)
+        for case, dice in [("a", 0.8), ("a", float("nan")), ("b", float("nan"))]
+    ]
+    assert dice_by_patient(scores) == {"a": 0.8}
+
+
+def test_one_lucky_training_is_averaged_out():
+    """By the first pair alone the base helps; over three pairs nothing is known."""
+    rng = np.random.default_rng(0)
+    patients = [f"p{k}" for k in range(8)]
+    control = [dict(zip(patients, rng.normal(0.5, 0.01, 8).tolist(), strict=True)) for _ in range(3)]
+    tuned = [dict.fromkeys(patients, dice) for dice in (0.6, 0.45, 0.45)]
+    assert judge(tuned[0], control[0], CHECKPOINTS).outcome == "helped"
+    verdict = judge(mean_dice(tuned), mean_dice(control), CHECKPOINTS)
+    assert verdict.outcome == "undecided"
+    assert verdict.fine_tuned["p3"] == pytest.approx(0.5)
+    assert "3 trainings each" in replace(verdict, num_trainings=3).line()
+    assert mean_dice([{"a": 0.5, "b": 1.0}, {"a": 0.7}]) == {"a": pytest.approx(0.6)}
+
+
+def test_a_caveat_is_said():
+    verdict = replace(verdict_of([0.1, 0.12, 0.08, 0.11, 0.09]), caveat="the base is silent")
+    assert verdict.line().endswith("(the base is silent)")

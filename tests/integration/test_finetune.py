@@ -12,7 +12,8 @@ from started import TINY, run, succeed
 from uniseg import load_model
 from uniseg.cache.store import TaskCache
 from uniseg.commands import prepared as prepared_tasks
-from uniseg.evaluation.verdict import Verdict
+from uniseg.evaluation.records import read_scores
+from uniseg.evaluation.verdict import Verdict, dice_by_patient, mean_dice
 from uniseg.weights.transfer_report import WeightsReport
 
 SETTINGS = ["experiment=demo_finetune", *TINY[1:], "data.fold=0", "data.steps_per_epoch=20", "trainer.max_epochs=1"]
@@ -100,6 +101,34 @@ def test_killed_during_its_control_it_goes_on_there(tuned, tmp_path):
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
     same = Verdict.read(folder_of(tuned) / "verdict.json")
     assert Verdict.read(folder / "verdict.json").control == same.control, "as the control that was not killed"
+
+
+def test_repeats_are_judged_together(tuned, tmp_path):
+    """A run that was judged alone gets another training of both."""
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    folder = folder_of(tmp_path)
+    done = succeed("finetune", *SETTINGS, "ckpt_path=last", "repeats=2", cwd=tmp_path)
+    assert "Training 2 of 2, seed 1" in done.stderr
+    second = folder / "repeats/1"
+    configs = [yaml.safe_load((path / "config.yaml").read_text()) for path in (second, second / "control")]
+    assert [each["seed"] for each in configs] == [1, 1]
+    verdict = Verdict.read(folder / "verdict.json")
+    assert verdict.num_trainings == 2
+    alone = Verdict.read(folder_of(tuned) / "verdict.json")
+    scores = [dice_by_patient(read_scores(path / "evaluation_val/scores.csv")) for path in (folder, second)]
+    assert verdict.fine_tuned == pytest.approx(mean_dice(scores))
+    assert alone.fine_tuned == scores[0]
+    assert scores[0] != scores[1]
+
+
+def test_a_run_that_trains_on_without_a_control_keeps_no_verdict(tuned, tmp_path):
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    verdict = folder_of(tmp_path) / "verdict.json"
+    resumed = [*SETTINGS, "ckpt_path=last", "control=false"]
+    succeed("finetune", *resumed, cwd=tmp_path)
+    assert verdict.exists(), "nothing was trained"
+    succeed("finetune", *resumed, "trainer.max_epochs=2", "data.steps_per_epoch=2", cwd=tmp_path)
+    assert not verdict.exists()
 
 
 def test_overwriting_starts_the_control_anew_too(tuned, tmp_path):

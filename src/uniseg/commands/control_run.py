@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import DictConfig
@@ -21,7 +21,7 @@ from uniseg.errors import InputError
 from uniseg.evaluation.records import read_scores
 from uniseg.evaluation.run import evaluate_run
 from uniseg.evaluation.scoring import Scorer, ScoringRules
-from uniseg.evaluation.verdict import FEWEST_PATIENTS, UNDECIDED, Verdict, dice_by_patient, judge
+from uniseg.evaluation.verdict import FEWEST_PATIENTS, UNDECIDED, Verdict, dice_by_patient, judge, mean_dice
 from uniseg.run_folder import RunFolder
 from uniseg.settings import as_plain
 from uniseg.training.control import FEW_PATIENTS, FinetuneSettings
@@ -31,6 +31,7 @@ from uniseg.weights.seen import find_seen
 from uniseg.weights.transfer import ForeignWeights
 
 VAL = "val"
+UNPROVED = "the base does not say which patients it saw: that it never saw those of val is for you to know"
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class ControlPlan:
     Attributes:
         datasets: whose val cases are scored; empty: no control.
         obstacle: why there can be none though one was due; empty where that is not so.
+        caveat: what the verdict will rest on unproved.
 
     Examples:
         >>> ControlPlan((), "no val case").datasets
@@ -48,6 +50,7 @@ class ControlPlan:
 
     datasets: Sequence[Dataset] = ()
     obstacle: str = ""
+    caveat: str = ""
 
 
 def plan_control(
@@ -78,7 +81,10 @@ def plan_control(
     patients = {each.splits.patients[case.case_id] for each in datasets for case in each.cases_of(VAL, fold)}
     if len(patients) < FEWEST_PATIENTS:
         say(f"{len(patients)} val patients: a verdict needs {FEWEST_PATIENTS}, so it will be {UNDECIDED}.")
-    return ControlPlan(datasets)
+    caveat = "" if _names_cases(source) else UNPROVED
+    if caveat:
+        say(f"{source.name}: {caveat}.")
+    return ControlPlan(datasets, caveat=caveat)
 
 
 def _without(why: str, say: Callable[[str], None]) -> ControlPlan:
@@ -104,6 +110,21 @@ def _obstacle(config: DictConfig, datasets: Sequence[Dataset], source: ForeignWe
     return "" if num_cases else "no val case"
 
 
+def _names_cases(source: ForeignWeights) -> bool:
+    return any(facts.get("train") or facts.get("patients") for facts in source.provenance.data.values())
+
+
+def repeat_config(config: DictConfig, number: int) -> DictConfig:
+    """The same fine-tuning with the seed that many after the run's, in a folder of its own below; 0 is the run."""
+    if not number:
+        return config
+    repeated = deepcopy(config)
+    repeated.run_dir = str(RunFolder(Path(config.run_dir)).repeat(number).path)
+    repeated.seed = config.seed + number
+    repeated.ckpt_path, repeated.overwrite = "last", False
+    return repeated
+
+
 def control_config(config: DictConfig) -> DictConfig:
     """The same run with new weights and the schedule of the configuration, in a folder of its own, where it is resumed
     if it was begun.
@@ -116,8 +137,8 @@ def control_config(config: DictConfig) -> DictConfig:
     return control
 
 
-def judge_runs(config: DictConfig, plan: ControlPlan) -> Verdict:
-    """Both networks on the whole val cases; written to ``verdict.json`` of the run.
+def judge_runs(config: DictConfig, plan: ControlPlan, repeats: int) -> Verdict:
+    """Both networks, of every repeat, on the whole val cases; written to ``verdict.json`` of the run.
 
     Raises:
         InputError: a case cannot be predicted or scored.
@@ -126,8 +147,13 @@ def judge_runs(config: DictConfig, plan: ControlPlan) -> Verdict:
     if plan.obstacle:
         verdict = Verdict(UNDECIDED, plan.obstacle, str(run.checkpoint))
     else:
-        dice = [_val_dice(config, plan.datasets, folder) for folder in (run, run.control)]
+        tuned = [run.repeat(number) for number in range(repeats)]
+        dice = [
+            mean_dice([_val_dice(config, plan.datasets, folder) for folder in folders])
+            for folders in (tuned, [folder.control for folder in tuned])
+        ]
         verdict = judge(dice[0], dice[1], (str(run.checkpoint), str(run.control.checkpoint)))
+        verdict = replace(verdict, num_trainings=repeats, caveat=plan.caveat)
     verdict.write(run.verdict)
     return verdict
 

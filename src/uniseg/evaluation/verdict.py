@@ -20,8 +20,8 @@ class Verdict:
     """What the control run says of a fine-tuning.
 
     The difference is the mean over val patients of the Dice with the base minus that of new weights; the interval,
-    95 %, is Student's of paired differences. It covers which patients were drawn, not the luck of one training: repeat
-    with other seeds where much depends on it.
+    95 %, is Student's of paired differences. It covers which patients were drawn, not the luck of a training, which
+    several trainings average out.
 
     Attributes:
         outcome: helped, harmed where the interval excludes 0; else undecided.
@@ -29,6 +29,8 @@ class Verdict:
         fine_tuned, control: Dice by val patient, mean over its classes and cases.
         interval: None for fewer than five patients.
         use: checkpoint to use.
+        num_trainings: of each of the two, whose mean a patient's Dice is.
+        caveat: what the verdict rests on unproved; empty where it is all known.
 
     Examples:
         >>> fine_tuned, control = ({str(k): dice + k / 100 for k in range(5)} for dice in (0.7, 0.5))
@@ -43,6 +45,8 @@ class Verdict:
     fine_tuned: Mapping[str, float] = field(default_factory=dict)
     control: Mapping[str, float] = field(default_factory=dict)
     interval: Interval | None = None
+    num_trainings: int = 1
+    caveat: str = ""
 
     @property
     def num_patients(self) -> int:
@@ -67,10 +71,11 @@ class Verdict:
         if self.interval is None:
             told = f"({self.reason})"
         else:
-            told = (
-                f"(95 % interval {self.interval.low:+.3f} to {self.interval.high:+.3f}, {self.num_patients} patients)"
-            )
-        return f"{self.outcome}: {numbers} {told}; use {self.use}"
+            limits = f"{self.interval.low:+.3f} to {self.interval.high:+.3f}"
+            trainings = f", {self.num_trainings} trainings each" if self.num_trainings > 1 else ""
+            told = f"(95 % interval {limits}, {self.num_patients} patients{trainings})"
+        caveat = f" ({self.caveat})" if self.caveat else ""
+        return f"{self.outcome}: {numbers} {told}; use {self.use}{caveat}"
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -94,7 +99,8 @@ class Verdict:
             raise ValueError("an unknown outcome, or other patients for the control")
         interval = values["interval"]
         limits = None if interval is None else Interval(float(interval["low"]), float(interval["high"]))
-        return cls(**texts, **dice, interval=limits)
+        trainings, caveat = int(values.get("num_trainings", 1)), require_text(values.get("caveat", ""))
+        return cls(**texts, **dice, interval=limits, num_trainings=trainings, caveat=caveat)
 
 
 def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpoints: tuple[str, str]) -> Verdict:
@@ -117,6 +123,13 @@ def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpo
 
 
 def dice_by_patient(scores: Sequence[Score]) -> dict[str, float]:
-    """Mean over all classes and cases of a patient."""
-    patients, values = by_patient([score.patient_id for score in scores], [score.dice for score in scores])
+    """Mean over all classes and cases of a patient that have a Dice."""
+    known = [score for score in scores if not np.isnan(score.dice)]
+    patients, values = by_patient([score.patient_id for score in known], [score.dice for score in known])
     return dict(zip(patients, values.tolist(), strict=True))
+
+
+def mean_dice(trainings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Of each patient that all trainings have, over them."""
+    patients = set.intersection(*(set(dice) for dice in trainings))
+    return {patient: float(np.mean([dice[patient] for dice in trainings])) for patient in sorted(patients)}

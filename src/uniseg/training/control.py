@@ -19,6 +19,7 @@ class FinetuneSettings:
         plan: spacing and normalisation ``like_base`` where the modality is the same, or the tasks' ``own``.
         network: encoder, decoder, conditioning and head ``like_base`` where its file describes them, or the
             configuration's ``own``.
+        repeats: trainings of each of the two, with the seeds from the run's on; judged by their means.
         control: whether new weights are trained beside it; ``auto``: for fewer than ten training patients.
 
     Raises:
@@ -33,6 +34,7 @@ class FinetuneSettings:
     num_patients: int | None = field(default=None, metadata=bounded(COUNT))
     plan: str = field(default=LIKE_BASE, metadata=bounded(word(LIKE_BASE, OWN)))
     network: str = field(default=LIKE_BASE, metadata=bounded(word(LIKE_BASE, OWN)))
+    repeats: int = field(default=1, metadata=bounded(COUNT))
     control: bool | str = field(default=AUTO, metadata=bounded(word(AUTO) | SWITCH))
 
     def __post_init__(self) -> None:

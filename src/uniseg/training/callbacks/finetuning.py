@@ -1,6 +1,7 @@
 """Callbacks of fine-tuning: what waits for its turn to train, and what training did to the tasks known before."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -64,6 +65,21 @@ class TrunkLater(Callback):
             trainer.optimizers[0].state.clear()
 
 
+class StaleVerdict(Callback):
+    """Removes the verdict on a fine-tuning when it, or its control, trains on.
+
+    Examples:
+        >>> StaleVerdict(Path("run/verdict.json")).path.name
+        'verdict.json'
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.path.unlink(missing_ok=True)
+
+
 class ForgettingReporter(Callback):
     """Writes the ``ForgettingReport`` at the end of training: how far the answers of the network's older tasks changed.
 
@@ -76,7 +92,6 @@ class ForgettingReporter(Callback):
 
     Examples:
         >>> from functools import partial
-        >>> from pathlib import Path
         >>> from uniseg.weights.checkpoint import load_model
         >>> ForgettingReporter(partial(load_model, "last.ckpt"), RunFolder(Path("run"))).path.name
         'old_tasks.json'
