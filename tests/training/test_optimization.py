@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from networks import TASKS, build
-from uniseg.training.modules import UpstreamModule
+from uniseg.training.finetuning import FineTuning
+from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization, optimization_of, poly
 
 
@@ -55,3 +56,18 @@ def test_prompts_have_a_rate_of_their_own_where_it_differs():
     assert [p.shape for p in prompts["params"]] == [faster.model.conditioning.universal_prompt.shape]
     assert (rest["lr"], prompts["lr"]) == (0.01, 0.05)
     assert len(rest["params"]) + 1 == len(group["params"]) == len(list(same.model.parameters()))
+
+
+@pytest.mark.parametrize("schedule", ["plain", "sawtooth"])
+@pytest.mark.parametrize("decay", [1.0, 0.5])
+def test_prompts_have_it_in_fine_tuning_too(decay, schedule):
+    optimization = Optimization(optimizer=partial(torch.optim.AdamW, lr=0.01))
+    model = build("model.conditioning.lr_factor=5")
+    finetuning = FineTuning(layer_decay=decay, schedule=schedule)
+    module = DownstreamModule(model, tasks=TASKS, finetuning=finetuning, optimization=optimization)
+    groups = module.new_optimizer().param_groups
+    rates = {id(p): group["lr"] for group in groups for p in group["params"]}
+    distance = 1 + len(model.decoder.stages)
+    assert rates[id(model.conditioning.universal_prompt)] == pytest.approx(0.05 * decay**distance)
+    assert rates[id(model.conditioning.fuse[0].conv.weight)] == pytest.approx(0.01 * decay**distance)
+    assert sum(len(group["params"]) for group in groups) == len(rates) == len(list(model.parameters()))

@@ -132,7 +132,7 @@ class FineTuning:
             fresh: parameters that did not come from the base as they are; with a sawtooth they learn first.
         """
         one_rate = self.layer_decay == 1
-        groups = groups_by_factor(model, optimization) if one_rate else self._by_stage(model, optimization)
+        groups = trained_groups(model, optimization) if one_rate else self._by_stage(model, optimization)
         return split_groups(groups, model, fresh) if self.schedule == SAWTOOTH else groups
 
     def scheduler(self, optimizer: Optimizer, num_steps: int, optimization: Optimization) -> LRScheduler:
@@ -151,8 +151,7 @@ class FineTuning:
         groups = []
         for distance, parts in enumerate(stages_from_head(model)):
             parameters = [p for part in parts for p in part.parameters() if p.requires_grad]
-            if parameters:
-                groups.append({"params": parameters, "lr": optimization.rate * self.layer_decay**distance})
+            groups += groups_by_factor(model, parameters, optimization.rate * self.layer_decay**distance)
         return groups
 
     def callbacks(self, former_model: Callable[[], UniSegModel], folder: RunFolder) -> list[Callback]:
@@ -195,14 +194,21 @@ class FineTuning:
         return new
 
 
-def groups_by_factor(model: UniSegModel, optimization: Optimization) -> list[dict[str, Any]]:
+def trained_groups(model: UniSegModel, optimization: Optimization) -> list[dict[str, Any]]:
     """All that trains as one group of an optimiser, but for what the conditioning has a factor on the rate for."""
-    trained, factors = [p for p in model.parameters() if p.requires_grad], model.conditioning.lr_factors()
-    own = [
-        {"params": [p for p in trained if factors.get(p) == factor], "lr": optimization.rate * factor}
-        for factor in dict.fromkeys(factors.values())
-    ]
-    return [{"params": [p for p in trained if p not in factors]}, *(each for each in own if each["params"])]
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not model.conditioning.lr_factors():
+        return [{"params": parameters}]
+    return groups_by_factor(model, parameters, optimization.rate)
+
+
+def groups_by_factor(model: UniSegModel, parameters: Sequence[nn.Parameter], rate: float) -> list[dict[str, Any]]:
+    """Some parameters at one rate, but for the conditioning's factors on it."""
+    factors = model.conditioning.lr_factors()
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        groups.setdefault(factors.get(parameter, 1.0), []).append(parameter)
+    return [{"params": each, "lr": rate * factor} for factor, each in sorted(groups.items(), key=lambda g: g[0] != 1)]
 
 
 def stages_from_head(model: UniSegModel) -> list[list[nn.Module]]:

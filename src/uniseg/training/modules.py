@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import TaskSet
-from uniseg.training.finetuning import FineTuning, groups_by_factor
+from uniseg.training.finetuning import FineTuning, trained_groups
 from uniseg.training.optimization import Optimization
 from uniseg.training.run_record import RunRecord
 from uniseg.training.segmentation import SegmentationModule
@@ -23,7 +23,7 @@ class UpstreamModule(SegmentationModule):
     """
 
     def parameter_groups(self) -> list[dict[str, Any]]:
-        return groups_by_factor(self.model, self.optimization)
+        return trained_groups(self.model, self.optimization)
 
 
 class DownstreamModule(SegmentationModule):
