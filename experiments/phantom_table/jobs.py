@@ -44,7 +44,7 @@ class Arm:
     choice_steps: int = STEPS // 3
 
 
-# All other arms have the demo's four stages, so a bottleneck of 6x4x4 voxels; in one of 3x2x2 FUSE goes blind to the image.
+# All other arms have the demo's four stages, a bottleneck of 6x4x4 voxels; in one of 3x2x2 FUSE goes blind.
 FIVE_STAGES = (
     "model.encoder.channels=[8,16,32,64,128]",
     "model.encoder.strides=[[1,2,2],[2,2,2],[2,2,2],[2,2,2]]",
