@@ -17,7 +17,10 @@ STEP = StepBytes(saved=10 * 10**9, largest=10**9, weights=2 * 10**9)
 
 
 def test_the_line_and_the_refusal():
-    assert memory_line(STEP, 9.0) == "GPU memory: the step takes about 13.0 GB of 9.0 GB free."
+    assert memory_line(STEP, 9.0) == (
+        "GPU memory: tensors of the step about 13.0 GB, with what allocator, graphs and libraries keep at most "
+        "22.0 GB, of 9.0 GB free."
+    )
     with pytest.raises(InputError, match=r"13\.0 GB .* 7\.9 GB that are free; .*speed\.checkpoint_activations=true"):
         memory_line(STEP, 7.9)
     assert "computed again" in memory_line(STEP, 2.1, recomputes=True)

@@ -123,7 +123,11 @@ class StepBytes:
 
     @property
     def tensors_gb(self) -> float:
-        """Of the tensors alone, in 10⁹ bytes: 10 to 20 % above what fused kernels keep."""
+        """Of the tensors alone, in 10⁹ bytes: 10 to 20 % above what fused kernels keep.
+
+        Measured on an H200, published network, 64x192x192, batch 2, float16: 5.9 allocated, for 6.4 here and 11.5 in
+        ``gigabytes``, against 9.7 reserved with CUDA graphs.
+        """
         return (self.saved + self.largest + self.weights) / 1e9
 
     @property

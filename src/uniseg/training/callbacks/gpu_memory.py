@@ -92,4 +92,7 @@ def memory_line(needed: StepBytes, free_gb: float, *, recomputes: bool = False) 
             "give a smaller data.patch_size or data.batch_size, or speed.checkpoint_activations=true",
         )
     less = ", less with activations computed again" if recomputes else ""
-    return f"GPU memory: the step takes about {needed.tensors_gb:.1f} GB of {free_gb:.1f} GB free{less}."
+    return (
+        f"GPU memory: tensors of the step about {needed.tensors_gb:.1f} GB, with what allocator, graphs and libraries "
+        f"keep at most {needed.gigabytes:.1f} GB, of {free_gb:.1f} GB free{less}."
+    )
