@@ -5,7 +5,7 @@ import torch
 
 from networks import PATCH, TASKS, build, names
 from uniseg.inference.accumulators import decode_together, make_accumulator
-from uniseg.models.uniseg import Encoded
+from uniseg.models.encoded import Encoded
 
 CHOICES = [f"model/{group}={name}" for group in ("conditioning", "head") for name in names(group)]
 

@@ -18,9 +18,10 @@ from uniseg.inference.restore import CropGeometry, OutputOptions, OutputResample
 from uniseg.inference.window_network import BatchSizes, WindowNetwork
 from uniseg.inference.window_pass import Planes, WindowPass
 from uniseg.models.conditioning.one_hot import OneHot
+from uniseg.models.encoded import Encoded
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.dynamic import DynamicHead
-from uniseg.models.uniseg import Encoded, UniSegModel
+from uniseg.models.uniseg import UniSegModel
 
 CPU = Compute(torch.device("cpu"))
 TASKS = TaskSet(

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
+from uniseg.models.encoded import Encoded
 from uniseg.models.heads.base import label_scores
-from uniseg.models.uniseg import Encoded, UniSegModel
+from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.ensemble import load_ensemble
 
 BATCH = torch.export.Dim("batch", min=1)

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
+from uniseg.models.encoded import Encoded
 from uniseg.models.heads.base import Readout, label_scores
-from uniseg.models.uniseg import Encoded, UniSegModel
+from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Task
 
 

@@ -12,7 +12,8 @@ from uniseg.errors import InputError
 from uniseg.inference.accumulators import WindowAccumulator, decode_together
 from uniseg.inference.compute import Compute
 from uniseg.inference.stopwatch import Stopwatch
-from uniseg.models.uniseg import Encoded, UniSegModel
+from uniseg.models.encoded import Encoded
+from uniseg.models.uniseg import UniSegModel
 
 
 @dataclass

@@ -1,19 +1,18 @@
 """The network: stem, encoder, conditioning, decoder, head."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from uniseg.device_copy import take_rows, to_device
+from uniseg.device_copy import to_device
 from uniseg.errors import InputError
 from uniseg.models.added import AddedTask, merge_logits
 from uniseg.models.blocks import init_weights
 from uniseg.models.conditioning.base import Conditioning, ConditioningOutput
 from uniseg.models.decoder import Decoder
+from uniseg.models.encoded import Encoded, append_decoder_prompt
 from uniseg.models.encoders.base import Encoder
 from uniseg.models.factories import class_of, describe_factory
 from uniseg.models.graphs import GraphCache
@@ -21,29 +20,11 @@ from uniseg.models.heads.base import Head, Readout, conv_readout
 from uniseg.models.norms import set_fused_norm
 from uniseg.models.provenance import Provenance
 from uniseg.models.stem import Stem
+from uniseg.models.switches import Switches
 from uniseg.task import Task, TaskSet
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """What all tasks share of a window: bottleneck ``[B,C,z,y,x]`` and the skip terms of the decoder, finest first.
-
-    Examples:
-        >>> Encoded(torch.zeros(2, 8, 2, 2, 2), []).rows([1]).bottleneck.shape
-        torch.Size([1, 8, 2, 2, 2])
-    """
-
-    bottleneck: Tensor
-    skip_terms: list[Tensor]
-
-    def rows(self, index: Sequence[int]) -> "Encoded":
-        """The samples ``index``; a single one serves all."""
-        if len(self.bottleneck) == 1:
-            return self
-        return Encoded(take_rows(self.bottleneck, index), [take_rows(term, index) for term in self.skip_terms])
-
-
-class UniSegModel(nn.Module):
+class UniSegModel(Switches):
     """One network for a set of tasks.
 
     Args:
@@ -58,7 +39,6 @@ class UniSegModel(nn.Module):
         config: plain containers that rebuild the network (see ``uniseg.weights.checkpoint``).
         added: one module per task that ``extend`` added; the last tasks of ``tasks``.
         provenance: how the weights came to be.
-        fused_norm: what ``set_fused_norm`` was told.
 
     Raises:
         InputError: the patch does not fit the encoder's strides; a head that does not read what the conditioning
@@ -78,9 +58,6 @@ class UniSegModel(nn.Module):
         >>> [tuple(logits.shape) for logits in model(torch.zeros(1, 1, 8, 16, 16), torch.tensor([0]))]
         [(1, 2, 8, 16, 16), (1, 2, 8, 8, 8)]
     """
-
-    fused_norm: bool = False
-    graphs: GraphCache | None = None
 
     def __init__(
         self,
@@ -181,28 +158,6 @@ class UniSegModel(nn.Module):
             self.get_submodule(name).eps = value
         if eps:
             self.config["norm_eps"] = {**self.config.get("norm_eps", {}), **eps}
-
-    def set_recompute(self, recompute: bool) -> None:
-        """Whether training computes activations again in the backward pass: less memory, more time."""
-        self.encoder.recompute = self.decoder.recompute = recompute
-
-    def set_fused_norm(self, fused: bool) -> None:
-        """Whether GPUs compute every norm with its activation by one Triton kernel.
-
-        Raises:
-            InputError: they are to, and Triton is not installed.
-        """
-        set_fused_norm(self, fused)
-        self.fused_norm = fused
-
-    def set_joined_halves(self, joined: bool) -> None:
-        """Whether training computes the two halves of a decoder stage's first convolution as one."""
-        self.decoder.joined = joined
-
-    def set_graphed(self, graphed: bool) -> None:
-        """Whether training on CUDA records the launches of encoder, conditioning and decoder once and replays them."""
-        parts = (self.encoder, self.conditioning, self.decoder)
-        self.graphs = GraphCache(parts) if graphed else None
 
     def check_window(self, size: Sequence[int]) -> None:
         """Whether a window of ``size`` (Z, Y, X) voxels can be computed.
@@ -311,7 +266,7 @@ class UniSegModel(nn.Module):
     def _pyramid_base(self, encoded: Encoded, task: Tensor) -> tuple[list[Tensor], ConditioningOutput]:
         conditioned = self.conditioning(encoded.bottleneck, task)
         pyramid = self.decoder(conditioned.features, encoded.skip_terms, stages=conditioned.stages)
-        return _append_decoder_prompt(pyramid, conditioned.decoder_prompt), conditioned
+        return append_decoder_prompt(pyramid, conditioned.decoder_prompt), conditioned
 
     def _decode_added(self, encoded: Encoded, added: AddedTask, num_samples: int) -> list[Tensor]:
         pyramid = self._pyramid_added(encoded, added)
@@ -320,7 +275,7 @@ class UniSegModel(nn.Module):
     def _pyramid_added(self, encoded: Encoded, added: AddedTask) -> list[Tensor]:
         conditioned = self.conditioning.forward_added_task(encoded.bottleneck, added.own)
         pyramid = self.decoder(conditioned.features, encoded.skip_terms, added.adapters, conditioned.stages)
-        return _append_decoder_prompt(pyramid, conditioned.decoder_prompt)
+        return append_decoder_prompt(pyramid, conditioned.decoder_prompt)
 
     def task_prompts(self, encoded: Encoded) -> Tensor:
         """The prompts of all tasks ``[B,T,z,y,x]``, T in the order of ``tasks``;
@@ -339,10 +294,3 @@ def _require_code_is_read(conditioning: Conditioning, head: Callable[..., Head])
     if conditioning.task_code_channels and not class_of(head).reads_task_code:
         found = f"a {class_of(head).__name__}, which does not read the task code of the conditioning"
         raise InputError("model", found, "head=dynamic", "correct model/head or model/conditioning")
-
-
-def _append_decoder_prompt(pyramid: list[Tensor], prompt: Tensor) -> list[Tensor]:
-    """Every level with the prompt as its last channels."""
-    if not prompt.shape[1]:
-        return pyramid
-    return [torch.cat([x, F.interpolate(prompt, x.shape[2:], mode="trilinear")], dim=1) for x in pyramid]
