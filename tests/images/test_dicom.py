@@ -27,6 +27,21 @@ def slices(**values):
     return [dicom_slice(plane, AFFINE, index, **values) for index, plane in enumerate(ARRAY)]
 
 
+def tilted(drift):
+    """The affine of slices that drift by voxels (rows, columns)."""
+    affine = AFFINE.copy()
+    affine[:3, 2] += drift[0] * affine[:3, 1] + drift[1] * affine[:3, 0]
+    return affine
+
+
+def tilted_slices(array, sheared, straight):
+    """Slices of the straight affine's axes where the sheared one says."""
+    series = [dicom_slice(plane, straight, index) for index, plane in enumerate(array)]
+    for index, s in enumerate(series):
+        s.ImagePositionPatient = [f"{v:.8g}" for v in (np.diag([-1.0, -1, 1, 1]) @ sheared @ [0, 0, index, 1])[:3]]
+    return series
+
+
 def refused(folder, message):
     with pytest.raises(InputError, match=message) as refusal:
         read_volume([folder])
@@ -59,22 +74,35 @@ def test_an_oblique_series_equals_the_nifti_of_its_affine(tmp_path, flip):
     assert read_label(nifti, [series]).shape == ours.array.shape[1:]
 
 
-def test_a_tilted_gantry_keeps_its_shear(tmp_path):
-    sheared = AFFINE.copy()
-    sheared[1, 2] = 0.8
-    series = []
-    for index, plane in enumerate(ARRAY):
-        dataset = dicom_slice(plane, AFFINE, index)
-        dataset.ImagePositionPatient = [
-            f"{v:.8g}" for v in (np.diag([-1.0, -1, 1, 1]) @ sheared @ [0, 0, index, 1])[:3]
-        ]
-        series.append(dataset)
+@pytest.mark.parametrize("drift", [(1.0, 0.0), (-1.0, 0.5), (0.4, 0.0)])
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_tilted_gantry_is_put_straight_in_the_same_place(tmp_path, drift, turned):
+    """A ramp along a direction in space is linear: its values at the grid's voxels follow from their place."""
+    turn = np.eye(4)
+    turn[:3, :3] = Rotation.from_rotvec([20, -15, 35], degrees=True).as_matrix() if turned else np.eye(3)
+    sheared = turn @ tilted(drift)
+    shape, direction = (5, 14, 16), turn[:3, :3] @ [7.0, 11, 3]
+    points = np.indices(shape)[::-1].reshape(3, -1).T @ sheared[:3, :3].T + sheared[:3, 3]
+    ramp = (points @ direction).reshape(shape)
+    low = ramp.min() - 20
+    series = tilted_slices(np.rint((ramp - low) * 20), sheared, turn @ AFFINE)
     volume = read_volume([save_slices(tmp_path / "ct", series)])
-    np.testing.assert_allclose(volume.affine, sheared[:, [2, 1, 0, 3]], atol=1e-6)
-    assert volume.voxel_ml == pytest.approx(abs(np.linalg.det(AFFINE)) / 1000), (
-        "a shear moves slices; it adds no volume"
-    )
-    assert np.prod(volume.spacing_mm) / 1000 > 1.01 * volume.voxel_ml
+    axes = volume.affine[:3, :3] / volume.spacing_mm
+    np.testing.assert_allclose(axes.T @ axes, np.eye(3), atol=1e-6)
+    assert volume.spacing_mm == pytest.approx((3, 2, 1.5))
+    assert "tilted gantry" in volume.notes[0]
+    inside = np.argwhere(np.ones(volume.array.shape[1:], bool))
+    place = inside @ volume.affine[:3, :3].T + volume.affine[:3, 3]
+    index = (place - sheared[:3, 3]) @ np.linalg.inv(sheared[:3, :3]).T
+    held = ((index > -1e-6) & (index < np.array(shape[::-1]) - 1 + 1e-6)).all(axis=1)
+    assert held.sum() >= 5 * 13 * 15, "no slice is cut"
+    found = volume.array[0].ravel()[held] / 20 + low
+    np.testing.assert_allclose(found, place[held] @ direction, atol=0.06)
+
+
+def test_a_stack_that_leans_like_no_gantry_is_refused(tmp_path):
+    sheared = tilted((5.0, 0.0))
+    refused(save_slices(tmp_path / "ct", tilted_slices(ARRAY, sheared, AFFINE)), "slices that lie 73 degrees off")
 
 
 def test_each_slice_has_its_own_rescaling(tmp_path):

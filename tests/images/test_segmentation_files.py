@@ -108,7 +108,8 @@ def masks_in_place(path):
         affine[:2] *= -1
         for number, name in names.items():
             if data.SegmentationType == "BINARY":
-                own = frame.SegmentIdentificationSequence[0].ReferencedSegmentNumber == number
+                identification = frame.get("SegmentIdentificationSequence") or shared.SegmentIdentificationSequence
+                own = identification[0].ReferencedSegmentNumber == number
                 mask = pixel == 1 if own else np.zeros_like(pixel)
             else:
                 mask = pixel == number
@@ -243,3 +244,35 @@ def test_what_was_written_among_the_slices_is_no_slice(tmp_path):
     for name, kind in (("a.seg.dcm", "binary"), ("b.seg.dcm", "labelmap"), ("a.rtstruct.dcm", "binary")):
         write_segments(label, folder, folder / name, TABLE, kind)
     np.testing.assert_array_equal(read_volume([folder]).array, before)
+
+
+@pytest.mark.parametrize("ending", [".seg.dcm", ".rtstruct.dcm"])
+def test_labels_of_a_tilted_series_come_back_on_its_slices(tmp_path, ending):
+    """A bright ball, found by a threshold on the right-angled grid, is where it was on the slanted slices."""
+    sheared = BASE.copy()
+    sheared[:3, 2] += 0.7 * BASE[:3, 1]
+    shape = (9, 30, 24)
+    centre = sheared @ [12, 15, 4, 1]
+    points = np.indices(shape)[::-1].reshape(3, -1).T @ sheared[:3, :3].T + sheared[:3, 3]
+    ball = (np.linalg.norm(points - centre[:3], axis=1) < 8).reshape(shape)
+    slices = identified([dicom_slice(1000 * plane, BASE, k) for k, plane in enumerate(ball)])
+    for k, s in enumerate(slices):
+        s.ImagePositionPatient = [f"{v:.8g}" for v in (np.diag([-1, -1, 1, 1]) @ sheared @ [0, 0, k, 1])[:3]]
+    folder = save_slices(tmp_path / "ct", slices)
+    label = (read_volume([folder]).array[0] > 500).astype(np.uint8)
+    path, table = tmp_path / f"out{ending}", SegmentTable("ball", make_segments(("ball",), ((1,),)))
+    if ending == ".seg.dcm":
+        pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+        write_segments(label, folder, path, table)
+        found = masks_in_place(path)[1]["ball"]
+    else:
+        write_segments(label, folder, path, table)
+        to_index, mask = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ sheared), np.zeros(shape, bool)
+        for contour in pydicom.dcmread(path).ROIContourSequence[0].ContourSequence:
+            index = np.reshape(contour.ContourData, (-1, 3)).astype(float) @ to_index[:3, :3].T + to_index[:3, 3]
+            mask[round(index[0, 2])] |= filled([index[:, :2]], shape[1:], np.logical_or)
+        found = in_place(mask, sheared)
+    expected = in_place(ball, sheared)
+    assert 2 * len(found & expected) / (len(found) + len(expected)) > 0.97
+    shifted = in_place(np.roll(ball, 1, axis=1), sheared)
+    assert 2 * len(found & shifted) / (len(found) + len(shifted)) < 0.95

@@ -9,18 +9,21 @@ import numpy as np
 from uniseg.errors import InputError
 from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
 from uniseg.images.dicom_slices import GEOMETRY, HEADER_TAGS, OWN_FOLDER, Slice, make_slice, ordered, require_alike
-from uniseg.images.image_file import RESTORE, ImageFile, refusing
+from uniseg.images.gantry_tilt import Tilt
+from uniseg.images.image_file import RESTORE, SKEW, ImageFile, refusing
 from uniseg.images.suv import suv_factor
 
+LARGEST_TILT = 45.0  # degrees; gantries reach 30
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 3.0 cannot name
 
 
 @dataclass(frozen=True)
 class Series:
-    """The slices of one scan along their normal.
+    """The slices of one scan along their normal, and the right-angled grid of their voxels.
 
     Attributes:
-        affine: 4x4, index (column, row, slice, 1) -> RAS mm.
+        affine: 4x4, index (column, row, slice, 1) of the grid -> RAS mm.
+        tilt: how the slices drift; None where they lie straight above each other, as the grid's.
 
     Examples:
         >>> len(read_series(Path("ct")).slices)  # doctest: +SKIP
@@ -30,10 +33,23 @@ class Series:
     folder: Path
     slices: tuple[Slice, ...]
     affine: np.ndarray
+    tilt: Tilt | None = None
 
     @property
     def modality(self) -> str:
         return self.slices[0].header.text("Modality")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Columns, rows, slices of the grid."""
+        rows, columns = self.tilt.grid_shape if self.tilt else self.slices[0].shape
+        return columns, rows, len(self.slices)
+
+    def on_slices(self, planes: np.ndarray) -> np.ndarray:
+        """A label map ``[slice,row,column]`` of the grid on the slices as they were scanned."""
+        if self.tilt is None:
+            return planes
+        return np.stack([self.tilt.slant(plane, number) for number, plane in enumerate(planes)])
 
 
 def is_series(folder: Path) -> bool:
@@ -68,16 +84,34 @@ def read_series(folder: Path) -> Series:
         raise InputError(folder, found, "one series", OWN_FOLDER)
     require_alike(slices)
     slices, step = ordered(slices)
-    first = slices[0]
+    return _on_grid(folder, slices, step)
+
+
+def _on_grid(folder: Path, slices: list[Slice], step: np.ndarray) -> Series:
+    """
+    Args:
+        step: from one slice to the next, mm.
+
+    Raises:
+        InputError: they drift farther than a gantry tilts.
+    """
+    first, tilt = slices[0], None
+    columns, rows = first.axes[0] * first.spacing_mm[1], first.axes[1] * first.spacing_mm[0]
+    origin, normal = first.position, np.cross(*first.axes)
+    along = first.axes @ step / np.linalg.norm(step)  # cosines
+    if np.abs(along).max() > SKEW:
+        degrees = float(np.degrees(np.arccos(min(1.0, normal @ step / np.linalg.norm(step)))))
+        if degrees > LARGEST_TILT:
+            found = f"slices that lie {degrees:.0f} degrees off their normal"
+            raise InputError(folder, found, f"a gantry's tilt, up to {LARGEST_TILT:g}", "make the grid right-angled")
+        drift = (step @ first.axes[1] / first.spacing_mm[0], step @ first.axes[0] / first.spacing_mm[1])
+        tilt = Tilt(drift, first.shape, len(slices))
+        origin = origin + tilt.low[1] * columns + tilt.low[0] * rows
+        step = normal * (step @ normal)
     affine = np.eye(4)
-    affine[:3, 0], affine[:3, 1], affine[:3, 2] = (
-        first.axes[0] * first.spacing_mm[1],
-        first.axes[1] * first.spacing_mm[0],
-        step,
-    )
-    affine[:3, 3] = first.position
+    affine[:3] = np.column_stack([columns, rows, step, origin])
     affine[:2] *= -1  # LPS to RAS
-    return Series(folder, tuple(slices), affine)
+    return Series(folder, tuple(slices), affine, tilt)
 
 
 def open_series(folder: Path) -> ImageFile:
@@ -89,16 +123,24 @@ def open_series(folder: Path) -> ImageFile:
     series = read_series(folder)
     slices = series.slices
     factor = suv_factor([s.header for s in slices], folder) if series.modality == "PT" else 1.0
-    shape = (slices[0].shape[1], slices[0].shape[0], len(slices))
 
     def load() -> np.ndarray:
-        out = np.empty(shape[::-1], np.float32)
-        for plane, s in zip(out, slices, strict=True):
+        out = np.empty(series.shape[::-1], np.float32)
+        for number, (plane, s) in enumerate(zip(out, slices, strict=True)):
             with np.errstate(all="ignore"):
-                plane[...] = _pixels(s) * factor
+                values = (_pixels(s) * factor).astype(np.float32)
+            plane[...] = series.tilt.straighten(values, number) if series.tilt else values
         return out.transpose()
 
-    return ImageFile(folder, shape, series.affine, load, stated=series.modality)
+    return ImageFile(folder, series.shape, series.affine, load, stated=series.modality, notes=_notes(series))
+
+
+def _notes(series: Series) -> tuple[str, ...]:
+    if series.tilt is None:
+        return ()
+    drifts = " and ".join(f"{drift:.2g}" for drift in series.tilt.drift)
+    text = f"a tilted gantry: slices drift by {drifts} voxels (rows, columns) each; moved onto a right-angled grid"
+    return (f"{text}, and label maps of DICOM formats back onto the slices",)
 
 
 def _files(folder: Path) -> list[Path]:

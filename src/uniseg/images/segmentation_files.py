@@ -41,7 +41,7 @@ def write_segments(label: np.ndarray, like: AnyPath, path: AnyPath, table: Segme
         return
     require_series(like, f"{name.rpartition('.')[0].rpartition('.')[2]} output")
     series = read_series(Path(like))
-    planes = to_own_order(label.T, series.affine).transpose()
+    planes = series.on_slices(to_own_order(label.T, series.affine).transpose())
     with write_atomically(path) as part:
         if name.endswith(SEG_DICOM):
             write_dicom_seg(planes, series, table, part, kind)
