@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from networks import TASKS, build
+from samples import make_task
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization, optimization_of, poly
@@ -71,3 +72,25 @@ def test_prompts_have_it_in_fine_tuning_too(decay, schedule):
     assert rates[id(model.conditioning.universal_prompt)] == pytest.approx(0.05 * decay**distance)
     assert rates[id(model.conditioning.fuse[0].conv.weight)] == pytest.approx(0.01 * decay**distance)
     assert sum(len(group["params"]) for group in groups) == len(rates) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("choice", "key", "weight"),
+    [
+        ("fuse_prompt", "", "prompt"),
+        ("film", "", "vector"),
+        ("tokens", "", "token"),
+        ("combined", "parts.film.", "film.vector"),
+    ],
+)
+def test_what_an_added_task_brings_has_it_too(choice, key, weight):
+    model = build(f"model/conditioning={choice}", f"model.conditioning.{key}lr_factor=5")
+    model.extend([make_task("gallbladder")], adapter_channels=2)
+    model.freeze_base()
+    optimization = Optimization(optimizer=partial(torch.optim.AdamW, lr=0.01))
+    finetuning = FineTuning(extend=True, trained="added")
+    module = DownstreamModule(model, tasks=model.tasks, finetuning=finetuning, optimization=optimization)
+    rates = {id(p): group["lr"] for group in module.new_optimizer().param_groups for p in group["params"]}
+    named = dict(model.named_parameters())
+    assert rates.pop(id(named[f"added.0.own.{weight}"])) == 0.05
+    assert set(rates.values()) == {0.01}

@@ -155,7 +155,7 @@ class UniSegModel(Switches):
     def set_norm_eps(self, eps: Mapping[str, float]) -> None:
         """Give norms, by the names of their modules, an epsilon of their own; files keep it with ``config``."""
         for name, value in eps.items():
-            self.get_submodule(name).eps = value
+            self.get_submodule(name).eps = value  # type: ignore[assignment]  # mypy takes attributes for tensors
         if eps:
             self.config["norm_eps"] = {**self.config.get("norm_eps", {}), **eps}
 

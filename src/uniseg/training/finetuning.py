@@ -197,14 +197,22 @@ class FineTuning:
 def trained_groups(model: UniSegModel, optimization: Optimization) -> list[dict[str, Any]]:
     """All that trains as one group of an optimiser, but for what the conditioning has a factor on the rate for."""
     parameters = [p for p in model.parameters() if p.requires_grad]
-    if not model.conditioning.lr_factors():
+    if not lr_factors(model):
         return [{"params": parameters}]
     return groups_by_factor(model, parameters, optimization.rate)
 
 
+def lr_factors(model: UniSegModel) -> dict[nn.Parameter, float]:
+    """The conditioning's factors on the learning rate of single parameters, those of added tasks too."""
+    factors = model.conditioning.lr_factors()
+    for added in model.added:
+        factors |= model.conditioning.added_lr_factors(added.own)
+    return factors
+
+
 def groups_by_factor(model: UniSegModel, parameters: Sequence[nn.Parameter], rate: float) -> list[dict[str, Any]]:
     """Some parameters at one rate, but for the conditioning's factors on it."""
-    factors = model.conditioning.lr_factors()
+    factors = lr_factors(model)
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
         groups.setdefault(factors.get(parameter, 1.0), []).append(parameter)

@@ -88,7 +88,7 @@ def restore_norms(model: UniSegModel, kept: Collection[str] = ()) -> RestoredNor
                 continue
             factor = hypot(*(each.drawn_norm for each in convolutions)) / norm
             factors |= {each.name: factor for each in convolutions}
-            epsilons[names[layer]] = layer.eps * factor**2
+            epsilons[names[layer]] = float(layer.eps) * factor**2
             added = [weight for weight in beside.get(layer, ()) if id(weight) not in new]
             for tensor in (*added, *(t for each in convolutions for t in (*each.weights, *each.biases))):
                 tensor.mul_(factor)

@@ -59,7 +59,7 @@ class Conditioning(nn.Module):
         knows_task: whether what it returns depends on the task.
         writes_task_code: whether D is above 0, so that it goes with a head that reads the code.
         changes_features: whether the features that it returns are others than the bottleneck.
-        lr_factor: on the learning rate of ``task_parameters``.
+        lr_factor: on the learning rate of ``task_parameters`` and ``added_parameters``.
         sees_image: whether its task prompts are made from the image too.
         out_channels, task_code_channels, decoder_prompt_channels: C', D, L of what ``forward`` returns.
 
@@ -95,6 +95,14 @@ class Conditioning(nn.Module):
     def task_parameters(self) -> Iterable[nn.Parameter]:
         """Those that belong to single tasks, such as prompts: what ``lr_factor`` is for."""
         return ()
+
+    def added_parameters(self, state: nn.Module) -> Iterable[nn.Parameter]:
+        """As ``task_parameters``, of an added task whose weights are ``state``."""
+        return ()
+
+    def added_lr_factors(self, state: nn.Module) -> dict[nn.Parameter, float]:
+        """As ``lr_factors``, of an added task whose weights are ``state``."""
+        return dict.fromkeys(self.added_parameters(state), self.lr_factor) if self.lr_factor != 1 else {}
 
     def lr_factors(self) -> dict[nn.Parameter, float]:
         """Factors on the learning rate of single parameters; those that are not named have 1."""

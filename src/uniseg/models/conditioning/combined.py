@@ -62,6 +62,10 @@ class Combined(Conditioning):
     def lr_factors(self) -> dict[nn.Parameter, float]:
         return {parameter: factor for _, part in self._parts() for parameter, factor in part.lr_factors().items()}
 
+    def added_lr_factors(self, state: nn.Module) -> dict[nn.Parameter, float]:
+        by_part = [part.added_lr_factors(_state_of(state, name)) for name, part in self._parts()]
+        return {parameter: factor for factors in by_part for parameter, factor in factors.items()}
+
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
         return torch.cat([part.task_prompts(bottleneck) for _, part in self._parts()], dim=1)
 

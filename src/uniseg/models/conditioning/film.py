@@ -43,6 +43,9 @@ class Film(Conditioning):
     def task_parameters(self) -> Iterable[nn.Parameter]:
         return [self.vectors]
 
+    def added_parameters(self, state: nn.Module) -> Iterable[nn.Parameter]:
+        return [state.vector]  # type: ignore[list-item]  # made by make_task_state
+
     def forward(self, bottleneck: Tensor, task: Tensor) -> ConditioningOutput:
         return self._modulate(bottleneck.expand(task.shape[0], -1, -1, -1, -1), self.vectors[task])
 

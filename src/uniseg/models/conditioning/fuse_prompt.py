@@ -81,6 +81,9 @@ class FusePrompt(Conditioning):
     def task_parameters(self) -> Iterable[nn.Parameter]:
         return [self.universal_prompt] if isinstance(self.universal_prompt, nn.Parameter) else []
 
+    def added_parameters(self, state: nn.Module) -> Iterable[nn.Parameter]:
+        return [state.prompt]  # type: ignore[list-item]  # made by make_task_state
+
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
         """``[B,C,z,y,x]`` -> the prompts of all tasks, ``[B,T,z,y,x]``."""
         prompt = resize_prompt(self.universal_prompt, bottleneck)

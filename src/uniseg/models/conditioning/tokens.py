@@ -42,6 +42,9 @@ class TaskTokens(Conditioning):
     def task_parameters(self) -> Iterable[nn.Parameter]:
         return [self.tokens]
 
+    def added_parameters(self, state: nn.Module) -> Iterable[nn.Parameter]:
+        return [state.token]  # type: ignore[list-item]  # made by make_task_state
+
     def task_prompts(self, bottleneck: Tensor) -> Tensor:
         keys = self.key(bottleneck)
         return torch.einsum("td,bdzyx->btzyx", self.tokens.to(keys.dtype), keys) / sqrt(self.tokens.shape[1])
