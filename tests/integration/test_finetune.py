@@ -169,6 +169,16 @@ def test_what_cannot_be_is_said_in_a_line(tuned, tmp_path):
     assert not (tuned / "outputs/seen/checkpoints").exists()
 
 
+def test_another_split_than_the_caches_is_refused_before_training(tuned):
+    splits = TaskCache(tuned / "outputs/cache" / STOMACH).splits.fold(STOMACH, 0)
+    swapped = f"{{train:[{','.join(splits.val)}],val:[{','.join(splits.train)}],test:[{','.join(splits.test)}]}}"
+    given = f"tasks.{STOMACH}.source.splits={swapped}"
+    refused = run("finetune", *SETTINGS, "name=split", given, cwd=tuned)
+    assert refused.returncode == 2
+    assert "where it is for val" in refused.stderr.splitlines()[-1]
+    assert not (tuned / "outputs/split/checkpoints").exists()
+
+
 def test_dry_run_trains_nothing(tuned):
     done = succeed("finetune", *SETTINGS, "name=dry", "init.dry_run=true", cwd=tuned)
     assert "norms restored" in done.stderr

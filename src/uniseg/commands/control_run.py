@@ -1,6 +1,6 @@
 """The run of new weights beside a fine-tuning, and the verdict on both."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,7 +61,8 @@ def plan_control(
     Raises:
         InputError: it was asked for, and can tell nothing.
     """
-    number = _num_training_patients(config)
+    trained = _training_patients(config)
+    number = len({patient for patients in trained.values() for patient in patients})
     if not settings.wants_control(number):
         why = f"{number} training patients, {FEW_PATIENTS} or more" if settings.control else "control=false"
         say(f"No control ({why}): nothing will tell whether the base helped; control=true trains one.")
@@ -71,6 +72,7 @@ def plan_control(
     elif missing := missing_datasets(sources_of(config)):
         return _without(f"the scans of {', '.join(missing)} are not there, only their cache", say)
     datasets = find_datasets(tasks_of(config), sources_of(config))
+    _require_one_split(config, datasets, trained)
     if why := _obstacle(config, datasets, source):
         if settings.control is True:
             raise InputError(
@@ -92,10 +94,25 @@ def _without(why: str, say: Callable[[str], None]) -> ControlPlan:
     return ControlPlan((), why)
 
 
-def _num_training_patients(config: DictConfig) -> int:
-    """Of all tasks together, as ``data.num_patients`` leaves them."""
+def _training_patients(config: DictConfig) -> dict[str, set[str]]:
+    """By task, as the cache has them and ``data.num_patients`` leaves them."""
     data = make_data(config, tasks_of(config).names)
-    return len({data.patients[name][case_id] for name, splits in data.splits.items() for case_id in splits.train})
+    return {name: {data.patients[name][case_id] for case_id in splits.train} for name, splits in data.splits.items()}
+
+
+def _require_one_split(config: DictConfig, datasets: Sequence[Dataset], trained: Mapping[str, set[str]]) -> None:
+    """
+    Raises:
+        InputError: the cache was prepared with another split than the task's file has now, so that both networks would
+            be judged on patients they were trained on.
+    """
+    for dataset in datasets:
+        patients = dataset.splits.patients
+        val = {patients[case.case_id] for case in dataset.cases_of(VAL, config.data.fold)}
+        if both := sorted(val & trained[dataset.task.name]):
+            found = f"patient '{both[0]}' of {dataset.task.name} for training"
+            expected = "the split of the task's file, where it is for val"
+            raise InputError(config.paths.cache, found, expected, "run uniseg.prepare with the same arguments")
 
 
 def _obstacle(config: DictConfig, datasets: Sequence[Dataset], source: ForeignWeights) -> str:
