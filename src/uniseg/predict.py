@@ -32,6 +32,7 @@ def predict(config: DictConfig) -> list[Outcome]:
         "merge": config.merge,
         "probabilities": config.probabilities,
         "shard": config.shard,
+        "series": config.series,
         "format": config.format,
         "segmentation_type": config.segmentation_type,
     }

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from samples import save_nifti
 from scan_files import dicom_slice, save_series, save_slices
 from uniseg.errors import InputError
-from uniseg.images.dicom import is_series
+from uniseg.images.dicom import choose_series, is_series
 from uniseg.images.files import case_id_of, read_geometry, read_label, read_volume
 
 AFFINE = np.array([[-1.5, 0, 0, 40], [0, -2.0, 0, 30], [0, 0, 3.0, -20], [0, 0, 0, 1]])
@@ -159,7 +159,10 @@ def changed(index, **values):
 
 
 BAD = {
-    "two series": (changed(2, SeriesInstanceUID="1.2.3"), r"ct: found 2 series \(1\.2\.3, 1\.2\.826.*\)"),
+    "two series": (
+        changed(2, SeriesInstanceUID="1.2.3"),
+        r"ct: found 2 series: 1 '' \(1 slice, CT, 1\.2\.3\); .*series=",
+    ),
     "orientation": (
         changed(2, ImageOrientationPatient=[1, 0, 0, 0, 0.8, 0.6]),
         r"slice_003\.dcm: found ImageOrientationPatient",
@@ -224,10 +227,6 @@ BLAMED = {
         r"slice_001\.dcm: found ImageOrientationPatient .*; expected .*, as slice_002\.dcm; "
         r"move it away if it is a scout",
     ),
-    "scout of another series": (
-        scouted(SeriesInstanceUID="9.9"),
-        r"ct: found 2 series \(.*\), 9\.9 with 1 of 6 slices, slice_001\.dcm for one",
-    ),
     "thick scout": (
         scouted(ImageOrientationPatient=[1, 0, 0, 0, 1, 0], PixelSpacing=[4, 4]),
         r"slice_001\.dcm: found PixelSpacing \(4\.0, 4\.0\)",
@@ -252,6 +251,43 @@ BLAMED = {
 def test_the_line_blames_what_is_wrong(tmp_path, name):
     series, message = BLAMED[name]
     refused(save_slices(tmp_path / "ct", series), message)
+
+
+def numbered(number, uid, description, array=ARRAY, **values):
+    series = [dicom_slice(plane, AFFINE, index) for index, plane in enumerate(array)]
+    for s in series:
+        s.SeriesNumber, s.SeriesInstanceUID, s.SeriesDescription = number, uid, description
+        for name, value in values.items():
+            setattr(s, name, value)
+    return series
+
+
+def test_several_series_are_listed_and_one_is_chosen(tmp_path):
+    folder = save_slices(
+        tmp_path / "ct", [*numbered(4, "1.4", "Lung"), *numbered(2, "1.2", "Abdomen 5mm", ARRAY[:4] + 1)]
+    )
+    refused(folder, r"2 series: 2 'Abdomen 5mm' \(4 slices, CT, 1\.2\); 4 'Lung' \(5 slices, CT, 1\.4\); .*series=<its")
+    for wanted in ("2", "1.2"):
+        path, number = choose_series(folder, wanted)
+        assert number == "2"
+        np.testing.assert_array_equal(read_volume([path]).array[0], ARRAY[:4] + 1)
+        np.testing.assert_array_equal(read_volume([choose_series(folder, "4")[0]]).array[0], ARRAY)
+    with pytest.raises(InputError, match=r"no series 3; expected one of 2 'Abdomen"):
+        choose_series(folder, "3")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]},
+        {"ImageOrientationPatient": [1, 0, 0, 0, 0, -1], "PixelSpacing": [4, 4]},
+    ],
+)
+def test_localisers_beside_the_volume_are_passed_over_and_said(tmp_path, values):
+    scouts = numbered(1, "1.1", "Topogram", ARRAY[:2], **values)
+    volume = read_volume([save_slices(tmp_path / "ct", [*scouts, *numbered(2, "1.2", "Abdomen")])])
+    np.testing.assert_array_equal(volume.array[0], ARRAY)
+    assert volume.notes == ("localisers passed over: 1 'Topogram' (2 slices, CT, 1.1)",)
 
 
 def test_files_of_another_kind_are_passed_over(tmp_path):

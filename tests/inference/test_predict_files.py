@@ -326,3 +326,26 @@ def test_a_format_that_cannot_be_written_is_refused_before_the_network(scans, tm
         predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, format="dicom_seg")
     with pytest.raises(InputError, match=r"format: found 'png'; expected one of nifti, nrrd, dicom_seg, rtstruct"):
         predict_files(Predictor(small_model(TASKS)), str(scans[0]), tmp_path, format="png")
+
+
+def test_one_of_several_series_is_predicted_under_its_number(tmp_path):
+    array = np.random.default_rng(0).normal(1064, 150, (8, 24, 22)).clip(0, 4000)
+    series = []
+    for number, planes in ((3, array), (5, array[:6])):
+        slices = identified([dicom_slice(plane, AFFINE, k, intercept=-1024) for k, plane in enumerate(planes)])
+        for s in slices:
+            s.SeriesNumber, s.SeriesInstanceUID = number, f"1.{number}"
+        series += slices
+    predictor, choices = Predictor(small_model(TASKS)), {"tasks": "liver", "modality": ["CT"], "series": "5"}
+    scan = save_slices(tmp_path / "ct", series)
+    (path,) = predict_files(predictor, scan, tmp_path / "out", **choices)
+    assert (path.name, labels(path).shape[2]) == ("ct_series5.nii.gz", 6)
+    (structures,) = predict_files(predictor, scan, tmp_path / "out", **choices, format="rtstruct")
+    (reference,) = pydicom.dcmread(structures).ReferencedFrameOfReferenceSequence
+    referenced = reference.RTReferencedStudySequence[0].RTReferencedSeriesSequence[0]
+    assert (referenced.SeriesInstanceUID, len(referenced.ContourImageSequence)) == ("1.5", 6)
+    before = path.stat().st_mtime_ns
+    assert predict_files(predictor, scan, tmp_path / "out", **choices) == [path]
+    assert path.stat().st_mtime_ns == before
+    with pytest.raises(InputError, match=r"2 series: 3 '' \(8 slices, CT, 1\.3\); 5 ''"):
+        predict_files(predictor, scan, tmp_path / "out", tasks="liver", modality=["CT"])

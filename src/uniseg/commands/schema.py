@@ -188,6 +188,7 @@ class PredictConfig:
     task_files: list[str] = MISSING
     input: Any = field(default=MISSING, metadata=TEXT)
     output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    series: Any = field(default=None, metadata=TEXT)
     tasks: Any = field(default=MISSING, metadata=TEXT)
     modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     merge: bool = MISSING

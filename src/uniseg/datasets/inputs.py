@@ -7,13 +7,15 @@ from pathlib import Path
 from uniseg.datasets.case import Case
 from uniseg.datasets.channels import group_channels
 from uniseg.errors import InputError
+from uniseg.images.dicom import choose_series
+from uniseg.images.dicom_file import is_dicom
 from uniseg.images.files import ENDINGS, case_id_of
 
 Given = str | os.PathLike | Sequence[str | os.PathLike]
 MOST_NAMED = 3
 
 
-def find_inputs(given: Given, num_channels: Collection[int] | None = None) -> list[Case]:
+def find_inputs(given: Given, num_channels: Collection[int] | None = None, series: str | None = None) -> list[Case]:
     """Cases without label.
 
     A list of files is one case, one file per modality. In a folder, files are the channels of one case as
@@ -21,14 +23,20 @@ def find_inputs(given: Given, num_channels: Collection[int] | None = None) -> li
 
     Args:
         num_channels: the numbers of channels of the tasks; None: unknown.
+        series: number or UID of the one in a folder of DICOM slices.
 
     Raises:
         InputError: nothing there, no image in a folder, two images have one name, or numbered files may be the channels
             of one case as well as scans of their own.
     """
     if not isinstance(given, (str, os.PathLike)):
+        if series is not None:
+            raise InputError("series", f"'{series}' with a list of files", "one folder as input=", "leave series= out")
         return [_listed([Path(path) for path in given])]
     path = Path(given)
+    if series is not None:
+        file, number = choose_series(path, series)
+        return [_case(f"{Path(os.path.abspath(path)).name}_series{number}", [file])]
     if not path.is_dir() or case_id_of(path) is not None:
         return [_case(case_id, files) for case_id, files in group_channels({_stem(path): path}, num_channels).items()]
     groups = group_channels(find_images(path), num_channels)
@@ -96,6 +104,8 @@ def _stem(path: Path) -> str:
     if not path.exists():
         raise InputError(path, "no such file", "an image", "check input=")
     stem = case_id_of(path)
+    if stem is None and path.is_file() and is_dicom(path):
+        return path.stem
     if stem is None:
         raise InputError(
             path,

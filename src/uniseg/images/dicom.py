@@ -1,14 +1,14 @@
 """A DICOM series: a folder of slices that become one scan."""
 
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.images.dicom_choice import ListedSeries, describe, list_series, only_volume, pick_series
 from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
-from uniseg.images.dicom_slices import GEOMETRY, HEADER_TAGS, OWN_FOLDER, Slice, make_slice, ordered, require_alike
+from uniseg.images.dicom_slices import GEOMETRY, HEADER_TAGS, Slice, make_slice, ordered, require_alike
 from uniseg.images.gantry_tilt import Tilt
 from uniseg.images.image_file import RESTORE, SKEW, ImageFile, refusing
 from uniseg.images.suv import suv_factor
@@ -23,6 +23,7 @@ class Series:
 
     Attributes:
         affine: 4x4, index (column, row, slice, 1) of the grid -> RAS mm.
+        notes: what was passed over, each in one line.
         tilt: how the slices drift; None where they lie straight above each other, as the grid's.
 
     Examples:
@@ -34,6 +35,7 @@ class Series:
     slices: tuple[Slice, ...]
     affine: np.ndarray
     tilt: Tilt | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def modality(self) -> str:
@@ -61,30 +63,56 @@ def is_series(folder: Path) -> bool:
     return not folder.name.startswith(".") and any(is_dicom(path) for path in _files(folder) if path.name != "DICOMDIR")
 
 
-def read_series(folder: Path) -> Series:
-    """The slices of a folder, their headers alone.
+def read_series(path: Path) -> Series:
+    """The slices of a folder, or of one series in it, their headers alone.
 
     Objects without slices of their own (DICOMDIR, structure sets, segmentations) are passed over, and so are files that
-    are no DICOM by ending and content.
+    are no DICOM by ending and content, and localisers beside the one volume.
+
+    Args:
+        path: the folder, or a file of the series.
 
     Raises:
         InputError: no slice; another file that is no DICOM; several series; slices that differ in shape, spacing or
             orientation, lie in one place, leave a gap, or do not say where they lie.
     """
-    headers = {path: _read(path) for path in _files(folder)}
-    slices = [make_slice(path, header) for path, header in headers.items() if header is not None and _is_slice(header)]
-    if not slices:
-        raise InputError(folder, "no DICOM slice", "a folder with the slices of one series", "check the folder")
-    series = Counter(s.header.text("SeriesInstanceUID") for s in slices)
-    if len(series) > 1:
-        rarest, number = series.most_common()[-1]
-        one = next(s.path.name for s in slices if s.header.text("SeriesInstanceUID") == rarest)
-        found = f"{len(series)} series ({', '.join(sorted(series))})"
-        found += f", {rarest} with {number} of {len(slices)} slices, {one} for one"
-        raise InputError(folder, found, "one series", OWN_FOLDER)
+    folder = path if path.is_dir() else path.parent
+    listed = _listed(folder)
+    if path.is_dir():
+        series = only_volume(listed, path)
+    else:
+        series = next((each for each in listed if path in each.headers), None)
+        if series is None:
+            raise InputError(path, "no DICOM slice", "a slice of a series", "give the folder of the slices")
+    slices = [make_slice(each, header) for each, header in series.headers.items()]
     require_alike(slices)
     slices, step = ordered(slices)
-    return _on_grid(folder, slices, step)
+    others = [each for each in listed if each is not series] if path.is_dir() else []
+    notes = (f"localisers passed over: {describe(others)}",) if others else ()
+    return replace(_on_grid(path, slices, step), notes=notes)
+
+
+def choose_series(folder: Path, series: str) -> tuple[Path, str]:
+    """A file of the series that is wanted, which ``read_series`` takes for the whole, and its number.
+
+    Args:
+        series: its number or SeriesInstanceUID.
+
+    Raises:
+        InputError: no folder of slices, or there is no such series.
+    """
+    if not folder.is_dir():
+        raise InputError("series", f"'{series}' for {folder}", "input= one folder of DICOM slices", "leave it out")
+    chosen = pick_series(_listed(folder), series, folder)
+    return min(chosen.headers), chosen.number
+
+
+def _listed(folder: Path) -> list[ListedSeries]:
+    headers = {path: _read(path) for path in _files(folder)}
+    listed = list_series({path: h for path, h in headers.items() if h is not None and _is_slice(h)})
+    if not listed:
+        raise InputError(folder, "no DICOM slice", "a folder with the slices of one series", "check the folder")
+    return listed
 
 
 def _on_grid(folder: Path, slices: list[Slice], step: np.ndarray) -> Series:
@@ -114,15 +142,15 @@ def _on_grid(folder: Path, slices: list[Slice], step: np.ndarray) -> Series:
     return Series(folder, tuple(slices), affine, tilt)
 
 
-def open_series(folder: Path) -> ImageFile:
+def open_series(path: Path) -> ImageFile:
     """All slices of a folder as one scan, rescaled slice by slice (CT: Hounsfield units; PET: SUV by body weight).
 
     Raises:
         InputError: as of ``read_series``; PET whose tags do not allow SUV.
     """
-    series = read_series(folder)
+    series = read_series(path)
     slices = series.slices
-    factor = suv_factor([s.header for s in slices], folder) if series.modality == "PT" else 1.0
+    factor = suv_factor([s.header for s in slices], path) if series.modality == "PT" else 1.0
 
     def load() -> np.ndarray:
         out = np.empty(series.shape[::-1], np.float32)
@@ -132,15 +160,18 @@ def open_series(folder: Path) -> ImageFile:
             plane[...] = series.tilt.straighten(values, number) if series.tilt else values
         return out.transpose()
 
-    return ImageFile(folder, series.shape, series.affine, load, stated=series.modality, notes=_notes(series))
+    return ImageFile(path, series.shape, series.affine, load, stated=series.modality, notes=_notes(series))
 
 
 def _notes(series: Series) -> tuple[str, ...]:
     if series.tilt is None:
-        return ()
+        return series.notes
     drifts = " and ".join(f"{drift:.2g}" for drift in series.tilt.drift)
     text = f"a tilted gantry: slices drift by {drifts} voxels (rows, columns) each; moved onto a right-angled grid"
-    return (f"{text}, and label maps of DICOM formats back onto the slices",)
+    return (
+        *series.notes,
+        f"{text}, and label maps of DICOM formats back onto the slices",
+    )
 
 
 def _files(folder: Path) -> list[Path]:

@@ -16,7 +16,8 @@ PHASES = (  # what tells two slices in one place apart
     *("EchoTime", "InversionTime", "TemporalPositionIdentifier", "TriggerTime", "DiffusionBValue", "AcquisitionNumber"),
     *("ConvolutionKernel", "ImageType"),
 )
-KINDS = ("SOPClassUID", "SeriesInstanceUID", "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
+SERIES = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
+KINDS = ("SOPClassUID", *SERIES, "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
 HEADER_TAGS = [*GEOMETRY, "SliceThickness", *KINDS, *PHASES, *SUV_TAGS]
 OWN_FOLDER = "put each series into its own folder"
 GAP_TOLERANCE = 0.05  # of the distance between slices; scanners round positions

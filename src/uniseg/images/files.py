@@ -11,6 +11,7 @@ from nibabel import orientations as ornt
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.images.dicom import is_series, open_series
+from uniseg.images.dicom_file import is_dicom
 from uniseg.images.grid import Grid, is_same, offset_in, paste, require_same, resample_onto
 from uniseg.images.image_file import Forms, ImageFile, refusing
 from uniseg.images.itk import open_nrrd, open_segmentation, write_itk
@@ -205,7 +206,7 @@ def open_image(path: Path) -> ImageFile:
     ending = _ending(path)
     with refusing(path, "an image", "check the path"):
         is_folder, is_file = path.is_dir(), path.is_file()
-    if is_folder and ending is None:
+    if ending is None and (is_folder or (is_file and is_dicom(path))):
         return open_series(path)
     if ending is None:
         raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.images.dicom import is_series, read_series
+from uniseg.images.dicom_file import is_dicom
 from uniseg.images.dicom_seg import BINARY, write_dicom_seg
 from uniseg.images.files import AnyPath, open_image, to_own_order
 from uniseg.images.rtstruct import write_rtstruct
@@ -57,6 +58,6 @@ def require_series(path: AnyPath, what: str) -> None:
     Raises:
         InputError: no folder of DICOM slices.
     """
-    if not (os.path.isdir(path) and is_series(Path(path))):
+    if not (is_series(Path(path)) if os.path.isdir(path) else os.path.isfile(path) and is_dicom(Path(path))):
         fix = "give the scan as its DICOM series, or choose format=nifti or nrrd"
         raise InputError(path, f"no DICOM series for {what}", "the slices that a DICOM file refers to", fix)

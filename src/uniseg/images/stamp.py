@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.images.dicom_file import is_dicom
 from uniseg.images.files import ENDINGS
 from uniseg.images.segmentation_files import RTSTRUCT, SEG_DICOM
 
@@ -39,11 +40,16 @@ def stamp(path: str | os.PathLike) -> dict[str, int | str]:
     return stamped
 
 
+def _is_slice(path: Path) -> bool:
+    return path.is_file() and not path.name.lower().endswith(ENDINGS) and is_dicom(path)
+
+
 def _files(path: Path) -> list[Path]:
-    if path.is_dir():
+    folder = path if path.is_dir() else path.parent if _is_slice(path) else None
+    if folder is not None:
         return [
             member
-            for member in path.iterdir()
+            for member in folder.iterdir()
             if member.is_file() and not member.name.startswith(".") and not member.name.endswith(OURS)
         ]
     if not path.name.lower().endswith(DETACHED):

@@ -46,6 +46,7 @@ def predict_cases(
     merge: bool = False,
     probabilities: bool = False,
     shard: str | None = None,
+    series: str | None = None,
     console: Console | None = None,
     **layout: Any,
 ) -> list[Outcome]:
@@ -60,6 +61,7 @@ def predict_cases(
         modality: what the channels are, in order.
         merge, probabilities: as of ``OutputLayout``.
         shard: which part of the scans, as ``1/4``, where several processes share them; None: all.
+        series: number or UID of the one in a folder of DICOM slices.
         console: None: standard error.
         layout: ``format``, ``segmentation_type`` of ``OutputLayout``.
 
@@ -73,7 +75,7 @@ def predict_cases(
     chosen = _chosen_tasks(predictor, tasks, modality)
     tasks_to_run = chosen or predictor.model.tasks
     num_channels = {task.num_modalities for task in tasks_to_run} if modality is None else {len(modality)}
-    cases = find_inputs(given, num_channels)
+    cases = find_inputs(given, num_channels, series)
     # what does not fit is refused before all work
     pairs = [(case, chosen and {task.name: arrange_files(task, case, modality) for task in chosen}) for case in cases]
     if left := passed_over(given):
