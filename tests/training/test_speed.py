@@ -198,6 +198,26 @@ def test_a_run_of_several_machines_with_a_card_each_has_no_graphs(monkeypatch, n
     assert resolved.description.settings["data"]["pin_memory"] is True
 
 
+@pytest.mark.parametrize(
+    ("limits", "is_long"),
+    [
+        ({"max_epochs": 19}, False),
+        ({"max_epochs": 20}, True),
+        ({"max_epochs": -1}, True),
+        ({"max_epochs": None}, True),
+        ({"max_epochs": None, "max_steps": 1999}, False),
+        ({"max_epochs": 20, "max_steps": 1999}, False),
+    ],
+)
+def test_how_long_a_run_is_follows_its_limits(monkeypatch, limits, is_long):
+    """A long one is compiled where it has no graphs."""
+    monkeypatch.setattr("uniseg.training.run.training_device", lambda accelerator: CUDA)
+    monkeypatch.setattr(Tools, "installed", lambda: ALL)
+    description = RunDescription(settings={"trainer": {"devices": 2, **limits}})
+    run = TrainingRun(None, None, None, None, Optimization(), description=description)
+    assert run._resolved(SimpleNamespace(settings=StreamSettings()), None).speed.compile is is_long
+
+
 def test_cards_by_number_are_counted_from_python_too():
     options = fit_module._plain({"devices": [0, 3], "strategy": object()})
     assert num_processes(options["devices"], CUDA) == 2

@@ -11,6 +11,7 @@ from torch import Tensor
 from uniseg.errors import InputError
 from uniseg.sampling.requests import PatchRequest
 
+MORE_SHARED_MEMORY = "start the container with --shm-size=8g, or lower data.num_workers"
 ALIGNED = 64  # bytes, at whose multiples tensors of one block begin
 
 
@@ -75,8 +76,8 @@ class RawBatch:
         try:
             tensors = _unpacked(*_packed([*self.images, *self.labels]))
         except RuntimeError as error:
-            found, fix = " ".join(str(error).split())[:150], "give the machine or container more, or fewer readers"
-            raise InputError("data.num_workers", found, "shared memory for what readers hand over", fix) from error
+            found, expected = " ".join(str(error).split())[:150], "shared memory for what readers hand over"
+            raise InputError("data.num_workers", found, expected, MORE_SHARED_MEMORY) from error
         return replace(self, images=tensors[: len(self.images)], labels=tensors[len(self.images) :])
 
     def __getstate__(self) -> dict[str, Any]:

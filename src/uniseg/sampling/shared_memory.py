@@ -5,6 +5,7 @@ import warnings
 from pathlib import Path
 
 from uniseg.errors import InputError
+from uniseg.sampling.batch import MORE_SHARED_MEMORY
 from uniseg.sampling.loader import BATCHES_PER_READER, StepSampler
 from uniseg.sampling.patches import PatchReader
 
@@ -29,8 +30,7 @@ def require_shared_memory(reader: PatchReader, sampler: StepSampler, num_workers
     free = shutil.disk_usage(folder).free
     found = f"{free / GB:.2f} GB of shared memory"
     expected = f"{needed / GB:.2f} GB for the batches of {num_workers} readers"
-    fix = "start the container with --shm-size=8g, or lower data.num_workers"
     if needed > free:
-        raise InputError(folder, found, expected, fix)
+        raise InputError(folder, found, expected, MORE_SHARED_MEMORY)
     if needed * MARGINAL > free:
-        warnings.warn(f"{folder}: {found}, little more than {expected}; {fix}", stacklevel=2)
+        warnings.warn(f"{folder}: {found}, little more than {expected}; {MORE_SHARED_MEMORY}", stacklevel=2)

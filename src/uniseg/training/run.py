@@ -121,8 +121,7 @@ class TrainingRun:
         """This run with what suits its device in place of every ``auto``, in its settings too."""
         trainer = self.description.settings.get("trainer", {})
         device = training_device(str(trainer.get("accelerator", "auto")))
-        num_epochs = trainer.get("max_epochs", 1)
-        num_steps = num_epochs * data.settings.steps_per_epoch if num_epochs >= 0 else ENDLESS
+        num_steps = _num_steps(trainer, data.settings.steps_per_epoch)
         steps_left = max(0, num_steps - (resume_point.step if resume_point else 0))
         processes = num_processes(trainer.get("devices", 1), device)
         of_run = {"steps_left": steps_left, "processes": processes * int(trainer.get("num_nodes") or 1)}
@@ -225,7 +224,8 @@ class TrainingRun:
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
         resume_point.require_same(module.model, shapes, module.new_optimizer(), module.history.record)
-        resume_point.require_steps_left(self.description.settings["trainer"]["max_epochs"], steps_per_epoch)
+        max_epochs = self.description.settings["trainer"].get("max_epochs")
+        resume_point.require_steps_left(-1 if max_epochs is None else max_epochs, steps_per_epoch)
 
     def _trainer(self, log: RunLog, replaces: bool) -> Trainer:
         """The Trainer with all callbacks; from here on the folder belongs to the run."""
@@ -272,6 +272,12 @@ class TrainingRun:
             write_text(self.folder.config, yaml.safe_dump(dict(self.description.settings), sort_keys=False))
         counts = {"trained": report.trained, "total": report.total}
         log_run(trainer.loggers, dict(self.description.settings), counts, data.splits)
+
+
+def _num_steps(trainer: Mapping[str, Any], steps_per_epoch: int) -> int:
+    """Of a run, by what its trainer limits; None and numbers below 0 limit nothing."""
+    epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
+    return min([number for number in (epochs * steps_per_epoch, steps) if number >= 0], default=ENDLESS)
 
 
 def _resume(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> None:
