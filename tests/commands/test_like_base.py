@@ -66,6 +66,17 @@ def test_text_vectors_come_from_the_configuration(tmp_path):
         followed(base)
 
 
+def test_text_vectors_of_a_part_too(tmp_path):
+    text = "+model/conditioning@model.conditioning.parts.text=text_embedding"
+    choices = ("model/conditioning=combined", text, "model/head=dynamic")
+    base = save_model(build(*choices, tasks=TaskSet([make_task("phantom_liver")])), tmp_path / "base")
+    config, _ = followed(base, *choices)
+    made = instantiate(config.model, _convert_="all")(tasks_of(config), patch_size=tuple(config.data.patch_size))
+    assert made.conditioning.parts["text"].embeddings.abs().sum() > 0
+    with pytest.raises(InputError, match=r"model\.conditioning\.parts\.text"):
+        followed(base, "model/conditioning=combined")
+
+
 def test_the_plan_is_that_of_the_most_alike():
     mine = [
         make_task("a", spacing_mm=(9, 9, 9)),

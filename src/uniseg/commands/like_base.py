@@ -77,11 +77,21 @@ def _part(name: str, described: Mapping[str, Any], config: DictConfig) -> dict[s
     Raises:
         InputError: the configuration has another such part.
     """
-    part = _partial(described)
+    own: Any = OmegaConf.to_container(config.model, resolve=True)
+    return _with_vectors(name, _partial(described), own.get(name, {}))
+
+
+def _with_vectors(name: str, part: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """``part`` with the vectors of ``own``, and with theirs of the same names where it combines several."""
     if part.get("vectors", "") is None:
-        own = OmegaConf.to_container(config.model, resolve=True)[name]  # type: ignore[index,call-overload]
         if own.get("_target_") != part["_target_"]:
             fix = "choose model/conditioning and model/head as the base has them"
             raise InputError(f"model.{name}", f"{own.get('_target_')}", f"{part['_target_']}, as the base has", fix)
-        part |= {"vectors": own["vectors"], "num_channels": None}
+        return part | {"vectors": own["vectors"], "num_channels": None}
+    if isinstance(part.get("parts"), Mapping):
+        others = own.get("parts", {})
+        parts = part["parts"].items()
+        return part | {
+            "parts": {key: _with_vectors(f"{name}.parts.{key}", each, others.get(key, {})) for key, each in parts}
+        }
     return part
