@@ -113,6 +113,18 @@ def test_the_trunk_waits_and_the_second_tooth_starts_afresh(model, base):
     assert seen == {0: (False, 1), 49: (False, 1), 50: (True, 0), 51: (True, 1)}
 
 
+def test_a_fused_optimizer_begins_the_second_tooth_with_zeros():
+    """Where the gradient scaler skips that step, it would read memory that nobody wrote."""
+    weight = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.SGD([{"params": [weight], "trunk": True}], lr=0.1, momentum=0.9, fused=True)
+    optimizer.state[weight]["momentum_buffer"] = torch.ones(3)
+    callback = TrunkLater(lambda num_steps: 50)
+    trainer = SimpleNamespace(optimizers=[optimizer], global_step=50)
+    callback.on_fit_start(trainer, SimpleNamespace(num_steps=1000))
+    callback.on_train_batch_start(trainer, None, None, 0)
+    assert torch.equal(optimizer.state[weight]["momentum_buffer"], torch.zeros(3))
+
+
 @pytest.mark.parametrize(
     ("scope", "new"),
     [("encoder", {"decoder", "conditioning", "head"}), ("encoder_decoder", {"conditioning", "head"}), ("all", set())],

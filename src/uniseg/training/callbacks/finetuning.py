@@ -12,6 +12,7 @@ from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.batch import Batch
+from uniseg.training.fused import fill_momentum
 from uniseg.training.sawtooth import TRUNK
 
 
@@ -63,6 +64,7 @@ class TrunkLater(Callback):
             p.requires_grad_(trainer.global_step >= self._alone)
         if trainer.global_step == self._alone:
             trainer.optimizers[0].state.clear()
+            fill_momentum(trainer.optimizers[0])
 
 
 class StaleVerdict(Callback):
