@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
-COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info"}
+COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks"}
 LEVELS = [
     {
         "task",

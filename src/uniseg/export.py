@@ -76,10 +76,11 @@ def card_scores(path: Path, checkpoint_hash: str) -> dict[str, dict]:
     if summary.checkpoint != checkpoint_hash:
         expected = f"of {checkpoint_hash}, which are exported"
         raise InputError(path, f"scores of weights {summary.checkpoint}", expected, "evaluate this checkpoint")
-    return {name: _card_row(task) for name, task in summary.tasks.items()}
+    return {name: card_row(task) for name, task in summary.tasks.items()}
 
 
-def _card_row(task: TaskSummary) -> dict[str, float | None]:
+def card_row(task: TaskSummary) -> dict[str, float | None]:
+    """What a card shows of a task's scores."""
     means = {"dice": task.dice, "dice_nnunet": task.dice_nnunet, "blind_dice": task.baseline_dice}
     counts = {"num_cases": task.num_cases, "num_patients": task.num_patients}
     return counts | {key: None if value != value else value for key, value in means.items()}

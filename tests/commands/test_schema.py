@@ -30,6 +30,7 @@ GIVEN = {
     "report": [],
     "export": ["checkpoint=a", "output=b"],
     "info": ["checkpoint=a"],
+    "tasks": ["base=a"],
 }
 BAD = {
     "train": """
@@ -100,6 +101,7 @@ BAD = {
     """,
     "report": "runs=[] margin=-1 margin=nan",
     "export": "output= checkpoint=[] format=pickle tasks=[]",
+    "tasks": "action=rename base= json=maybe",
     "info": "checkpoint=[] shape=[1,2] shape=[0,1,1] spacing_mm=[1,1,0] json=maybe",
 }
 GOOD = {

@@ -18,6 +18,7 @@ from uniseg.task import Task
 from uniseg.weights.card import split_hash
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
 from uniseg.weights.licences import strictest
+from uniseg.weights.task_hub import record_installed, with_installed
 
 FORMAT = 1  # of the JSON; keys are only ever added
 PARTS = ("encoder", "conditioning", "decoder", "head")
@@ -50,9 +51,10 @@ def describe(checkpoint: str | Path | Sequence[str], task_files: Iterable[str | 
     Raises:
         InputError: as of ``load_ensemble``.
     """
-    task_files = list(task_files)
+    task_files = with_installed(checkpoint, task_files)
     models = load_ensemble(checkpoint, task_files)
     model = models[0]
+    record_installed(model, checkpoint)
     provenance = model.provenance
     licences = [provenance.data.get(name, {}).get("licence", "") for name in {*model.tasks.names, *provenance.data}]
     return {

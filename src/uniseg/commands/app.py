@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "scans -> label maps in their own grid",
     "report": "a run, several against each other, a few-shot sweep -> page or table",
     "export": "checkpoint -> folder, task file or delta to share",
+    "tasks": "tasks that were added to a base, beside it: list, add, remove",
     "info": "what a network can segment, its licence, data, scores, memory",
 }
 TOOLS = {

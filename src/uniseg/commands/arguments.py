@@ -23,7 +23,8 @@ WITH_VALUE = (
 )
 MAY_BE_EMPTY = ("debug", "experiment", "logger", "phantom")  # groups of which nothing may be chosen
 BRACKETS = "[](){}"
-FLAGS = {"--json": "json=true"}  # ours, beside those of Hydra
+# Ours, beside the flags of Hydra.
+WORDS = {"--json": "json=true", **{word: f"action={word}" for word in ("list", "add", "remove")}}
 
 
 def readable_arguments(arguments: Sequence[str], text_keys: Collection[str]) -> list[str]:
@@ -35,7 +36,7 @@ def readable_arguments(arguments: Sequence[str], text_keys: Collection[str]) -> 
     Raises:
         InputError: an argument that is no ``key=value``, or whose value has to be quoted.
     """
-    arguments = [FLAGS.get(argument, argument) for argument in arguments]
+    arguments = [WORDS.get(argument, argument) for argument in arguments]
     keys = [*text_keys, *_groups()]
     sweeps = any(argument in MULTIRUN for argument in arguments)
     flags = {index + 1 for index, argument in enumerate(arguments) if argument in WITH_VALUE}

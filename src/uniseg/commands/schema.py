@@ -239,6 +239,25 @@ class InfoConfig:
 
 
 @dataclass
+class TasksConfig:
+    """Keys of ``tasks``.
+
+    Examples:
+        >>> OmegaConf.structured(TasksConfig(action="add")).action
+        'add'
+    """
+
+    action: str = field(default=MISSING, metadata=bounded(word("list", "add", "remove")))
+    base: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    file: str | None = None
+    name: str | None = None
+    licence: str | None = None
+    citation: str | None = None
+    scores: str | None = None
+    json: bool = MISSING
+
+
+@dataclass
 class ReportConfig:
     """Keys of ``report``.
 
@@ -267,6 +286,7 @@ ROOTS = {
     "report": ReportConfig,
     "export": ExportConfig,
     "info": InfoConfig,
+    "tasks": TasksConfig,
 }
 
 

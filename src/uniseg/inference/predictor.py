@@ -22,6 +22,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.modality import Guess, guess
 from uniseg.task import Task
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
+from uniseg.weights.task_hub import with_installed
 
 AnyPath = str | os.PathLike
 
@@ -90,14 +91,14 @@ class Predictor:
         """The networks of files.
 
         Args:
-            path: a checkpoint, an exported folder, or a list of either: an ensemble.
+            path: a checkpoint, an exported folder with the tasks beside it, or a list of either: an ensemble.
             task_files: of tasks that are added to the network.
             postprocessing: the file that ``uniseg.evaluate`` wrote; None: label maps as they are.
 
         Raises:
             InputError: a file cannot be read, or does not fit; as of ``Predictor``.
         """
-        task_files = list(task_files)
+        task_files = with_installed(path, task_files)
         return cls(
             load_ensemble(path, task_files),
             settings,

@@ -12,7 +12,8 @@ from uniseg.weights.folder import save_model
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FILE_ENDINGS = (".ckpt", ".pt", ".pth", ".model", ".safetensors", ".bin")
-FILES = ("*.json", "*.safetensors", "README.md", "member*/*")  # of a folder or an ensemble, nothing that is unpickled
+# Of a folder, an ensemble, tasks beside a base: nothing that is unpickled.
+FILES = ("*.json", "*.safetensors", "README.md")  # a star takes folders in too
 
 
 def is_hub_name(path: str | os.PathLike) -> bool:

@@ -20,8 +20,9 @@ UNKNOWN = len(ORDER)  # what no line names may forbid anything
 
 def strictness(licence: str) -> int:
     """Position in ``ORDER``, ``UNKNOWN`` for what it does not name."""
-    name = re.sub(r"[\s-]*v?\d+(\.\d+)*$", "", licence.strip().upper())
-    return next((rank for rank, names in enumerate(ORDER) if name in names), UNKNOWN)
+    whole = licence.strip().upper()
+    forms = (whole, re.sub(r"[\s-]*V?\d+(\.\d+)*$", "", whole))  # CC0 is no CC of version 0
+    return next((rank for rank, names in enumerate(ORDER) if any(form in names for form in forms)), UNKNOWN)
 
 
 def strictest(licences: Iterable[str]) -> str:

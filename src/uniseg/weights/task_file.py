@@ -60,6 +60,18 @@ def save_task(model: UniSegModel, name: str, path: str | Path) -> Path:
     return write_described(path, KIND, description, model.added[index].state_dict())
 
 
+def read_task_file(path: str | Path) -> tuple[Task, dict]:
+    """The task of a file with the facts on its data, without its weights.
+
+    Raises:
+        InputError: no task file.
+    """
+    description, _ = read_described(path, KIND, FIELDS, GIVE)
+    with reading(path, "a task that this version wrote", "fetch the file again"):
+        task = Task.from_dict(description["task"])
+        return task, require_facts(description["data"], task.name, path)
+
+
 def load_tasks(model: UniSegModel, paths: Iterable[str | Path]) -> None:
     """Add the tasks of the files; what ``model`` could do before, it does bit for bit as before.
 
