@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary
 from uniseg.export import card_row
+from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.licences import strictest
@@ -50,7 +51,7 @@ def tasks(config: DictConfig) -> list[AddedTaskEntry]:
 
 def licence_of(base: str | Path, entries: list[AddedTaskEntry]) -> str:
     """The strictest of the base's training data and of all that was added."""
-    model = load_model(base)
+    model: UniSegModel = load_model(base)
     data = model.provenance.data
     own = [data.get(name, {}).get("licence", "") for name in {*model.tasks.names, *data}]
     return strictest([*own, *(entry.licence for entry in entries)])

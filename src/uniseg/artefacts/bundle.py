@@ -92,8 +92,8 @@ def _metadata(model: UniSegModel, task: Task, checkpoint: str) -> dict:
     for name, values in zip(task.classes[1:], task.class_values, strict=True):
         labels |= {value: f"{labels[value]}, {name}" if value in labels else name for value in values}
     scores = {"num_channels": task.num_labels, "channel_def": labels}
-    values = {"type": "image", "format": "magnitude", "value_range": RANGE, "dtype": "float32", "is_patch_data": True}
-    window = values | {"spatial_shape": list(model.patch_size)}
+    patch = {"type": "image", "format": "magnitude", "value_range": RANGE, "dtype": "float32", "is_patch_data": True}
+    window = patch | {"spatial_shape": list(model.patch_size)}
     return {
         "schema": SCHEMA,
         "version": uniseg_version(),

@@ -33,7 +33,7 @@ class TaskNetwork(nn.Module):
     def __init__(self, models: Sequence[UniSegModel], task_index: int) -> None:
         super().__init__()
         self.models, self.task_index = nn.ModuleList(models), task_index
-        self.task = models[0].tasks[task_index]
+        self.task, self.patch_size = models[0].tasks[task_index], models[0].patch_size
 
     def forward(self, image: Tensor) -> Tensor:
         """``[B,M,Z,Y,X]`` of the patch size -> ``[B,V,Z,Y,X]``: the largest of V is the label value of a voxel."""
@@ -53,7 +53,7 @@ class TaskNetwork(nn.Module):
 
 def example(network: TaskNetwork) -> Tensor:
     """A batch of two windows, from which exporters learn what changes with the batch."""
-    return torch.zeros(2, network.task.num_modalities, *network.models[0].patch_size)
+    return torch.zeros(2, network.task.num_modalities, *network.patch_size)
 
 
 def chosen_tasks(models: Sequence[UniSegModel], names: Iterable[str] | None) -> list[int]:

@@ -49,9 +49,9 @@ def read(scans: Sequence[str], about: dict) -> tuple[np.ndarray, list[bool], np.
         raise ValueError(f"{len(scans)} files; expected one for each of {', '.join(names)}")
     if missing := [name for name, scan in zip(names, scans) if scan == "-" and name not in about["optional"]]:
         raise ValueError(f"no file for {', '.join(missing)}; only {about['optional']} may be missing")
-    images = [None if scan == "-" else nib.load(scan) for scan in scans]
+    images: list = [None if scan == "-" else nib.load(scan) for scan in scans]
     first = next(image for image in images if image is not None)
-    affine, turned = _mm(first) @ first.affine, np.empty(first.shape[:3], bool)
+    affine, turned = _mm(first) @ first.affine, np.zeros(first.shape[:3])
     turn = ornt.ornt_transform(ornt.io_orientation(affine), CANONICAL)
     array = np.zeros((len(scans), *ornt.apply_orientation(turned, turn).T.shape), np.float32)
     for channel, scan, image in ((*each, image) for *each, image in zip(array, scans, images) if image is not None):
