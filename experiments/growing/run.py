@@ -1,6 +1,6 @@
 """A twelfth phantom task: added to a network of eleven, or learnt alone from the same cases.
 
-    python experiments/growing/run.py outputs/phantom_table/table/uniseg/joint --processes 2
+    python experiments/growing/run.py outputs/phantom_table/2970_steps/table/uniseg/joint --processes 2
 
 The argument is a folder with ``seed<n>/checkpoints/last.ckpt`` of networks of eleven tasks. Every step is a command of
 uniseg; started again it resumes where it was stopped.
