@@ -1,5 +1,6 @@
 """A DICOM series: a folder of slices that become one scan."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import numpy as np
 from uniseg.errors import InputError
 from uniseg.images.dicom_choice import ListedSeries, describe, list_series, only_volume, pick_series
 from uniseg.images.dicom_file import Tags, is_dicom, is_foreign, read_pixels, read_tags
-from uniseg.images.dicom_slices import GEOMETRY, HEADER_TAGS, Slice, make_slice, ordered, require_alike
+from uniseg.images.dicom_frames import FRAME_TAGS, is_multi_frame, make_frames
+from uniseg.images.dicom_slices import GEOMETRY, HEADER_TAGS, OWN_FOLDER, Slice, make_slice, ordered, require_alike
 from uniseg.images.gantry_tilt import Tilt
 from uniseg.images.image_file import RESTORE, SKEW, ImageFile, refusing
-from uniseg.images.suv import suv_factor
+from uniseg.images.suv import multi_frame_suv_factor, suv_factor
 
 LARGEST_TILT = 45.0  # degrees; gantries reach 30
 LABEL_MAP_STORAGE = "1.2.840.10008.5.1.4.1.1.66.7"  # which pydicom 3.0 cannot name
@@ -53,6 +55,12 @@ class Series:
             return planes
         return np.stack([self.tilt.slant(plane, number) for number, plane in enumerate(planes)])
 
+    def in_file_order(self, planes: np.ndarray) -> np.ndarray:
+        """Slices of several frames in the order of their file, others as they are."""
+        if self.slices[0].frame is None:
+            return planes
+        return planes[np.argsort([s.frame for s in self.slices])]
+
 
 def is_series(folder: Path) -> bool:
     """Whether a file of the folder itself is DICOM; hidden files or folders do not count.
@@ -78,18 +86,26 @@ def read_series(path: Path) -> Series:
     """
     folder = path if path.is_dir() else path.parent
     listed = _listed(folder)
-    if path.is_dir():
-        series = only_volume(listed, path)
-    else:
-        series = next((each for each in listed if path in each.headers), None)
-        if series is None:
-            raise InputError(path, "no DICOM slice", "a slice of a series", "give the folder of the slices")
-    slices = [make_slice(each, header) for each, header in series.headers.items()]
+    own = [each for each in listed if path in each.headers]
+    if not own and not path.is_dir():
+        raise InputError(path, "no DICOM slice", "a slice of a series", "give the folder of the slices")
+    series = own[0] if own else only_volume(listed, path)
+    slices = _slices(series)
     require_alike(slices)
     slices, step = ordered(slices)
     others = [each for each in listed if each is not series] if path.is_dir() else []
     notes = (f"localisers passed over: {describe(others)}",) if others else ()
     return replace(_on_grid(path, slices, step), notes=notes)
+
+
+def _slices(series: ListedSeries) -> list[Slice]:
+    several = [path for path, header in series.headers.items() if is_multi_frame(header)]
+    if several and len(series.headers) > 1:
+        found = f"{len(series.headers)} files in a series of multi-frame files"
+        raise InputError(several[0], found, "one file", OWN_FOLDER)
+    if several:
+        return make_frames(several[0], series.headers[several[0]])
+    return [make_slice(path, header) for path, header in series.headers.items()]
 
 
 def choose_series(folder: Path, series: str) -> tuple[Path, str]:
@@ -150,17 +166,25 @@ def open_series(path: Path) -> ImageFile:
     """
     series = read_series(path)
     slices = series.slices
-    factor = suv_factor([s.header for s in slices], path) if series.modality == "PT" else 1.0
+    factor = _suv_factor(series, path) if series.modality == "PT" else 1.0
 
     def load() -> np.ndarray:
         out = np.empty(series.shape[::-1], np.float32)
+        frames = None if slices[0].frame is None else _frames(slices)
         for number, (plane, s) in enumerate(zip(out, slices, strict=True)):
             with np.errstate(all="ignore"):
-                values = (_pixels(s) * factor).astype(np.float32)
+                values = ((_pixels(s) if frames is None else _rescaled(frames, s)) * factor).astype(np.float32)
             plane[...] = series.tilt.straighten(values, number) if series.tilt else values
         return out.transpose()
 
     return ImageFile(path, series.shape, series.affine, load, stated=series.modality, notes=_notes(series))
+
+
+def _suv_factor(series: Series, path: Path) -> float:
+    if series.slices[0].frame is None:
+        return suv_factor([s.header for s in series.slices], path)
+    units = sorted({s.units for s in series.slices})
+    return multi_frame_suv_factor(series.slices[0].header, ", ".join(units), path)
 
 
 def _notes(series: Series) -> tuple[str, ...]:
@@ -182,7 +206,7 @@ def _files(folder: Path) -> list[Path]:
 def _read(path: Path) -> Tags | None:
     """None for another kind of file; what is none by its name may be a damaged slice, and is not passed over."""
     is_ours = is_dicom(path)
-    return None if is_foreign(path) and not is_ours else read_tags(path, HEADER_TAGS, is_bare=is_ours)
+    return None if is_foreign(path) and not is_ours else read_tags(path, HEADER_TAGS + FRAME_TAGS, is_bare=is_ours)
 
 
 def _is_slice(header: Tags) -> bool:
@@ -190,6 +214,24 @@ def _is_slice(header: Tags) -> bool:
 
     is_other = header.text("SOPClassUID") in (MediaStorageDirectoryStorage, SegmentationStorage, LABEL_MAP_STORAGE)
     return not is_other and any(name in header for name in GEOMETRY)
+
+
+def _frames(slices: Sequence[Slice]) -> np.ndarray:
+    """``[frame,rows,columns]`` as stored."""
+    first = slices[0]
+    values = read_pixels(first.path)
+    values = values[None] if values.ndim == 2 else values
+    if values.shape != (len(slices), *first.shape):
+        expected = f"{(len(slices), *first.shape)}"
+        raise InputError(first.path, f"voxels of shape {values.shape}", expected, RESTORE)
+    return values
+
+
+def _rescaled(frames: np.ndarray, s: Slice) -> np.ndarray:
+    slope, intercept = s.rescale or (1.0, 0.0)
+    if slope == 0 or not np.isfinite([slope, intercept]).all():
+        raise InputError(s.path, f"{s.name} rescaled by {slope:g}, {intercept:g}", "finite intensities", RESTORE)
+    return frames[s.frame].astype(np.float64) * slope + intercept
 
 
 def _pixels(s: Slice) -> np.ndarray:

@@ -29,7 +29,7 @@ OTHER_SCANS = (".mha", ".mhd", ".nhdr", ".nii", ".nii.gz", ".nrrd")
 PROGRAMS = (".bat", ".db", ".exe", ".js", ".lnk", ".py", ".sh", ".url")
 FOREIGN = TABLES + SETTINGS + TEXTS + PICTURES + OTHER_SCANS + PROGRAMS
 RESCALING = ("RescaleSlope", "RescaleIntercept")
-INTEGER = {"US": ("H", 2), "UL": ("I", 4)}
+BINARY = {"US": ("H", 2), "UL": ("I", 4), "FD": ("d", 8)}
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class Tags:
 
         with refusing(self.path, f"numbers for {name}", RESTORE):
             element = self.dataset.get_item(tag_for_keyword(name))
-            form = INTEGER.get(dictionary_VR(name))
+            form = BINARY.get(dictionary_VR(name))
             if form is None or element is None or not isinstance(element, RawDataElement) or not element.value:
                 return [float(word) for word in re.split(r"[\\,]", self.text(name).strip("[]")) if word.strip()]
             letter, size = form
@@ -123,7 +123,7 @@ def read_tags(path: Path, names: list[str], is_bare: bool) -> Tags:
 
 
 def read_pixels(path: Path) -> np.ndarray:
-    """``[rows,columns]`` in the units of the rescaling.
+    """``[rows,columns]``, of several frames with their number before, in the units of the file's own rescaling.
 
     Raises:
         InputError: no pixels, or such as pydicom cannot decode; intensities that are not finite.

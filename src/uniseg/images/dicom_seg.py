@@ -33,7 +33,7 @@ def write_dicom_seg(planes: np.ndarray, series: Series, table: SegmentTable, pat
     from pydicom.uid import generate_uid
 
     sources = source_datasets(series)
-    pixels = _segment_numbers(planes, table, path, kind)
+    pixels = _segment_numbers(series.in_file_order(planes), table, path, kind)
     algorithm = _algorithm(table)
     with refusing(series.folder, "a series that a segmentation can refer to", "take the archive's own series"):
         segmentation = Segmentation(

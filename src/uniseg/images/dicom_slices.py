@@ -35,6 +35,9 @@ class Slice:
         axes: ``[2,3]``, the directions in which the column index, then the row index, grows.
         position: of the first voxel.
         thickness_mm: 0 where not stated.
+        frame: index in a file of several; None where the file is the slice.
+        rescale: slope, intercept of a frame.
+        units: UCUM code of what that gives, of PET.
 
     Examples:
         >>> from pydicom import Dataset
@@ -51,11 +54,29 @@ class Slice:
     axes: np.ndarray
     position: np.ndarray
     thickness_mm: float
+    frame: int | None = None
+    rescale: tuple[float, float] | None = None
+    units: str = ""
+
+    @property
+    def name(self) -> str:
+        return self.path.name if self.frame is None else f"frame {self.frame + 1}"
+
+    @property
+    def is_packed(self) -> bool:
+        return _is_packed(self.header)
 
 
-def make_slice(path: Path, header: Tags) -> Slice:
+def make_slice(path: Path, header: Tags, frame: int | None = None) -> Slice:
+    """
+    Args:
+        frame: index of the one that ``header`` describes; None: the file holds one.
+
+    Raises:
+        InputError: several frames, colour, no place in space.
+    """
     frames, samples = (header.numbers(name) or [1.0] for name in ("NumberOfFrames", "SamplesPerPixel"))
-    if frames != [1.0]:
+    if frames != [1.0] and frame is None:
         fix = "convert the scan to NIfTI, with dcm2niix for instance"
         raise InputError(path, f"{frames[0]:g} frames in one file", "one slice a file", fix)
     if samples != [1.0]:
@@ -77,7 +98,7 @@ def make_slice(path: Path, header: Tags) -> Slice:
             "repair the header",
         )
     thickness = _numbers(path, header, "SliceThickness", 1)[0] if header.text("SliceThickness") else 0.0
-    return Slice(path, header, (int(rows), int(columns)), tuple(spacing), axes, np.array(position), thickness)
+    return Slice(path, header, (int(rows), int(columns)), tuple(spacing), axes, np.array(position), thickness, frame)
 
 
 def _is_packed(header: Tags) -> bool:
@@ -113,10 +134,10 @@ def require_alike(slices: list[Slice]) -> None:
         for name, (found, expected, tolerance) in pairs.items():
             if np.abs(np.subtract(found, expected)).max() > tolerance:
                 fix = f"move it away if it is a scout, or {OWN_FOLDER}"
-                raise InputError(s.path, f"{name} {found}", f"{expected}, as {usual.path.name}", fix)
+                raise InputError(s.path, f"{name} {found}", f"{expected}, as {usual.name}", fix)
         found, expected = (f"Modality {one.header.text('Modality')}" for one in (s, usual))
         if found != expected:
-            raise InputError(s.path, found, f"{expected}, as {usual.path.name}", OWN_FOLDER)
+            raise InputError(s.path, found, f"{expected}, as {usual.name}", OWN_FOLDER)
 
 
 def ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
@@ -154,14 +175,15 @@ def ordered(slices: list[Slice]) -> tuple[list[Slice], np.ndarray]:
 
 def _doubled(s: Slice, after: Slice) -> InputError:
     """Two slices in one place, with what tells them apart."""
-    found, fix = f"the position of {s.path.name}", "keep one phase or one reconstruction"
+    found, fix = f"the position of {s.name}", "keep one phase or one reconstruction"
     for name in PHASES:
         here, there = (one.header.text(name) or "absent" for one in (s, after))
         if here != there:
             found = f"{found}, with {name} {there} instead of {here}"
             fix = "put each echo, phase or reconstruction into its own folder"
             break
-    return InputError(after.path, found, "one slice in each place", fix)
+    where = after.path if after.frame is None else f"{after.path}, {after.name}"
+    return InputError(where, found, "one slice in each place", fix)
 
 
 def _require_even(slices: list[Slice], distances: np.ndarray, usual: float) -> None:
@@ -170,7 +192,7 @@ def _require_even(slices: list[Slice], distances: np.ndarray, usual: float) -> N
     if not odd.size:
         return
     first = odd[0]
-    found = f"{distances[first]:g} mm from {slices[first].path.name}"
+    found = f"{distances[first]:g} mm from {slices[first].name}"
     times = distances[odd] / usual
     if (np.abs(times - np.rint(times)) <= GAP_TOLERANCE).all() and times.min() > 1.5:
         fix = "restore the missing slices"

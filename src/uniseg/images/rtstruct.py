@@ -109,7 +109,7 @@ def _structure(
             points = _in_space(polygon, s)
             contour = _item(
                 ContourNumber=len(contours) + 1,
-                ContourImageSequence=[_reference(by_path[s.path])],
+                ContourImageSequence=[_reference(by_path[s.path], s.frame)],
                 ContourGeometricType="CLOSED_PLANAR",
                 NumberOfContourPoints=len(points),
                 ContourData=[f"{value:.4f}" for value in points.ravel()],
@@ -125,8 +125,11 @@ def _in_space(polygon: np.ndarray, s: Slice) -> np.ndarray:
     return s.position + polygon * [s.spacing_mm[1], s.spacing_mm[0]] @ s.axes
 
 
-def _reference(source: "Dataset") -> "Dataset":
-    return _item(ReferencedSOPClassUID=source.SOPClassUID, ReferencedSOPInstanceUID=source.SOPInstanceUID)
+def _reference(source: "Dataset", frame: int | None = None) -> "Dataset":
+    item = _item(ReferencedSOPClassUID=source.SOPClassUID, ReferencedSOPInstanceUID=source.SOPInstanceUID)
+    if frame is not None:
+        item.ReferencedFrameNumber = frame + 1
+    return item
 
 
 def _code(text: str) -> "Dataset":

@@ -20,7 +20,9 @@ SUV_TAGS = (
     "AcquisitionDate",
     "AcquisitionTime",
     "RadiopharmaceuticalInformationSequence",
+    *("RealWorldValueMappingSequence", "DecayCorrected", "DecayCorrectionDateTime"),  # of multi-frame files
 )
+UNITS = {"g/ml{SUVbw}": "GML", "Bq/ml": "BQML"}  # of UCUM, in multi-frame files
 MALFORMED = (ValueError, TypeError, AttributeError, IndexError, OverflowError)
 
 
@@ -49,6 +51,43 @@ def suv_factor(headers: Sequence[Tags], folder: Path) -> float:
     elif correction != "ADMIN":
         raise InputError(folder, f"DecayCorrection '{correction}'", "START or ADMIN", "convert the scan to SUV")
     return weight_g / dose
+
+
+def measured_units(mapping: Tags) -> str:
+    """UCUM code of an item of RealWorldValueMappingSequence; empty where it has none."""
+    return next((item.text("CodeValue") for item in mapping.items("MeasurementUnitsCodeSequence")), "")
+
+
+def multi_frame_suv_factor(header: Tags, units: str, path: Path) -> float:
+    """As ``suv_factor``, of a multi-frame file, whose frames say which units their rescaling leads to.
+
+    Raises:
+        InputError: other units, or a tag that the calculation needs is missing or senseless.
+    """
+    from pydicom.valuerep import DT
+
+    if UNITS.get(units) == "GML":
+        return 1.0
+    if UNITS.get(units) != "BQML":
+        raise InputError(path, f"PET in units {units or 'none'}", " or ".join(UNITS), "convert the scan to SUV")
+    sequence = header.items("RadiopharmaceuticalInformationSequence")
+    if not sequence:
+        raise _lacking("RadiopharmaceuticalInformationSequence", path)
+    if header.text("DecayCorrected") != "YES":
+        raise InputError(path, f"DecayCorrected '{header.text('DecayCorrected')}'", "YES", "convert the scan to SUV")
+    try:
+        corrected = DT(header.text("DecayCorrectionDateTime")).replace(tzinfo=None)
+        given = DT(sequence[0].text("RadiopharmaceuticalStartDateTime")).replace(tzinfo=None)
+    except MALFORMED as error:
+        found, expected = f"PET times that cannot be read ({error})", "times of injection and decay correction"
+        raise InputError(path, found, expected, "convert it to SUV") from error
+    if abs(corrected - given) >= timedelta(days=1):
+        found = f"an injection at {given} for decay corrected to {corrected}"
+        raise InputError(path, found, "less than a day between", "convert the scan to SUV")
+    half_life = _positive(sequence[0], "RadionuclideHalfLife", path)
+    dose = _positive(sequence[0], "RadionuclideTotalDose", path)
+    dose *= 2 ** (-(corrected - given).total_seconds() / half_life)
+    return 1000 * _positive(header, "PatientWeight", path) / dose
 
 
 def _decay_s(headers: Sequence[Tags], drug: Tags, folder: Path) -> float:
