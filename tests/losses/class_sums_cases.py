@@ -1,4 +1,4 @@
-"""The loss's kernels by Triton's interpreter; run by ``test_class_sums.py`` in a process that switches it on."""
+"""The loss's kernels by Triton's interpreter; run by ``test_kernels.py`` in a process that switches it on."""
 
 import math
 

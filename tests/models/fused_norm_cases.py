@@ -1,4 +1,4 @@
-"""The fused norm's kernels by Triton's interpreter; run by ``test_fused_norm.py`` in a process that switches it on."""
+"""The fused norm's kernels by Triton's interpreter; run by ``test_kernels.py`` in a process that switches it on."""
 
 import pytest
 import torch

@@ -1,21 +1,15 @@
-"""The fused norm: its kernels by Triton's interpreter, and which norm takes them."""
+"""Which norm takes the fused kernels, and that a card computes them."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 
-from interpreted import needs_triton, run_interpreted
+from interpreted import needs_triton
 from uniseg.errors import InputError
 from uniseg.models import norms
 from uniseg.models.blocks import NormAct, conv_block
 from uniseg.models.norms import InstanceNorm, instance_norm, set_fused_norm
-
-
-@needs_triton
-def test_kernels_by_the_interpreter():
-    run_interpreted(Path(__file__).with_name("fused_norm_cases.py"))
 
 
 def test_it_is_asked_for_without_triton(model, monkeypatch):

@@ -1,8 +1,10 @@
-"""Triton's compiler takes every kernel, for a card that need not be there; the interpreter allows more than it does."""
+"""Every kernel by Triton's interpreter; its compiler, which allows less, takes each for a card that is not here."""
+
+from pathlib import Path
 
 import pytest
 
-from interpreted import needs_triton
+from interpreted import needs_triton, run_interpreted
 
 SIZES = dict.fromkeys(("S", "C", "V", "K", "stride_s", "stride_c", "weight_stride", "chunks", "per_chunk"), "i32")
 SUMS = dict.fromkeys(
@@ -21,6 +23,12 @@ KERNELS = {
     "chunk_sums": {"BS": 64, "KP": 4, "steps": 3, "REGIONS": False},
     "gradient": {"BS": 64, "KP": 4, "REGIONS": True, "stride_s": 1},
 }
+
+
+@needs_triton
+def test_they_compute_what_torch_does():
+    """In one process, whose imports take longer than the cases."""
+    run_interpreted(*sorted(Path(__file__).parent.rglob("*_cases.py")))
 
 
 @needs_triton
