@@ -122,7 +122,7 @@ def _tell(line: str) -> None:
 
 
 def _check_task(path: Path, result: ConfigResult) -> None:
-    from uniseg.commands.schema import TaskSchema  # which knows all rooms
+    from uniseg.commands.roots import TaskSchema  # which knows all rooms
 
     package = result.header["package"]
     if package is None or not PACKAGE.fullmatch(package):

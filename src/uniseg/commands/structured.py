@@ -45,7 +45,7 @@ def schema_of(settings: type, *, with_defaults: bool = False, **extra: type) -> 
 def __getattr__(name: str) -> Any:
     """The classes that ``schema_of`` made in the process from which a job of a sweep was sent."""
     if "Schema" in name:
-        import_module("uniseg.commands.schema")
+        import_module("uniseg.commands.roots")
         if name in globals():
             return globals()[name]
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
