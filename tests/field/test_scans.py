@@ -23,7 +23,7 @@ def headers(commands, base, tmp_path_factory):
     scans = write_geometry(folder / "scans")
     done = base.predict(commands, scans, folder / "out")
     assert done.code == 0, done.tail
-    return scans, folder / "out" / TASK, done.tail
+    return scans, folder / "out" / TASK, done.stderr
 
 
 def same_grid(scan, label):
