@@ -8,7 +8,8 @@ LOWEST := $(VENV)/lowest
 OLD_WARNINGS := -W ignore::DeprecationWarning -W "ignore:Using a non-tuple sequence"
 RUN := $(BIN)/python -m
 # One process per core, each with whole files, or with a folder whose tests share what is made once (tests/conftest.py).
-PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder
+# The run ends with the first process that dies, which pytest-xdist would else wait for when it hands out whole files.
+PARALLEL := -n auto --dist loadgroup --no-loadscope-reorder --max-worker-restart=0
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-lowest test-gpu lint types check docs bench bench-gpu clean
@@ -39,7 +40,7 @@ test: setup ## the tests
 	OMP_NUM_THREADS=1 $(RUN) pytest -m "not slow and not gpu" $(PARALLEL)
 
 test-slow: setup ## the tests that take minutes
-	$(RUN) pytest -m "slow and not gpu"
+	$(RUN) pytest -m "slow and not gpu" -o faulthandler_timeout=3600
 
 $(LOWEST)/ready: pyproject.toml constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
