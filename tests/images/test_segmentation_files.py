@@ -2,52 +2,33 @@
 
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
 import SimpleITK
 from matplotlib.path import Path as Polygon
-from scipy.spatial.transform import Rotation
 
 from samples import save_nifti
-from scan_files import dicom_slice, identified, save_slices
+from scan_files import dicom_slice, save_slices
+from segmented_series import (
+    AFFINES,
+    BALL,
+    BASE,
+    NESTED,
+    SHAPE,
+    TABLE,
+    TURN,
+    in_ball,
+    in_place,
+    make_series,
+    make_tilted_series,
+    stored_label,
+)
 from uniseg.errors import InputError
 from uniseg.images.contours import find_contours
-from uniseg.images.files import read_label, read_volume
+from uniseg.images.files import read_label, read_volume, write_label_map
 from uniseg.images.segmentation_files import write_segments
-from uniseg.images.segments import SegmentTable, make_segments
-from uniseg.terminology import ClassCodes
-
-BASE = np.array([[-1.5, 0, 0, 40], [0, -0.8, 0, 30], [0, 0, 4.0, -20], [0, 0, 0, 1]])
-TURN = np.eye(4)
-TURN[:3, :3] = Rotation.from_rotvec([20, -15, 35], degrees=True).as_matrix()
-SHAPE = (6, 17, 13)
-AFFINES = {
-    "straight": BASE,
-    "oblique": TURN @ BASE,
-    "flipped": BASE @ np.diag([-1, 1, -1, 1.0]),
-    "sagittal": BASE[[2, 0, 1, 3]],
-}
-CODES = (ClassCodes("64033007 Kidney", modifier="24028007 Right"), None)
-TABLE = SegmentTable("kidney", make_segments(("right_kidney", "tumour"), ((1,), (2,)), CODES), "abc123", "0.1")
-NESTED = SegmentTable("brain", make_segments(("whole", "core"), ((1, 2), (2,))), "abc123", "0.1")
-
-
-def stored_label():
-    """``[slice,row,column]``: a shell with a hole and an island in it, voxels that touch at corners, the rim."""
-    label = np.zeros(SHAPE, np.uint8)
-    label[1:5, 2:13, 2:11] = 1
-    label[2:4, 4:11, 4:9] = 0
-    label[2:4, 6:9, 6] = 1
-    label[3, 5, 5] = label[3, 4, 4] = 1
-    label[1:3, 10:12, 3:6] = 2
-    label[0, 0, 0] = label[0, 1, 1] = label[5, -1, -1] = 2
-    return label
-
-
-def make_series(folder, affine):
-    noise = np.random.default_rng(0).integers(0, 1000, SHAPE)
-    return save_slices(folder, identified([dicom_slice(plane, affine, k) for k, plane in enumerate(noise)]))
 
 
 @pytest.fixture(params=AFFINES)
@@ -57,12 +38,6 @@ def scan(request, tmp_path):
     folder = make_series(tmp_path / "ct", affine)
     reference = save_nifti(tmp_path / "label.nii.gz", stored_label(), affine)
     return folder, affine, read_label(reference, [folder])
-
-
-def in_place(mask, affine):
-    """The set of voxel centres in RAS mm, to a tenth of a mm."""
-    points = np.argwhere(mask)[:, ::-1] @ affine[:3, :3].T + affine[:3, 3]
-    return {tuple(point) for point in np.round(points, 1) + 0.0}
 
 
 def test_slicer_reads_names_colours_and_voxels(scan, tmp_path):
@@ -246,33 +221,39 @@ def test_what_was_written_among_the_slices_is_no_slice(tmp_path):
     np.testing.assert_array_equal(read_volume([folder]).array, before)
 
 
-@pytest.mark.parametrize("ending", [".seg.dcm", ".rtstruct.dcm"])
-def test_labels_of_a_tilted_series_come_back_on_its_slices(tmp_path, ending):
+def test_contours_of_a_tilted_series_lie_on_its_slices(tmp_path):
     """A bright ball, found by a threshold on the right-angled grid, is where it was on the slanted slices."""
-    sheared = BASE.copy()
-    sheared[:3, 2] += 0.7 * BASE[:3, 1]
-    shape = (9, 30, 24)
-    centre = sheared @ [12, 15, 4, 1]
-    points = np.indices(shape)[::-1].reshape(3, -1).T @ sheared[:3, :3].T + sheared[:3, 3]
-    ball = (np.linalg.norm(points - centre[:3], axis=1) < 8).reshape(shape)
-    slices = identified([dicom_slice(1000 * plane, BASE, k) for k, plane in enumerate(ball)])
-    for k, s in enumerate(slices):
-        s.ImagePositionPatient = [f"{v:.8g}" for v in (np.diag([-1, -1, 1, 1]) @ sheared @ [0, 0, k, 1])[:3]]
-    folder = save_slices(tmp_path / "ct", slices)
+    folder, ball, slanted = make_tilted_series(tmp_path / "ct")
     label = (read_volume([folder]).array[0] > 500).astype(np.uint8)
-    path, table = tmp_path / f"out{ending}", SegmentTable("ball", make_segments(("ball",), ((1,),)))
-    if ending == ".seg.dcm":
-        pytest.importorskip("highdicom", reason="the extra dicom is not installed")
-        write_segments(label, folder, path, table)
-        found = masks_in_place(path)[1]["ball"]
-    else:
-        write_segments(label, folder, path, table)
-        to_index, mask = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ sheared), np.zeros(shape, bool)
-        for contour in pydicom.dcmread(path).ROIContourSequence[0].ContourSequence:
-            index = np.reshape(contour.ContourData, (-1, 3)).astype(float) @ to_index[:3, :3].T + to_index[:3, 3]
-            mask[round(index[0, 2])] |= filled([index[:, :2]], shape[1:], np.logical_or)
-        found = in_place(mask, sheared)
-    expected = in_place(ball, sheared)
-    assert 2 * len(found & expected) / (len(found) + len(expected)) > 0.97
-    shifted = in_place(np.roll(ball, 1, axis=1), sheared)
-    assert 2 * len(found & shifted) / (len(found) + len(shifted)) < 0.95
+    write_segments(label, folder, tmp_path / "out.rtstruct.dcm", BALL)
+    to_index, mask = np.linalg.inv(np.diag([-1, -1, 1, 1]) @ slanted), np.zeros(ball.shape, bool)
+    for contour in pydicom.dcmread(tmp_path / "out.rtstruct.dcm").ROIContourSequence[0].ContourSequence:
+        index = np.reshape(contour.ContourData, (-1, 3)).astype(float) @ to_index[:3, :3].T + to_index[:3, 3]
+        mask[round(index[0, 2])] |= filled([index[:, :2]], ball.shape[1:], np.logical_or)
+    assert dice(mask, ball) > 0.97
+    assert dice(mask, np.roll(ball, 1, axis=1)) < 0.95
+
+
+def test_frames_of_a_tilted_series_lie_on_its_right_angled_grid(tmp_path):
+    """Where the label map was made; they say which slices they come from, and that they do not lie there."""
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    folder, _, _ = make_tilted_series(tmp_path / "ct")
+    label = (read_volume([folder]).array[0] > 500).astype(np.uint8)
+    write_segments(label, folder, tmp_path / "out.seg.dcm", BALL)
+    data, found = masks_in_place(tmp_path / "out.seg.dcm")
+    mask, affine = canonical(label, folder, tmp_path)
+    assert found["ball"] == in_place(mask, affine)
+    assert dice(mask, in_ball(mask.shape, affine)) > 0.97
+    for frame in data.PerFrameFunctionalGroupsSequence:
+        assert frame.DerivationImageSequence[0].SourceImageSequence[0].SpatialLocationsPreserved == "NO"
+
+
+def dice(a, b):
+    return 2 * (a & b).sum() / (a.sum() + b.sum())
+
+
+def canonical(label, folder, tmp_path):
+    """``[z,y,x]`` with the affine of (x, y, z), by way of a NIfTI."""
+    write_label_map(label, folder, tmp_path / "same.nii.gz")
+    image = nib.load(tmp_path / "same.nii.gz")
+    return np.asarray(image.dataobj).transpose() > 0, image.affine

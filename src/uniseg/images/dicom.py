@@ -194,7 +194,7 @@ def _notes(series: Series) -> tuple[str, ...]:
     text = f"a tilted gantry: slices drift by {drifts} voxels (rows, columns) each; moved onto a right-angled grid"
     return (
         *series.notes,
-        f"{text}, and label maps of DICOM formats back onto the slices",
+        f"{text}, and contours of its labels back onto the slices",
     )
 
 

@@ -1,7 +1,7 @@
 """Label maps as DICOM segmentations, through highdicom."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,7 +21,10 @@ SERIES_NUMBER = 300
 
 
 def write_dicom_seg(planes: np.ndarray, series: Series, table: SegmentTable, path: Path, kind: str = BINARY) -> None:
-    """Write ``[slice,row,column]`` in the order of the series; slices without a segment are left out.
+    """Write ``[slice,row,column]`` of the series' grid; slices without a segment are left out.
+
+    Frames are the slices of the series, but those of a right-angled grid where a gantry was tilted: readers stack them
+    along their normal.
 
     Args:
         kind: ``binary``: bits, segment by segment; ``labelmap``: one number a voxel.
@@ -33,7 +36,8 @@ def write_dicom_seg(planes: np.ndarray, series: Series, table: SegmentTable, pat
     from pydicom.uid import generate_uid
 
     sources = source_datasets(series)
-    pixels = _segment_numbers(series.in_file_order(planes), table, path, kind)
+    own_planes = {} if series.tilt is None else _plane_arguments(series)
+    pixels = _segment_numbers(planes if own_planes else series.in_file_order(planes), table, path, kind)
     algorithm = _algorithm(table)
     with refusing(series.folder, "a series that a segmentation can refer to", "take the archive's own series"):
         segmentation = Segmentation(
@@ -53,8 +57,23 @@ def write_dicom_seg(planes: np.ndarray, series: Series, table: SegmentTable, pat
             content_description=f"{table.title}, by uniseg {table.version}"[:LONGEST_NAME],
             content_creator_name="uniseg^",
             series_description=f"uniseg {table.title}"[:LONGEST_NAME],
+            **own_planes,
         )
     save_dataset(segmentation, path)
+
+
+def _plane_arguments(series: Series) -> dict[str, Any]:
+    """Where the planes of the grid lie, which are no slices of the series."""
+    from highdicom import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
+
+    lps = np.diag([-1, -1, 1, 1]) @ series.affine
+    spacing = np.linalg.norm(lps[:3, :3], axis=0)
+    origins = [lps[:3] @ (0, 0, number, 1) for number in range(series.shape[2])]
+    return {
+        "plane_positions": [PlanePositionSequence("PATIENT", origin) for origin in origins],
+        "plane_orientation": PlaneOrientationSequence("PATIENT", (lps[:3, :2] / spacing[:2]).T.ravel()),
+        "pixel_measures": PixelMeasuresSequence((spacing[1], spacing[0]), spacing[2], spacing[2]),
+    }
 
 
 def _segment_numbers(planes: np.ndarray, table: SegmentTable, path: Path, kind: str) -> np.ndarray:

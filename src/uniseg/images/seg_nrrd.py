@@ -8,6 +8,7 @@ from uniseg.images.itk import itk_image, save_itk_image
 from uniseg.images.segments import Segment, SegmentTable
 
 REPRESENTATION = "Binary labelmap"
+SEPARATORS = str.maketrans("|~^", "   ")  # of entries, of terms, of a term's parts
 CONTEXTS = "Segmentation category and type - DICOM master list", "Anatomic codes - DICOM master list"
 
 
@@ -66,4 +67,4 @@ def _terms(segment: Segment) -> str:
 
 def _term(coded: str) -> str:
     number, _, meaning = coded.partition(" ")
-    return f"SCT^{number}^{meaning}" if coded else "^^"
+    return f"SCT^{number}^{meaning.translate(SEPARATORS)}" if coded else "^^"

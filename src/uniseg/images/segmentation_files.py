@@ -42,12 +42,12 @@ def write_segments(label: np.ndarray, like: AnyPath, path: AnyPath, table: Segme
         return
     require_series(like, f"{name.rpartition('.')[0].rpartition('.')[2]} output")
     series = read_series(Path(like))
-    planes = series.on_slices(to_own_order(label.T, series.affine).transpose())
+    planes = to_own_order(label.T, series.affine).transpose()
     with write_atomically(path) as part:
         if name.endswith(SEG_DICOM):
             write_dicom_seg(planes, series, table, part, kind)
         else:
-            write_rtstruct(planes, series, table, part)
+            write_rtstruct(series.on_slices(planes), series, table, part)
 
 
 def require_series(path: AnyPath, what: str) -> None:
