@@ -20,7 +20,7 @@ TRACEBACK = 'Traceback (most recent call last):\n  File "/x/uniseg/task.py", lin
 def faults(root, *ends, trial=TRIAL, write=lambda scratch: None):
     scratch = root / "scratch"
     (scratch / "out").mkdir(parents=True)
-    (scratch / "scan.nii.gz").write_bytes(gzip.compress(b""))
+    (scratch / "scan.nii.gz").write_bytes(gzip.compress(b"", mtime=0))
     before = snapshot(root)
     write(scratch)
     return judge(trial, ends, root, scratch, before, snapshot(root))
@@ -56,7 +56,7 @@ def test_a_bad_end(tmp_path, done, kinds):
         ("out/.part77_a.json", b"", {"leftover"}),
         ("escape", b"", {"outside"}),
         ("../escape", b"", {"outside"}),
-        ("scan.nii.gz", gzip.compress(b"another"), {"input", "half-written"}),
+        ("scan.nii.gz", gzip.compress(b"another", mtime=0), {"input", "half-written"}),
     ],
 )
 def test_a_bad_file(tmp_path, path, content, kinds):
