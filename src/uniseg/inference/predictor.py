@@ -199,7 +199,7 @@ class Predictor:
             if is_last:
                 del scan
             how = (self.settings, self.compute, self.stopwatch, self.sizes)
-            segmentations |= segment_group(self.models, prepared, *how)
+            segmentations |= segment_group(self.models, prepared, *how, part=(number - 1, len(groups)))
             del prepared
         return {name: segmentations[name] for name in task_names}
 

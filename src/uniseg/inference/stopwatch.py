@@ -1,16 +1,22 @@
-"""How long each stage of prediction takes."""
+"""How long each stage of prediction takes, and who wants to know where it is."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Lock
 
 import torch
 
+WINDOWS = "windows"  # what the listener hears with the fraction that is done
+
 
 class Stopwatch:
     """Adds up seconds by stage: of the clock, or of what was queued on a GPU, which nothing waits for until the seconds
     are read.
+
+    Attributes:
+        listener: is told of every stage that begins, and with ``WINDOWS`` which fraction of a scan's windows is done;
+            what it raises ends the prediction. Scans are read and written in other threads. None: nobody listens.
 
     Examples:
         >>> stopwatch = Stopwatch()
@@ -21,6 +27,7 @@ class Stopwatch:
     """
 
     def __init__(self) -> None:
+        self.listener: Callable[[str, float], None] | None = None
         self._seconds: dict[str, float] = {}
         self._pending: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
         self._lock = Lock()  # scans are read and written in other threads
@@ -31,6 +38,7 @@ class Stopwatch:
         Args:
             device: where the work of the stage is queued, if it is on a GPU.
         """
+        self.tell(stage)
         if device is None or device.type != "cuda":
             start = time.perf_counter()
             yield
@@ -43,6 +51,11 @@ class Stopwatch:
         with self._lock:
             self._seconds.setdefault(stage, 0.0)
             self._pending.append((stage, start_event, end_event))
+
+    def tell(self, stage: str, fraction: float = 0.0) -> None:
+        """Let the listener know."""
+        if self.listener is not None:
+            self.listener(stage, fraction)
 
     @property
     def seconds(self) -> dict[str, float]:

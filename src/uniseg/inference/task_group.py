@@ -21,7 +21,7 @@ from uniseg.inference.restore import (
     OutputResampler,
 )
 from uniseg.inference.settings import InferenceSettings
-from uniseg.inference.stopwatch import Stopwatch
+from uniseg.inference.stopwatch import WINDOWS, Stopwatch
 from uniseg.inference.window_network import BatchSizes, WindowNetwork
 from uniseg.inference.window_pass import WindowPass
 from uniseg.models.uniseg import UniSegModel
@@ -128,11 +128,14 @@ def segment_group(
     compute: Compute,
     stopwatch: Stopwatch,
     sizes: BatchSizes,
+    *,
+    part: tuple[int, int] = (0, 1),
 ) -> Mapping[str, CompressedSegmentation]:
     """Task name -> segmentation in the scan's grid.
 
     Args:
         sizes: as they are after the last scan.
+        part: which group of the scan's tasks this is, and how many there are, for the listener of the stopwatch.
 
     Raises:
         InputError: the network says NaN or infinity.
@@ -146,14 +149,17 @@ def segment_group(
             OutputResampler(each.scores, each.task.num_labels, prepared.crop, prepared.options, writer, slab)
             for each in accumulators
         ]
-        windows = WindowPass(network, prepared.image, settings)
-        for rows in prepared.plan.blocks:
+        windows, num_blocks = WindowPass(network, prepared.image, settings), len(prepared.plan.blocks)
+        num_layers = len(windows.grid.starts(0))
+        for block, rows in enumerate(prepared.plan.blocks):
             for resampler in resamplers:
                 resampler.start_block(rows)
-            for parts in windows.planes(resamplers[0].source_rows(rows)):
+            for layer, parts in enumerate(windows.planes(resamplers[0].source_rows(rows)), 1):
                 with stopwatch("restore", compute.device):
                     for resampler, planes in zip(resamplers, parts, strict=True):
                         resampler.add(planes)
+                done = (block + min(layer / num_layers, 1)) / num_blocks
+                stopwatch.tell(WINDOWS, (part[0] + done) / part[1])
     stopwatch.settle()
     return {
         accumulator.task.name: resampler.segmentation
