@@ -11,7 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
-COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks"}
+COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks", "serve"}
 LEVELS = [
     {
         "task",
@@ -33,7 +33,7 @@ LEVELS = [
     {"sampling", "planning"},
     {"inference"},
     {"evaluation", "artefacts"},
-    {"training", "reporting"},
+    {"training", "reporting", "service"},
     # One level: the files run their work with `commands`, which in turn calls the file whose name was typed (DYNAMIC).
     COMMANDS | {"commands", "model", "__init__"},
 ]

@@ -27,6 +27,7 @@ GIVEN = {
     "prepare": ["task=[liver]", "gpu_memory_gb=8", "phantom=default"],
     "evaluate": ["task=[liver]"],
     "predict": ["checkpoint=a", "input=b", "output=c"],
+    "serve": ["checkpoint=a"],
     "report": [],
     "export": ["checkpoint=a", "output=b"],
     "info": ["checkpoint=a"],
@@ -99,6 +100,10 @@ BAD = {
         input=[] tasks=[] checkpoint=[] modality=[] output= inference.overlap=1 inference.mirror_axes=[3]
         inference.window_batch=0
     """,
+    "serve": """
+        checkpoint=[] host= store= port=-1 port=65536 port=http token=short keep_minutes=0 max_waiting=0
+        max_upload_gb=0 max_unpacked_gb=-1 max_files=1.5 max_megavoxels=nan max_store_gb=inf idle_s=0
+    """,
     "report": "runs=[] margin=-1 margin=nan",
     "export": "output= checkpoint=[] format=pickle tasks=[]",
     "tasks": "action=rename base= json=maybe",
@@ -129,6 +134,7 @@ GOOD = {
         pool=[a] rules.lesion_overlap=0 rules.lesion_overlap=1 rules.tolerance_mm=0 checkpoint=[a,b]
         split=val predictions_use=file predictions_use=null
     """,
+    "serve": "port=0 port=65535 token=null token=12345678 keep_minutes=0.5 max_store_gb=1000",
     "report": "margin=0 metric=hd95_mm runs=[a,b]",
 }
 

@@ -23,6 +23,7 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
 from uniseg.sampling.settings import StreamSettings
+from uniseg.service.settings import ServiceSettings
 from uniseg.settings import as_plain
 from uniseg.training.control import FinetuneSettings
 from uniseg.training.finetuning import FineTuning
@@ -217,6 +218,7 @@ def test_no_dataclass_of_settings_is_left_out():
         PhantomSettings,
         PlanSettings,
         ScoringRules,
+        ServiceSettings,
         SpeedSettings,
         StreamSettings,
     }

@@ -17,6 +17,7 @@ from uniseg.inference.shard import SHARD
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
 from uniseg.sampling.settings import StreamSettings
+from uniseg.service.settings import ServiceSettings
 from uniseg.settings import (
     NO_LIMIT,
     NOT_EMPTY,
@@ -193,6 +194,21 @@ class PredictConfig:
 
 
 @dataclass
+class ServeConfig(schema_of(ServiceSettings)):
+    """Keys of ``serve``.
+
+    Examples:
+        >>> OmegaConf.structured(ServeConfig(port=8000)).port
+        8000
+    """
+
+    checkpoint: Any = field(default=MISSING, metadata=TEXT)
+    task_files: list[str] = MISSING
+    postprocessing: str | None = None
+    inference: InferenceSchema = MISSING
+
+
+@dataclass
 class ExportConfig:
     """Keys of ``export``.
 
@@ -275,6 +291,7 @@ ROOTS = {
     "finetune": FinetuneConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "serve": ServeConfig,
     "report": ReportConfig,
     "export": ExportConfig,
     "info": InfoConfig,
