@@ -24,7 +24,7 @@ COMMANDS = {
     "report": "a run, several against each other, a few-shot sweep -> page or table",
     "export": "checkpoint -> folder, task file or delta to share",
     "tasks": "tasks that were added to a base, beside it: list, add, remove",
-    "serve": "a network over HTTP: scans in, label maps out",
+    "serve": "a network over HTTP: scans in, label maps out; for 3D Slicer too",
     "info": "what a network can segment, its licence, data, scores, memory",
 }
 TOOLS = {

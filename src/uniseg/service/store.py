@@ -263,9 +263,9 @@ class Store:
 
     def num_bytes(self) -> int:
         """Of all that is on the disk, or about to be."""
-        kept = [*self.uploads.values(), *self.jobs.values()]
-        coming = [each for each in self.incoming.values() if each.id not in self.uploads]
-        return sum(each.num_bytes for each in [*kept, *coming])
+        coming = [each.num_bytes for each in self.incoming.values() if each.id not in self.uploads]
+        uploads, jobs = (sum(each.num_bytes for each in kept.values()) for kept in (self.uploads, self.jobs))
+        return uploads + jobs + sum(coming)
 
     def expire(self) -> None:
         """Remove what was kept long enough."""
