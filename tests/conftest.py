@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from samples import make_task
-from uniseg.commands import schema
+from uniseg.commands import local_conf, schema
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.encoders.unet import UNetEncoder
 from uniseg.models.heads.static import StaticHead
@@ -38,6 +38,7 @@ def _seed():
 @pytest.fixture(scope="session", autouse=True)
 def _schemas():
     schema.register()
+    local_conf.register()
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ ROOM_OF_GROUP = {
     "phantom": "phantom",
     "scheduler": "training",
     "speed": "training",
+    "dataset": "datasets",
     "task": "datasets",
     "trainer": "training",
 }

@@ -1,6 +1,6 @@
 """Writes a vector per task: the embedding of a sentence that is put together from the task's YAML.
 
-python make.py                                       # every task of conf/task
+python make.py                                       # every task of conf/task and conf/dataset
 python make.py my_task.yaml --output vectors.json    # own tasks beside them
 """
 
@@ -17,7 +17,7 @@ OUTPUT = CONF / "text_vectors" / "wordllama.json"
 PROMPT = "A {modalities} scan of the {name}, showing {classes}."
 MR = "magnetic resonance"
 WORDS = {
-    "CT": "computed tomography", "PET": "positron emission tomography", "T1": f"T1-weighted {MR}",
+    "CT": "computed tomography", "MR": MR, "PET": "positron emission tomography", "T1": f"T1-weighted {MR}",
     "T2": f"T2-weighted {MR}", "FLAIR": f"FLAIR {MR}",
     "T1ce": f"contrast-enhanced T1-weighted {MR}", "LGE": f"late gadolinium enhancement {MR}", "cine": f"cine {MR}",
 }  # fmt: skip
@@ -33,13 +33,25 @@ def sentence(name: str, task: dict) -> str:
     )
 
 
+def declared(path: Path) -> dict[str, dict]:
+    """The tasks of a data-set file, as far as their sentences need them."""
+    shared = yaml.safe_load(path.read_text())
+    tasks = shared.pop("tasks")
+    own = {name: {"classes": task} if isinstance(task, list) else task or {} for name, task in tasks.items()}
+    blocks = {name: shared | task for name, task in own.items()}
+    return {name: block | {"classes": ["background", *block["classes"]]} for name, block in blocks.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("tasks", type=Path, nargs="*", help="task files beside those of conf/task")
     parser.add_argument("--output", type=Path, default=OUTPUT)
     options = parser.parse_args()
     files = [*sorted((CONF / "task").glob("*.yaml")), *options.tasks]
-    sentences = {path.stem: sentence(path.stem, yaml.safe_load(path.read_text())) for path in files}
+    tasks = {path.stem: yaml.safe_load(path.read_text()) for path in files}
+    for path in sorted((CONF / "dataset").glob("*.yaml")):
+        tasks |= declared(path)
+    sentences = {name: sentence(name, task) for name, task in sorted(tasks.items())}
     folder = Path(wordllama.__file__).parent  # weights and tokenizer lie in the package
     model = wordllama.WordLlama.load(cache_dir=folder, disable_download=True)
     vectors = model.embed(list(sentences.values()), norm=True)

@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 from uniseg.commands import schema
 from uniseg.commands.arguments import MAY_BE_EMPTY
 from uniseg.commands.builders import sources_of, tasks_of
+from uniseg.datasets.dataset_file import declared_tasks
 from uniseg.environment import CONF_DIR
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
@@ -38,7 +39,8 @@ GROUPS = sorted(
 EXPERIMENTS = sorted(path.stem for path in (CONF_DIR / "experiment").glob("*.yaml"))
 TRANSFORM = ("augment", "transform")
 MANDATORY = {(PlanSettings, "gpu_memory_gb")}  # which a user must give, in Python as on the command line
-TASKS = sorted(path.stem for path in (CONF_DIR / "task").glob("*.yaml"))
+TASKS = sorted([*(path.stem for path in (CONF_DIR / "task").glob("*.yaml")), *declared_tasks(CONF_DIR)])
+DATASETS = sorted(path.stem for path in (CONF_DIR / "dataset").glob("*.yaml"))
 
 
 def composed(root="train", overrides=(), tmp_path=None):
@@ -50,7 +52,9 @@ def test_the_lists_are_not_empty():
     assert set(ROOTS) >= {"prepare", "train", "predict", "evaluate", "report"}
     assert len(GROUPS) > 40
     assert len(EXPERIMENTS) >= 3
-    assert len(TASKS) >= 28
+    assert len(TASKS) >= 39
+    assert len(set(TASKS)) == len(TASKS)
+    assert len(DATASETS) >= 3
 
 
 @pytest.mark.parametrize("root", ROOTS)
@@ -65,7 +69,7 @@ def choosing(path):
         return [f"+{group}@augment.transforms.added={choice}"]
     if group == "normalization":  # of one modality of one task
         return ["task=[liver]", f"+{group}@tasks.liver.{group}.CT={choice}"]
-    return [f"{group}=[{choice}]" if group == "task" else f"{group}={choice}"]
+    return [f"{group}=[{choice}]" if group in ("task", "dataset") else f"{group}={choice}"]
 
 
 @pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] not in ("experiment", "hydra", "metric")], ids=str)
@@ -150,6 +154,18 @@ def test_every_task_is_a_task_with_a_source(name):
     assert source.homepage
     assert source.licence
     source.given_splits()
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_a_dataset_is_all_its_tasks_with_one_source(name):
+    config = composed("train", [f"dataset=[{name}]"])
+    declared = [task for task, path in declared_tasks(CONF_DIR).items() if path.stem == name]
+    assert tasks_of(config).names == tuple(declared)
+    sources = list(sources_of(config).values())
+    assert all(source == sources[0] for source in sources)
+    alone = composed("train", [f"task=[{declared[-1]}]"])
+    assert tasks_of(alone) == tasks_of(config)[-1:]
+    assert sources_of(alone)[declared[-1]] == sources[-1]
 
 
 def test_an_experiments_seed_is_not_lost():

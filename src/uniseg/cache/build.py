@@ -141,6 +141,8 @@ def _key(settings: list, source: Source, case: Case) -> str:
     """Changes whenever the files, what their values mean, ``settings`` or our recipe do."""
     files = [(path.name, _stamps(path)) for path in case.files]
     what = [RECIPE, settings, sorted(source.label_map.items()), source.ignore, case.patient_id, case.absent, files]
+    if case.masks:  # which of the files make up which class
+        what.append([source.overlapping_masks, [[path.name for path in paths] for paths in case.masks]])
     return hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
 

@@ -8,8 +8,12 @@ from typing import Any
 
 import yaml
 
+from uniseg.datasets.dataset_file import GROUP as DATASET_GROUP
+from uniseg.datasets.dataset_file import declared_tasks, task_blocks
 from uniseg.environment import CONF_DIR, LOCAL_CONF
+from uniseg.errors import InputError
 
+TASK_GROUP = "task"
 HIDDEN = ("defaults", "hydra", "_target_", "_partial_")
 PACKAGE = re.compile(r"^# @package (\S+)", re.MULTILINE)
 KEY_LINE = re.compile(r"^(\s*)([\w-]+):(?:\s|$)(?:.*?\s#\s*(.*))?")
@@ -80,7 +84,9 @@ class Catalogue:
     def _visit_group(self, group: str, choice: Any) -> None:
         self.groups[group] = choice = self._chosen.get(group, choice)
         for each in choice if isinstance(choice, list) else [choice]:
-            if isinstance(each, str) and (path := _find(group, each)):
+            if isinstance(each, str) and group in (DATASET_GROUP, TASK_GROUP) and (file := _dataset_file(group, each)):
+                self.keys |= {key.name: key for key in _declared_keys(file, group, each)}
+            elif isinstance(each, str) and (path := _find(group, each)):
                 self._visit(path, group)
 
     def _note_overrides(self, entries: Sequence[Any], group: str) -> None:
@@ -93,14 +99,21 @@ class Catalogue:
 
 
 def choices_of(group: str) -> list[str]:
-    """Names of the files of a group, those of ``./conf`` included; empty where there is no such group."""
+    """Names of the files of a group, those of ``./conf`` included; empty where there is no such group. Of tasks those
+    that data-set files declare too.
+    """
     folders = [folder / group for folder in (LOCAL_CONF, CONF_DIR)] if group else []
-    return sorted({path.stem for folder in folders for path in folder.glob("*.yaml")})
+    declared = [name for folder in (LOCAL_CONF, CONF_DIR) for name in declared_tasks(folder)]
+    return sorted(
+        {path.stem for folder in folders for path in folder.glob("*.yaml")}.union(
+            declared if group == TASK_GROUP else ()
+        )
+    )
 
 
 def describe_choice(group: str, choice: str) -> str:
     """The comment that a group's file begins with."""
-    path = _find(group, choice)
+    path = _find(group, choice) or _dataset_file(group, choice)
     lines = path.read_text(encoding="utf-8").splitlines() if path else []
     first = next((line for line in lines if not line.startswith("# @package")), "")
     return first.removeprefix("#").strip() if first.startswith("#") else ""
@@ -120,6 +133,28 @@ def keys_of(path: Path, content: Mapping[str, Any], group: str) -> Iterator[Key]
     comments = _comments(text)
     for name, value in _leaves(content):
         yield Key(prefix + name, _shown(value), comments.get(name, ""), group)
+
+
+def _dataset_file(group: str, choice: str) -> Path | None:
+    """The data-set file that the choice is, or that declares the task of that name."""
+    if group == DATASET_GROUP:
+        return _find(group, choice)
+    if group != TASK_GROUP or _find(group, choice):
+        return None
+    files = (declared_tasks(folder).get(choice) for folder in (LOCAL_CONF, CONF_DIR))
+    return next((path for path in files if path is not None), None)
+
+
+def _declared_keys(path: Path, group: str, choice: str) -> Iterator[Key]:
+    """The settings of the tasks that a data-set file declares; of one that is wrong none, which Hydra refuses."""
+    try:
+        blocks = task_blocks(_load(path), path)
+    except InputError:
+        return
+    for task, block in blocks.items():
+        if group == DATASET_GROUP or task == choice:
+            for name, value in _leaves(block):
+                yield Key(f"tasks.{task}.{name}", _shown(value), "", group)
 
 
 def _comments(text: str) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """The folder ``./conf`` where a command is started: searched first; its task files are data, never code."""
 
 import logging
-import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,13 @@ from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from uniseg.commands.dataset_conf import DatasetFiles, yaml_reason
+from uniseg.commands.task_block import FIX, PACKAGE, check_block
 from uniseg.environment import CONF_DIR, LOCAL_CONF
 from uniseg.errors import InputError
-from uniseg.normalization.base import Normalization
 from uniseg.renamed import KEYS, Renamer
 
 TASK_GROUP = "task"
-PACKAGE = re.compile(r"tasks\.(?!.*_(global|group)_)[^.\s]+")
-FIX = "correct the file"
 log = logging.getLogger(__name__)
 
 
@@ -35,9 +33,12 @@ class LocalConf(SearchPathPlugin):
     """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        search_path.prepend("datasets", f"{DatasetFiles.scheme()}://{CONF_DIR}", anchor="main")
         is_there = any((LOCAL_CONF / folder).is_dir() for folder in group_folders())
         if is_there and not LOCAL_CONF.samefile(CONF_DIR):
-            search_path.prepend("local", f"{LocalFiles.scheme()}://{LOCAL_CONF.absolute()}", anchor="main")
+            local = LOCAL_CONF.absolute()
+            search_path.prepend("local", f"{LocalFiles.scheme()}://{local}", anchor="datasets")
+            search_path.prepend("local datasets", f"{DatasetFiles.scheme()}://{local}", anchor="local")
 
 
 class LocalFiles(FileConfigSource):
@@ -63,7 +64,7 @@ class LocalFiles(FileConfigSource):
         try:
             result = super().load_config(self._on_disk(config_path))
         except yaml.YAMLError as error:
-            raise InputError(path, _yaml_reason(error), "YAML", FIX) from error
+            raise InputError(path, yaml_reason(error), "YAML", FIX) from error
         except (UnicodeDecodeError, OmegaConfBaseException, ValueError) as error:
             raise InputError(path, " ".join(str(error).split()), "YAML in UTF-8", FIX) from error
         _rename(path, config_path, result)
@@ -91,8 +92,9 @@ def group_folders() -> tuple[str, ...]:
 
 
 def register() -> None:
-    """Make Hydra look into ``./conf``."""
+    """Make Hydra look into ``./conf``, and into data-set files for their tasks."""
     Plugins.instance().register(LocalFiles)
+    Plugins.instance().register(DatasetFiles)
     Plugins.instance().register(LocalConf)
 
 
@@ -122,8 +124,6 @@ def _tell(line: str) -> None:
 
 
 def _check_task(path: Path, result: ConfigResult) -> None:
-    from uniseg.commands.roots import TaskSchema  # which knows all rooms
-
     package = result.header["package"]
     if package is None or not PACKAGE.fullmatch(package):
         first = f"# @package tasks.{path.stem}"
@@ -137,54 +137,4 @@ def _check_task(path: Path, result: ConfigResult) -> None:
         raise InputError(
             path, "a defaults list" if isinstance(result.config, DictConfig) else "a list", "the keys of one task", FIX
         )
-    if "_target_" in _keys(OmegaConf.to_container(result.config)):
-        raise InputError(path, "a key _target_", "the keys of one task", FIX)
-    for key in result.config:
-        try:
-            OmegaConf.merge(OmegaConf.structured(TaskSchema), {key: result.config._get_node(key)})
-        except OmegaConfBaseException as error:
-            line = _line_of(path.read_text(encoding="utf-8"), error.full_key or str(key))
-            reason = str(error).splitlines()[0]
-            raise InputError(path, f"line {line}: {reason}", "what docs/data.md describes", FIX) from error
-    blocks = OmegaConf.to_container(result.config).get("normalization")
-    for modality, block in blocks.items() if isinstance(blocks, dict) else ():
-        _check_normalization(path, str(modality), block)
-
-
-def _check_normalization(path: Path, modality: str, block: object) -> None:
-    """Of one modality, where the file alone says all of it."""
-    if not isinstance(block, dict) or "mode" not in block or any("${" in str(value) for value in block.values()):
-        return
-    try:
-        Normalization.from_dict(block, f"modality '{modality}'")
-    except InputError as error:
-        line = _line_of(path.read_text(encoding="utf-8"), f"normalization.{modality}")
-        raise InputError(path, f"line {line}: {error.found}", error.expected, FIX) from error
-
-
-def _keys(value: object) -> set[str]:
-    """All keys at all depths."""
-    if isinstance(value, dict):
-        return {str(key) for key in value}.union(*map(_keys, value.values()))
-    return set().union(*map(_keys, value)) if isinstance(value, list) else set()
-
-
-def _yaml_reason(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    reason = " ".join(str(getattr(error, "problem", None) or error).split())
-    return reason if mark is None else f"line {mark.line + 1}: {reason}"
-
-
-def _line_of(text: str, key: str | None) -> int:
-    """The line that a dotted key stands in; that of the last part that is there."""
-    node, line = yaml.compose(text), 1
-    for part in re.findall(r"[^.\[\]]+", key or ""):
-        pairs = node.value if isinstance(node, yaml.MappingNode) else []
-        items = dict(enumerate(node.value)) if isinstance(node, yaml.SequenceNode) else {}
-        found = next(((name, value) for name, value in pairs if name.value == part), None) or (
-            part.isdigit() and (items.get(int(part)),) * 2
-        )
-        if not found or found[0] is None:
-            break
-        line, node = found[0].start_mark.line + 1, found[1]
-    return line
+    check_block(path, result.config)

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from uniseg.datasets.case import dataset_warnings
 from uniseg.datasets.dataset import Dataset
+from uniseg.datasets.masks import OVERLAP
 from uniseg.datasets.splits import SplitTable, patients_in_two_splits, repeated_scans
 from uniseg.errors import InputError, printable
 from uniseg.preprocessing.modality import kind_of
@@ -124,7 +125,9 @@ def _within(dataset: Dataset) -> Iterator[AuditFinding]:
     for note, ids in noted.items():
         found = f"{note}, in {len(ids)} of {len(dataset.fingerprints)} cases"
         file = str(dataset.cases[ids[0]].files[0])
-        expected, fix = "a header that leaves no doubt", "look whether image and label fit in a viewer"
+        is_header = not note.startswith(OVERLAP)
+        expected = "a header that leaves no doubt" if is_header else "masks that exclude each other"
+        fix = "look whether image and label fit in a viewer" if is_header else "look which class should have the voxels"
         yield AuditFinding(name, ids[0], file, found, expected, fix, fatal=False)
     lost = [case_id for case_id, fingerprint in dataset.fingerprints.items() if not fingerprint.placed]
     if lost:

@@ -3,10 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from uniseg.datasets.layouts.base import LayoutCase
+from uniseg.datasets.masks import ClassMasks, choose_masks
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 
@@ -23,6 +24,8 @@ class Case:
         label_path: None where the case has no label.
         absent: the target is known to be absent: all of it is background, and so is its label where it has one.
         split: train, val or test where the dataset itself states it.
+        masks: of each foreground class its files, where the case has masks in place of a label map; ``label_path`` is
+            then the folder that holds them.
 
     Examples:
         >>> Case("a", "set/a", (Path("ct.nii"), None), None).files
@@ -35,24 +38,35 @@ class Case:
     label_path: Path | None
     absent: bool = False
     split: str | None = None
+    masks: ClassMasks = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Everything that is read of this case."""
-        return tuple(path for path in (*self.image_paths, self.label_path) if path is not None)
+        return tuple(path for path in (*self.image_paths, *self.label_files) if path is not None)
+
+    @property
+    def label_files(self) -> tuple[Path, ...]:
+        """The label map, or the masks."""
+        if self.masks:
+            return tuple(path for paths in self.masks for path in paths)
+        return () if self.label_path is None else (self.label_path,)
 
 
-def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = ()) -> list[Case]:
+def find_cases(
+    source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = (), classes: tuple[str, ...] = ()
+) -> list[Case]:
     """All cases of a dataset that have a label or are known to lack the target, sorted by case id.
 
     Args:
         source: where to look.
         modalities: in the task's order.
         optional: those that a case may lack.
+        classes: of the task; they choose among the masks of a layout that has one per class.
 
     Raises:
         InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case
-            at all.
+            at all; as ``choose_masks``.
     """
     layout = source.find_layout()
     holds = getattr(layout, "ROOT_HOLDS", "")
@@ -65,7 +79,8 @@ def find_cases(source: Source, modalities: tuple[str, ...], optional: tuple[str,
     if not listed:
         raise InputError(source.root, "no labelled case", expected, "check the folder")
     _check_names(source, listed)
-    cases = [_case(source, each, modalities, optional) for each in listed]
+    masks = choose_masks(source, classes, listed)
+    cases = [replace(_case(source, each, modalities, optional), masks=masks.get(each.case_id, ())) for each in listed]
     missing = [
         path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
     ]

@@ -1,10 +1,12 @@
 """One case in memory: image with label, in the task's own label values."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from uniseg.datasets.case import Case
+from uniseg.datasets.masks import merge_masks
 from uniseg.datasets.source import Source
 from uniseg.errors import InputError
 from uniseg.images.files import read_geometry, read_label, read_volume, reference_path
@@ -24,7 +26,8 @@ def load_case(task: Task, source: Source, case: Case) -> tuple[Volume, np.ndarra
     if len(volume.array) != task.num_modalities:
         found, expected = f"{len(volume.array)} channels", f"{task.num_modalities} for {list(task.modalities)}"
         raise InputError(case.files[0], found, expected, "correct the task")
-    return volume, load_label(task, source, case)
+    label, notes = _read(task, source, case, FIX)
+    return replace(volume, notes=(*volume.notes, *notes)), label
 
 
 def load_label(task: Task, source: Source, case: Case, fix: str = FIX) -> np.ndarray:
@@ -35,17 +38,26 @@ def load_label(task: Task, source: Source, case: Case, fix: str = FIX) -> np.nda
         fix: what to do about a value that the task does not know.
 
     Raises:
-        InputError: as ``read_label``, a value that the task does not know, or a target where none is known to be.
+        InputError: as ``read_label`` and ``merge_masks``, a value that the task does not know, or a target where none
+            is known to be.
     """
-    reference = reference_image(task, case)
+    return _read(task, source, case, fix)[0]
+
+
+def _read(task: Task, source: Source, case: Case, fix: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """As ``load_label``, with notes on what is doubtful."""
+    reference, notes = reference_image(task, case), ()
     if case.label_path is None:
-        return np.zeros(read_geometry(reference).array.shape[1:], np.int16)
-    label = _map_values(read_label(case.label_path, [reference]), task, source, case, fix)
+        return np.zeros(read_geometry(reference).array.shape[1:], np.int16), notes
+    if case.masks:
+        label, notes = merge_masks(task, source, case.masks, reference)
+    else:
+        label = _map_values(read_label(case.label_path, [reference]), task, source, case, fix)
     if case.absent and (label > 0).any():
         found = f"{np.count_nonzero(label > 0)} voxels of a target"
         expected = f"none, since source.absent lists '{case.case_id}'"
         raise InputError(case.label_path, found, expected, "take the case out of source.absent")
-    return label
+    return label, notes
 
 
 def reference_image(task: Task, case: Case) -> Path:

@@ -9,10 +9,11 @@ from typing import Any
 from uniseg import plugins
 from uniseg.datasets.split_file import expand_splits, read_splits
 from uniseg.errors import InputError
-from uniseg.settings import COUNT, GROUPED_PATTERN, TEXT, bounded
+from uniseg.settings import COUNT, GROUPED_PATTERN, TEXT, bounded, word
 from uniseg.task import Task, make_task
 
 LAYOUTS = "uniseg.datasets.layouts"
+REFUSE, ABSENT, LATER = "refuse", "absent", "later"  # what becomes of missing and of overlapping masks
 
 
 @dataclass(frozen=True)
@@ -34,9 +35,14 @@ class Source:
             hash rule.
         homepage: where the data can be had.
         licence: of the data.
+        masks: of a layout with one mask per class: class -> the masks that make it up; a class that is not listed has
+            the mask of its own name.
+        missing_masks: whether a mask that a case lacks is an error, or says that the scan has no such class.
+        overlapping_masks: whether a voxel of two classes is an error, or of the later class in the task.
 
     Raises:
-        InputError: a pattern that is none or has no group, or a number below 1 of cases per patient.
+        InputError: a pattern that is none or has no group, a number below 1 of cases per patient, or another word for
+            masks.
 
     Example:
         >>> source = Source("nnunet", Path("data/Task04_Hippocampus"), patient_pattern="_([0-9]+)$")
@@ -55,6 +61,9 @@ class Source:
     splits: Mapping[str, Sequence[str] | Mapping[str, str]] | str | None = field(default=None, metadata=TEXT)
     homepage: str = ""
     licence: str = ""
+    masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    missing_masks: str = field(default=REFUSE, metadata=bounded(word(REFUSE, ABSENT)))
+    overlapping_masks: str = field(default=LATER, metadata=bounded(word(LATER, REFUSE)))
 
     def __post_init__(self) -> None:
         if isinstance(self.absent, str) or not all(isinstance(name, str) for name in self.absent):
@@ -66,6 +75,10 @@ class Source:
             )
         if self.patient_pattern is not None:
             self._check_pattern(self.patient_pattern)
+        for key, words in (("missing_masks", (REFUSE, ABSENT)), ("overlapping_masks", (LATER, REFUSE))):
+            if getattr(self, key) not in words:
+                found = f"{getattr(self, key)!r:.60}"
+                raise InputError(f"source.{key}", found, f"one of {', '.join(words)}", "correct the task file")
 
     @staticmethod
     def _check_pattern(pattern: str) -> None:

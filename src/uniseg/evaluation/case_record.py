@@ -51,7 +51,7 @@ class CaseRecord:
             InputError: the label is not there.
         """
         facts = read_prediction_json(json_path(prediction)) or {}
-        label_stamp = case.label_path and stamp(case.label_path)
+        label_stamp = stamp(*case.label_files) if case.label_files else None
         return cls(task, source, case, prediction, tuple(facts.get("stamps") or ()), label_stamp, _hash(prediction))
 
     def require_unchanged(self) -> None:
@@ -60,9 +60,11 @@ class CaseRecord:
         Raises:
             InputError: another scan, label or prediction lies there now.
         """
-        kept = [*zip(self.case.image_paths, self.image_stamps, strict=False), (self.case.label_path, self.label_stamp)]
-        stamped = [(path, before) for path, before in kept if path is not None and before is not None]
-        changed = [path for path, before in stamped if path.exists() and stamp(path) != before]
+        images = zip(self.case.image_paths, self.image_stamps, strict=False)
+        kept = [*(((path,), before) for path, before in images if path), (self.case.label_files, self.label_stamp)]
+        stamped = [(paths, before) for paths, before in kept if paths and before is not None]
+        there = [(paths, before) for paths, before in stamped if all(path.exists() for path in paths)]
+        changed = [paths[0] for paths, before in there if stamp(*paths) != before]
         if self.prediction_hash and self.prediction.is_file() and _hash(self.prediction) != self.prediction_hash:
             changed.append(self.prediction)
         if changed:
@@ -99,12 +101,14 @@ def read_cases(folder: EvaluationFolder) -> list[CaseRecord]:
 
 def _to_dict(record: CaseRecord, folder: EvaluationFolder) -> dict[str, Any]:
     task, source, case = record.task, record.source, record.case
+    masks = [[os.path.abspath(path) for path in paths] for paths in case.masks]
     return {
         "task": task.name,
         "case_id": case.case_id,
         "patient_id": case.patient_id,
         "images": [path and os.path.abspath(path) for path in case.image_paths],
         "label": case.label_path and os.path.abspath(case.label_path),
+        **({"masks": masks} if masks else {}),
         "prediction": record.prediction.relative_to(folder.path).as_posix(),
         "stamps": {
             "images": list(record.image_stamps) or None,
@@ -138,6 +142,7 @@ def _record(values: Mapping[str, Any], folder: EvaluationFolder) -> CaseRecord:
             tuple(images),
             label,
             absent=label is None,
+            masks=tuple(tuple(map(Path, paths)) for paths in values.get("masks", ())),
         ),
         folder.path / values["prediction"],
         tuple(stamps.get("images") or ()),

@@ -41,5 +41,5 @@ def load_prediction(
         label_map = {**label_map, **source.label_map}
     elif values == FILE_VALUES:
         label_map = dict(source.label_map)
-    predicted = replace(case, label_path=prediction, absent=False)
+    predicted = replace(case, label_path=prediction, absent=False, masks=())
     return load_label(task, replace(source, label_map=label_map, ignore=None), predicted, FIX)

@@ -16,20 +16,20 @@ HEADER_BYTES = 1 << 20
 OURS = (*ENDINGS, SEG_DICOM, RTSTRUCT, ".json")  # what a prediction may leave in a folder of slices
 
 
-def stamp(path: str | os.PathLike) -> dict[str, int | str]:
-    """Bytes and latest modification, in ns since 1970, of what is read of an image.
+def stamp(*paths: str | os.PathLike) -> dict[str, int | str]:
+    """Bytes and latest modification, in ns since 1970, of what is read of an image, or of the masks of a label.
 
-    Where that are several files, the slices of a DICOM folder or a header with its voxels, ``files`` is a hash of the
-    name, size and time of each.
+    Where that are several files, the slices of a DICOM folder, a header with its voxels, one mask per class, ``files``
+    is a hash of the name, size and time of each.
 
     Raises:
         InputError: the file or folder is not there, or may not be looked at.
     """
-    path = Path(path)
     try:
-        stats = {member.name: member.stat() for member in _files(path)}
+        stats = {member.name: member.stat() for path in paths for member in _files(Path(path))}
     except OSError as error:
-        raise InputError(path, error.strerror or str(error), "an image", "check the path") from error
+        where = error.filename or paths[0]
+        raise InputError(where, error.strerror or str(error), "an image", "check the path") from error
     stamped: dict[str, int | str] = {
         "bytes": sum(member.st_size for member in stats.values()),
         "mtime_ns": max((member.st_mtime_ns for member in stats.values()), default=0),

@@ -8,6 +8,7 @@ A layout is a module beside this one, or one of an installed package in the entr
 * if wanted ``ROOT_HOLDS``, a few words on what ``source.root`` has to hold, for messages and task files.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,8 @@ class LayoutCase:
         absent: there is no label because the target is known to be absent.
         split: train, val or test where the dataset itself states it.
         where: the place that lists the case, for messages; None: its files alone.
+        masks: in place of a label map, name -> file of every mask that the case has; the task's classes choose among
+            them. ``label_path`` is then the folder that holds them.
 
     Raises:
         InputError: a case id that cannot name a file, or a patient that cannot be printed.
@@ -44,6 +47,7 @@ class LayoutCase:
     absent: bool = False
     split: str | None = None
     where: str | None = None
+    masks: Mapping[str, Path] | None = None
 
     def __post_init__(self) -> None:
         where = self.where or self.label_path or next((path for path in self.image_paths if path), "dataset")
