@@ -16,11 +16,17 @@ from uniseg.commands.plan import plan_experiment
 from uniseg.commands.prepared import prepare_tasks, write_phantoms
 from uniseg.datasets.dataset import find_datasets
 from uniseg.datasets.import_nnunet import import_nnunet_datasets
+from uniseg.datasets.unpack import unpack
 from uniseg.environment import LOCAL_CONF
 from uniseg.reporting.overlays import write_preview
 
 
 def main(config: DictConfig) -> None:
+    if config.unpack is not None:
+        for archive in [config.unpack] if isinstance(config.unpack, str) else config.unpack:
+            folder, number = unpack(archive)
+            sys.stderr.write(f"{folder}: {number} files. Next: uniseg prepare task=[...], or import={folder}\n")
+        return
     if config["import"] is not None:
         import_nnunet_datasets(config["import"], LOCAL_CONF / "task", config.preprocessed, overwrite=config.overwrite)
         return

@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from scan_files import save_itk
-from uniseg.datasets.case import find_cases
+from uniseg.datasets.case import dataset_warnings, find_cases
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import assign_splits
 from uniseg.environment import CONF_DIR
@@ -173,6 +173,62 @@ def test_brats_reads_the_names_of_2023(tmp_path):
     assert cases[1].label_path.name == "BraTS-GLI-00000-001-seg.nii.gz"
     with pytest.raises(InputError, match="modality 'T1w'; expected one of T1, T1ce"):
         cases_of("brats", tmp_path, ("T1w",))
+
+
+def test_time_points_of_one_patient_that_count_as_several_are_noted(tmp_path):
+    for case_id in ("BraTS-GLI-00000-000", "BraTS-GLI-00000-001", "BraTS-GLI-00002-000"):
+        for ending in ("t1n", "t1c", "t2w", "t2f", "seg"):
+            save(tmp_path / case_id / f"{case_id}-{ending}.nii.gz")
+    values = block("brats2023")
+    modalities = tuple(values["modalities"])
+    assert cases_of("brats", tmp_path, modalities)[0].image_paths[1].name == "BraTS-GLI-00000-000-t1c.nii.gz"
+    for pattern, found in (
+        (None, ["time points of BraTS-GLI-00000 as several patients (1 such)"]),
+        (values["source"]["patient_pattern"], []),
+    ):
+        source = Source("brats", tmp_path, patient_pattern=pattern)
+        assert [text for _, text, _ in dataset_warnings(source, find_cases(source, modalities))] == found
+    assert values["source"]["label_map"] == {1: 2, 2: 1, 3: 3}
+
+
+def test_amos_divides_by_number_and_by_folder(tmp_path):
+    for part, numbers in {"Tr": (1, 499, 500, 507), "Va": (8, 541), "Ts": (2, 502)}.items():
+        for number in numbers:
+            save(tmp_path / f"images{part}/amos_{number:04d}.nii.gz")
+            if part != "Ts":
+                save(tmp_path / f"labels{part}/amos_{number:04d}.nii.gz", 15)
+    (tmp_path / "labelsTr/._amos_0001.nii.gz").write_bytes(b"macOS")
+    (tmp_path / "dataset.json").write_text("{}")
+    found = {kind: cases_of("amos", tmp_path, (kind,)) for kind in ("CT", "MR")}
+    assert {kind: [(case.case_id, case.split) for case in cases] for kind, cases in found.items()} == {
+        "CT": [("amos_0001", None), ("amos_0008", "val"), ("amos_0499", None)],
+        "MR": [("amos_0500", None), ("amos_0507", None), ("amos_0541", "val")],
+    }
+    assert found["CT"][1].image_paths == (tmp_path / "imagesVa/amos_0008.nii.gz",)
+    assert found["MR"][2].label_path == tmp_path / "labelsVa/amos_0541.nii.gz"
+    for modalities in (("PET",), ("CT", "MR")):
+        with pytest.raises(InputError, match="expected one, CT or MR"):
+            cases_of("amos", tmp_path, modalities)
+
+
+@pytest.mark.parametrize("inside", ["", "FLARE22_LabeledCase50/", "Training/FLARE22_LabeledCase50/"])
+def test_flare_takes_what_has_a_label(tmp_path, inside):
+    for number in (1, 2):
+        save(tmp_path / f"{inside}images/FLARE22_Tr_{number:04d}_0000.nii.gz")
+        save(tmp_path / f"{inside}labels/FLARE22_Tr_{number:04d}.nii.gz", 13)
+    save(tmp_path / f"{inside}images/FLARE22_Tr_0003_0000.nii.gz")
+    save(tmp_path / "Unlabeled/Case_00001_0000.nii.gz")
+    save(tmp_path / "Validation/FLARETs_0001_0000.nii.gz")
+    cases = cases_of("flare", tmp_path, ("CT",))
+    assert [(case.case_id, case.image_paths[0].name) for case in cases] == [
+        (f"FLARE22_Tr_{number:04d}", f"FLARE22_Tr_{number:04d}_0000.nii.gz") for number in (1, 2)
+    ]
+    assert cases[0].image_paths[0].parent.parent == cases[0].label_path.parent.parent == tmp_path / inside
+    (tmp_path / f"{inside}images/FLARE22_Tr_0001_0000.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"FLARE22_Tr_0001_0000\.nii\.gz: found no such file \(1 missing"):
+        cases_of("flare", tmp_path, ("CT",))
+    with pytest.raises(InputError, match="expected one, the CT"):
+        cases_of("flare", tmp_path, ("CT", "PET"))
 
 
 def test_autopet_orders_studies_of_a_patient(tmp_path):

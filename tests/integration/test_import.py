@@ -51,7 +51,9 @@ def test_import_then_prepare(tmp_path):
     done = succeed("prepare", "--info", "searchpath", cwd=tmp_path)
     assert [line.split("|")[1].strip() for line in done.stdout.splitlines() if "|" in line][1:] == [
         "hydra",
+        "local datasets",
         "local",
+        "datasets",
         "main",
         "schema",
     ]
@@ -61,4 +63,4 @@ def test_the_packaged_configuration_is_not_found_twice(tmp_path):
     (tmp_path / "conf").symlink_to(CONF_DIR)
     done = succeed("prepare", "--info", "searchpath", cwd=tmp_path)
     assert "local" not in done.stdout
-    assert done.stdout.count(str(CONF_DIR)) == 1
+    assert done.stdout.count(f"file://{CONF_DIR}") == 1

@@ -121,6 +121,7 @@ class PrepareConfig(RunConfig, schema_of(PlanSettings)):
     audit: AuditConfig = MISSING
     prune: bool = MISSING
     preprocessed: str | None = None
+    unpack: Any = field(default=None, metadata=TEXT)
     overwrite: bool = False
 
 

@@ -5,8 +5,10 @@ A run over many public datasets starts with this check, so that a missing one sh
 
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
+from pathlib import Path
 
 from uniseg.datasets.source import Source
+from uniseg.datasets.unpack import ENDINGS
 
 HEADINGS = ("task", "looked in", "where to get it", "licence")
 
@@ -50,5 +52,13 @@ def availability_message(rows: Sequence[MissingDataset]) -> str:
             "",
             "Put each at the place given, or set paths.data (source.root for one alone), or choose the tasks you have.",
             "experiment=demo needs none of them.",
+            *(f"uniseg prepare unpack={path} makes {path.parent / name}." for name, path in _archives(rows).items()),
         ]
     )
+
+
+def _archives(rows: Sequence[MissingDataset]) -> dict[str, Path]:
+    """Folder's name -> archive of that name that lies where the folder should be."""
+    roots = [Path(row.looked_in) for row in rows]
+    found = ((root.name, root.with_name(root.name + ending)) for root in roots for ending in ENDINGS)
+    return {name: path for name, path in found if path.is_file()}

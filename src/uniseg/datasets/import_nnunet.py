@@ -16,6 +16,7 @@ from uniseg.datasets.case import Case, find_cases
 from uniseg.datasets.dataset_json import Description, describe, task_name
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable, split_cases
+from uniseg.datasets.unpack import archives_in, is_archive
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError, printable
 from uniseg.files import write_text
@@ -137,13 +138,16 @@ def find_folders(folder: Path) -> list[Path]:
         InputError: no folder with a ``dataset.json``.
     """
     folder = folder.absolute()
+    if folder.is_file() and is_archive(folder):
+        raise InputError(folder, "an archive", "the folder that it holds", f"uniseg prepare unpack={folder} makes it")
     if (folder / "dataset.json").is_file():
         return [folder]
     datasets = sorted(path.parent for parent in (folder, folder / V1_FOLDER) for path in parent.glob("*/dataset.json"))
     if not datasets:
-        raise InputError(
-            folder, "no dataset.json", "a dataset of nnU-Net or the Decathlon, or a folder of them", "correct import="
-        )
+        archives = archives_in(folder) if folder.is_dir() else []
+        expected = "a dataset of nnU-Net or the Decathlon, or a folder of them"
+        fix = f"uniseg prepare unpack={archives[0]} makes one" if archives else "correct import="
+        raise InputError(folder, "no dataset.json", expected, fix)
     return datasets
 
 
