@@ -25,7 +25,7 @@ from uniseg import Task, TaskSet, save_model
 from uniseg.commands import local_conf, schema
 from uniseg.commands.app import COMMANDS
 from uniseg.commands.arguments import readable_arguments
-from uniseg.commands.builders import tasks_of
+from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.task import make_task
@@ -41,6 +41,8 @@ COMMAND = re.compile(rf"(?:python -m uniseg\.|(?:^|`|srun )uniseg )({'|'.join(CO
 PLACEHOLDERS = {r"\[(<name>|\.\.\.)\]": "[liver]", r"<[^>]*>": "x", r"=\.\.\.": "=x", r"\.\.\.": "", r"\$sweep": "-m"}
 TASK_FILE = "# @package tasks.my_task\nmodalities: [CT]\nclasses: [background, thing]\nspacing_mm: [3, 1.5, 1.5]\n"
 TASK_FILE += "normalization: {CT: {mode: zscore}}\nsource: {layout: nnunet, root: data}\n"
+DATASET_FILE = TASK_FILE.partition("\n")[2].replace("classes: [background, thing]\n", "")
+DATASET_FILE += "tasks: {abdomen_liver: [liver], abdomen_kidneys: [kidney]}\n"
 PLANNED = "# @package _global_\ndefaults:\n  - override /task: [liver]\nname: planned\n"
 
 
@@ -82,6 +84,8 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("documents")
     (folder / "conf/task").mkdir(parents=True)
     (folder / "conf/experiment").mkdir()
+    (folder / "conf/dataset").mkdir()
+    (folder / "conf/dataset/abdomen.yaml").write_text(DATASET_FILE)
     for name in ("my_task", "abdomenmr", "liver_dicom", "sarcoma_ct_pet"):
         (folder / f"conf/task/{name}.yaml").write_text(TASK_FILE.replace("my_task", name))
     (folder / "conf/experiment/planned.yaml").write_text(PLANNED)
@@ -156,6 +160,16 @@ def test_a_task_file_is_one(here, block):
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = compose("train", overrides=[f"task=[documented_{name}]", "run_dir=."])
     assert tasks_of(config).names == (name,)
+
+
+@pytest.mark.parametrize("block", [pytest.param(b, id=b.where) for b in BLOCKS if "# conf/dataset/" in b.text])
+def test_a_dataset_file_is_one(here, block):
+    (path,) = re.findall(r"# (conf/dataset/\w+\.yaml)", block.text)
+    (here / path).write_text(block.text)
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        config = compose("train", overrides=[f"dataset=[{Path(path).stem}]", "run_dir=."])
+    assert len(tasks_of(config)) >= 2
+    assert len({source.root for source in sources_of(config).values()}) == 1
 
 
 @pytest.mark.parametrize("block", [pytest.param(b, id=b.where) for b in BLOCKS if b.language == "python"])

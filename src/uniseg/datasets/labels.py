@@ -46,7 +46,8 @@ def load_label(task: Task, source: Source, case: Case, fix: str = FIX) -> np.nda
 
 def _read(task: Task, source: Source, case: Case, fix: str) -> tuple[np.ndarray, tuple[str, ...]]:
     """As ``load_label``, with notes on what is doubtful."""
-    reference, notes = reference_image(task, case), ()
+    reference = reference_image(task, case)
+    notes: tuple[str, ...] = ()
     if case.label_path is None:
         return np.zeros(read_geometry(reference).array.shape[1:], np.int16), notes
     if case.masks:
