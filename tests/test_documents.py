@@ -26,9 +26,9 @@ from uniseg.commands import local_conf, schema
 from uniseg.commands.app import COMMANDS
 from uniseg.commands.arguments import readable_arguments
 from uniseg.commands.builders import sources_of, tasks_of
+from uniseg.datasets.source import make_task
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.task import make_task
 from uniseg.weights.checkpoint import KEY, describe_model
 from uniseg.weights.foreign.published_tasks import published_tasks
 from uniseg.weights.foreign.write_published import write_published

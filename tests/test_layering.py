@@ -28,7 +28,7 @@ LEVELS = [
     },
     {"images", "phantom"},
     {"models", "losses", "metrics", "preprocessing"},
-    {"datasets"},
+    {"datasets", "pretext"},
     {"cache", "weights"},
     {"sampling", "planning"},
     {"inference"},
@@ -53,6 +53,7 @@ ROOM_OF_GROUP = {
     "normalization": "normalization",
     "optimizer": "training",
     "phantom": "phantom",
+    "pretext": "pretext",
     "scheduler": "training",
     "speed": "training",
     "dataset": "datasets",
@@ -72,7 +73,7 @@ FILES = sorted(SRC.rglob("*.py"))
 YAMLS = sorted((ROOT / "conf").rglob("*.yaml"))
 PURE = {"hydra", "omegaconf", "wandb"}
 FORBIDDEN = {
-    **dict.fromkeys(("models", "losses", "metrics"), PURE | {"lightning", "nibabel", "blosc2"}),
+    **dict.fromkeys(("models", "losses", "metrics", "pretext"), PURE | {"lightning", "nibabel", "blosc2"}),
     **dict.fromkeys(
         ("images", "phantom", "preprocessing", "datasets", "cache", "planning", "inference", "evaluation", "artefacts"),
         PURE | {"lightning"},

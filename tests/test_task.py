@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from samples import make_task
+from uniseg.datasets.source import make_task as task_from_yaml
 from uniseg.errors import InputError
 from uniseg.models.heads.base import label_scores
 from uniseg.task import Task, TaskSet
-from uniseg.task import make_task as task_from_yaml
 
 NESTED = make_task(
     "tumour",
@@ -182,3 +182,30 @@ def test_more_tasks_than_a_network_has_are_refused():
     for wrong in (None, "ab", {"a": 1}):
         with pytest.raises(InputError, match="a list"):
             TaskSet.from_list(wrong)
+
+
+def test_a_pretext_task_may_give_one_thing_alone():
+    task = make_task("scans", classes=("CT",), kind="pretext", objective="mae")
+    assert (task.is_pretext, task.num_classes, task.num_labels, task.class_values) == (True, 1, 1, ())
+    assert Task.from_dict(task.to_dict()) == task
+    assert TaskSet([task, make_task()]).segmentations == (make_task(),)
+
+
+def test_a_segmentation_is_described_as_by_versions_before():
+    """Whose files and caches are known by it."""
+    assert not {"kind", "objective"} & (make_task().to_dict().keys() | make_task().definition().keys())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "pretext"},
+        {"objective": "mae"},
+        {"kind": "pretext", "objective": 3},
+        {"kind": "other", "objective": "mae"},
+        {"kind": "pretext", "objective": "mae", "regions": ((1,), (2,))},
+    ],
+)
+def test_kind_and_objective_belong_together(values):
+    with pytest.raises(InputError, match="expected pretext with an objective and no regions, or segmentation without"):
+        make_task(**values)

@@ -8,7 +8,7 @@ from pydicom.sr.codedict import codes as known
 
 from samples import make_task
 from uniseg import InputError, Task
-from uniseg.task import make_task as task_of_block
+from uniseg.datasets.source import make_task as task_of_block
 from uniseg.terminology import ClassCodes
 
 TASK_FILES = sorted((Path(__file__).parents[1] / "conf" / "task").glob("*.yaml"))

@@ -30,6 +30,7 @@ from uniseg.evaluation.run import RunEvaluation, evaluate_run, require_scored_sp
 from uniseg.evaluation.scoring import Scorer, ScoringRules
 from uniseg.evaluation.summary import summary_table
 from uniseg.run_folder import EvaluationFolder
+from uniseg.task import TaskSet
 from uniseg.training.logs import close_loggers
 
 CHOOSE = "choose"
@@ -67,7 +68,7 @@ def _score_run(config: DictConfig, output: EvaluationFolder, scorer: Scorer) -> 
     require_datasets(sources)
     postprocessing = None if choose else config.postprocessing
     predictor = make_predictor(config.checkpoint, config.task_files, config.inference, postprocessing)
-    datasets = find_datasets(tasks_of(config), sources)
+    datasets = find_datasets(TaskSet(tasks_of(config).segmentations), sources)
     where = {"split": config.split, "fold": config.data.fold, "output": output}
     return evaluate_run(predictor, datasets, scorer, **where, choose=choose, checkpoint=str(config.checkpoint))
 

@@ -15,6 +15,7 @@ from uniseg.artefacts.bundle import save_bundle
 from uniseg.artefacts.graphs import save_onnx, save_programs
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
+from uniseg.models.pretexts import is_pretrained_alone, without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import load_model
@@ -45,6 +46,8 @@ def export(config: DictConfig) -> Path:
     if OmegaConf.is_list(config.checkpoint):
         return save_ensemble(load_ensemble(OmegaConf.to_container(config.checkpoint)), config.output)
     model: UniSegModel = load_model(config.checkpoint, base=config.base)
+    if not is_pretrained_alone(model):
+        model = without_pretexts(model)
     if config.delta_of is not None:
         return save_delta(model, load_model(config.delta_of), config.output)
     if config.added_task is not None:

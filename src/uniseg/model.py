@@ -11,10 +11,11 @@ from omegaconf import OmegaConf
 from uniseg.commands.catalogue import choices_of
 from uniseg.commands.process_state import compose_group
 from uniseg.commands.suggestions import nearest_word
+from uniseg.datasets.source import make_task
 from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel as Network
 from uniseg.sampling.settings import StreamSettings
-from uniseg.task import Task, TaskSet, make_task
+from uniseg.task import Task, TaskSet
 from uniseg.weights import checkpoint, hub
 
 Part = str | Callable[..., Any]

@@ -154,6 +154,14 @@ class RunFolder:
         return self.path / "prompts" / "health.npz"
 
     @property
+    def reconstructions(self) -> Path:
+        """A file per pretext task that gives values back."""
+        return self.path / "pretext"
+
+    def reconstruction(self, task: str) -> Path:
+        return self.reconstructions / f"{task}.npz"
+
+    @property
     def report(self) -> Path:
         return self.path / "report"
 
@@ -177,7 +185,7 @@ class RunFolder:
         evaluations = [self.path / name for name in ("evaluation", "evaluation_val", OLD_VAL)]
         reports = [self.forgetting_report, self.transfer_report, self.verdict, self.control.path, self.path / REPEATS]
         logs = [self.logs, self.path / "tensorboard", self.train_log]
-        return [self.report, *evaluations, self.prompt_evolution.parent, *logs, *reports]
+        return [self.report, *evaluations, self.prompt_evolution.parent, self.reconstructions, *logs, *reports]
 
 
 def file_of_evaluation(path: str | os.PathLike) -> Path:

@@ -14,6 +14,7 @@ LARGEST_LABEL = 32767  # label maps are written in 16 bits
 MOST_TASKS, MOST_MODALITIES = 1000, 256
 LONGEST_TEXT = 200  # characters of a class's or modality's name
 SPACINGS_MM = (1e-4, 1e3)
+SEGMENTATION, PRETEXT = "segmentation", "pretext"  # kinds of tasks
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Task:
         reference: the modality on whose grid the others are resampled; None: all lie on one grid.
         codes: empty, or those of each foreground class, in the order of ``classes[1:]``; a list or a mapping by class
             is taken too. They name what is written: two tasks that differ in them alone are equal.
+        kind: ``segmentation``, or ``pretext``: learnt without labels; ``classes`` are then what its head gives.
+        objective: of a pretext task, by name (see ``uniseg.pretext``); None for a segmentation.
 
     Raises:
         InputError: a value of another type, a name that cannot be a file's, fewer than two classes, repeated names, a
             spacing that is not three positive numbers, a number of normalizations or regions that does not fit, a label
-            value above ``LARGEST_LABEL``, an unknown modality, or no modality that is not optional.
+            value above ``LARGEST_LABEL``, an unknown modality, no modality that is not optional, or an objective of a
+            segmentation.
 
     Examples:
         >>> zscore = Normalization("zscore")
@@ -56,6 +60,8 @@ class Task:
     optional: tuple[str, ...] = ()
     reference: str | None = None
     codes: tuple[ClassCodes | None, ...] = field(default=(), compare=False)
+    kind: str = SEGMENTATION
+    objective: str | None = None
 
     def __post_init__(self) -> None:
         require_file_name("task set", "task", self.name)
@@ -69,7 +75,9 @@ class Task:
             raise InputError(
                 where, f"modalities {_shown(self.modalities)}", "one or more different names", "correct the task file"
             )
-        if not 2 <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
+        self._check_kind(where)
+        fewest = 1 if self.is_pretext else 2
+        if not fewest <= len(self.classes) <= 1 + LARGEST_LABEL or len(set(self.classes)) < len(self.classes):
             raise InputError(
                 where,
                 f"classes {_shown(self.classes)}",
@@ -94,11 +102,26 @@ class Task:
             expected = "one modality, the reference, that every case has"
             raise InputError(where, found, expected, "correct the task file")
 
+    def _check_kind(self, where: str) -> None:
+        objective = self.objective
+        fits = self.kind in (SEGMENTATION, PRETEXT) and self.is_pretext == isinstance(objective, str) != (
+            objective is None
+        )
+        if not fits or (self.is_pretext and self.regions):
+            found = f"kind {self.kind!r:.60} with objective {objective!r:.60}" + " and regions" * bool(self.regions)
+            expected = f"{PRETEXT} with an objective and no regions, or {SEGMENTATION} without one"
+            raise InputError(where, found, expected, "correct the task file")
+
     def _check_regions(self, where: str) -> None:
         sound = all(values and all(_is_label(value) for value in values) for values in self.regions)
         if self.regions and (len(self.regions) != len(self.classes) - 1 or not sound):
             expected = f"label values above 0, up to {LARGEST_LABEL}, for each of {_shown(self.classes[1:])}"
             raise InputError(where, f"regions {_shown(self.regions)}", expected, "correct the task file")
+
+    @property
+    def is_pretext(self) -> bool:
+        """Whether it is learnt without labels, so that nothing of it is predicted or scored."""
+        return self.kind == PRETEXT
 
     @property
     def num_modalities(self) -> int:
@@ -131,7 +154,7 @@ class Task:
     @property
     def num_labels(self) -> int:
         """Label values, 0 included."""
-        return 1 + max(map(max, self.class_values))
+        return 1 + max(map(max, self.class_values), default=0)
 
     @property
     def reference_position(self) -> int | None:
@@ -156,7 +179,8 @@ class Task:
     def definition(self) -> dict:
         """What makes two tasks equal, in plain containers."""
         values = asdict(replace(self, codes=()))
-        del values["codes"]
+        for key in ("codes", *(() if self.is_pretext else ("kind", "objective"))):  # as files of older versions have it
+            del values[key]
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()} | {
             "normalization": [how.to_dict() for how in self.normalization],
             "regions": [list(v) for v in self.regions],
@@ -210,6 +234,11 @@ class TaskSet(tuple[Task, ...]):
             raise InputError("task", f"'{name}'", f"one of {', '.join(self.names)}", "correct the name")
         return self.names.index(name)
 
+    @property
+    def segmentations(self) -> tuple[Task, ...]:
+        """Those that are predicted and scored: all but pretext tasks."""
+        return tuple(task for task in self if not task.is_pretext)
+
     def to_list(self) -> list[dict]:
         return [task.to_dict() for task in self]
 
@@ -256,32 +285,3 @@ def _is_label(value: object) -> bool:
 def _shown(values: Sequence) -> str:
     """In one line, however many."""
     return f"{list(values[:12])!r:.300}" + (f" and {len(values) - 12} more" if len(values) > 12 else "")
-
-
-def make_task(name: str, values: dict) -> Task:
-    """A task from the plain containers of its YAML block; keys that describe the source are not read."""
-    fields = {key: values[key] for key in ("modalities", "classes", "spacing_mm")}
-    missing = [modality for modality in values["modalities"] if modality not in values["normalization"]]
-    if missing:
-        raise InputError(
-            f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file"
-        )
-    where, hows = f"task '{name}'", values["normalization"]
-    normalization = [Normalization.from_dict(hows[modality], where) for modality in values["modalities"]]
-    regions = values.get("regions") or {}
-    if set(regions) - set(fields["classes"][1:]) or (regions and len(regions) != len(fields["classes"]) - 1):
-        raise InputError(
-            f"task '{name}'",
-            f"regions {list(regions)}",
-            f"one for each of {fields['classes'][1:]}",
-            "correct the task file",
-        )
-    return Task(
-        name,
-        normalization=tuple(normalization),
-        regions=tuple(regions[c] for c in fields["classes"][1:]) if regions else (),
-        optional=values.get("optional") or (),
-        reference=values.get("reference"),
-        codes=values.get("codes") or (),
-        **fields,
-    )

@@ -69,7 +69,7 @@ def choosing(path):
         return [f"+{group}@augment.transforms.added={choice}"]
     if group == "normalization":  # of one modality of one task
         return ["task=[liver]", f"+{group}@tasks.liver.{group}.CT={choice}"]
-    return [f"{group}=[{choice}]" if group in ("task", "dataset") else f"{group}={choice}"]
+    return [f"{group}=[{choice}]" if group in ("task", "dataset", "pretext") else f"{group}={choice}"]
 
 
 @pytest.mark.parametrize("path", [g for g in GROUPS if g.parts[0] not in ("experiment", "hydra", "metric")], ids=str)

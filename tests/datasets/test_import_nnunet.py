@@ -14,10 +14,9 @@ from samples import save_nifti
 from uniseg.datasets.case import find_cases
 from uniseg.datasets.dataset_json import read_labels, task_name
 from uniseg.datasets.import_nnunet import import_nnunet_datasets
-from uniseg.datasets.source import Source
+from uniseg.datasets.source import Source, make_task
 from uniseg.errors import InputError
 from uniseg.preprocessing.resample import target_spacing
-from uniseg.task import make_task
 
 V2 = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}
 V1 = {

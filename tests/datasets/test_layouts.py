@@ -12,12 +12,11 @@ from omegaconf import OmegaConf
 
 from scan_files import save_itk
 from uniseg.datasets.case import dataset_warnings, find_cases
-from uniseg.datasets.source import Source
+from uniseg.datasets.source import Source, make_task
 from uniseg.datasets.splits import assign_splits
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.images.files import read_label
-from uniseg.task import make_task
 
 UPSTREAM = [
     "liver",

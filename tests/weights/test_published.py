@@ -8,9 +8,9 @@ import yaml
 
 from samples import make_task, small_model
 from uniseg import InputError
+from uniseg.datasets.source import make_task as task_from_yaml
 from uniseg.environment import CONF_DIR
 from uniseg.task import TaskSet
-from uniseg.task import make_task as task_from_yaml
 from uniseg.weights import import_published
 from uniseg.weights.foreign.published_tasks import published_tasks
 from uniseg.weights.foreign.write_published import write_published

@@ -73,6 +73,7 @@ def make_data(config: DictConfig, task_names: Sequence[str]) -> UniSegDataModule
         settings_from(StreamSettings, config.data),
         instantiate(config.augment, _convert_="all"),
         config.seed,
+        instantiate(config.pretext, _convert_="all"),
     )
 
 

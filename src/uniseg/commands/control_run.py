@@ -24,6 +24,7 @@ from uniseg.evaluation.scoring import Scorer, ScoringRules
 from uniseg.evaluation.verdict import FEWEST_PATIENTS, UNDECIDED, Verdict, dice_by_patient, judge, mean_dice
 from uniseg.run_folder import RunFolder
 from uniseg.settings import as_plain
+from uniseg.task import TaskSet
 from uniseg.training.control import FEW_PATIENTS, FinetuneSettings
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
@@ -71,7 +72,7 @@ def plan_control(
         require_datasets(sources_of(config))
     elif missing := missing_datasets(sources_of(config)):
         return _without(f"the scans of {', '.join(missing)} are not there, only their cache", say)
-    datasets = find_datasets(tasks_of(config), sources_of(config))
+    datasets = find_datasets(TaskSet(tasks_of(config).segmentations), sources_of(config))
     _require_one_split(config, datasets, trained)
     if why := _obstacle(config, datasets, source):
         if settings.control is True:
@@ -97,7 +98,8 @@ def _without(why: str, say: Callable[[str], None]) -> ControlPlan:
 def _training_patients(config: DictConfig) -> dict[str, set[str]]:
     """By task, as the cache has them and ``data.num_patients`` leaves them."""
     data = make_data(config, tasks_of(config).names)
-    return {name: {data.patients[name][case_id] for case_id in splits.train} for name, splits in data.splits.items()}
+    names = [task.name for task in data.tasks.segmentations]
+    return {name: {data.patients[name][case_id] for case_id in data.splits[name].train} for name in names}
 
 
 def _require_one_split(config: DictConfig, datasets: Sequence[Dataset], trained: Mapping[str, set[str]]) -> None:

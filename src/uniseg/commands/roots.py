@@ -86,6 +86,7 @@ class RunConfig:
     finetune: FineTuningSchema = MISSING
     model: Any = MISSING
     augment: Any = MISSING
+    pretext: Any = MISSING
     loss: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING

@@ -96,7 +96,8 @@ def findings_table(findings: Sequence[AuditFinding]) -> Table:
 
 def _within(dataset: Dataset) -> Iterator[AuditFinding]:
     task, name = dataset.task, dataset.task.name
-    for where, found, expected in dataset_warnings(dataset.source, list(dataset.cases.values())):
+    warnings = () if task.is_pretext else dataset_warnings(dataset.source, list(dataset.cases.values()))
+    for where, found, expected in warnings:
         yield AuditFinding(
             name, "-", str(where), found, expected, "complete the folder, or correct the description", fatal=False
         )
@@ -106,7 +107,7 @@ def _within(dataset: Dataset) -> Iterator[AuditFinding]:
             fix = "list the case in source.absent if it has none"
             yield AuditFinding(name, case_id, str(case.label_path), "no foreground", "a target", fix, fatal=False)
     training = [f for case_id, f in dataset.fingerprints.items() if case_id not in dataset.splits.test]
-    for k, class_name in enumerate(task.classes[1:]):
+    for k, class_name in enumerate(() if task.is_pretext else task.classes[1:]):
         if training and not any(fingerprint.class_ml[k] for fingerprint in training):
             found = f"class '{class_name}' in none of {len(training)} training cases"
             yield AuditFinding(

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -54,7 +54,12 @@ class Case:
 
 
 def find_cases(
-    source: Source, modalities: tuple[str, ...], optional: tuple[str, ...] = (), classes: tuple[str, ...] = ()
+    source: Source,
+    modalities: tuple[str, ...],
+    optional: tuple[str, ...] = (),
+    classes: tuple[str, ...] = (),
+    *,
+    labelled: bool = True,
 ) -> list[Case]:
     """All cases of a dataset that have a label or are known to lack the target, sorted by case id.
 
@@ -63,6 +68,7 @@ def find_cases(
         modalities: in the task's order.
         optional: those that a case may lack.
         classes: of the task; they choose among the masks of a layout that has one per class.
+        labelled: False: labels are left where they lie; all cases with an image count.
 
     Raises:
         InputError: unknown layout, missing folder, missing file, a case id twice, a wrong name in ``absent``, no case
@@ -74,12 +80,15 @@ def find_cases(
     if not source.root.is_dir():
         raise InputError(source.root, "no such folder", expected, "set paths.data or source.root")
     listed = list(layout.find_files(source.root, modalities))
-    _check_absent(source, listed)
-    listed = [each for each in listed if each.label_path or each.absent or each.case_id in source.absent]
+    if labelled:
+        _check_absent(source, listed)
+        listed = [each for each in listed if each.label_path or each.absent or each.case_id in source.absent]
+    else:
+        listed = [replace(each, label_path=None, absent=False, masks=None) for each in _each_image_once(listed)]
     if not listed:
-        raise InputError(source.root, "no labelled case", expected, "check the folder")
+        raise InputError(source.root, "no labelled case" if labelled else "no image", expected, "check the folder")
     _check_names(source, listed)
-    masks = choose_masks(source, classes, listed)
+    masks = choose_masks(source, classes, listed) if labelled else {}
     cases = [replace(_case(source, each, modalities, optional), masks=masks.get(each.case_id, ())) for each in listed]
     missing = [
         path for case in cases for path in (*case.image_paths, case.label_path) if path and not os.path.exists(path)
@@ -126,6 +135,16 @@ def _case(source: Source, listed: LayoutCase, modalities: Sequence[str], optiona
     patient_id = source.patient_id(listed.case_id) if listed.patient is None else source.global_id(listed.patient)
     absent = listed.label_path is None or listed.case_id in source.absent
     return Case(listed.case_id, patient_id, images, listed.label_path, absent=absent, split=listed.split)
+
+
+def _each_image_once(listed: Iterable[LayoutCase]) -> Iterator[LayoutCase]:
+    """Without cases whose images an earlier one has: a layout may name an image without label in more than one way."""
+    seen: set[Path] = set()
+    for each in listed:
+        paths = {path for path in each.image_paths if path is not None}
+        if not paths & seen:
+            seen |= paths
+            yield each
 
 
 def _check_absent(source: Source, listed: Sequence[LayoutCase]) -> None:

@@ -51,7 +51,8 @@ def find_dataset(task: Task, source: Source) -> Dataset:
     Raises:
         InputError: as ``find_cases`` and ``split_cases``, or fold 0 leaves a split empty.
     """
-    cases = {case.case_id: case for case in find_cases(source, task.modalities, task.optional, task.classes)}
+    found = find_cases(source, task.modalities, task.optional, task.classes, labelled=not task.is_pretext)
+    cases = {case.case_id: case for case in found}
     splits = split_cases(task.name, list(cases.values()), source.given_splits())
     splits.fold(task.name, 0)
     return Dataset(task, source, cases, splits)

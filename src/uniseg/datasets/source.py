@@ -9,8 +9,9 @@ from typing import Any
 from uniseg import plugins
 from uniseg.datasets.split_file import expand_splits, read_splits
 from uniseg.errors import InputError
+from uniseg.normalization.base import Normalization
 from uniseg.settings import COUNT, GROUPED_PATTERN, TEXT, bounded, word
-from uniseg.task import Task, make_task
+from uniseg.task import SEGMENTATION, Task
 
 LAYOUTS = "uniseg.datasets.layouts"
 REFUSE, ABSENT, LATER = "refuse", "absent", "later"  # what becomes of missing and of overlapping masks
@@ -143,6 +144,8 @@ class TaskBlock:
         normalization: by modality: its mode with the mode's parameters, as ``conf/normalization`` lists them.
         regions: label values by class, where classes overlap.
         codes: SNOMED CT codes by class, as of ``ClassCodes``; DICOM files of predictions carry them.
+        kind: ``segmentation``, or ``pretext``: its scans need no labels.
+        objective: what a pretext task learns: ``mae``, ``volume_fusion``, ``supervoxel`` or one of your own.
         modalities, classes, spacing_mm, optional, reference: as of ``Task``.
 
     Examples:
@@ -162,6 +165,8 @@ class TaskBlock:
     optional: tuple[str, ...] = ()
     reference: str | None = None
     codes: Mapping[str, Any] = field(default_factory=dict)
+    kind: str = SEGMENTATION
+    objective: str | None = None
 
     def make_task(self, name: str) -> Task:
         """The task called ``name``.
@@ -170,3 +175,34 @@ class TaskBlock:
             InputError: a value that a task refuses.
         """
         return make_task(name, {each: getattr(self, each) for each in self.__dataclass_fields__ if each != "source"})
+
+
+def make_task(name: str, values: dict) -> Task:
+    """A task from the plain containers of its YAML block; keys that describe the source are not read."""
+    fields = {key: values[key] for key in ("modalities", "classes", "spacing_mm")}
+    missing = [modality for modality in values["modalities"] if modality not in values["normalization"]]
+    if missing:
+        raise InputError(
+            f"task '{name}'", f"no normalization for {missing}", "one for each modality", "correct the task file"
+        )
+    where, hows = f"task '{name}'", values["normalization"]
+    normalization = [Normalization.from_dict(hows[modality], where) for modality in values["modalities"]]
+    regions = values.get("regions") or {}
+    if set(regions) - set(fields["classes"][1:]) or (regions and len(regions) != len(fields["classes"]) - 1):
+        raise InputError(
+            f"task '{name}'",
+            f"regions {list(regions)}",
+            f"one for each of {fields['classes'][1:]}",
+            "correct the task file",
+        )
+    return Task(
+        name,
+        normalization=tuple(normalization),
+        regions=tuple(regions[c] for c in fields["classes"][1:]) if regions else (),
+        optional=values.get("optional") or (),
+        reference=values.get("reference"),
+        codes=values.get("codes") or (),
+        kind=values.get("kind") or SEGMENTATION,
+        objective=values.get("objective"),
+        **fields,
+    )

@@ -18,6 +18,7 @@ from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.task_group import group_tasks, prepare_group, segment_group
 from uniseg.inference.task_selection import fitting_tasks, guessed_tasks
 from uniseg.inference.window_network import BatchSizes
+from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.modality import Guess, guess
 from uniseg.task import Task
@@ -40,12 +41,13 @@ class Predictor:
 
     Args:
         models: one as ``load_model`` returns it, or several of the same tasks whose scores are averaged, as of folds.
+            Their pretext tasks are left out.
         settings: how; the defaults are those of the command line.
         postprocessing: what is removed from each class, as ``read_postprocessing`` returns it.
         checkpoint_hash: written beside every prediction.
 
     Raises:
-        InputError: networks of different tasks or patch sizes; a device that is not there.
+        InputError: networks of different tasks or patch sizes, or of pretext tasks alone; a device that is not there.
 
     Examples:
         >>> from uniseg import Normalization, Task, UniSegModel
@@ -66,7 +68,7 @@ class Predictor:
         self.settings, self.compute = settings, Compute.of(settings)
         self.device = self.compute.device
         models = [models] if isinstance(models, UniSegModel) else models
-        self.models = [self.compute.place(model) for model in models]
+        self.models = [self.compute.place(without_pretexts(model)) for model in models]
         if not self.models:
             raise InputError("models", "none", "one network or more", "load a checkpoint")
         self.model = self.models[0]

@@ -38,7 +38,7 @@ class AddedTask(nn.Module):
         state: its part of the conditioning (``Conditioning.make_task_state``).
         channels: of the decoder's stages, finest first.
         decoder_prompt_channels: of the conditioning.
-        adapter_channels: width of the adapters.
+        adapter_channels: width of the adapters; 0: none, as a pretext task has it, which is to teach the trunk.
 
     Examples:
         >>> import torch
@@ -65,9 +65,9 @@ class AddedTask(nn.Module):
         self.num_classes = task.num_classes
         self.stem = stem
         self.own = state  # files know it by this name
-        self.adapters = nn.ModuleList(Adapter(c, adapter_channels) for c in channels)
+        self.adapters = nn.ModuleList(Adapter(c, adapter_channels) for c in channels if adapter_channels)
         self.head = nn.ModuleList(
-            nn.Conv3d(c + decoder_prompt_channels, task.num_classes, 1, bias=False) for c in channels
+            nn.Conv3d(c + decoder_prompt_channels, task.num_classes, 1, bias=task.is_pretext) for c in channels
         )
         init_weights(self)
         for adapter in self.adapters:

@@ -28,7 +28,7 @@ class UniSegModel(Switches):
     """One network for a set of tasks.
 
     Args:
-        tasks: what it can segment; fixes stems, prompts, head width.
+        tasks: fixes stems, prompts, head width. Pretext tasks are added to the network of the others (``extend``).
         patch_size: (Z, Y, X) voxels it is trained with; other windows work where they fit the strides.
         encoder: called without arguments.
         conditioning: called with ``channels``, ``tasks``, ``size``.
@@ -70,7 +70,8 @@ class UniSegModel(Switches):
         decoder: Callable[..., Decoder] = Decoder,
     ) -> None:
         super().__init__()
-        self.tasks = tasks
+        pretexts = [task for task in tasks if task.is_pretext]
+        self.tasks = tasks = TaskSet(tasks.segmentations or [pretexts.pop(0)])
         self.patch_size = tuple(patch_size)
         self.encoder = encoder()
         channels, strides = self.encoder.channels, self.encoder.strides
@@ -102,6 +103,8 @@ class UniSegModel(Switches):
             "added": [],
         }
         self.provenance = Provenance()
+        if pretexts:
+            self.extend(pretexts, adapter_channels=0)
 
     def extend(self, tasks: Iterable[Task], *, adapter_channels: int) -> None:
         """Add tasks; the output for the old ones stays bit-identical as long as only the new weights train
@@ -112,7 +115,7 @@ class UniSegModel(Switches):
 
         Args:
             tasks: their names must be new.
-            adapter_channels: width of the adapters.
+            adapter_channels: width of the adapters; 0: none.
         """
         tasks = list(tasks)
         TaskSet([*self.tasks, *tasks])

@@ -74,7 +74,7 @@ class CaseFingerprint:
 def measure(volume: Volume, label: np.ndarray, task: Task) -> CaseFingerprint:
     body = (volume.array != 0).any(0)
     cropped = crop(body, nonzero_box(body))
-    voxels = np.flatnonzero(label > 0)
+    voxels = np.flatnonzero(body if task.is_pretext else label > 0)
     if len(voxels):
         voxels = np.random.default_rng(0).choice(voxels, NUM_SAMPLES)
     samples = volume.array.reshape(len(volume.array), -1)[:, voxels].T

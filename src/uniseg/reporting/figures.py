@@ -17,6 +17,7 @@ WIDTH_INCHES, PANEL_INCHES, BOX_INCHES = 11.0, 2.5, 0.32
 COLUMNS = 3
 MARKED = 40  # curves of fewer epochs show their points
 MOST_NAMED = 8  # lines that a legend names
+VAL_LOSS = "val/loss/"
 BLUE, RED, GREY = "#2563a8", "#d1352b", "#8a929c"
 
 
@@ -37,6 +38,9 @@ def loss_panels(run: Run) -> list[Panel]:
     """The overall loss of train and val, then the training loss per task; what was not logged is left out."""
     keys = [("all tasks", [("train", "train/loss"), ("val", "val/loss")])]
     keys += [(task.name, [("train", f"train/loss/{task.name}")]) for task in run.tasks]
+    # Only of pretext tasks, of which a loss is all there is, is that of the validation logged for each.
+    pretexts = [key.removeprefix(VAL_LOSS) for key in run.curves if key.startswith(VAL_LOSS)]
+    keys += [(name, [(split, f"{split}/loss/{name}") for split in ("train", "val")]) for name in pretexts]
     return _panels(keys, run.curves)
 
 

@@ -16,6 +16,7 @@ from uniseg.reporting.figures import box_figure, curve_figure, dice_panels, loss
 from uniseg.reporting.health import health_figures
 from uniseg.reporting.markup import render_page
 from uniseg.reporting.overlays import DPI, overlay_figure
+from uniseg.reporting.pretexts import reconstruction_figures
 from uniseg.reporting.prompts import prompt_figures
 from uniseg.reporting.provenance import environment_rows, forgetting_rows, weight_rows
 from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run
@@ -66,15 +67,17 @@ class Pictures:
     curves: list[Picture]
     prompts: list[Picture]
     overlays: list[tuple[TaskResult, list[Picture]]]
-    boxes: Picture
+    boxes: Picture | None
     verdict: list[Picture]
+    pretexts: Sequence[Picture] = ()
 
     def __iter__(self) -> Iterator[Picture]:
         yield from self.curves
+        yield from self.pretexts
         yield from self.prompts
         for _, overlays in self.overlays:
             yield from overlays
-        yield self.boxes
+        yield from [self.boxes] if self.boxes is not None else []
         yield from self.verdict
 
 
@@ -140,7 +143,8 @@ def draw(run: Run, run_dir: Path) -> Pictures:
             (task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)])
             for task in run.tasks
         ],
-        boxes=picture("dice_per_case", boxes, box_figure(run.tasks)),
+        boxes=picture("dice_per_case", boxes, box_figure(run.tasks)) if run.tasks else None,
+        pretexts=[picture(*each) for each in reconstruction_figures(run_dir)],
         verdict=[picture(*each) for each in verdict_figures(read_verdict(run_dir))],
     )
 

@@ -12,6 +12,7 @@ from uniseg.evaluation.records import Score, Summary, TaskSummary, read_scores
 from uniseg.evaluation.summary import mean
 from uniseg.reporting.run_files import Curve, read_config, read_curves
 from uniseg.run_folder import TEST, EvaluationFolder, RunFolder
+from uniseg.task import PRETEXT
 
 FIX = "evaluate again"
 
@@ -73,6 +74,7 @@ class Run:
     Attributes:
         config: the resolved configuration as plain containers.
         curves: by log key, e.g. ``train/loss/<task>``.
+        summary: None where pretext tasks alone were learnt, of which nothing is scored; ``tasks`` is empty then.
         records: by (task, case_id).
 
     Examples:
@@ -83,7 +85,7 @@ class Run:
     name: str
     config: Mapping[str, Any]
     curves: Mapping[str, Curve]
-    summary: Summary
+    summary: Summary | None
     tasks: tuple[TaskResult, ...]
     records: Mapping[tuple[str, str], CaseRecord]
 
@@ -102,6 +104,8 @@ def read_run(run_dir: Path) -> Run:
     folder = RunFolder(run_dir)
     evaluation = folder.evaluation(TEST)
     config, curves = read_config(folder.config), read_curves(folder.log)
+    if _is_pretraining(config):
+        return Run(run_dir.resolve().name, config, curves, None, (), {})
     summary, cases = Summary.read(evaluation.metrics), group_cases(read_scores(evaluation.scores))
     records = {(record.task.name, record.case.case_id): record for record in read_cases(evaluation)}
     tasks = tuple(
@@ -113,6 +117,11 @@ def read_run(run_dir: Path) -> Run:
     for record in records.values():
         record.require_unchanged()
     return run
+
+
+def _is_pretraining(config: Mapping[str, Any]) -> bool:
+    tasks = config.get("tasks") or {}
+    return bool(tasks) and all(isinstance(each, Mapping) and each.get("kind") == PRETEXT for each in tasks.values())
 
 
 def group_cases(scores: Sequence[Score]) -> list[CaseResult]:

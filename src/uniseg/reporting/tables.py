@@ -97,6 +97,8 @@ class CaseTable:
 
 
 def summary_line(run: Run) -> str:
+    if run.summary is None:
+        return f"{_count(len(run.config['tasks']), 'pretext task')}, learnt without labels; nothing is scored."
     summary, patients = run.summary, len({case.patient_id for case in run.cases})
     counts = f"{_count(len(run.tasks), 'task')}, {_count(len(run.cases), 'case')}, {_count(patients, 'patient')}"
     return (
@@ -156,7 +158,7 @@ def _split_counts(task: TaskResult) -> list[str]:
 
 def stage_rows(run: Run) -> list[tuple[str, str, str]]:
     """Stage of prediction, seconds a case, fraction of their sum; reading and writing overlap with the rest."""
-    stages_s = run.summary.stages_s or {}
+    stages_s = (run.summary.stages_s if run.summary else None) or {}
     total = sum(stages_s.values())
     return (
         [

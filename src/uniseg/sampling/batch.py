@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from uniseg.errors import InputError
+from uniseg.pretext.base import Reconstruction
 from uniseg.sampling.requests import PatchRequest
 
 MORE_SHARED_MEMORY = "start the container with --shm-size=8g, or lower data.num_workers"
@@ -41,8 +42,8 @@ class RawBatch:
     Attributes:
         images: per sample ``[M,z,y,x]``, as the cache holds them: float16.
         labels: per sample ``[z,y,x]``, as the cache holds them: int8 or int16.
-        requests: in the same order.
-        paddings: in the same order; None where the box lies inside the case. Empty: all do.
+        requests: in the same order; the boxes of their partners come after those of all requests, in their order.
+        paddings: in the order of the images; None where the box lies inside the case. Empty: all do.
 
     Examples:
         >>> raw = RawBatch([torch.zeros(1, 8, 8, 8)], [torch.zeros(8, 8, 8)], requests=[None])
@@ -146,6 +147,7 @@ class Batch:
         task: ``[B]`` int64 on the CPU: indices in the TaskSet.
         case_ids: B names.
         step: of the run.
+        reconstruction: what samples of pretext tasks are to give in values; None where there are none.
 
     Examples:
         >>> batch = Batch(torch.zeros(1, 1, 8, 8, 8), torch.zeros(1, 8, 8, 8), torch.tensor([0]), ["case_3"], step=7)
@@ -158,13 +160,24 @@ class Batch:
     task: Tensor
     case_ids: list[str]
     step: int
+    reconstruction: Reconstruction | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         return replace(
             self,
             image=self.image.to(device, non_blocking=non_blocking),
             label=self.label.to(device, non_blocking=non_blocking),
+            reconstruction=self.reconstruction and self.reconstruction.to(device, non_blocking=non_blocking),
         )
+
+    @property
+    def values(self) -> tuple[Reconstruction, ...]:
+        """What a loss reads beside the labels."""
+        return () if self.reconstruction is None else (self.reconstruction,)
+
+    def tensors(self) -> list[Tensor]:
+        """All that lie on the device."""
+        return [self.image, self.label, *(part for each in self.values for part in (each.target, each.counted))]
 
     def pin_memory(self) -> "Batch":
         return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())

@@ -1,7 +1,7 @@
 """The data of a run: request streams in, batches on the device out."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -13,10 +13,13 @@ from lightning import LightningDataModule
 from uniseg.cache.store import TaskCache
 from uniseg.datasets.splits import Splits, check_patients, check_scans, first_patients
 from uniseg.errors import InputError
+from uniseg.pretext.base import Objective
+from uniseg.pretext.objectives import find_objectives
 from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.batch import Batch
 from uniseg.sampling.loader import BatchLoader, StepSampler
 from uniseg.sampling.patches import PatchReader, make_batch
+from uniseg.sampling.pretext_samples import PretextSamples
 from uniseg.sampling.requests import RequestStream, TaskCases
 from uniseg.sampling.settings import StreamSettings
 from uniseg.sampling.shared_memory import require_shared_memory
@@ -71,10 +74,11 @@ class UniSegDataModule(LightningDataModule):
         cache_dir: one prepared folder per task.
         recipe: augmentation of training patches; None: none.
         seed: of all draws.
+        objectives: of pretext tasks, by name; None: ours with their defaults.
 
     Raises:
-        InputError: a task was not prepared, a patient or a scan is in two splits, or the batch does not divide by the
-            ranks.
+        InputError: a task was not prepared, a patient or a scan is in two splits, the batch does not divide by the
+            ranks, or an objective does not fit its task or the patch.
 
     Examples:
         >>> UniSegDataModule(["liver"], "outputs/cache").tasks.names  # doctest: +SKIP
@@ -88,6 +92,7 @@ class UniSegDataModule(LightningDataModule):
         settings: StreamSettings = StreamSettings(),
         recipe: AugmentRecipe | None = None,
         seed: int = 0,
+        objectives: Mapping[str, Objective] | None = None,
     ) -> None:
         super().__init__()
         self.settings = settings
@@ -99,10 +104,13 @@ class UniSegDataModule(LightningDataModule):
         self.patients = {name: table.patients for name, table in tables.items()}
         self.splits: dict[str, Splits] = {name: table.fold(name, settings.fold) for name, table in tables.items()}
         if settings.num_patients is not None:
-            self.splits = {
-                name: first_patients(name, splits, tables[name].patients, settings.num_patients, seed)
-                for name, splits in self.splits.items()
+            self.splits |= {
+                task.name: first_patients(
+                    task.name, self.splits[task.name], tables[task.name].patients, settings.num_patients, seed
+                )
+                for task in self.tasks.segmentations
             }
+        self.objectives = find_objectives(self.tasks, objectives, settings.patch_size)
         self.train_stream = RequestStream(self._cases("train"), settings, recipe, seed)
         without_val = {name: 0.0 for name, splits in self.splits.items() if not splits.val}
         with_val = len(self.splits) - len(without_val)
@@ -114,8 +122,14 @@ class UniSegDataModule(LightningDataModule):
 
     def _cases(self, split: str) -> list[TaskCases]:
         return [
-            TaskCases(cache.task.name, self.splits[cache.task.name][split], _optional(cache.task), _masked(cache.task))
-            for cache in self.caches
+            TaskCases(
+                task.name,
+                self.splits[task.name][split],
+                _optional(task),
+                _masked(task),
+                (task, self.objectives[task.objective]) if task.objective else None,
+            )
+            for task in self.tasks
         ]
 
     def train_dataloader(self) -> BatchLoader:
@@ -155,7 +169,8 @@ class UniSegDataModule(LightningDataModule):
             stream, num_steps, steps = self.val_stream, self.val_steps, partial(range, self.val_steps)
         sampler = StepSampler(stream, num_steps, rank, world_size, steps)
         reader = PatchReader(self.caches, settings.patch_size)
-        make = partial(make_batch, patch_size=settings.patch_size, recipe=self.train_stream.recipe)
+        pretexts = PretextSamples(self.tasks, self.objectives) if self.objectives else None
+        make = partial(make_batch, patch_size=settings.patch_size, recipe=self.train_stream.recipe, pretexts=pretexts)
         require_shared_memory(reader, sampler, int(settings.num_workers) * processes)
         return BatchLoader(reader, sampler, settings, device, make, None if split == "train" else num_steps)
 

@@ -56,8 +56,8 @@ class DevicePrefetcher(Iterator[Batch]):
             current = torch.cuda.current_stream(self._device)
             current.wait_event(made)
             # The memory belongs to the other stream: it may be used again there only after what is queued here.
-            batch.image.record_stream(current)
-            batch.label.record_stream(current)
+            for tensor in batch.tensors():
+                tensor.record_stream(current)
         return batch
 
     def close(self) -> None:

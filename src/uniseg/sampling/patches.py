@@ -13,6 +13,7 @@ from uniseg.sampling.augment.base import PatchImages
 from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.augment.spatial import box_margin, sample_patch
 from uniseg.sampling.batch import Batch, Padding, RawBatch, ReadFailure
+from uniseg.sampling.pretext_samples import PretextSamples
 from uniseg.sampling.requests import PatchRequest
 
 RETURNED = (InputError, OSError, MemoryError, FloatingPointError)  # by a reader process, for the main one to raise
@@ -36,7 +37,7 @@ class PatchReader(Dataset):
     def __getitems__(self, requests: Sequence[PatchRequest]) -> RawBatch | ReadFailure:
         """An error of the data or the machine is returned, to be raised in the main process."""
         try:
-            boxes = [self.read(request) for request in requests]
+            boxes = [self.read(request) for request in with_partners(requests)]
         except RETURNED as error:
             return ReadFailure(error)
         images, labels, paddings = ([box[part] for box in boxes] for part in range(3))
@@ -74,6 +75,9 @@ class PatchReader(Dataset):
 
     def num_bytes(self, request: PatchRequest) -> int:
         """The most that an answer to ``request`` takes."""
+        return sum(map(self._num_bytes, with_partners([request])))
+
+    def _num_bytes(self, request: PatchRequest) -> int:
         cache = self.caches[request.task]
         box = np.add(self.patch_size, 2 * np.array(self._margin(request)))
         voxels = int(np.minimum(box, cache.entries[request.case_id].shape).clip(0).prod())
@@ -81,6 +85,11 @@ class PatchReader(Dataset):
 
     def _margin(self, request: PatchRequest) -> tuple[int, int, int]:
         return box_margin(request.augmentation and request.augmentation.matrix, self.patch_size)
+
+
+def with_partners(requests: Sequence[PatchRequest]) -> list[PatchRequest]:
+    """All patches of a batch: those of the samples, then their partners."""
+    return [*requests, *(request.partner for request in requests if request.partner is not None)]
 
 
 def patch_start(
@@ -105,13 +114,20 @@ def patch_start(
     return tuple(int(rng.integers(low, high + 1)) for low, high in zip(lowest, highest, strict=True))
 
 
-def make_batch(raw: RawBatch, patch_size: Sequence[int], recipe: AugmentRecipe | None = None) -> Batch:
+def make_batch(
+    raw: RawBatch,
+    patch_size: Sequence[int],
+    recipe: AugmentRecipe | None = None,
+    pretexts: PretextSamples | None = None,
+) -> Batch:
     """Augment on the device that holds the boxes, pad modalities to the widest sample.
 
     Args:
         recipe: that drew the augmentation of the requests, where they have one.
+        pretexts: changes the samples of pretext tasks, where the run has some.
     """
-    draws = [request.augmentation for request in raw.requests]
+    requests = with_partners(raw.requests)
+    draws = [request.augmentation for request in requests]
     patches = [
         sample_patch(image, label, draw and draw.matrix, patch_size)
         for (image, label), draw in zip(raw.boxes(), draws, strict=True)
@@ -122,12 +138,14 @@ def make_batch(raw: RawBatch, patch_size: Sequence[int], recipe: AugmentRecipe |
         row[: len(patch)] = patch
     label = torch.stack([label for _, label in patches])
     if recipe is not None and all(draws):
-        images = PatchImages(image, num_modalities, [request.seed for request in raw.requests])
-        recipe.apply_intensity(images, draws)
+        seeds = [request.seed for request in requests]
+        change = recipe.apply_intensity if pretexts is None else pretexts.apply_intensity(recipe, requests)
+        change(PatchImages(image, num_modalities, seeds), draws)
         for sample, target, draw in zip(image, label, draws, strict=True):
             _clear_outside(sample, target, np.flatnonzero(draw.masked))
     task = torch.tensor([request.task for request in raw.requests])
-    return Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)
+    batch = Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)
+    return batch if pretexts is None else pretexts.apply(batch, raw.requests)
 
 
 def _clear_outside(image: Tensor, label: Tensor, masked: np.ndarray) -> None:

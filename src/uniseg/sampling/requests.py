@@ -1,16 +1,19 @@
 """Which patches make up step k: a pure function of (seed, step)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import floor
 from numbers import Real
+from typing import Any
 
 import numpy as np
 
 from uniseg.errors import InputError
+from uniseg.pretext.base import Objective
 from uniseg.sampling.augment.recipe import AugmentDraw, AugmentRecipe
 from uniseg.sampling.settings import StreamSettings
+from uniseg.task import Task
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,8 @@ class PatchRequest:
         augmentation: None where the patch is taken as it is.
         step: of the batch in the run.
         batch_index: in the batch.
+        pretext: what the objective of a pretext task drew; None for a segmentation.
+        partner: the second patch of a pretext sample, where its objective needs one.
 
     Examples:
         >>> stream = RequestStream([TaskCases("liver", ("a", "b"), (False,))], StreamSettings(), None, seed=0)
@@ -38,6 +43,8 @@ class PatchRequest:
     augmentation: AugmentDraw | None
     step: int
     batch_index: int
+    pretext: Any = None
+    partner: "PatchRequest | None" = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,7 @@ class TaskCases:
     Attributes:
         case_ids: of one split, in a fixed order.
         optional, masked: per modality whether a case may lack it, whether it is normalised inside the body.
+        pretext: the task with its objective, where it is a pretext task.
 
     Examples:
         >>> TaskCases("brain", ("a", "b"), optional=(False, True)).masked
@@ -57,6 +65,7 @@ class TaskCases:
     case_ids: tuple[str, ...]
     optional: tuple[bool, ...]
     masked: tuple[bool, ...] = ()
+    pretext: tuple[Task, Objective] | None = None
 
 
 class RequestStream:
@@ -91,7 +100,7 @@ class RequestStream:
                     f"task '{task.name}'", "no case", "at least one", "prepare the task or take it out of the list"
                 )
         self.tasks = tuple(tasks)
-        self.batch_size = settings.batch_size
+        self.batch_size, self.patch_size = settings.batch_size, settings.patch_size
         self.draws_per_batch = min(settings.tasks_per_batch or settings.batch_size, settings.batch_size)
         self.round_length = settings.steps_per_epoch * self.draws_per_batch
         self.foreground_fraction = settings.foreground_fraction
@@ -120,6 +129,11 @@ class RequestStream:
         number, index = divmod(slot, self.round_length)
         task = int(self._round(number)[index])
         rng = np.random.default_rng([self.seed, 1, step, batch_index])
+        request = self._patch(rng, task, step, batch_index)
+        pretext = self.tasks[task].pretext
+        return request if pretext is None else self._as_pretext(rng, request, *pretext)
+
+    def _patch(self, rng: np.random.Generator, task: int, step: int, batch_index: int) -> PatchRequest:
         cases = self.tasks[task].case_ids
         return PatchRequest(
             task=task,
@@ -130,6 +144,13 @@ class RequestStream:
             step=step,
             batch_index=batch_index,
         )
+
+    def _as_pretext(
+        self, rng: np.random.Generator, request: PatchRequest, task: Task, objective: Objective
+    ) -> PatchRequest:
+        drawn = objective.draw(rng, task, self.patch_size)
+        place = (request.task, request.step, request.batch_index)
+        return replace(request, pretext=drawn, partner=self._patch(rng, *place) if objective.needs_partner else None)
 
 
 def weights_of(rule: str | float | Mapping[str, float], tasks: Sequence[TaskCases]) -> np.ndarray:

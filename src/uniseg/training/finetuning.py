@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from uniseg.errors import InputError
+from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.settings import CHANNELS, FRACTION, NOT_NEGATIVE, STEPS, bounded, check_fields, number, sequence, word
@@ -112,7 +113,7 @@ class FineTuning:
             if checkpoint is None:
                 fix = "add init=checkpoint init.checkpoint=<file>"
                 raise InputError(self.group, "an extension of a trained network", "a trained network", fix)
-            return InitializedModel(self._extend(load_model(checkpoint), tasks, checkpoint), None)
+            return InitializedModel(self._extend(without_pretexts(load_model(checkpoint)), tasks, checkpoint), None)
         source = None if checkpoint is None else open_source(checkpoint)
         model = new_model(tasks)
         initialized = InitializedModel(model, None if source is None else transfer(model, source, self.transfer))

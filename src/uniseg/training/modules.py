@@ -1,11 +1,13 @@
 """The LightningModules of upstream training and of fine-tuning."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from uniseg.models.uniseg import UniSegModel
+from uniseg.pretext.base import Objective
 from uniseg.task import TaskSet
 from uniseg.training.finetuning import FineTuning, trained_groups
 from uniseg.training.optimization import Optimization
@@ -32,7 +34,7 @@ class DownstreamModule(SegmentationModule):
     Args:
         finetuning: gives every stage its learning rate; what it froze or added is in ``model`` already.
         fresh: names of parameters that did not come from the base as they are; with a sawtooth they learn first.
-        model, tasks, optimization: of ``SegmentationModule``.
+        model, tasks, optimization, objectives: of ``SegmentationModule``.
 
     Examples:
         >>> def rates(path: str) -> list[float]:
@@ -47,8 +49,9 @@ class DownstreamModule(SegmentationModule):
         finetuning: FineTuning | None = None,
         optimization: Optimization | None = None,
         fresh: frozenset[str] = frozenset(),
+        objectives: Mapping[str, Objective] | None = None,
     ) -> None:
-        super().__init__(model, tasks=tasks, optimization=optimization)
+        super().__init__(model, tasks=tasks, optimization=optimization, objectives=objectives)
         self.finetuning = finetuning or FineTuning()
         self.fresh = fresh
 

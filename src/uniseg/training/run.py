@@ -16,6 +16,7 @@ from uniseg.datasets.split_file import SPLITS
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
 from uniseg.files import write_text
+from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.datamodule import UniSegDataModule
@@ -25,6 +26,7 @@ from uniseg.training.callbacks.checkpoint_and_exit import CheckpointAndExit
 from uniseg.training.callbacks.finite_loss import FiniteLoss
 from uniseg.training.callbacks.gpu_memory import GpuMemory
 from uniseg.training.callbacks.progress import EpochLog
+from uniseg.training.callbacks.reconstructions import ReconstructionPictures
 from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.finetuning import FineTuning
@@ -106,7 +108,7 @@ class TrainingRun:
         module = self._module(data, initialized, resume_point)
         if resume_point:
             self._require_same(resume_point, module, data.settings.steps_per_epoch)
-        trainer = self._trainer(log, replaces)
+        trainer = self._trainer(log, replaces, has_pretexts=bool(data.objectives))
         self._describe(trainer, data, initialized, module.history.commit)
         if resume_point:
             _resume(trainer, resume_point, module.history.record)
@@ -190,7 +192,7 @@ class TrainingRun:
     ) -> SegmentationModule:
         """The network with its optimisation, and with the record of all that it has seen."""
         model = initialized.model
-        parts = {"tasks": data.tasks, "optimization": self.optimization}
+        parts = {"tasks": data.tasks, "optimization": self.optimization, "objectives": data.objectives}
         module: SegmentationModule
         if self.init.path is None:
             module = UpstreamModule(model, **parts)
@@ -199,8 +201,9 @@ class TrainingRun:
         seen = merge_data(model.provenance.data, resume_point.data if resume_point else {})
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
         facts = {name: self._facts(name, splits[name], data.patients[name]) for name in splits}
+        recorded = [*RECORDED, "pretext"] if data.objectives else RECORDED
         settings = flatten(
-            {key: self.description.settings[key] for key in RECORDED if key in self.description.settings}
+            {key: self.description.settings[key] for key in recorded if key in self.description.settings}
         )
         accumulated = self.description.settings.get("trainer", {}).get("accumulate_grad_batches", 1)
         module.history = RunHistory(
@@ -210,6 +213,8 @@ class TrainingRun:
             resume_point.extra_steps(data.settings.steps_per_epoch, accumulated) if resume_point else 0,
         )
         apply_speed_settings(model, self.speed)
+        if self.speed.cuda_graphs and any(task.is_pretext for task in model.tasks[model.num_base :]):
+            rank_zero_info("Batches with a sample of a pretext task are computed without CUDA graphs, the others with.")
         return module
 
     def _facts(self, name: str, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> dict[str, Any]:
@@ -227,7 +232,7 @@ class TrainingRun:
         max_epochs = self.description.settings["trainer"].get("max_epochs")
         resume_point.require_steps_left(-1 if max_epochs is None else max_epochs, steps_per_epoch)
 
-    def _trainer(self, log: RunLog, replaces: bool) -> Trainer:
+    def _trainer(self, log: RunLog, replaces: bool, *, has_pretexts: bool) -> Trainer:
         """The Trainer with all callbacks; from here on the folder belongs to the run."""
         if self.folder is not None:
             rank_zero_only(start_tracking)(
@@ -243,6 +248,7 @@ class TrainingRun:
                 FiniteLoss(),
                 GpuMemory(),
                 *(self.finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
+                *([ReconstructionPictures(self.folder)] if self.folder and has_pretexts else []),
                 *self.trainer.callbacks,
                 EpochLog(log.write),
             ],
@@ -257,7 +263,7 @@ class TrainingRun:
 
     def _former_model(self) -> UniSegModel:
         """The network of ``init``, computing as that of the run does."""
-        model: UniSegModel = load_model(self.init.path)
+        model: UniSegModel = without_pretexts(load_model(self.init.path))
         apply_speed_settings(model, self.speed)
         return model
 

@@ -101,7 +101,6 @@ def describe_run(trainer: Trainer, tasks: TaskSet, splits: Mapping[str, Splits],
     ]
     for task in tasks:
         counts = ", ".join(f"{len(splits[task.name][split])} {split}" for split in SPLITS)
-        lines.append(
-            f"Task {task.name}: {', '.join(task.modalities)} -> {', '.join(task.classes[1:])}; cases: {counts}."
-        )
+        learnt = task.objective or ", ".join(task.classes[1:])
+        lines.append(f"Task {task.name}: {', '.join(task.modalities)} -> {learnt}; cases: {counts}.")
     return lines

@@ -1,5 +1,6 @@
 """The training and validation steps that upstream training and fine-tuning share."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,6 +16,8 @@ from uniseg.losses.deep_supervision import DeepSupervision
 from uniseg.metrics.overlap import ClassCounts, count_classes
 from uniseg.models.heads.base import label_scores
 from uniseg.models.uniseg import UniSegModel
+from uniseg.pretext.base import Objective
+from uniseg.pretext.objectives import MixedLoss, find_objectives
 from uniseg.sampling.batch import Batch
 from uniseg.task import Task, TaskSet
 from uniseg.training.callbacks.finite_loss import gradient_scaler
@@ -57,6 +60,7 @@ class SegmentationModule(LightningModule):
         model: the network.
         tasks: of the data, whose batches name a task by its index here; the network may know more.
         optimization: None: nnU-Net's loss, optimiser and schedule.
+        objectives: of pretext tasks, by name; None: ours with their defaults.
 
     Attributes:
         history: goes into every checkpoint.
@@ -68,12 +72,21 @@ class SegmentationModule(LightningModule):
         ...         return [{"params": list(self.model.head.parameters())}]
     """
 
-    def __init__(self, model: UniSegModel, *, tasks: TaskSet, optimization: Optimization | None = None) -> None:
+    def __init__(
+        self,
+        model: UniSegModel,
+        *,
+        tasks: TaskSet,
+        optimization: Optimization | None = None,
+        objectives: Mapping[str, Objective] | None = None,
+    ) -> None:
         super().__init__()
         self.model = model
         self.task_indices = torch.tensor([model.tasks.position(task.name) for task in tasks])
         self.optimization = optimization or Optimization()
-        self.loss = DeepSupervision(self.optimization.loss)
+        self.loss: nn.Module = DeepSupervision(self.optimization.loss)
+        if found := find_objectives(tasks, objectives):
+            self.loss = MixedLoss(self.loss, found)
         self.history = RunHistory()
         self.train_losses, self.val_losses = (EpochLosses(f"{split}/loss", tasks.names) for split in ("train", "val"))
         self.val_counts: dict[int, ClassCounts] = {}
@@ -114,7 +127,7 @@ class SegmentationModule(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         task_index = self.task_indices[batch.task]
-        losses = self.loss(self(batch.image, task_index), batch.label, self._tasks(task_index))
+        losses = self.loss(self(batch.image, task_index), batch.label, self._tasks(task_index), *batch.values)
         self.train_losses.add(losses, batch.task.tolist())
         return losses.mean()
 
@@ -125,8 +138,10 @@ class SegmentationModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         task_index = self.task_indices[batch.task]
         logits, tasks = self(batch.image, task_index), self._tasks(task_index)
-        self.val_losses.add(self.loss(logits, batch.label, tasks), batch.task.tolist())
+        self.val_losses.add(self.loss(logits, batch.label, tasks, *batch.values), batch.task.tolist())
         for index, task, sample, label in zip(task_index.tolist(), tasks, logits[0], batch.label, strict=True):
+            if task.is_pretext:
+                continue
             counts = count_classes(label_scores(sample, task).argmax(0), label, task.membership)
             before = self.val_counts.get(index)
             self.val_counts[index] = counts if before is None else before + counts
@@ -134,17 +149,23 @@ class SegmentationModule(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Pseudo-Dice (nnU-Net): counts summed over all val patches of all ranks, then one Dice per class."""
         self.val_losses.reduce(self.trainer)
-        if (loss := self.val_losses.means().get(self.val_losses.key)) is not None:
+        losses = self.val_losses.means()
+        if (loss := losses.get(self.val_losses.key)) is not None:
             self.log(self.val_losses.key, loss, prog_bar=True)
         means = []
         for index in self.task_indices.tolist():
             task = self.model.tasks[index]
+            if task.is_pretext:  # its loss is all that tells of it
+                key = f"{self.val_losses.key}/{task.name}"
+                self.log(key, losses.get(key, math.nan))
+                continue
             counts = self.val_counts.get(index, ClassCounts.zero(task.num_classes, self.device))
             dice = ClassCounts(self.trainer.strategy.reduce(counts.values, reduce_op="sum")).dice()
             for name, value in zip(task.classes[1:], dice.tolist(), strict=True):
                 self.log(f"val/pseudo_dice/{task.name}/{name}", value, rank_zero_only=True)
             means.append(dice.nanmean())
-        self.log("val/pseudo_dice", torch.stack(means).nanmean(), prog_bar=True, rank_zero_only=True)
+        if means:
+            self.log("val/pseudo_dice", torch.stack(means).nanmean(), prog_bar=True, rank_zero_only=True)
 
     def on_fit_start(self) -> None:
         """

@@ -83,9 +83,9 @@ def require_patch_size(size: object, where: str | os.PathLike) -> None:
 def require_added(added: object, where: str | os.PathLike) -> dict:
     """Check that ``added`` has what ``UniSegModel.make_added`` needs."""
     values = _mapping(added, "an added task", where)
-    if values.keys() != {"adapter_channels"} or not _whole(values["adapter_channels"], 1, MOST_ADAPTER_CHANNELS):
+    if values.keys() != {"adapter_channels"} or not _whole(values["adapter_channels"], 0, MOST_ADAPTER_CHANNELS):
         raise InputError(
-            where, f"an added task of {values!r:.60}", f"adapter_channels from 1 to {MOST_ADAPTER_CHANNELS}", FIX
+            where, f"an added task of {values!r:.60}", f"adapter_channels from 0 to {MOST_ADAPTER_CHANNELS}", FIX
         )
     return values
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from uniseg.errors import InputError
 from uniseg.files import new_folder, read_json, require_file_name, write_json
+from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
@@ -18,13 +19,14 @@ FORMAT = 1
 
 
 def load_ensemble(paths: str | Path | Sequence[str | Path], task_files: Iterable[str | Path] = ()) -> list[UniSegModel]:
-    """One network per checkpoint or model folder; a folder of ``save_ensemble`` stands for its members.
+    """One network per checkpoint or model folder, without its pretext tasks; a folder of ``save_ensemble`` stands for
+    its members.
 
     Raises:
-        InputError: as of ``load_model``; the list of an ensemble folder is malformed.
+        InputError: as of ``load_model`` and ``without_pretexts``; the list of an ensemble folder is malformed.
     """
     task_files = list(task_files)
-    return [load_model(path, task_files) for path in members(paths)]
+    return [without_pretexts(load_model(path, task_files)) for path in members(paths)]
 
 
 def save_ensemble(models: Sequence[UniSegModel], folder: str | Path) -> Path:

@@ -113,7 +113,8 @@ def _merge(before: Provenance, added: Provenance) -> Provenance:
 
 
 def _signatures(tasks: TaskSet) -> list[tuple[str, tuple[str, ...]]]:
-    return [(task.name, task.classes) for task in tasks]
+    """Of pretext tasks only where there is nothing else."""
+    return [(task.name, task.classes) for task in tasks.segmentations or tasks]
 
 
 def _reason_to_start_over(

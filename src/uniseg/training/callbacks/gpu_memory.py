@@ -10,6 +10,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from uniseg.errors import InputError
 from uniseg.planning.step_cost import DTYPES, StepBytes, step_bytes
+from uniseg.pretext.base import Reconstruction
 from uniseg.training.segmentation import SegmentationModule
 
 GB = 1e9
@@ -74,7 +75,9 @@ def bytes_of(module: SegmentationModule, patch_size: Sequence[int], batch_size: 
     optimizer: Callable[..., torch.optim.Optimizer] = module.optimization.optimizer
     if "fused" in getattr(optimizer, "keywords", {}):  # kernels that the meta device has not
         optimizer = partial(optimizer, fused=False)
-    return step_bytes(model, lambda: module.loss(model(image, task), label, classes).mean(), optimizer, dtype)
+    is_pretext = any(each.is_pretext for each in classes)
+    values = [Reconstruction(tuple(range(batch_size)), image, image.bool())] if is_pretext else []
+    return step_bytes(model, lambda: module.loss(model(image, task), label, classes, *values).mean(), optimizer, dtype)
 
 
 def memory_line(needed: StepBytes, free_gb: float, *, recomputes: bool = False) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from uniseg.errors import InputError
 from uniseg.models.factories import describe_factory
+from uniseg.models.pretexts import is_pretrained_alone, without_pretexts
 from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
@@ -51,6 +52,7 @@ def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
     model: UniSegModel = load_model(path)
     data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
+    model = model if is_pretrained_alone(model) else without_pretexts(model)
     state, provenance = model.state_dict(), model.provenance
     return ForeignWeights(str(path), "uniseg", licence, state, model.tasks, {}, provenance, config=model.config)
 

@@ -1,0 +1,1 @@
+"""Objectives of pretext tasks: what a network learns from scans without labels."""
