@@ -11,7 +11,11 @@ from uniseg import InputError, Task
 from uniseg.datasets.source import make_task as task_of_block
 from uniseg.terminology import ClassCodes
 
-TASK_FILES = sorted((Path(__file__).parents[1] / "conf" / "task").glob("*.yaml"))
+TASK_FILES = [
+    path
+    for path in sorted((Path(__file__).parents[1] / "conf" / "task").glob("*.yaml"))
+    if "objective" not in yaml.safe_load(path.read_text())  # pretext tasks write no classes
+]
 
 
 def test_the_shipped_codes_are_those_of_the_standard():

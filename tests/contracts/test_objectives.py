@@ -3,7 +3,7 @@
 import inspect
 import pickle
 import pkgutil
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib import import_module
 
 import numpy as np
@@ -25,7 +25,7 @@ CLASSES = {
     "volume_fusion": ("level_0", "level_1", "level_2"),
     "supervoxel": ("background", "a", "b"),
 }
-SETTINGS = {"mae": {"block": (8, 8, 8)}}
+SETTINGS = {"mae": {"block": (8, 8, 8)}, "supervoxel": {"region_mm": 8.0}}
 FILES = {path.stem: yaml.safe_load(path.read_text()) for path in (CONF_DIR / "pretext").glob("*.yaml")}
 
 
@@ -44,10 +44,13 @@ def patch_of(seed=0, constant=False):
 
 
 def applied(name, seed=0, constant=False):
-    objective, task = made(name), task_of(name)
+    objective, task, patch = made(name), task_of(name), patch_of(seed, constant)
     drawn = objective.draw(np.random.default_rng(seed), task, PATCH)
     partner = patch_of(99, constant).image if objective.needs_partner else None
-    return objective.apply(patch_of(seed, constant), drawn, task, partner)
+    label = objective.label_of(patch.image.numpy(), task)
+    assert (label.dtype, label.shape) == (np.int16, PATCH)
+    assert label.any() == (objective.labels_scans and not constant)
+    return objective.apply(replace(patch, label=torch.from_numpy(label)), drawn, task, partner)
 
 
 def batch_of(name, patches):

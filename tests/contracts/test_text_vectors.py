@@ -23,7 +23,9 @@ FILES = sorted((CONF_DIR / "text_vectors").glob("*.json"))
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_task_has_a_vector_of_its_own(path):
     vectors = read_vectors(path.name)
-    assert set(vectors) == {*(file.stem for file in (CONF_DIR / "task").glob("*.yaml")), *declared_tasks(CONF_DIR)}
+    files = (CONF_DIR / "task").glob("*.yaml")
+    tasks = [file.stem for file in files if "kind: pretext" not in file.read_text()]
+    assert set(vectors) == {*tasks, *declared_tasks(CONF_DIR)}
     assert {len(vector) for vector in vectors.values()} == {256}
     units = {name: np.array(vector) / np.linalg.norm(vector) for name, vector in vectors.items()}
     assert max(units[a] @ units[b] for a, b in combinations(units, 2)) < 0.999

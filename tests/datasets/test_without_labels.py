@@ -26,7 +26,7 @@ def scans(folder, *names):
 def test_a_bare_folder_of_images(tmp_path):
     scans(tmp_path / "scans", "b", "a", "c_0000")
     cases = find_cases(Source("images", tmp_path / "scans"), ("CT",), labelled=False)
-    assert [(case.case_id, case.label_path) for case in cases] == [("a", None), ("b", None), ("c_0000", None)]
+    assert [(case.case_id, case.label_path) for case in cases] == [("a", None), ("b", None), ("c", None)]
     with pytest.raises(InputError, match="no labelled case"):
         find_cases(Source("images", tmp_path / "scans"), ("CT",))
 
@@ -41,13 +41,14 @@ def test_channels_of_a_bare_folder(tmp_path):
 
 def test_the_images_of_a_labelled_set_each_once(tmp_path):
     root = tmp_path / "set"
-    scans(root / "imagesTr", "a_0000", "b_0000", "c_0000", "unlabelled_0000")
-    scans(root / "labelsTr", "a", "b", "c")
+    names = [f"case{number}" for number in range(9)]
+    scans(root / "imagesTr", *(f"{name}_0000" for name in names), "unlabelled_0000")
+    scans(root / "labelsTr", *names)
     content = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "liver": 1}, "file_ending": ".nii.gz"}
-    (root / "dataset.json").write_text(json.dumps(content | {"numTraining": 3}))
+    (root / "dataset.json").write_text(json.dumps(content | {"numTraining": 9}))
     task, source = make_task(classes=("CT",), **MAE), Source("nnunet", root)
     cases = find_cases(source, ("CT",), labelled=False)
-    assert [case.case_id for case in cases] == ["a", "b", "c", "unlabelled"]
+    assert [case.case_id for case in cases] == [*names, "unlabelled"]
     assert all(case.label_path is None for case in cases)
     labelled = find_dataset(make_task(classes=("background", "liver")), source)
     unlabelled = find_dataset(task, source)
@@ -59,7 +60,7 @@ def test_the_images_of_a_labelled_set_each_once(tmp_path):
 
 
 def test_the_label_is_zero_and_intensities_are_those_of_the_body(tmp_path):
-    scans(tmp_path / "scans", "a", "b")
+    scans(tmp_path / "scans", *"abcdefghi")
     source = Source("images", tmp_path / "scans")
     task = make_task(modalities=("MR",), classes=("MR",), **MAE)
     dataset = find_dataset(task, source)

@@ -23,6 +23,9 @@ from uniseg.errors import InputError
 from uniseg.preprocessing.fingerprint import CaseFingerprint, measure, resolve
 from uniseg.preprocessing.preprocess import crop, preprocess, require_extent
 from uniseg.preprocessing.resample import resample_label
+from uniseg.pretext.base import Objective
+from uniseg.pretext.objectives import find_objectives
+from uniseg.settings import as_plain
 from uniseg.task import Task, TaskSet
 
 # of measuring and preprocessing; another number makes fingerprints and cases again; what was written still trains
@@ -65,14 +68,24 @@ def audit(
     return datasets
 
 
-def prepare(datasets: Sequence[Dataset], cache_dir: Path, num_workers: int) -> TaskSet:
+def prepare(
+    datasets: Sequence[Dataset], cache_dir: Path, num_workers: int, objectives: Mapping[str, Objective] | None = None
+) -> TaskSet:
     """Write the cache of audited datasets: all cases but those for test. Finished cases are kept.
+
+    Args:
+        objectives: of pretext tasks, by name; None: ours with their defaults.
 
     Returns:
         The tasks with their normalisation resolved.
     """
     resolved = {d.task.name: resolve(d.task, [d.fingerprints[case_id] for case_id in d.kept]) for d in datasets}
-    jobs = [(resolved[d.task.name], d.source, d.cases[case_id], cache_dir) for d in datasets for case_id in d.kept]
+    found = find_objectives([d.task for d in datasets], objectives)
+    jobs = [
+        (resolved[d.task.name], d.source, d.cases[case_id], cache_dir, found.get(d.task.objective or ""))
+        for d in datasets
+        for case_id in d.kept
+    ]
     entries = iter(_parallel(_write_case, jobs, num_workers, "prepare"))
     for dataset in datasets:
         name = dataset.task.name
@@ -124,14 +137,20 @@ def _audit_case(task: Task, source: Source, case: Case, cache_dir: Path | None) 
     return fingerprint
 
 
-def _write_case(task: Task, source: Source, case: Case, cache_dir: Path) -> cache.CaseEntry:
-    folder, key = cache_dir / task.name, _key([cache.FORMAT, task.definition()], source, case)
+def _write_case(
+    task: Task, source: Source, case: Case, cache_dir: Path, objective: Objective | None
+) -> cache.CaseEntry:
+    of_label = [as_plain(objective)] if objective is not None and objective.labels_scans else []
+    folder, key = cache_dir / task.name, _key([cache.FORMAT, task.definition(), *of_label], source, case)
     finished = cache.read_entry(folder, case.case_id, key, task.num_modalities)
     if finished and finished.patient_id == case.patient_id:
         return finished
     volume, label = load_case(task, source, case)
     prepared = preprocess(volume, task)
-    small = resample_label(crop(label, prepared.box), volume.spacing_mm, task.spacing_mm)
+    if objective is None:
+        small = resample_label(crop(label, prepared.box), volume.spacing_mm, task.spacing_mm)
+    else:
+        small = objective.label_of(prepared.image, task)
     entry = cache.CaseEntry(case.case_id, case.patient_id, small.shape, key)
     cache.write_case(folder, entry, prepared.image, small, task)
     return entry

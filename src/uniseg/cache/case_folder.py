@@ -200,7 +200,7 @@ def _sample_foreground(label: np.ndarray, task: Task) -> np.ndarray:
     rows = [np.zeros((0, 4), np.int16)]
     if label.min(initial=0) == IGNORE:
         rows.append(_sample_mask(ANNOTATED, label != IGNORE, rng))
-    for k, values in enumerate(task.class_values, start=1):
+    for k, values in enumerate(() if task.is_pretext else task.class_values, start=1):
         rows.append(_sample_mask(k, np.isin(label, values), rng))
     return np.concatenate(rows)
 

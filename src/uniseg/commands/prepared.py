@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from uniseg.cache.build import audit, prepare
@@ -30,7 +31,7 @@ def prepare_tasks(config: DictConfig, cache_dir: Path, num_workers: int) -> list
         InputError: a finding that makes the data useless.
     """
     datasets = audit(tasks_of(config), sources_of(config), num_workers, cache_dir)
-    prepare(datasets, cache_dir, num_workers)
+    prepare(datasets, cache_dir, num_workers, instantiate(config.pretext, _convert_="all"))
     return datasets
 
 

@@ -90,6 +90,7 @@ class Objective(ABC):
         group: key of the block that holds its settings, for messages.
         needs_partner: whether a sample is made of two patches, the second of any case of the task.
         augments_intensity: whether its samples get the intensity transforms of the recipe too.
+        labels_scans: whether ``label_of`` gives a label, which the cache then keeps.
 
     Raises:
         InputError: a value out of bounds.
@@ -103,6 +104,7 @@ class Objective(ABC):
     group: ClassVar[str] = "pretext"
     needs_partner: ClassVar[bool] = False
     augments_intensity: ClassVar[bool] = True
+    labels_scans: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -115,6 +117,10 @@ class Objective(ABC):
             InputError: names what does not fit.
         """
 
+    def label_of(self, image: np.ndarray, task: Task) -> np.ndarray:
+        """The label of a prepared scan ``[M,Z,Y,X]``, made once: ``[Z,Y,X]`` int16; 0 where none is needed."""
+        return np.zeros(image.shape[1:], np.int16)
+
     @abstractmethod
     def draw(self, rng: np.random.Generator, task: Task, patch_size: Sequence[int]) -> Any:
         """The random numbers of one sample, plain: the same request always means the same sample."""
@@ -124,7 +130,7 @@ class Objective(ABC):
         """The network's input, the target and the voxels that count, of an augmented patch, on its device.
 
         Args:
-            patch: with the label that was read, which is 0 everywhere.
+            patch: with the label of ``label_of``.
             drawn: what ``draw`` returned.
             partner: ``[M,Z,Y,X]``, the second patch, where one is needed.
         """

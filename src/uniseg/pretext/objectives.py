@@ -8,9 +8,15 @@ from uniseg.device_copy import merge_rows, take_rows
 from uniseg.errors import InputError
 from uniseg.pretext.base import Objective, Reconstruction
 from uniseg.pretext.mae import MaskedAutoencoding
+from uniseg.pretext.supervoxel import Supervoxel
+from uniseg.pretext.volume_fusion import VolumeFusion
 from uniseg.task import Task
 
-OBJECTIVES: dict[str, type[Objective]] = {"mae": MaskedAutoencoding}
+OBJECTIVES: dict[str, type[Objective]] = {
+    "mae": MaskedAutoencoding,
+    "volume_fusion": VolumeFusion,
+    "supervoxel": Supervoxel,
+}
 
 
 def find_objectives(

@@ -1,7 +1,7 @@
 """Which patches make up step k: a pure function of (seed, step)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import floor
 from numbers import Real
@@ -43,8 +43,8 @@ class PatchRequest:
     augmentation: AugmentDraw | None
     step: int
     batch_index: int
-    pretext: Any = None
-    partner: "PatchRequest | None" = None
+    pretext: Any = field(default=None, repr=False)
+    partner: "PatchRequest | None" = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
