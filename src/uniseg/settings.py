@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from math import isfinite
 from pathlib import Path
 from types import NoneType
@@ -13,7 +13,8 @@ from uniseg.errors import InputError
 
 @dataclass(frozen=True)
 class Bound:
-    """``expected`` in words, ``holds`` of a plain value, ``words`` where it is one of some.
+    """``expected`` in words, ``holds`` of a plain value, ``words`` where it is one of some, ``advice`` to who gives
+    another word that one may expect.
 
     Examples:
         >>> even = Bound("an even number", lambda value: isinstance(value, int) and value % 2 == 0)
@@ -24,12 +25,14 @@ class Bound:
     expected: str
     holds: Callable[[Any], bool]
     words: tuple[str, ...] = ()
+    advice: Mapping[str, str] = field(default_factory=dict)
 
     def __or__(self, other: "Bound") -> "Bound":
         return Bound(
             f"{self.expected}, or {other.expected}",
             lambda value: self.holds(value) or other.holds(value),
             self.words + other.words,
+            {**self.advice, **other.advice},
         )
 
 
@@ -58,8 +61,9 @@ def number(
     return Bound(f"a {'whole ' if whole else ''}number {words}".strip(), holds)
 
 
-def word(*words: str) -> Bound:
-    return Bound(f"one of {', '.join(words)}", lambda value: isinstance(value, str) and value in words, words)
+def word(*words: str, advice: Mapping[str, str] | None = None) -> Bound:
+    expected = f"one of {', '.join(words)}"
+    return Bound(expected, lambda value: isinstance(value, str) and value in words, words, advice or {})
 
 
 def sequence(

@@ -19,7 +19,15 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import file_of_evaluation
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.licences import strictest
-from uniseg.weights.task_hub import AddedTaskEntry, add_task, installed_files, list_tasks, remove_task, set_scores
+from uniseg.weights.task_hub import (
+    AddedTaskEntry,
+    add_task,
+    installed_files,
+    list_tasks,
+    remove_task,
+    require_folder,
+    set_scores,
+)
 
 NEEDS = {"list": (), "add": ("file",), "remove": ("name",)}
 
@@ -31,6 +39,7 @@ def tasks(config: DictConfig) -> list[AddedTaskEntry]:
         InputError: a key that the action needs is missing; as of ``add_task`` and ``remove_task``; scores that do not
             hold the task.
     """
+    require_folder(config.base)
     for key in NEEDS[config.action]:
         if config[key] is None:
             example = f"uniseg tasks {config.action} base={config.base} {key}=..."

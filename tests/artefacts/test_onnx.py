@@ -94,7 +94,7 @@ def predicted(exported):
         for task, names in JOBS.items()
     ]
     words = [sys.executable, "-c", ALONE, str(folder / "graphs"), *jobs]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, env={"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, env={"OMP_NUM_THREADS": "1"})
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -211,7 +211,7 @@ def test_a_program_of_one_task_needs_torch_alone(tmp_path):
     torch.save((image, scores), tmp_path / "window.pt")
     words = [sys.executable, "-c", PROGRAM]
     done = subprocess.run(
-        words, cwd=tmp_path, capture_output=True, text=True, check=False, env={"OMP_NUM_THREADS": "1"}
+        words, cwd=tmp_path, capture_output=True, text=True, timeout=300, env={"OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr
     about = json.loads((tmp_path / "programs/uniseg_programs.json").read_text())

@@ -143,7 +143,8 @@ def test_training_that_fails():
 
 
 def test_a_wrong_configuration():
-    assert "Missing mandatory value" in line(raised(lambda: OmegaConf.create({"a": "???"}).a))
+    missing = raised(lambda: OmegaConf.create({"a": {"b": "???"}}).a.b)
+    assert line(missing) == "error: a.b: found no value; expected one; give a.b=..."
     assert line(
         caused(
             ConfigCompositionException("Error merging override data.batch_size=a"), ConfigAttributeError("not a number")

@@ -27,13 +27,22 @@ class Hub:
     """What the client offers, on folders of this machine."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.asked = folder, []
+        self.folder, self.asked, self.is_silent, self.cached = folder, [], False, set()
 
-    def snapshot_download(self, name, allow_patterns):
+    def repo_info(self, name, timeout):
         self.asked.append(name)
-        assert "*.pt" not in allow_patterns
+        assert 0 < timeout <= 10
+        if self.is_silent:
+            raise TimeoutError("timed out")
         if not (self.folder / name).is_dir():
             raise OSError(f"404 Client Error\nfor {name}")
+
+    def snapshot_download(self, name, allow_patterns, local_files_only=False):
+        assert "*.pt" not in allow_patterns
+        assert local_files_only or not self.is_silent, "it waits without an end"
+        if local_files_only and name not in self.cached:
+            raise OSError("nothing in the cache")
+        self.cached.add(name)
         return str(self.folder / name)
 
     def create_repo(self, name, private, exist_ok):
@@ -86,6 +95,17 @@ def test_what_the_hub_does_not_have_is_one_line(client):
         UniSegModel.from_pretrained("me/none")
     done = run("info", "checkpoint=me/none", cwd=Path.cwd())
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_a_hub_that_does_not_answer_is_one_line_or_what_was_fetched_before(client):
+    save_model(named_model(), client.folder / "me/liver")
+    client.is_silent = True
+    with pytest.raises(InputError, match="me/liver: found no such file, and the hub says timed out; "):
+        UniSegModel.from_pretrained("me/liver")
+    client.is_silent = False
+    UniSegModel.from_pretrained("me/liver")
+    client.is_silent = True
+    assert UniSegModel.from_pretrained("me/liver").tasks.names == ("liver",)
 
 
 def test_a_mistyped_path_asks_nobody(client):

@@ -122,6 +122,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(folder):
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
         assert message in done.stderr
     assert "found no folder" in run("tasks", "add", "base=a.ckpt", "file=kidney.safetensors", cwd=folder).stderr
+    assert "found no folder" in run("tasks", "list", "base=nothing", cwd=folder).stderr
     assert [each.name for each in list_tasks("base")] == ["kidney"]
 
 

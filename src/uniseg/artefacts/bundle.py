@@ -102,7 +102,6 @@ def _metadata(model: UniSegModel, task: Task, checkpoint: str) -> dict:
         "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
         "required_packages_version": {"uniseg": uniseg_version(), "nibabel": version("nibabel")},
-        "optional_packages_version": {},
         "name": f"uniseg: {names}",
         "task": f"Segmentation of {names}",
         "description": f"One network of {len(model.tasks)} tasks; --task <name> chooses one.",

@@ -92,14 +92,19 @@ def check(config: DictConfig, bounds: Mapping[str, Bound], rules: Iterable[Rule]
     for pattern, bound in bounds.items():
         for key, value in values_at(config, pattern):
             if not bound.holds(value):
-                near = nearest_word(value, bound.words)
-                fix = f"did you mean {near}?" if near else "correct the value"
-                raise InputError(key, f"{value!r:.100}", bound.expected, fix)
+                raise InputError(key, f"{value!r:.100}", bound.expected, _fix(value, bound))
     for rule in rules:
         values = [next((value for _, value in values_at(config, key)), None) for key in rule.keys]
         if values[0] is not None and not rule.fits(*values):
             found = ", ".join(f"{key}={value!r:.60}" for key, value in zip(rule.keys[1:], values[1:], strict=True))
             raise InputError(rule.keys[0], f"{values[0]!r:.100} with {found}", rule.expected, "correct one of them")
+
+
+def _fix(value: Any, bound: Bound) -> str:
+    if isinstance(value, str) and value in bound.advice:
+        return bound.advice[value]
+    near = nearest_word(value, bound.words)
+    return f"did you mean {near}?" if near else "correct the value"
 
 
 def values_at(config: DictConfig, pattern: str) -> Iterator[tuple[str, Any]]:

@@ -11,7 +11,7 @@ from traceback import walk_tb
 import torch
 from hydra.errors import HydraException, InstantiationException
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from uniseg.errors import INTERRUPTED, InputError, printable
 
@@ -106,6 +106,8 @@ def _reason(chain: list[BaseException], command: str) -> str | None:
         if (line := _resource_error(each, command)) is not None:
             return str(line)
     for each in chain:
+        if isinstance(each, MissingMandatoryValue) and each.full_key:
+            return str(InputError(each.full_key, "no value", "one", f"give {each.full_key}=..."))
         if isinstance(each, InstantiationException):
             return _constructor_error(each)
         if isinstance(each, (HydraException, OmegaConfBaseException)):

@@ -36,6 +36,7 @@ from uniseg.training.initialize import InitSettings
 from uniseg.training.speed import SpeedSettings
 
 FORMATS = ("folder", "onnx", "torch_export", "bundle")  # of export
+TORCHSCRIPT = "choose torch_export, whose programs need torch alone as well: PyTorch has deprecated TorchScript"
 
 
 @dataclass
@@ -221,7 +222,7 @@ class ExportConfig:
 
     checkpoint: Any = field(default=MISSING, metadata=TEXT)
     output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
-    format: str = field(default=MISSING, metadata=bounded(word(*FORMATS)))
+    format: str = field(default=MISSING, metadata=bounded(word(*FORMATS, advice={"torchscript": TORCHSCRIPT})))
     tasks: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     task_files: list[str] = MISSING
     added_task: str | None = None

@@ -12,6 +12,7 @@ from uniseg.weights.folder import save_model
 
 NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 FILE_ENDINGS = (".ckpt", ".pt", ".pth", ".model", ".safetensors", ".bin")
+PATIENCE_S = 10  # for a hub's first answer
 # Of a folder, an ensemble, tasks beside a base: nothing that is unpickled.
 FILES = ("*.json", "*.safetensors", "README.md")  # a star takes folders in too
 
@@ -35,13 +36,30 @@ def local_path(path: str | os.PathLike) -> Path:
     expected = "a checkpoint, a folder, or a model of a hub"
     if find_spec("huggingface_hub") is None:
         raise InputError(name, "No such file or directory", expected, _install("models of a hub"))
-    from huggingface_hub import snapshot_download
+    try:
+        return _fetch(name)
+    except Exception as error:  # of the client, of the network, of the disk
+        said = " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__
+        reason = f"no such file, and the hub says {said}"
+        raise InputError(name, reason, expected, "correct the name, or look at the connection") from error
+
+
+def _fetch(name: str) -> Path:
+    """The folder of the client's cache; where the hub does not answer, as it was fetched before.
+
+    Raises:
+        Exception: what the client says of a name or a network.
+    """
+    from huggingface_hub import HfApi, snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=list(FILES)))
-    except Exception as error:  # of the client, of the network, of the disk
-        reason = f"no such file, and the hub says {' '.join(str(error).split())[:200] or type(error).__name__}"
-        raise InputError(name, reason, expected, "correct the name, or look at the connection") from error
+        HfApi().repo_info(name, timeout=PATIENCE_S)  # snapshot_download waits without an end
+    except Exception as error:
+        try:
+            return Path(snapshot_download(name, allow_patterns=list(FILES), local_files_only=True))
+        except Exception:
+            raise error from None
+    return Path(snapshot_download(name, allow_patterns=list(FILES)))
 
 
 def push_to_hub(model: UniSegModel, name: str, *, private: bool = True, message: str = "Upload a uniseg model") -> str:

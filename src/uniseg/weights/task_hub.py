@@ -79,7 +79,7 @@ def add_task(base: str | Path, file: str | Path, *, licence: str = "", citation:
     Raises:
         InputError: no exported folder, no task file, one of another base, or of a task that the base has.
     """
-    base = _require_folder(base)
+    base = require_folder(base)
     entries = list_tasks(base)
     load_model(base, [*installed_files(base), file])
     task, facts = read_task_file(file)
@@ -184,7 +184,12 @@ def _file_of(base: Path, name: str) -> Path:
     return base / FOLDER / f"{name}{ENDING}"
 
 
-def _require_folder(base: str | Path) -> Path:
+def require_folder(base: str | Path) -> Path:
+    """A base, beside which files can lie.
+
+    Raises:
+        InputError: no folder.
+    """
     if not Path(base).is_dir():
         fix = "uniseg export checkpoint=... output=<folder> makes one of a checkpoint"
         raise InputError(base, "no folder", "a folder of uniseg export", fix)
@@ -192,7 +197,7 @@ def _require_folder(base: str | Path) -> Path:
 
 
 def _require_entry(base: str | Path, name: str) -> None:
-    names = [each.name for each in list_tasks(_require_folder(base))]
+    names = [each.name for each in list_tasks(require_folder(base))]
     if name not in names:
         expected = f"one of {', '.join(names)}" if names else "a base with tasks beside it"
         raise InputError(base, f"no added task '{name}'", expected, "see uniseg tasks list")
