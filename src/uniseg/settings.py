@@ -103,6 +103,14 @@ def _has_group(value: Any) -> bool:
         return False
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and len(value) > 0
+
+
 def bounded(bound: Bound) -> dict[str, Any]:
     """Metadata of a field whose value is checked."""
     return {"bound": bound}
@@ -147,6 +155,7 @@ NOT_NEGATIVE = number(least=0)
 SEED = number(least=0, most=2**32 - 1, whole=True)
 WORKERS = number(least=0, most=1024, whole=True)
 NO_LIMIT = number(least=-1, most=-1, whole=True)  # Lightning's, joblib's -1
+PATHS = Bound("a path, or a list of paths", lambda value: all(map(_is_text, value if _is_list(value) else [value])))
 AXES = sequence(number(least=0, most=2, whole=True), least=0, distinct=True)
 FLAG = Bound("true or false", lambda value: isinstance(value, bool))
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")

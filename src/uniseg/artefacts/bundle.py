@@ -110,7 +110,7 @@ def _metadata(model: UniSegModel, task: Task, checkpoint: str) -> dict:
         "data_source": "see docs/README.md",
         "data_type": "nifti",
         "intended_use": "Research use only: not a medical device.",
-        "references": list(model.provenance.citations),
+        "references": list(model.provenance.cited),
         "network_data_format": {
             "inputs": {"image": window | image},
             "outputs": {"pred": window | {"format": "segmentation"} | scores},

@@ -72,7 +72,7 @@ def _description(models: Sequence[UniSegModel], chosen: Sequence[int], ending: s
         "uniseg": uniseg_version(),
         "checkpoint": checkpoint,
         "licence": strictest(facts.get("licence", "") for facts in provenance.data.values()),
-        "citations": list(provenance.citations),
+        "citations": list(provenance.cited),
         "patch_size": list(model.patch_size),
         "overlap": InferenceSettings().overlap,
         "tasks": {task.name: {"graph": f"{task.name}{ending}"} | _about(task) for task in tasks},

@@ -67,7 +67,7 @@ def describe(checkpoint: str | Path | Sequence[str], task_files: Iterable[str | 
         "parts": {part: _class_name(model.config[part]) for part in PARTS if part in model.config},
         "licence": strictest(licences),
         "licence_of_weights": provenance.licence or None,
-        "citations": list(provenance.citations),
+        "citations": list(provenance.cited),
         "commit": provenance.commit or None,
         "scan": {"shape": list(scan.shape), "spacing_mm": list(scan.spacing_mm)},
         "tasks": [_task(models, index, scan) for index in range(len(model.tasks))],

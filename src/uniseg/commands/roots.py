@@ -22,6 +22,7 @@ from uniseg.settings import (
     NO_LIMIT,
     NOT_EMPTY,
     NOT_NEGATIVE,
+    PATHS,
     POSITIVE,
     SEED,
     TEXT,
@@ -123,7 +124,7 @@ class PrepareConfig(RunConfig, schema_of(PlanSettings)):
     audit: AuditConfig = MISSING
     prune: bool = MISSING
     preprocessed: str | None = None
-    unpack: Any = field(default=None, metadata=TEXT)
+    unpack: Any = field(default=None, metadata={"text": True} | bounded(PATHS))
     overwrite: bool = False
 
 

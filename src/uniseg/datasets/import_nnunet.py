@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from uniseg.datasets.case import Case, find_cases
+from uniseg.datasets.dataset_file import declared_tasks
 from uniseg.datasets.dataset_json import Description, describe, task_name
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable, split_cases
@@ -277,7 +278,8 @@ def _table(results: Sequence[_Imported | _Refused], task_dir: Path) -> Table:
 def _cells(imported: _Imported, task_dir: Path) -> tuple[str, ...]:
     task, labels, splits = imported.task, imported.description.labels, imported.splits
     packaged = CONF_DIR / "task" / f"{task.name}.yaml"
-    is_shadowed = packaged.exists() and task_dir.absolute() != packaged.parent
+    is_packaged = packaged.exists() or task.name in declared_tasks(CONF_DIR)
+    is_shadowed = is_packaged and task_dir.absolute() != packaged.parent
     notes = {
         imported.note: bool(imported.note),
         "comes before the packaged task of this name": is_shadowed,

@@ -36,6 +36,7 @@ class Source:
             hash rule.
         homepage: where the data can be had.
         licence: of the data.
+        citation: of the work that made them; cards of networks that learnt from them name it.
         masks: of a layout with one mask per class: class -> the masks that make it up; a class that is not listed has
             the mask of its own name.
         missing_masks: whether a mask that a case lacks is an error, or says that the scan has no such class.
@@ -62,6 +63,7 @@ class Source:
     splits: Mapping[str, Sequence[str] | Mapping[str, str]] | str | None = field(default=None, metadata=TEXT)
     homepage: str = ""
     licence: str = ""
+    citation: str = ""
     masks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     missing_masks: str = field(default=REFUSE, metadata=bounded(word(REFUSE, ABSENT)))
     overlapping_masks: str = field(default=LATER, metadata=bounded(word(LATER, REFUSE)))

@@ -28,6 +28,12 @@ class Provenance:
     scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     citations: tuple[str, ...] = ()
 
+    @property
+    def cited(self) -> tuple[str, ...]:
+        """What to cite: the work, then the data."""
+        of_data = [str(facts["citation"]) for facts in self.data.values() if facts.get("citation")]
+        return tuple(dict.fromkeys([*self.citations, *of_data]))
+
     def to_dict(self) -> dict:
         """Plain containers, of what is known."""
         values = {

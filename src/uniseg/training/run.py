@@ -219,8 +219,8 @@ class TrainingRun:
 
     def _facts(self, name: str, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> dict[str, Any]:
         source = self.data.sources.get(name)
-        licence, homepage = (source.licence, source.homepage) if source else ("", "")
-        return data_facts(splits, patients, licence=licence, homepage=homepage)
+        licence, homepage, citation = (source.licence, source.homepage, source.citation) if source else ("", "", "")
+        return data_facts(splits, patients, licence=licence, homepage=homepage, citation=citation)
 
     def _require_same(self, resume_point: ResumePoint, module: SegmentationModule, steps_per_epoch: int) -> None:
         """

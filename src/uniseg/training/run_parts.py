@@ -17,7 +17,7 @@ class RunData:
 
     Attributes:
         make: data of tasks, by their names in the order of the run.
-        sources: licence and homepage of each task's data, where they are known.
+        sources: licence, homepage and citation of each task's data, where they are known.
 
     Examples:
         >>> RunData(("liver",), make=lambda names: UniSegDataModule(names, "outputs/cache")).task_names

@@ -40,7 +40,7 @@ def model_card(model: UniSegModel) -> str:
         _score_part(provenance.scores),
         "## Versions",
         f"Trained at commit {_text(provenance.commit or 'not recorded')}; written by uniseg {uniseg_version()}.",
-        *(["## Cite", *map(_text, provenance.citations)] if provenance.citations else []),
+        *(["## Cite", *map(_text, provenance.cited)] if provenance.cited else []),
         "## Use",
         "```python\nfrom uniseg import Predictor, load_model, read_volume\n\n"
         'predictor = Predictor(load_model("<this folder>"))\n'

@@ -111,10 +111,10 @@ def require_provenance(provenance: object, where: str | os.PathLike) -> Provenan
 
 
 def require_facts(facts: object, name: str, where: str | os.PathLike) -> dict:
-    """``facts`` on the training data of the task ``name``: licence, homepage, case ids by split."""
+    """``facts`` on the training data of the task ``name``: licence, homepage, citation, case ids by split."""
     require_plain(facts, where)
     values = current_facts(_mapping(facts, f"the data of '{name[:60]}'", where))
-    for key in ("licence", "homepage"):
+    for key in ("licence", "homepage", "citation"):
         _require_text(values, key, where)
     for split in SPLITS:
         _require_texts(values.get(split, []), f"cases of '{name[:60]}'", where)

@@ -10,7 +10,12 @@ LEARNT_FROM = ("train", "val")  # splits that have an influence on weights or ch
 
 
 def data_facts(
-    splits: Mapping[str, Iterable[str]], patients: Mapping[str, str], *, licence: str, homepage: str
+    splits: Mapping[str, Iterable[str]],
+    patients: Mapping[str, str],
+    *,
+    licence: str,
+    homepage: str,
+    citation: str = "",
 ) -> dict:
     """Plain containers about one task's data, as ``Provenance.data`` holds them by task.
 
@@ -22,6 +27,7 @@ def data_facts(
     return {
         "licence": licence,
         "homepage": homepage,
+        **({"citation": citation} if citation else {}),
         **cases,
         "patients": {split: sorted({patients[case_id] for case_id in cases[split]}) for split in LEARNT_FROM},
     }
