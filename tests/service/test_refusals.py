@@ -174,7 +174,7 @@ def test_an_id_is_looked_up_not_opened(small, place):
         ({"image": "$", "tasks": ["livr"]}, "tasks: found 'livr'; expected names among liver, spleen, tumour, or auto"),
         ({"images": {"T1": "$"}}, "images: found 'T1'; expected names among CT, PET"),
         ({"images": {"CT": "$"}, "tasks": ["tumour"]}, "task 'tumour': found no PET"),
-        ({"image": "$", "format": "png"}, "body.format: found 'png'"),
+        ({"image": "$", "format": "png"}, "format: found 'png'; expected one of nifti, nrrd, dicom_seg, rtstruct"),
         ({"image": "$", "output": "/tmp"}, "body.output: found '/tmp'"),
         ({"image": "$", "tasks": []}, "body.tasks: found '[]'"),
     ],

@@ -5,14 +5,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from uniseg.images.segments import make_segments
-from uniseg.inference.outputs import FORMATS
+from uniseg.inference.outputs import FORMATS, NIFTI
 from uniseg.service.records import AUTO, Job, Upload
 from uniseg.service.settings import ServiceSettings
 from uniseg.service.worker import Progress
 from uniseg.task import Task
 
 NAME = 200  # characters
-Format = Literal[tuple(FORMATS)]  # type: ignore[valid-type]
 
 
 def _without_examples(schema: dict[str, Any]) -> None:
@@ -151,7 +150,7 @@ class JobRequest(Described):
     images: dict[str, str] | None = Field(default=None, description="Modality -> id of an upload")
     tasks: list[str] = Field(default=[AUTO], min_length=1, description="Names, or auto: all that fit the scan")
     series: str | None = Field(default=None, max_length=NAME, description="Of several in a zip: number or UID of one")
-    format: Format = "nifti"
+    format: str = Field(default=NIFTI, description=f"Of the label maps: {', '.join(FORMATS)}", max_length=NAME)
 
 
 class ResultAnswer(Described):

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from uniseg.environment import uniseg_version
+from uniseg.inference.outputs import FORMATS
 from uniseg.inference.predictor import Predictor
 from uniseg.service import intake, uniseg_client
 from uniseg.service.access import ThisMachineOnly, token_check
@@ -104,7 +105,7 @@ def make_app(service: Service) -> FastAPI:
 
 def _open_routes(app: FastAPI) -> APIRouter:
     """Those that need no token and tell nothing of scans."""
-    router = APIRouter(tags=["open"])
+    router = APIRouter(tags=["without a token"])
 
     @router.get("/healthz")
     def healthz() -> Health:
@@ -215,6 +216,9 @@ def _wanted(service: Service, request: JobRequest) -> dict[str, object]:
     if (request.image is None) == (not request.images):
         fix = 'give {"image": id}, or {"images": {"CT": id}}'
         raise RefusedError(UNUSABLE, "images", "both or none of image, images", "one of them", fix)
+    if request.format not in FORMATS:
+        expected = f"one of {', '.join(FORMATS)}"
+        raise RefusedError(UNUSABLE, "format", f"'{request.format[:NAMED]}'", expected, "correct it")
     images = {"": request.image} if request.image is not None else request.images or {}
     for upload_id in images.values():
         service.store.upload(upload_id or "")

@@ -67,15 +67,16 @@ def _operation(path: str, method: str, operation: Mapping[str, Any]) -> dict[str
     ]
     for kind, body in operation.get("requestBody", {}).get("content", {}).items():
         parameters.append({"name": _kind(body["schema"]), "place": "body", "text": kind})
+    answers: dict[str, list[str]] = {}
+    for status, answer in operation["responses"].items():
+        kind = ", ".join(_kind(each.get("schema", {})) for each in answer.get("content", {}).values())
+        answers.setdefault(kind or answer["description"], []).append(status)
     return {
         "path": path,
         "method": method.upper(),
         "text": operation.get("description", ""),
         "parameters": parameters,
-        "answers": {
-            status: ", ".join(_kind(each.get("schema", {})) for each in answer.get("content", {}).values())
-            for status, answer in operation["responses"].items()
-        },
+        "answers": {", ".join(statuses): kind for kind, statuses in answers.items()},
     }
 
 

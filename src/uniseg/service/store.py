@@ -128,8 +128,8 @@ class Store:
         self._is_recovered, lines = True, []
         for folder in (self.uploads_dir, self.jobs_dir):
             folder.mkdir(exist_ok=True)
-            for part in folder.rglob(f"{PART}*"):
-                part.unlink(missing_ok=True)
+            for part in [path for path in folder.rglob(f"{PART}*") if path.is_file()]:
+                part.unlink()
         for folder in sorted(self.uploads_dir.iterdir()):
             try:
                 upload = read_folder(folder, Upload)
