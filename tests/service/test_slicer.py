@@ -1,9 +1,12 @@
 """The logic of the extension for 3D Slicer against a running service, without Slicer; its edge against a stand-in."""
 
 import ast
+import importlib.util
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -27,7 +30,7 @@ def library(monkeypatch):
     from UniSegServerLib import logic, scene
 
     yield SimpleNamespace(logic=logic, scene=scene)
-    for name in [name for name in sys.modules if name.startswith(("UniSegServerLib", "uniseg_client"))]:
+    for name in [name for name in sys.modules if name.startswith("UniSegServerLib")]:
         del sys.modules[name]
 
 
@@ -126,6 +129,76 @@ def test_the_edge_to_slicer_calls_what_slicer_has(library, tmp_path):
     slicer.util.exportNode = lambda *_, **__: False
     with pytest.raises(OSError, match="volume 'CT 1' cannot be written"):
         library.scene.save_volume(slicer, volume, tmp_path / "no.nrrd")
+
+
+class Form(MagicMock):
+    """A layout that knows how many rows it has."""
+
+    def __init__(self, *_, **more):
+        super().__init__(**more)
+        self.rows = []
+
+    def addRow(self, *row):  # noqa: N802 - of Qt
+        self.rows.append(row)
+
+    def rowCount(self):  # noqa: N802
+        return len(self.rows)
+
+    def removeRow(self, number):  # noqa: N802
+        del self.rows[number]
+
+
+class Panel:
+    """What Slicer's own widget brings."""
+
+    def setup(self):
+        self.layout = MagicMock()
+
+
+def slicers_modules(volume, shown):
+    """Stand-ins for the modules that the panel imports."""
+    qt = MagicMock(QFormLayout=Form, QLineEdit=MagicMock(side_effect=lambda text: MagicMock(text=text)))
+    util = SimpleNamespace(
+        exportNode=lambda node, path, *_, **__: bool(save_itk(Path(path), volume.array, AFFINE)),
+        loadSegmentation=lambda path, properties: shown.append((Path(path).read_bytes(), properties)) or MagicMock(),
+        tryWithErrorDisplay=lambda *_, **__: nullcontext(),
+    )
+    slicer = MagicMock(util=util, qMRMLNodeComboBox=lambda: MagicMock(currentNode=lambda: volume))
+    slicer.app.userSettings().value = lambda key, default: default
+    base = SimpleNamespace(ScriptedLoadableModule=object, ScriptedLoadableModuleWidget=Panel)
+    return {"qt": qt, "ctk": MagicMock(), "slicer": slicer, "slicer.ScriptedLoadableModule": base}
+
+
+def test_the_panel_runs_a_task_and_shows_it(served, library, tmp_path, monkeypatch):
+    array = np.random.default_rng(0).normal(40, 150, (20, 24, 22)).astype(np.int16)
+    volume, shown = SimpleNamespace(array=array, GetName=lambda: "CT 1"), []
+    for name, module in slicers_modules(volume, shown).items():
+        monkeypatch.setitem(sys.modules, name, module)
+    spec = importlib.util.spec_from_file_location("panel", MODULE / "UniSegServer.py")
+    panel = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(panel)
+    widget = panel.UniSegServerWidget()
+    widget.setup()
+    widget.server.text, widget.token.text = served.server, "wrong"
+    widget.on_connect()
+    assert widget.status.setText.call_args[0][0].startswith("Authorization: found a wrong token")
+    widget.token.text = TOKEN
+    widget.on_connect()
+    for index, modalities in ((2, ["CT", "PET"]), (1, ["CT"])):
+        widget.on_task(index)
+        assert list(widget.selectors) == modalities
+        assert widget.volumes.rowCount() == len(modalities)
+    widget.task.currentIndex = 1
+    widget.on_run()
+    folder = widget.folder
+    finished(widget.run)
+    widget.on_timer()
+    scan, choices = save_itk(tmp_path / "volume0.nrrd", array, AFFINE), {"modality": ["CT"], "format": "nrrd"}
+    (path,) = predict_files(small_predictor(), scan, tmp_path / "out", tasks="spleen", **choices)
+    assert shown == [(path.read_bytes(), {"name": "CT 1 spleen"})]
+    assert not folder.exists()
+    widget.cleanup()
+    assert served.files() == []
 
 
 def test_the_extension_lists_its_files_and_is_read_by_slicers_python():

@@ -84,6 +84,7 @@ class Store:
         self.jobs: dict[str, Job] = {}
         self.incoming: dict[str, Incoming] = {}
         self.lock = RLock()
+        self._is_recovered = False
 
     @contextmanager
     def opened(self) -> Iterator["Store"]:
@@ -92,7 +93,6 @@ class Store:
         An end before ``recover`` leaves what an earlier service left.
         """
         descriptor = self._claim()
-        self._is_recovered = False
         try:
             yield self
         finally:
@@ -104,23 +104,27 @@ class Store:
                 (self.folder / LOCK).unlink(missing_ok=True)
                 if not any(self.folder.iterdir()):
                     self.folder.rmdir()
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
 
-    def _claim(self) -> int:
+    def _claim(self) -> int | None:
+        """What holds the lock."""
         lock = self.folder / LOCK
         if self.folder.exists() and not lock.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             fix = "choose another store="
             raise InputError(self.folder, "something that uniseg serve did not write", "a new or empty folder", fix)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # scans are nobody else's
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                os.close(descriptor)
-                found, fix = "a folder that another service uses", "choose another store="
-                raise InputError(self.folder, found, "one for each service", fix) from error
+        lock.touch(mode=0o600)
+        if fcntl is None:
+            return None
+        descriptor = os.open(lock, os.O_RDWR)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(descriptor)
+            found, fix = "a folder that another service uses", "choose another store="
+            raise InputError(self.folder, found, "one for each service", fix) from error
         return descriptor
 
     def recover(self) -> list[str]:

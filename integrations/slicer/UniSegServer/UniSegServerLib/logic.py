@@ -5,18 +5,28 @@ Slicer's Python is 3.9 or newer.
 
 from __future__ import annotations
 
-import sys
+import importlib.util
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-try:  # beside this file, where CMake copied it
-    from UniSegServerLib.uniseg_client import Client, ServiceError
-except ImportError:  # in a checkout
-    sys.path.append(str(Path(__file__).resolve().parents[4] / "src/uniseg/service"))
-    from uniseg_client import Client, ServiceError
+CLIENT = "uniseg_client.py"
+HERE = Path(__file__).resolve()
+PLACES = (HERE.with_name(CLIENT), HERE.parents[4] / "src/uniseg/service" / CLIENT)  # where CMake copied it; a checkout
+
+
+def _load_client():
+    path = next(path for path in PLACES if path.is_file())
+    spec = importlib.util.spec_from_file_location("uniseg_client", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+_client = _load_client()
+Client, ServiceError = _client.Client, _client.ServiceError
 
 NRRD = "nrrd"  # .seg.nrrd, which holds names, colours and codes
 CANCELLED = "cancelled"
