@@ -103,12 +103,9 @@ def choices_of(group: str) -> list[str]:
     that data-set files declare too.
     """
     folders = [folder / group for folder in (LOCAL_CONF, CONF_DIR)] if group else []
-    declared = [name for folder in (LOCAL_CONF, CONF_DIR) for name in declared_tasks(folder)]
-    return sorted(
-        {path.stem for folder in folders for path in folder.glob("*.yaml")}.union(
-            declared if group == TASK_GROUP else ()
-        )
-    )
+    files = {path.stem for folder in folders for path in folder.glob("*.yaml")}
+    declared = (LOCAL_CONF, CONF_DIR) if group == TASK_GROUP else ()
+    return sorted(files.union(*(declared_tasks(folder) for folder in declared)))
 
 
 def describe_choice(group: str, choice: str) -> str:

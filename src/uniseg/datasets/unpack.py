@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from lzma import LZMAError
+from gzip import BadGzipFile
 from pathlib import Path, PurePosixPath
 
 from rich.console import Console
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from uniseg.errors import InputError
 from uniseg.files import PART, require_file_name
 
-ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+ENDINGS = (".tar", ".tar.gz", ".tgz")
 AGAIN = "download it again"
 
 
@@ -108,6 +108,6 @@ def _bar(path: Path) -> Iterator[Iterator[tuple[tarfile.TarFile, tarfile.TarInfo
     except tarfile.FilterError as error:
         found = f"'{error.tarinfo.name}', which leads out of its folder or is no plain file"
         raise InputError(path, found, "files inside one folder", "do not unpack it") from error
-    except (tarfile.TarError, EOFError, zlib.error, LZMAError) as error:
+    except (tarfile.TarError, EOFError, zlib.error, BadGzipFile) as error:
         found = f"a damaged archive ({type(error).__name__}: {' '.join(str(error).split())})"
         raise InputError(path, found, "a whole one", AGAIN) from error
