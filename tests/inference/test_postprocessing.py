@@ -9,6 +9,7 @@ import torch
 from samples import make_task
 from uniseg import InputError
 from uniseg.inference.postprocessing import (
+    ALL_CLASSES,
     CANDIDATES,
     Choice,
     ClassPostprocessing,
@@ -44,6 +45,15 @@ def test_components_go():
     assert (postprocess(label, LIVER, {"tumour": Rule(least_ml=0.003)}, 0.003) == 2).sum() == 4, "1 voxel is 0.003 ml"
     assert postprocess(label, LIVER, {}, ML) is label
     np.testing.assert_array_equal(label, two_parts(), err_msg="what is given stays")
+
+
+def test_all_classes_together_go_first():
+    """As nnU-Net's first step: the tumour that touches the liver stays, whatever its size."""
+    label = two_parts()
+    changed = postprocess(label, LIVER, {ALL_CLASSES: Rule(largest=True)}, ML)
+    assert ((changed == 1).sum(), (changed == 2).sum()) == (26, 1)
+    both = postprocess(label, LIVER, {ALL_CLASSES: Rule(largest=True), "tumour": Rule(least_ml=0.002)}, ML)
+    assert (both == 2).sum() == 0
 
 
 def test_a_region_goes_with_what_lies_inside():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from monai.inferers import sliding_window_inference
+from scipy.ndimage import gaussian_filter
 
 from samples import make_task
 from uniseg import InputError, Predictor
@@ -19,7 +20,7 @@ from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.task_group import segment_group
 from uniseg.inference.window_network import WindowNetwork
 from uniseg.inference.window_pass import WindowPass
-from uniseg.inference.windows import Window, WindowGrid
+from uniseg.inference.windows import Window, WindowGrid, importance
 from uniseg.models.conditioning.fuse_prompt import FusePrompt
 from uniseg.models.conditioning.one_hot import OneHot
 from uniseg.models.encoders.unet import UNetEncoder
@@ -141,6 +142,27 @@ def test_windows_lie_where_monais_do():
     assert all(
         window.start[0] == start for layer, start in zip(layers, grid.starts(0), strict=True) for window in layer
     )
+
+
+@pytest.mark.parametrize("size", [8, 15, 24])
+def test_even_windows_lie_where_nnunets_do(size):
+    """``compute_steps_for_sliding_window`` of nnU-Net v2, for one axis."""
+    for length in range(size, 5 * size, 3):
+        count = int(np.ceil((length - size) / (size * 0.5))) + 1
+        step = (length - size) / (count - 1) if count > 1 else 0
+        theirs = [int(np.round(step * i)) for i in range(count)]
+        assert WindowGrid((length, 30, 16), (size, 16, 16), 0.5, like_nnunet=True).starts(0) == theirs
+
+
+def test_nnunets_weights_of_a_window():
+    """``compute_gaussian`` of nnU-Net v2, in float32."""
+    for size in ((8, 15, 16), (24, 32, 5)):
+        delta = np.zeros(size)
+        delta[tuple(n // 2 for n in size)] = 1
+        theirs = gaussian_filter(delta, [n / 8 for n in size], 0, mode="constant", cval=0)
+        theirs /= theirs.max()
+        theirs[theirs == 0] = theirs[theirs > 0].min()
+        np.testing.assert_allclose(importance(size, like_nnunet=True), theirs, rtol=1e-5)
 
 
 def air_with_a_body(shape=(16, 64, 64)) -> torch.Tensor:

@@ -17,9 +17,9 @@ from uniseg.images.image_file import Forms, ImageFile, refusing
 from uniseg.images.itk import open_nrrd, open_segmentation, write_itk
 from uniseg.images.metaimage import open_meta
 from uniseg.images.nifti import open_nifti
+from uniseg.images.orientation import CANONICAL
 from uniseg.images.volume import Volume
 
-CANONICAL = ornt.axcodes2ornt(("L", "P", "S"))
 OPENERS: dict[str, Callable[[Path], ImageFile]] = {  # a longer ending before the one that it ends in
     ".nii.gz": open_nifti,
     ".nii": open_nifti,
@@ -79,7 +79,8 @@ def read_volume(paths: AnyPath | Sequence[AnyPath | None], reference: int | None
         channels.append(values if is_aligned else resample_onto(values, image_grid, grid))
     array = channels[0] if len(channels) == 1 else np.concatenate(channels)
     present = (True,) * len(array) if len(paths) == 1 else tuple(path is not None for path in paths)
-    return Volume(array, grid.spacing_mm, grid.affine, present, tuple(stated), tuple(notes))
+    axes = "".join(nib.aff2axcodes(first.affine))
+    return Volume(array, grid.spacing_mm, grid.affine, present, tuple(stated), tuple(notes), axes)
 
 
 def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], reference: int | None = None) -> np.ndarray:

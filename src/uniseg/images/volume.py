@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+CANONICAL_AXES = "LPS"  # x, y, z
+
 
 @dataclass(frozen=True)
 class Volume:
@@ -17,6 +19,7 @@ class Volume:
         stated: what a DICOM header calls each modality, empty where none does.
         present: one per modality; False where the scan lacks it, whose channel is zeros. All True where not given.
         notes: what is doubtful about the headers of its files, but no error, each in one line.
+        axes: where the axes (x, y, z) of its file point to, as nibabel's codes.
 
     Examples:
         >>> Volume.of_array(np.zeros((3, 4, 5)), spacing_mm=(2, 1, 1)).array.shape
@@ -29,6 +32,7 @@ class Volume:
     present: tuple[bool, ...] = ()
     stated: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    axes: str = CANONICAL_AXES
 
     @classmethod
     def of_array(cls, array: np.ndarray, spacing_mm: Sequence[float]) -> "Volume":

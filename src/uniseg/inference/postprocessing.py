@@ -22,6 +22,7 @@ from uniseg.metrics.surface import bounding_box
 from uniseg.task import Task
 
 KIND = "uniseg postprocessing"
+ALL_CLASSES = "*"  # in place of the name of a class, as nnU-Net's first step
 SIZES_ML = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 
@@ -66,10 +67,11 @@ CANDIDATES = (
 
 
 def postprocess(label: np.ndarray, task: Task, rules: Mapping[str, ClassPostprocessing], voxel_ml: float) -> np.ndarray:
-    """``label [Z,Y,X]`` of label values, postprocessed class by class in the task's order; itself where there is
-    nothing to do.
+    """``label [Z,Y,X]`` of label values, postprocessed: all classes together first (``ALL_CLASSES``), then class by
+    class in the task's order; itself where there is nothing to do.
     """
-    for name, values in zip(task.classes[1:], task.class_values, strict=True):
+    everything = sorted({value for values in task.class_values for value in values})
+    for name, values in ((ALL_CLASSES, everything), *zip(task.classes[1:], task.class_values, strict=True)):
         if rules.get(name, UNCHANGED) != UNCHANGED:
             label = _postprocess_class(label, values, rules[name], voxel_ml)
     return label

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from uniseg.errors import InputError
-from uniseg.images.volume import Volume
+from uniseg.images.orientation import turn
+from uniseg.images.volume import CANONICAL_AXES, Volume
 from uniseg.inference.compute import Compute, out_of_memory
 from uniseg.inference.postprocessing import Postprocessing, postprocess, read_postprocessing
-from uniseg.inference.restore import CompressedSegmentation, OutputOptions
-from uniseg.inference.settings import InferenceSettings
+from uniseg.inference.restore import CompressedSegmentation, OutputOptions, turned_back
+from uniseg.inference.settings import CANONICAL, FILE, InferenceSettings
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.task_group import group_tasks, prepare_group, segment_group
 from uniseg.inference.task_selection import fitting_tasks, guessed_tasks
@@ -112,11 +113,14 @@ class Predictor:
     def recorded_settings(self) -> dict[str, Any]:
         """What changes a prediction beside the weights, as plain containers; stands in the JSON beside it.
 
-        Precision is named where it is not float32, which older predictions were made in without saying so.
+        Precision is named where it is not float32, windows and orientation where they are not the default: older
+        predictions were made so without saying it.
         """
         settings = self.settings
         precision = {} if self.compute.precision == "32" else {"precision": self.compute.precision}
-        return precision | {
+        given = {"windows": settings.windows, "orientation": settings.orientation}
+        other = {key: value for key, value in given.items() if value != getattr(InferenceSettings, key)}
+        recorded = {
             "overlap": settings.overlap,
             "mirror_axes": list(settings.mirror_axes),
             "skip_empty": settings.skip_empty,
@@ -126,6 +130,7 @@ class Predictor:
                 for task, classes in self.postprocessing.items()
             },
         }
+        return precision | other | recorded
 
     def task(self, name: str) -> Task:
         """
@@ -191,6 +196,8 @@ class Predictor:
     ) -> dict[str, CompressedSegmentation]:
         scan = volume() if callable(volume) else volume
         del volume
+        axes = self._axes(scan)
+        scan = turn(scan, axes)
         groups = group_tasks(self.model, task_names, scan)
         segmentations: dict[str, CompressedSegmentation] = {}
         for number, group in enumerate(groups, 1):
@@ -203,7 +210,12 @@ class Predictor:
             how = (self.settings, self.compute, self.stopwatch, self.sizes)
             segmentations |= segment_group(self.models, prepared, *how, part=(number - 1, len(groups)))
             del prepared
-        return {name: segmentations[name] for name in task_names}
+        return {name: turned_back(segmentations[name], axes) for name in task_names}
+
+    def _axes(self, scan: Volume) -> str:
+        """The axes in which the network sees the scan."""
+        orientation = self.settings.orientation
+        return {CANONICAL: CANONICAL_AXES, FILE: scan.axes}.get(orientation, orientation)
 
 
 def guess_modalities(volume: Volume) -> list[Guess]:

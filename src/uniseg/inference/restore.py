@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from uniseg.device_copy import to_device
+from uniseg.images.orientation import turn_back
+from uniseg.images.volume import CANONICAL_AXES
 from uniseg.inference.plane_writer import PlaneWriter
 from uniseg.inference.window_pass import Planes
 from uniseg.preprocessing.preprocess import Box
@@ -65,6 +67,21 @@ class CompressedSegmentation:
         if probabilities is not None:
             probabilities[0] = SURE
         return cls(label, confidence, probabilities)
+
+
+def turned_back(segmentation: CompressedSegmentation, axes: str) -> CompressedSegmentation:
+    """In the canonical orientation, of one in ``axes``."""
+    if axes == CANONICAL_AXES:
+        return segmentation
+    kept = (segmentation.label, segmentation.confidence, segmentation.probabilities)
+    return CompressedSegmentation(*(None if each is None else _turned_back(each, axes) for each in kept))
+
+
+def _turned_back(array: blosc2.NDArray, axes: str) -> blosc2.NDArray:
+    values = turn_back(array[:], axes)
+    out = _zeros(values.shape, values.dtype)
+    out[:] = values
+    return out
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from uniseg.errors import InputError
 from uniseg.settings import AXES, POSITIVE, bounded, check_fields, matching, number, word
 
 AUTO = "auto"
+MONAI, NNUNET = "monai", "nnunet"
+CANONICAL, FILE, RAS = "canonical", "file", "RAS"
 WINDOW_BATCH = number(least=1, most=65536, whole=True) | word(AUTO)
 
 
@@ -18,6 +20,9 @@ class InferenceSettings:
 
     Attributes:
         overlap: of neighbouring windows, 0 to below 1.
+        windows: where they lie and how a voxel counts in them: as ``monai``'s, or as ``nnunet``'s.
+        orientation: in which the network sees a scan: ``canonical``, as in training; ``file`` or ``RAS``, as networks
+            of nnU-Net do.
         window_batch: windows computed at a time, at most; ``auto``: 2 on a processor, on a GPU as many as keep it busy.
         mirror_axes: test-time mirroring, some of (0, 1, 2) = (z, y, x).
         skip_empty: leave out windows that hold only air.
@@ -38,6 +43,8 @@ class InferenceSettings:
     group: ClassVar[str] = "inference"
 
     overlap: float = field(default=0.5, metadata=bounded(number(least=0, below=1)))
+    windows: str = field(default=MONAI, metadata=bounded(word(MONAI, NNUNET)))
+    orientation: str = field(default=CANONICAL, metadata=bounded(word(CANONICAL, FILE, RAS)))
     window_batch: int | str = field(default=AUTO, metadata=bounded(WINDOW_BATCH))
     mirror_axes: tuple[int, ...] = field(default=(), metadata=bounded(AXES))
     skip_empty: bool = False

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from uniseg.inference.compute import out_of_memory
-from uniseg.inference.settings import InferenceSettings
+from uniseg.inference.settings import NNUNET, InferenceSettings
 from uniseg.inference.window_network import WindowNetwork
 from uniseg.inference.windows import BodyTest, Window, WindowGrid, importance
 
@@ -73,14 +73,15 @@ class WindowPass:
         padding = [n for m, b in zip(reversed(lacking), reversed(self.before), strict=True) for n in (b, m - b)]
         image = image.to(self.device, non_blocking=True)
         self.image = F.pad(image, padding) if any(lacking) else image
-        self.grid = WindowGrid(tuple(self.image.shape[1:]), network.patch_size, settings.overlap)
+        like_nnunet = settings.windows == NNUNET
+        self.grid = WindowGrid(tuple(self.image.shape[1:]), network.patch_size, settings.overlap, like_nnunet)
         self.body_test = BodyTest(self.image) if settings.skip_empty else None
         sparse_grid = WindowGrid(self.grid.shape, self.grid.size, 0)
         gate = settings.gate and self.grid.count() >= GAIN * sparse_grid.count()
         every_task = set(range(len(self.accumulators)))
         self.active_tasks = self._sparse_pass(sparse_grid) if gate else (lambda window: every_task)
         self.may_miss = settings.skip_empty or gate
-        self.importance = importance(network.patch_size).to(self.device)
+        self.importance = importance(network.patch_size, like_nnunet=like_nnunet).to(self.device)
 
     def planes(self, rows: tuple[int, int]) -> Iterator[list[Planes]]:
         """Per task the finished planes with the rows ``[rows)`` of y, bottom to top; every plane once."""

@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, product
-from math import prod
+from math import ceil, prod
 
+import numpy as np
 import torch
 from monai.data.utils import compute_importance_map
+from scipy.ndimage import gaussian_filter1d
 from torch import Tensor
 
 SIGMA = 0.125  # of the window's size, nnU-Net's
@@ -40,20 +42,26 @@ class Window:
 @dataclass(frozen=True)
 class WindowGrid:
     """Windows over an image of ``shape``, all of one ``size``; neighbours overlap by ``overlap``, the last is flush
-    with the end, as MONAI's are.
+    with the end, as MONAI's are; or, ``like_nnunet``, by at least that and equally.
 
     Examples:
-        >>> WindowGrid((16, 20, 20), (8, 16, 16), 0.5).starts(0)
-        [0, 4, 8]
+        >>> WindowGrid((18, 20, 20), (8, 16, 16), 0.5).starts(0)
+        [0, 4, 8, 10]
+        >>> WindowGrid((18, 20, 20), (8, 16, 16), 0.5, like_nnunet=True).starts(0)
+        [0, 3, 7, 10]
     """
 
     shape: tuple[int, int, int]
     size: tuple[int, int, int]
     overlap: float
+    like_nnunet: bool = False
 
     def starts(self, axis: int) -> list[int]:
-        step = max(1, int(self.size[axis] * (1 - self.overlap)))
         last = self.shape[axis] - self.size[axis]
+        if self.like_nnunet:
+            steps = ceil(last / (self.size[axis] * (1 - self.overlap)))
+            return sorted({round(last / steps * number) for number in range(steps + 1)}) if steps else [0]
+        step = max(1, int(self.size[axis] * (1 - self.overlap)))
         return sorted({min(start, last) for start in range(0, last + step, step)})
 
     def count(self) -> int:
@@ -65,9 +73,18 @@ class WindowGrid:
             yield [Window(start, self.size) for start in layer]
 
 
-def importance(size: Sequence[int]) -> Tensor:
-    """``[Z,Y,X]``: how much a voxel counts in its window, a Gaussian around the middle."""
+def importance(size: Sequence[int], *, like_nnunet: bool = False) -> Tensor:
+    """``[Z,Y,X]``: how much a voxel counts in its window, a Gaussian around the middle; nnU-Net's around n // 2."""
+    if like_nnunet:
+        return _nnunet_importance(size)
     return compute_importance_map(tuple(size), mode="gaussian", sigma_scale=SIGMA).float()
+
+
+def _nnunet_importance(size: Sequence[int]) -> Tensor:
+    axes = [gaussian_filter1d(np.eye(n)[n // 2], n * SIGMA, mode="constant") for n in size]
+    weights = np.einsum("z,y,x->zyx", *axes)
+    weights /= weights.max()
+    return torch.from_numpy(np.where(weights == 0, weights[weights > 0].min(), weights)).float()
 
 
 class BodyTest:
