@@ -90,9 +90,9 @@ def prepare(
     for dataset in datasets:
         name = dataset.task.name
         hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}
-        cache.write_task(
-            cache_dir / name, resolved[name], [next(entries) for _ in dataset.kept], dataset.splits, hashes
-        )
+        written = [next(entries) for _ in dataset.kept]
+        weights = dataset.source.loss_weights()
+        cache.write_task(cache_dir / name, resolved[name], written, dataset.splits, hashes, weights)
     return TaskSet(resolved.values())
 
 

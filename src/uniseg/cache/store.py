@@ -59,6 +59,7 @@ class TaskCache:
     Attributes:
         image_hashes: case id -> hash of the first modality's voxels, of the cases for test too; a cache of an earlier
             version has those of which it kept the fingerprint.
+        loss_weights: case id -> weight of its loss, where that is not 1.
 
     Raises:
         InputError: the folder was not prepared, by another version, or its descriptions are damaged.
@@ -86,6 +87,8 @@ class TaskCache:
             self.image_hashes = (
                 _measured_hashes(self.folder) if hashes is None else {str(k): str(v) for k, v in hashes.items()}
             )
+            weights = description.get("loss_weights", {})
+            self.loss_weights = {str(k): float(v) for k, v in weights.items()}
             path = self.folder / "splits.json"
             self.splits = SplitTable.from_dict(splits)
             self._check_splits()
@@ -154,11 +157,13 @@ def write_task(
     entries: Sequence[CaseEntry],
     splits: SplitTable,
     image_hashes: Mapping[str, str] | None = None,
+    loss_weights: Mapping[str, float] | None = None,
 ) -> None:
     """Close the cache of a task; a folder with ``task.json`` is complete.
 
     Args:
         image_hashes: of all cases of ``splits``; None: not known.
+        loss_weights: of cases whose loss does not count 1.
 
     Raises:
         InputError: a case is not there.
@@ -170,7 +175,8 @@ def write_task(
             raise InputError(path, "a case that is gone", "the case that was written", fix)
     write_json(folder / "splits.json", splits.to_dict())
     description = {"format": FORMAT, "task": task.to_dict(), "cases": [asdict(entry) for entry in entries]}
-    write_json(folder / TASK_FILE, description | ({} if image_hashes is None else {"image_hashes": dict(image_hashes)}))
+    description |= {} if image_hashes is None else {"image_hashes": dict(image_hashes)}
+    write_json(folder / TASK_FILE, description | ({"loss_weights": dict(loss_weights)} if loss_weights else {}))
 
 
 def superseded(folder: Path) -> list[Path]:

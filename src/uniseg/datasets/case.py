@@ -81,7 +81,7 @@ def find_cases(
         raise InputError(source.root, "no such folder", expected, "set paths.data or source.root")
     listed = list(layout.find_files(source.root, modalities))
     if labelled:
-        _check_absent(source, listed)
+        _check_listed(source, listed)
         listed = [each for each in listed if each.label_path or each.absent or each.case_id in source.absent]
     else:
         listed = [replace(each, label_path=None, absent=False, masks=None) for each in _each_image_once(listed)]
@@ -132,6 +132,8 @@ def _case(source: Source, listed: LayoutCase, modalities: Sequence[str], optiona
         raise InputError(
             where, f"case '{listed.case_id}' without any image", "at least one", "name a file or remove the case"
         )
+    if listed.namespace is not None:
+        source = replace(source, patient_namespace=listed.namespace)
     patient_id = source.patient_id(listed.case_id) if listed.patient is None else source.global_id(listed.patient)
     absent = listed.label_path is None or listed.case_id in source.absent
     return Case(listed.case_id, patient_id, images, listed.label_path, absent=absent, split=listed.split)
@@ -147,16 +149,13 @@ def _each_image_once(listed: Iterable[LayoutCase]) -> Iterator[LayoutCase]:
             yield each
 
 
-def _check_absent(source: Source, listed: Sequence[LayoutCase]) -> None:
+def _check_listed(source: Source, listed: Sequence[LayoutCase]) -> None:
     known = {each.case_id for each in listed}
-    for case_id in source.absent:
-        if case_id not in known:
-            raise InputError(
-                source.root,
-                f"no image of case '{case_id}'",
-                "one for every name in source.absent",
-                "correct source.absent",
-            )
+    for key, names in (("source.absent", source.absent), ("source.pseudo", source.pseudo)):
+        for case_id in names:
+            if case_id not in known:
+                expected = f"one for every name in {key}"
+                raise InputError(source.root, f"no image of case '{case_id}'", expected, f"correct {key}")
 
 
 def _check_names(source: Source, listed: Sequence[LayoutCase]) -> None:

@@ -163,22 +163,26 @@ def _to_yaml(imported: _Imported) -> str:
         "normalization": {
             modality: {"mode": how.mode} for modality, how in zip(task.modalities, task.normalization, strict=True)
         },
-        "source": _Block(
-            {
-                "layout": source.layout,
-                "root": literal(str(source.root)),
-                "label_map": dict(source.label_map),
-                "ignore": source.ignore,
-                "splits": source.splits and literal(source.splits),
-                "homepage": literal(source.homepage),
-                "licence": literal(source.licence),
-            }
-        ),
+        "source": {
+            "layout": source.layout,
+            "root": literal(str(source.root)),
+            "label_map": dict(source.label_map),
+            "ignore": source.ignore,
+            "splits": source.splits and literal(source.splits),
+            "homepage": literal(source.homepage),
+            "licence": literal(source.licence),
+        },
     }
+    return task_text(task.name, values, f"Imported from {printable(source.root.name)}, in place.")
+
+
+def task_text(name: str, values: Mapping, comment: str) -> str:
+    """The content of a task file; keys without a value are left out, those of ``source`` too."""
+    values = {key: _Block(value) if key == "source" else value for key, value in values.items()}
     text = yaml.dump(
         _Block(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000
     )
-    return f"# @package tasks.{task.name}\n# Imported from {printable(source.root.name)}, in place.\n{text}"
+    return f"# @package tasks.{name}\n# {comment}\n{text}"
 
 
 def literal(text: str) -> str:

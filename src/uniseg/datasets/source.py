@@ -10,7 +10,7 @@ from uniseg import plugins
 from uniseg.datasets.split_file import expand_splits, read_splits
 from uniseg.errors import InputError
 from uniseg.normalization.base import Normalization
-from uniseg.settings import COUNT, GROUPED_PATTERN, TEXT, bounded, word
+from uniseg.settings import COUNT, GROUPED_PATTERN, NOT_NEGATIVE, TEXT, bounded, word
 from uniseg.task import SEGMENTATION, Task
 
 LAYOUTS = "uniseg.datasets.layouts"
@@ -34,6 +34,8 @@ class Source:
         splits: ``{train: [...], val: [...], test: [...]}`` by case id or patient, or a split in a JSON file as
             ``<path>`` or ``<path>#<key>`` (see ``split_file``), or None for what the dataset itself states, else the
             hash rule.
+        pseudo: case ids whose labels a network wrote (``uniseg complete``), not a person.
+        pseudo_weight: of their loss beside 1 of the others.
         homepage: where the data can be had.
         licence: of the data.
         citation: of the work that made them; cards of networks that learnt from them name it.
@@ -61,6 +63,8 @@ class Source:
     cases_per_patient: int = field(default=1, metadata=bounded(COUNT))
     patient_namespace: str | None = None
     splits: Mapping[str, Sequence[str] | Mapping[str, str]] | str | None = field(default=None, metadata=TEXT)
+    pseudo: tuple[str, ...] = ()
+    pseudo_weight: float = field(default=1.0, metadata=bounded(NOT_NEGATIVE))
     homepage: str = ""
     licence: str = ""
     citation: str = ""
@@ -69,8 +73,12 @@ class Source:
     overlapping_masks: str = field(default=LATER, metadata=bounded(word(LATER, REFUSE)))
 
     def __post_init__(self) -> None:
-        if isinstance(self.absent, str) or not all(isinstance(name, str) for name in self.absent):
-            raise InputError("source.absent", f"{self.absent!r:.60}", "a list of case ids", "correct the task file")
+        for key, names in (("absent", self.absent), ("pseudo", self.pseudo)):
+            if isinstance(names, str) or not all(isinstance(name, str) for name in names):
+                raise InputError(f"source.{key}", f"{names!r:.60}", "a list of case ids", "correct the task file")
+        if not NOT_NEGATIVE.holds(self.pseudo_weight):
+            found = f"{self.pseudo_weight!r:.60}"
+            raise InputError("source.pseudo_weight", found, NOT_NEGATIVE.expected, "correct the task file")
         number = self.cases_per_patient
         if not isinstance(number, int) or isinstance(number, bool) or number < 1:
             raise InputError(
@@ -128,6 +136,10 @@ class Source:
         if self.splits is None:
             return None
         return read_splits(self.splits) if isinstance(self.splits, str) else expand_splits(self.root, self.splits)
+
+    def loss_weights(self) -> dict[str, float]:
+        """Case id -> weight of its loss, where that is not 1."""
+        return {} if self.pseudo_weight == 1 else dict.fromkeys(self.pseudo, float(self.pseudo_weight))
 
     def find_layout(self) -> Any:
         """The module that finds the files, as ``layouts.base`` describes it.

@@ -148,6 +148,7 @@ class Batch:
         case_ids: B names.
         step: of the run.
         reconstruction: what samples of pretext tasks are to give in values; None where there are none.
+        loss_weight: ``[B]`` float32; None: 1 for all.
 
     Examples:
         >>> batch = Batch(torch.zeros(1, 1, 8, 8, 8), torch.zeros(1, 8, 8, 8), torch.tensor([0]), ["case_3"], step=7)
@@ -161,6 +162,7 @@ class Batch:
     case_ids: list[str]
     step: int
     reconstruction: Reconstruction | None = None
+    loss_weight: Tensor | None = None
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         return replace(
@@ -177,7 +179,8 @@ class Batch:
 
     def tensors(self) -> list[Tensor]:
         """All that lie on the device."""
-        return [self.image, self.label, *(part for each in self.values for part in (each.target, each.counted))]
+        weights = [] if self.loss_weight is None else [self.loss_weight]
+        return [self.image, self.label, *weights, *(part for each in self.values for part in (each.target, each.counted))]
 
     def pin_memory(self) -> "Batch":
         return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())

@@ -121,6 +121,7 @@ class UniSegDataModule(LightningDataModule):
         self._loaders: list[BatchLoader] = []  # that the trainer has
 
     def _cases(self, split: str) -> list[TaskCases]:
+        weights = {cache.task.name: cache.loss_weights for cache in self.caches}
         return [
             TaskCases(
                 task.name,
@@ -128,6 +129,7 @@ class UniSegDataModule(LightningDataModule):
                 _optional(task),
                 _masked(task),
                 (task, self.objectives[task.objective]) if task.objective else None,
+                weights.get(task.name, {}),
             )
             for task in self.tasks
         ]

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from uniseg.cache.store import TaskCache
+from uniseg.device_copy import to_device
 from uniseg.errors import InputError
 from uniseg.sampling.augment.base import PatchImages
 from uniseg.sampling.augment.recipe import AugmentRecipe
@@ -144,7 +145,10 @@ def make_batch(
         for sample, target, draw in zip(image, label, draws, strict=True):
             _clear_outside(sample, target, np.flatnonzero(draw.masked))
     task = torch.tensor([request.task for request in raw.requests])
-    batch = Batch(image, label, task, [request.case_id for request in raw.requests], raw.requests[0].step)
+    weights = [request.loss_weight for request in raw.requests]
+    loss_weight = None if all(weight == 1 for weight in weights) else to_device(weights, image.device, torch.float32)
+    case_ids = [request.case_id for request in raw.requests]
+    batch = Batch(image, label, task, case_ids, raw.requests[0].step, loss_weight=loss_weight)
     return batch if pretexts is None else pretexts.apply(batch, raw.requests)
 
 

@@ -29,6 +29,7 @@ class PatchRequest:
         batch_index: in the batch.
         pretext: what the objective of a pretext task drew; None for a segmentation.
         partner: the second patch of a pretext sample, where its objective needs one.
+        loss_weight: of the sample.
 
     Examples:
         >>> stream = RequestStream([TaskCases("liver", ("a", "b"), (False,))], StreamSettings(), None, seed=0)
@@ -45,6 +46,7 @@ class PatchRequest:
     batch_index: int
     pretext: Any = field(default=None, repr=False)
     partner: "PatchRequest | None" = field(default=None, repr=False)
+    loss_weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class TaskCases:
         case_ids: of one split, in a fixed order.
         optional, masked: per modality whether a case may lack it, whether it is normalised inside the body.
         pretext: the task with its objective, where it is a pretext task.
+        loss_weights: of cases whose loss does not count 1.
 
     Examples:
         >>> TaskCases("brain", ("a", "b"), optional=(False, True)).masked
@@ -66,6 +69,7 @@ class TaskCases:
     optional: tuple[bool, ...]
     masked: tuple[bool, ...] = ()
     pretext: tuple[Task, Objective] | None = None
+    loss_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class RequestStream:
@@ -135,14 +139,16 @@ class RequestStream:
 
     def _patch(self, rng: np.random.Generator, task: int, step: int, batch_index: int) -> PatchRequest:
         cases = self.tasks[task].case_ids
+        case_id = cases[rng.integers(len(cases))]
         return PatchRequest(
             task=task,
-            case_id=cases[rng.integers(len(cases))],
+            case_id=case_id,
             seed=int(rng.integers(2**62)),
             force_foreground=batch_index >= self._first_forced(step),
             augmentation=self.recipe and self.recipe.draw(rng, self.tasks[task].optional, self.tasks[task].masked),
             step=step,
             batch_index=batch_index,
+            loss_weight=self.tasks[task].loss_weights.get(case_id, 1.0),
         )
 
     def _as_pretext(

@@ -129,6 +129,8 @@ class SegmentationModule(LightningModule):
         task_index = self.task_indices[batch.task]
         losses = self.loss(self(batch.image, task_index), batch.label, self._tasks(task_index), *batch.values)
         self.train_losses.add(losses, batch.task.tolist())
+        if batch.loss_weight is not None:
+            losses = losses * batch.loss_weight.to(losses.device)
         return losses.mean()
 
     def on_validation_epoch_start(self) -> None:

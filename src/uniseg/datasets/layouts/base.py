@@ -30,6 +30,7 @@ class LayoutCase:
             there is none. A single 4-D file may hold all modalities.
         label_path: None where the case has no label.
         patient: None: ``source.patient_pattern`` tells it from the case id.
+        namespace: of the patient, in place of the source's; None: the source's.
         absent: there is no label because the target is known to be absent.
         split: train, val or test where the dataset itself states it.
         where: the place that lists the case, for messages; None: its files alone.
@@ -48,6 +49,7 @@ class LayoutCase:
     split: str | None = None
     where: str | None = None
     masks: Mapping[str, Path] | None = None
+    namespace: str | None = None
 
     def __post_init__(self) -> None:
         where = self.where or self.label_path or next((path for path in self.image_paths if path), "dataset")

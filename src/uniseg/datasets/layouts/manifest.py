@@ -6,7 +6,8 @@
     a1,smith,a1/ct.nii.gz,/data/pet/a1,a1/label.nii.gz,train
     b7,jones,b7/dicom,,absent,test
 
-Columns are ``case``, one per modality of the task under its name, ``label``, and if wanted ``patient`` and ``split``.
+Columns are ``case``, one per modality of the task under its name, ``label``, and if wanted ``patient``,
+``namespace`` (of the patient, where rows come from several datasets) and ``split``.
 Paths are absolute or begin at the manifest; an image may be a DICOM folder. An empty modality: the case lacks it. The
 label ``absent``: the target is known not to be there. An empty ``patient``: ``source.patient_pattern`` tells it. An
 empty ``split`` among others: train. In YAML the rows are a list of mappings with the same keys.
@@ -31,7 +32,7 @@ from uniseg.errors import InputError
 ROOT_HOLDS = "manifest.csv or manifest.yaml, a row per case"
 
 NAMES = ("manifest.csv", "manifest.yaml")
-OPTIONAL_COLUMNS = ("patient", "split")
+OPTIONAL_COLUMNS = ("patient", "namespace", "split")
 ABSENT = "absent"
 NOTHING = ("nan", "none", "null", "n/a", "#n/a", "<na>")  # as programs write an empty cell
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
@@ -98,6 +99,7 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> LayoutCase:
         absent,
         split,
         row.where,
+        row.cells.get("namespace") or None,
     )
 
 
