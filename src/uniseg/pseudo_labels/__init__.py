@@ -1,0 +1,1 @@
+"""Labels that networks write for structures that a dataset does not label: judged, then listed as a task."""
