@@ -29,8 +29,11 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], task_files: Iterable
     return [without_pretexts(load_model(path, task_files)) for path in members(paths)]
 
 
-def save_ensemble(models: Sequence[UniSegModel], folder: str | Path) -> Path:
+def save_ensemble(models: Sequence[UniSegModel], folder: str | Path, names: Sequence[str] = ()) -> Path:
     """A folder with one model folder per network; it appears complete or not at all.
+
+    Args:
+        names: of the model folders; empty: member0, member1, ...
 
     Raises:
         InputError: ``folder`` exists.
@@ -39,7 +42,7 @@ def save_ensemble(models: Sequence[UniSegModel], folder: str | Path) -> Path:
     folder = Path(folder)
     if folder.exists():
         raise InputError(folder, "a folder or file that exists", "a new folder", "choose another output")
-    names = [f"member{number}" for number in range(len(models))]
+    names = list(names) or [f"member{number}" for number in range(len(models))]
     with new_folder(folder) as part:
         for name, model in zip(names, models, strict=True):
             save_model(model, part / name)

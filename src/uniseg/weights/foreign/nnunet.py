@@ -97,7 +97,7 @@ def network_of(content: Mapping, path: Path) -> UniSegModel:
         task = _task(plans, dataset, configuration, path)
         patch_size = configuration["patch_size"]
         require_patch_size(patch_size, path)
-        order = plans.get("transpose_forward", [0, 1, 2])
+        order = axis_order(plans)
         back = [order.index(axis) for axis in range(3)]
         shape = _turned(read_architecture(state, path), back)
         with without_numbers():
@@ -150,6 +150,11 @@ def read_architecture(state: Mapping[str, Tensor], path: Path) -> Architecture:
         ) from error
 
 
+def axis_order(plans: Mapping) -> list[int]:
+    """The axis of the files, (z, y, x), that is the first, second, third of nnU-Net's network."""
+    return plans.get("transpose_forward", [0, 1, 2])
+
+
 def _turned(shape: Architecture, back: Sequence[int]) -> Architecture:
     """In our axis order, where the plans transposed the images."""
 
@@ -169,6 +174,10 @@ def _configuration(plans: Mapping, name: str, path: Path) -> dict:
     values = dict(plans["configurations"][name])
     if "inherits_from" in values:
         values = {**_configuration(plans, values["inherits_from"], path), **values}
+    if len(values["patch_size"]) == 2:
+        raise InputError(
+            path, f"configuration '{name}', of two dimensions", "a 3D U-Net", "give 3d_fullres or 3d_lowres"
+        )
     if values.get("previous_stage"):
         raise InputError(
             path,
@@ -198,7 +207,7 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
             f"1 to {len(ordered)}, one for each class",
             "give the original file",
         )
-    spacing = [configuration["spacing"][plans.get("transpose_forward", [0, 1, 2]).index(axis)] for axis in range(3)]
+    spacing = [configuration["spacing"][axis_order(plans).index(axis)] for axis in range(3)]
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
     facts = plans["foreground_intensity_properties_per_channel"]
     return Task(

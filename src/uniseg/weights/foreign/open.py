@@ -11,6 +11,7 @@ from uniseg.models.pretexts import is_pretrained_alone, without_pretexts
 from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
+from uniseg.weights.ensemble import members
 from uniseg.weights.foreign import nnunet, published
 from uniseg.weights.foreign.nnunet import UNSTATED
 from uniseg.weights.foreign.nnunet_names import CANCELLED, translate_all, translate_encoder, weights_of
@@ -49,6 +50,8 @@ def open_source(path: str | Path) -> ForeignWeights:
 
 
 def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
+    """Of an ensemble the first network."""
+    path = members(path)[0]
     model: UniSegModel = load_model(path)
     data = model.provenance.data
     licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
