@@ -11,7 +11,10 @@ import yaml
 
 ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
-COMMANDS = {"prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks", "serve"}
+COMMANDS = {
+    *("prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks", "serve"),
+    *("import_results", "complete"),
+}
 LEVELS = [
     {
         "task",
@@ -32,7 +35,7 @@ LEVELS = [
     {"cache", "weights"},
     {"sampling", "planning"},
     {"inference"},
-    {"evaluation", "artefacts"},
+    {"evaluation", "artefacts", "pseudo_labels"},
     {"training", "reporting", "service"},
     # One level: the files run their work with `commands`, which in turn calls the file whose name was typed (DYNAMIC).
     COMMANDS | {"commands", "model", "__init__"},
@@ -60,7 +63,7 @@ ROOM_OF_GROUP = {
     "task": "datasets",
     "trainer": "training",
 }
-ANY_ROOM = COMMANDS | {"debug", "experiment", "hydra", "paths", "stack"}
+ANY_ROOM = COMMANDS | {"import", "debug", "experiment", "hydra", "paths", "stack"}
 # Files that import a module whose name is known only at run time -> why no arrow goes up.
 DYNAMIC = {
     "__init__.py": "the public names, of the highest level",

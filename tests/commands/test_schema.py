@@ -32,6 +32,8 @@ GIVEN = {
     "export": ["checkpoint=a", "output=b"],
     "info": ["checkpoint=a"],
     "tasks": ["base=a"],
+    "import": ["results=a", "output=b"],
+    "complete": ["task=[liver]", "teachers=[a]", "output=b"],
 }
 BAD = {
     "train": """
@@ -94,7 +96,8 @@ BAD = {
     """,
     "evaluate": """
         pool=[] checkpoint=[] rules.tolerance_mm=-1 rules.tolerance_mm=nan rules.tolerances_mm={liver:-1}
-        rules.lesion_overlap=2 rules.lesion_overlap=-1 split=train split=null predictions_use=both
+        rules.lesion_overlap=2 rules.lesion_overlap=-1 split=train split=null predictions_use=both inference.windows=odd
+        inference.orientation=LPI
     """,
     "predict": """
         input=[] tasks=[] checkpoint=[] modality=[] output= inference.overlap=1 inference.mirror_axes=[3]
@@ -108,6 +111,11 @@ BAD = {
     "export": "output= checkpoint=[] format=pickle tasks=[]",
     "tasks": "action=rename base= json=maybe",
     "info": "checkpoint=[] shape=[1,2] shape=[0,1,1] spacing_mm=[1,1,0] json=maybe",
+    "import": "results= output= checkpoint=latest images=[]",
+    "complete": """
+        teachers=[] structures=[] output= least_confidence=1.1 least_confidence=-0.1 volume_slack=-1 most_components=0
+        most_overlap=2 loss_weight=-1 loss_weight=nan tasks.liver.source.pseudo_weight=-1
+    """,
 }
 GOOD = {
     "train": """

@@ -14,7 +14,7 @@ import sys
 import time
 from importlib import import_module
 
-from uniseg.commands.app import COMMANDS, run_and_exit
+from uniseg.commands.app import COMMANDS, MODULES, run_and_exit
 
 POLL_S = 0.005
 CHUNK, MOST_CHUNKS = 1 << 16, 100
@@ -26,7 +26,7 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     for name in COMMANDS:
-        import_module(f"uniseg.{name}")
+        import_module(f"uniseg.{MODULES.get(name, name)}")
     gc.freeze()  # children then leave these pages shared
     answers.write("ready\n")
     answers.flush()

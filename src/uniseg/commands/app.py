@@ -26,7 +26,11 @@ COMMANDS = {
     "tasks": "tasks that were added to a base, beside it: list, add, remove",
     "serve": "a network over HTTP: scans in, label maps out; for 3D Slicer too",
     "info": "what a network can segment, its licence, data, scores, memory",
+    "import": "nnUNet_results -> folders of ours, an ensemble per configuration",
+    "complete": "trained networks label what datasets do not -> task files with pseudo-labels",
 }
+# Where the word is one of Python's own.
+MODULES = {"import": "import_results"}
 TOOLS = {
     "doctor": "versions, device, memory, folders, and what would go wrong",
     "completion": 'eval "$(uniseg completion bash)" (or zsh) completes with the tab key',
@@ -108,8 +112,8 @@ def _answer(argv: Sequence[str]) -> bool:
             answer = uniseg_version()
         elif command in help_text.FLAGS:
             answer = help_text.overview(COMMANDS | TOOLS)
-        elif command == "complete":
-            answer = "\n".join(completion.complete([*COMMANDS, *TOOLS], *arguments))
+        elif command == "completion" and arguments[:1] == [completion.WORDS]:
+            answer = "\n".join(completion.complete([*COMMANDS, *TOOLS], *arguments[1:]))
         elif command == "completion":
             answer = completion.script(*arguments[:1])
         elif command == "doctor":
@@ -133,6 +137,7 @@ def _run(command: str, arguments: Sequence[str]) -> Any:
         SystemExit: any other end than that of a bug.
     """
     is_composed, value = False, None
+    module = f"uniseg.{MODULES.get(command, command)}"
 
     def checked(config: Any) -> Any:
         nonlocal is_composed, value
@@ -141,12 +146,12 @@ def _run(command: str, arguments: Sequence[str]) -> Any:
             from uniseg.commands import schema
 
             schema.check_settings(config, command)
-            value = import_module(f"uniseg.{command}").main(config)
+            value = import_module(module).main(config)
             sys.stdout.flush()
             return value
 
     # Hydra names the job, and its log file, after the module
-    checked.__module__ = f"uniseg.{command}"
+    checked.__module__ = module
     with _terminable(), _ending(command, composing=lambda: not is_composed):
         _compose_and_call(checked, command, arguments)
     return value

@@ -8,9 +8,10 @@ from uniseg.errors import InputError
 # Readline cuts words at '=' and ':': what stands before the last of them is already there.
 BASH = """_uniseg_complete() {
     local IFS=$'\\n'
-    COMPREPLY=($(uniseg complete "$COMP_WORDBREAKS" "${COMP_LINE:0:$COMP_POINT}" 2> /dev/null))
+    COMPREPLY=($(uniseg completion words "$COMP_WORDBREAKS" "${COMP_LINE:0:$COMP_POINT}" 2> /dev/null))
 }
 complete -o nospace -o default -F _uniseg_complete uniseg"""
+WORDS = "words"  # what the functions of the shells ask for
 ZSH = f"autoload -U +X bashcompinit && bashcompinit\n{BASH}"
 SCRIPTS = {"bash": BASH, "zsh": ZSH}
 

@@ -16,6 +16,7 @@ from uniseg.inference.settings import InferenceSettings
 from uniseg.inference.shard import SHARD
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
+from uniseg.pseudo_labels.settings import CompletionSettings
 from uniseg.sampling.settings import StreamSettings
 from uniseg.service.settings import ServiceSettings
 from uniseg.settings import (
@@ -270,6 +271,36 @@ class TasksConfig:
 
 
 @dataclass
+class CompleteConfig(RunConfig, schema_of(CompletionSettings)):
+    """Keys of ``complete``.
+
+    Examples:
+        >>> OmegaConf.structured(CompleteConfig(output="completed")).output
+        'completed'
+    """
+
+    teachers: list[str] = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    structures: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+
+
+@dataclass
+class ImportConfig:
+    """Keys of ``import``.
+
+    Examples:
+        >>> OmegaConf.structured(ImportConfig(output="imported")).output
+        'imported'
+    """
+
+    results: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    checkpoint: str = field(default=MISSING, metadata=bounded(word("final", "best")))
+    images: Any = field(default=None, metadata=TEXT)
+    nnunet_python: str | None = None
+
+
+@dataclass
 class ReportConfig:
     """Keys of ``report``.
 
@@ -300,4 +331,6 @@ ROOTS = {
     "export": ExportConfig,
     "info": InfoConfig,
     "tasks": TasksConfig,
+    "import": ImportConfig,
+    "complete": CompleteConfig,
 }

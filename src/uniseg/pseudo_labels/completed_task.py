@@ -10,9 +10,11 @@ from typing import Any
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.import_nnunet import literal, task_text
+from uniseg.datasets.labels import load_label, reference_image
 from uniseg.datasets.layouts.manifest import ABSENT
 from uniseg.errors import InputError
 from uniseg.files import write_text
+from uniseg.images.files import write_label_map
 from uniseg.pseudo_labels.teach import PseudoCase, Target
 from uniseg.task import Task
 from uniseg.weights.licences import strictest
@@ -68,8 +70,20 @@ def _labelled_rows(target: Target, fold: int) -> Iterable[list[str]]:
     modalities = target.labelled.task.modalities
     for split in SPLITS:
         for case in target.labelled.cases_of(split, fold):
-            label = ABSENT if case.absent or case.label_path is None else str(case.label_path.absolute())
+            is_absent = case.absent or case.label_path is None
+            label = ABSENT if is_absent else str(_label_file(target, target.labelled, case).absolute())
             yield _row(case.case_id, case, modalities, label, split)
+
+
+def _label_file(target: Target, labelled: Dataset, case: Case) -> Path:
+    """A person's label map; of a case with one mask per class the merged one, which is written."""
+    if not case.masks:
+        return Path(case.label_path)
+    path = target.label_path(case.case_id)
+    if not path.is_file():
+        label = load_label(labelled.task, labelled.source, case)
+        write_label_map(target.in_file_values(label), reference_image(labelled.task, case), path)
+    return path
 
 
 def _pseudo_row(case: PseudoCase, task: Task) -> list[str]:

@@ -29,7 +29,7 @@ from uniseg.pseudo_labels.judge import (
     without_labelled,
 )
 from uniseg.pseudo_labels.settings import CompletionSettings
-from uniseg.task import LARGEST_LABEL, Task
+from uniseg.task import IGNORE, LARGEST_LABEL, Task
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,13 @@ class Target:
     folder: Path
     file_values: Mapping[int, int]
     ignored: int
+
+    def in_file_values(self, label: np.ndarray) -> np.ndarray:
+        """Label values of the task, -1 where nobody knows, as its files have them."""
+        table = np.zeros(1 + self.task.num_labels, np.int16)
+        table[list(self.file_values)] = list(self.file_values.values())
+        table[IGNORE] = self.ignored  # the last entry, which no label has
+        return table[label]
 
     def label_path(self, name: str) -> Path:
         return self.folder / "labels" / f"{name}.nii.gz"
@@ -196,9 +203,7 @@ def _judge_and_keep(
     judgement = judge(label, confidence, labelled, target.task, voxel_ml, target.ranges, settings)
     target.label_path(name).unlink(missing_ok=True)
     if judgement.accepted:
-        table = np.zeros(1 + target.task.num_labels, np.int16)
-        table[list(target.file_values)] = list(target.file_values.values())
-        kept = without_labelled(table[label], labelled, target.ignored)
+        kept = without_labelled(target.in_file_values(label), labelled, target.ignored)
         write_label_map(kept, reference_image(target.task, case), target.label_path(name))
     write_json(target.judgement_path(name), {"key": key, **asdict(judgement)})
     return judgement

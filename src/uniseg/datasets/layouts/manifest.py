@@ -99,7 +99,7 @@ def _files(root: Path, row: Row, modalities: Sequence[str]) -> LayoutCase:
         absent,
         split,
         row.where,
-        row.cells.get("namespace") or None,
+        namespace=row.cells.get("namespace") or None,
     )
 
 
