@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from uniseg.commands.builders import make_predictor, require_datasets, sources_of, tasks_of
 from uniseg.commands.structured import settings_from
@@ -38,7 +38,8 @@ def complete(config: DictConfig) -> list[Path]:
     sources, output, task_dir = sources_of(config), Path(config.output), LOCAL_CONF / "task"
     require_datasets(sources)
     datasets = find_datasets(tasks_of(config), sources)
-    teachers = [(path, make_predictor(path, [], config.inference)) for path in config.teachers]
+    paths = config.teachers if OmegaConf.is_list(config.teachers) else [config.teachers]
+    teachers = [(path, make_predictor(path, [], config.inference)) for path in paths]
     by_teacher = [(teacher, teacher_tasks(teacher, datasets, config.structures)) for _, teacher in teachers]
     require_teachers([task.name for _, tasks in by_teacher for task in tasks], config.structures or ())
     for _, tasks in by_teacher:

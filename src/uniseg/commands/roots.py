@@ -279,7 +279,7 @@ class CompleteConfig(RunConfig, schema_of(CompletionSettings)):
         'completed'
     """
 
-    teachers: list[str] = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    teachers: Any = field(default=MISSING, metadata=TEXT)
     structures: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
 
