@@ -180,7 +180,12 @@ class Batch:
     def tensors(self) -> list[Tensor]:
         """All that lie on the device."""
         weights = [] if self.loss_weight is None else [self.loss_weight]
-        return [self.image, self.label, *weights, *(part for each in self.values for part in (each.target, each.counted))]
+        return [
+            self.image,
+            self.label,
+            *weights,
+            *(part for each in self.values for part in (each.target, each.counted)),
+        ]
 
     def pin_memory(self) -> "Batch":
         return replace(self, image=self.image.pin_memory(), label=self.label.pin_memory())

@@ -46,7 +46,7 @@ class PatchRequest:
     batch_index: int
     pretext: Any = field(default=None, repr=False)
     partner: "PatchRequest | None" = field(default=None, repr=False)
-    loss_weight: float = 1.0
+    loss_weight: float = field(default=1.0, repr=False)
 
 
 @dataclass(frozen=True)
