@@ -18,6 +18,7 @@ from uniseg.task import TaskSet
 SHARED = ("integration", "field")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks at the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Hand a process whole folders of ``SHARED``, else whole files (``pytest -n 2 --dist loadgroup``)."""
     for item in items:
