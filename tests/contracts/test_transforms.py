@@ -70,7 +70,7 @@ def raw_batch(recipe, num_samples=3):
 
 
 def test_the_lists_are_not_empty():
-    assert {kind.__name__ for kind in KINDS} >= {"Affine", "Mirror", "Noise", "Blur", "Gamma", "BiasField"}
+    assert {kind.__name__ for kind in KINDS} >= {"Affine", "Mirror", "Noise", "Blur", "Gamma", "BiasField", "Gin"}
     assert len(OTHERS) >= 1
 
 

@@ -12,6 +12,7 @@ from uniseg.cache.store import CaseEntry, write_case, write_task
 from uniseg.datasets.splits import SplitTable
 from uniseg.sampling.augment.affine import Affine, AffineDraw
 from uniseg.sampling.augment.bias_field import BiasField
+from uniseg.sampling.augment.gin import Gin
 from uniseg.sampling.augment.mirror import Mirror
 from uniseg.sampling.augment.recipe import AugmentDraw, AugmentRecipe
 from uniseg.sampling.augment.spatial import box_margin
@@ -24,7 +25,8 @@ from uniseg.sampling.settings import StreamSettings
 PATCH, CUDA = (8, 12, 10), torch.device("cuda", 0)
 META = torch.device("meta")  # stands for a GPU: tensors with a shape, without values
 ALWAYS = AugmentRecipe(
-    {"bias": BiasField(p=1)}, p_rotation=1, p_scale=1, p_noise=1, p_blur=1, p_blur_channel=1, p_brightness=1,
+    {"bias": BiasField(p=1), "gin": Gin(p=1)},
+    p_rotation=1, p_scale=1, p_noise=1, p_blur=1, p_blur_channel=1, p_brightness=1,
     p_contrast=1, p_low_resolution=1, p_low_resolution_channel=1, p_gamma_inverted=1, p_gamma=1, p_channel_dropout=1,
 )  # fmt: skip
 MATRICES = [
@@ -60,7 +62,7 @@ def on_gpu(monkeypatch):
         tensor = torch.as_tensor(values, dtype=dtype)
         return torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
 
-    for module in ("base", "spatial"):
+    for module in ("base", "gin", "spatial"):
         monkeypatch.setattr(f"uniseg.sampling.augment.{module}.to_device", to_device)
     generator = SimpleNamespace(manual_seed=lambda seed: None)
     monkeypatch.setattr("uniseg.sampling.augment.noise.torch.Generator", lambda device: generator)
