@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
 COMMANDS = {
     *("prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks", "serve"),
-    *("import_results", "complete"),
+    *("import_results", "complete", "adapt"),
 }
 LEVELS = [
     {
@@ -35,7 +35,7 @@ LEVELS = [
     {"cache", "weights"},
     {"sampling", "planning"},
     {"inference"},
-    {"evaluation", "artefacts", "pseudo_labels"},
+    {"evaluation", "artefacts", "pseudo_labels", "adaptation"},
     {"training", "reporting", "service"},
     # One level: the files run their work with `commands`, which in turn calls the file whose name was typed (DYNAMIC).
     COMMANDS | {"commands", "model", "__init__"},
@@ -78,7 +78,18 @@ PURE = {"hydra", "omegaconf", "wandb"}
 FORBIDDEN = {
     **dict.fromkeys(("models", "losses", "metrics", "pretext"), PURE | {"lightning", "nibabel", "blosc2"}),
     **dict.fromkeys(
-        ("images", "phantom", "preprocessing", "datasets", "cache", "planning", "inference", "evaluation", "artefacts"),
+        (
+            "images",
+            "phantom",
+            "preprocessing",
+            "datasets",
+            "cache",
+            "planning",
+            "inference",
+            "evaluation",
+            "artefacts",
+            "adaptation",
+        ),
         PURE | {"lightning"},
     ),
     **dict.fromkeys(("sampling", "weights", "training", "reporting"), PURE),

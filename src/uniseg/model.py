@@ -64,17 +64,24 @@ class UniSegModel(Network):
         return cls(TaskSet(map(_task, tasks)), patch_size=tuple(patch_size), **made)
 
     @classmethod
-    def from_pretrained(cls, path: str | os.PathLike, task_files: Iterable[str | os.PathLike] = ()) -> Self:
+    def from_pretrained(
+        cls,
+        path: str | os.PathLike,
+        task_files: Iterable[str | os.PathLike] = (),
+        site_file: str | os.PathLike | None = None,
+    ) -> Self:
         """The trained network of a file or folder, in eval mode on the CPU.
 
         Args:
             path: a checkpoint of ``uniseg train``, a folder of ``uniseg export``, or ``user/name`` of a hub.
             task_files: of tasks that were added to this network; they come after the tasks that it was made with.
+            site_file: of a site that it was adapted to.
 
         Raises:
-            InputError: unreadable, not one of ours, or a task file that does not fit it.
+            InputError: unreadable, not one of ours, or a task file or site file that does not fit it.
         """
-        return checkpoint.load_model(path, [Path(each) for each in task_files], cls=cls)
+        site = None if site_file is None else Path(site_file)
+        return checkpoint.load_model(path, [Path(each) for each in task_files], site_file=site, cls=cls)
 
     def push_to_hub(self, name: str, *, private: bool = True) -> str:
         """Put the network with its card onto Hugging Face's hub, as ``user/name``; returns its address there.
@@ -86,10 +93,14 @@ class UniSegModel(Network):
 
 
 def load_model(
-    path: str | os.PathLike, task_files: Iterable[str | os.PathLike] = (), *, base: str | os.PathLike | None = None
+    path: str | os.PathLike,
+    task_files: Iterable[str | os.PathLike] = (),
+    *,
+    base: str | os.PathLike | None = None,
+    site_file: str | os.PathLike | None = None,
 ) -> UniSegModel:
     """``UniSegModel.from_pretrained``; of a delta too, where ``base`` is what it was written against."""
-    return checkpoint.load_model(path, task_files, base=base, cls=UniSegModel)
+    return checkpoint.load_model(path, task_files, base=base, site_file=site_file, cls=UniSegModel)
 
 
 def _task(task: str | Task) -> Task:

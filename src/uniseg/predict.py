@@ -25,7 +25,7 @@ def predict(config: DictConfig) -> list[Outcome]:
         OmegaConf.to_container(each) if OmegaConf.is_list(each) else each
         for each in (config.input, config.checkpoint, config.tasks)
     )
-    predictor = make_predictor(checkpoint, config.task_files, config.inference, config.postprocessing)
+    predictor = make_predictor(checkpoint, config.task_files, config.inference, config.postprocessing, config.site_file)
     choices = {
         "tasks": tasks,
         "modality": config.modality,

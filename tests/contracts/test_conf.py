@@ -13,6 +13,7 @@ from hydra.utils import instantiate
 from lightning import Trainer
 from omegaconf import OmegaConf
 
+from uniseg.adaptation.settings import AdaptSettings
 from uniseg.commands import schema
 from uniseg.commands.arguments import MAY_BE_EMPTY
 from uniseg.commands.builders import sources_of, tasks_of
@@ -227,6 +228,7 @@ def union_parts(hint):
 
 def test_no_dataclass_of_settings_is_left_out():
     assert {settings for _, _, settings in settings_classes()} == {
+        AdaptSettings,
         FineTuning,
         FinetuneSettings,
         InferenceSettings,

@@ -21,6 +21,7 @@ COMMANDS = {
     "finetune": "a trained network, a few patients -> checkpoint, with a verdict against new weights",
     "evaluate": "a run's test cases, or any tool's label maps -> scores",
     "predict": "scans -> label maps in their own grid",
+    "adapt": "scans of another site, without labels -> label maps or a site file, where a guard lets them through",
     "report": "a run, several against each other, a few-shot sweep -> page or table",
     "export": "checkpoint -> folder, task file or delta to share",
     "tasks": "tasks that were added to a base, beside it: list, add, remove",

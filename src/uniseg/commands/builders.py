@@ -78,16 +78,20 @@ def make_data(config: DictConfig, task_names: Sequence[str]) -> UniSegDataModule
 
 
 def make_predictor(
-    checkpoint: str | Sequence[str], task_files: Sequence[str], inference: DictConfig, postprocessing: str | None = None
+    checkpoint: str | Sequence[str],
+    task_files: Sequence[str],
+    inference: DictConfig,
+    postprocessing: str | None = None,
+    site_file: str | None = None,
 ) -> Predictor:
-    """A Predictor on a checkpoint, or on several as an ensemble, with the tasks of files added, with the settings of
-    ``conf/inference``.
+    """A Predictor on a checkpoint, or on several as an ensemble, with the tasks of files added, adapted by a site file,
+    with the settings of ``conf/inference``.
     """
     settings = settings_from(InferenceSettings, inference)
     if OmegaConf.is_config(checkpoint):
         checkpoint = OmegaConf.to_container(checkpoint)  # type: ignore[assignment]
     rules = None if postprocessing is None else file_of_evaluation(postprocessing)
-    return Predictor.from_pretrained(checkpoint, task_files, settings, rules)
+    return Predictor.from_pretrained(checkpoint, task_files, settings, rules, site_file)
 
 
 def make_metrics() -> Metrics:

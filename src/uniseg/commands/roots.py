@@ -5,6 +5,7 @@ from typing import Any
 
 from omegaconf import MISSING, OmegaConf  # noqa: F401 - the latter for the examples
 
+from uniseg.adaptation.settings import AdaptSettings
 from uniseg.commands.structured import schema_of
 from uniseg.datasets.source import TaskBlock
 from uniseg.evaluation.predictions import FILE_VALUES, TASK_VALUES
@@ -195,6 +196,27 @@ class PredictConfig:
     segmentation_type: str = field(default=MISSING, metadata=bounded(word(BINARY, LABELMAP)))
     shard: str | None = field(default=None, metadata=bounded(SHARD))
     postprocessing: str | None = None
+    site_file: str | None = None
+    inference: InferenceSchema = MISSING
+
+
+@dataclass
+class AdaptConfig(schema_of(AdaptSettings)):
+    """Keys of ``adapt``.
+
+    Examples:
+        >>> OmegaConf.structured(AdaptConfig(modality=["T2"])).modality
+        ['T2']
+    """
+
+    checkpoint: Any = field(default=MISSING, metadata=TEXT)
+    task_files: list[str] = MISSING
+    input: Any = field(default=MISSING, metadata=TEXT)
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    series: Any = field(default=None, metadata=TEXT)
+    tasks: Any = field(default=MISSING, metadata=TEXT)
+    modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
+    reference: str | None = None
     inference: InferenceSchema = MISSING
 
 
@@ -328,6 +350,7 @@ ROOTS = {
     "predict": PredictConfig,
     "serve": ServeConfig,
     "report": ReportConfig,
+    "adapt": AdaptConfig,
     "export": ExportConfig,
     "info": InfoConfig,
     "tasks": TasksConfig,

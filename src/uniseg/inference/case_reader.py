@@ -51,7 +51,7 @@ class CaseReader:
     """
 
     def __init__(self, predictor: Predictor, layout: OutputLayout, log: Callable[[str], None] | None = None) -> None:
-        self.predictor, self.layout, self.tasks = predictor, layout, predictor.model.tasks
+        self.predictor, self.layout, self.tasks = predictor, layout, predictor.tasks
         self.log = log or (lambda line: None)
 
     def read_case(self, case: Case, images: Images | None) -> CaseJob:

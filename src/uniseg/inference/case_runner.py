@@ -58,7 +58,7 @@ class CaseRunner:
         log: Callable[[str], None] | None = None,
         **layout: Any,
     ) -> None:
-        self.predictor, self.tasks = predictor, predictor.model.tasks
+        self.predictor, self.tasks = predictor, predictor.tasks
         self.layout = OutputLayout(Path(output), **layout)
         self.reader, self.writer = CaseReader(predictor, self.layout, log), CaseWriter(predictor, self.layout)
 

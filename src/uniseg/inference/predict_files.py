@@ -1,7 +1,7 @@
 """Prediction of whatever a user gives: files, folders, DICOM series -> label maps."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rich.progress import track
 from uniseg.datasets.case import Case
 from uniseg.datasets.inputs import Given, find_inputs, passed_over
 from uniseg.errors import InputError
-from uniseg.inference.case_reader import Files
+from uniseg.inference.case_reader import Files, Images
 from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.shard import Shard
@@ -72,15 +72,7 @@ def predict_cases(
     log = partial(console.print, markup=False, highlight=False)
     part = Shard.of(shard)
     runner = CaseRunner(predictor, output, merge=merge, probabilities=probabilities, log=log, **layout)
-    chosen = _chosen_tasks(predictor, tasks, modality)
-    tasks_to_run = chosen or predictor.model.tasks
-    num_channels = {task.num_modalities for task in tasks_to_run} if modality is None else {len(modality)}
-    cases = find_inputs(given, num_channels, series)
-    # what does not fit is refused before all work
-    pairs = [(case, chosen and {task.name: arrange_files(task, case, modality) for task in chosen}) for case in cases]
-    if left := passed_over(given):
-        more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
-        log(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
+    pairs = find_pairs(predictor, given, tasks, modality, series, log)
     if part.count > 1:
         runner.require_free(pairs)  # of all parts: no prediction may replace a scan of another
         pairs = part.take(pairs, key=lambda pair: pair[0].case_id)
@@ -92,6 +84,34 @@ def predict_cases(
     return outcomes
 
 
+def find_pairs(
+    predictor: Predictor,
+    given: Given,
+    tasks: str | Sequence[str],
+    modality: Sequence[str] | None,
+    series: str | None,
+    log: Callable[[str], None],
+) -> list[tuple[Case, Images | None]]:
+    """Every case that is given, with its files per task; None: those of the tasks that fit what the scan looks like.
+
+    Args:
+        given, tasks, modality, series: as of ``predict_cases``.
+        log: takes a line on what is passed over.
+
+    Raises:
+        InputError: as of ``predict_cases``.
+    """
+    chosen = _chosen_tasks(predictor, tasks, modality)
+    num_channels = {task.num_modalities for task in chosen or predictor.tasks} if modality is None else {len(modality)}
+    cases = find_inputs(given, num_channels, series)
+    # what does not fit is refused before all work
+    pairs = [(case, chosen and {task.name: arrange_files(task, case, modality) for task in chosen}) for case in cases]
+    if left := passed_over(given):
+        more = f" and {len(left) - MOST_NAMED} more" if len(left) > MOST_NAMED else ""
+        log(f"passed over: {', '.join(left[:MOST_NAMED])}{more} (no image by name)")
+    return pairs
+
+
 def _chosen_tasks(
     predictor: Predictor, tasks: str | Sequence[str], modality: Sequence[str] | None
 ) -> list[Task] | None:
@@ -101,8 +121,9 @@ def _chosen_tasks(
         if modality is None:
             return None
         names = predictor.fitting_tasks(modality)
+    predictor.require_adapted(names)
     if not names:
-        expected = f"names among {', '.join(predictor.model.tasks.names)}, or auto"
+        expected = f"names among {', '.join(predictor.tasks.names)}, or auto"
         raise InputError("tasks", "an empty list", expected, "correct tasks=")
     return [predictor.task(name) for name in names]
 

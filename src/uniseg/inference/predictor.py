@@ -22,8 +22,9 @@ from uniseg.inference.window_network import BatchSizes
 from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.modality import Guess, guess
-from uniseg.task import Task
+from uniseg.task import Task, TaskSet
 from uniseg.weights.ensemble import ensemble_hash, load_ensemble
+from uniseg.weights.site_file import read_site_tasks
 from uniseg.weights.task_hub import with_installed
 
 AnyPath = str | os.PathLike
@@ -46,6 +47,7 @@ class Predictor:
         settings: how; the defaults are those of the command line.
         postprocessing: what is removed from each class, as ``read_postprocessing`` returns it.
         checkpoint_hash: written beside every prediction.
+        site_tasks: those that the networks are adapted for; None: all.
 
     Raises:
         InputError: networks of different tasks or patch sizes, or of pretext tasks alone; a device that is not there.
@@ -65,6 +67,7 @@ class Predictor:
         settings: InferenceSettings = InferenceSettings(),
         postprocessing: Postprocessing | None = None,
         checkpoint_hash: str = "",
+        site_tasks: Sequence[str] | None = None,
     ) -> None:
         self.settings, self.compute = settings, Compute.of(settings)
         self.device = self.compute.device
@@ -82,6 +85,7 @@ class Predictor:
                 )
         self.stopwatch, self.sizes = Stopwatch(), BatchSizes()
         self.postprocessing, self.checkpoint_hash = postprocessing or {}, checkpoint_hash
+        self.site_tasks = None if site_tasks is None else tuple(site_tasks)
 
     @classmethod
     def from_pretrained(
@@ -90,6 +94,7 @@ class Predictor:
         task_files: Iterable[AnyPath] = (),
         settings: InferenceSettings = InferenceSettings(),
         postprocessing: AnyPath | None = None,
+        site_file: AnyPath | None = None,
     ) -> "Predictor":
         """The networks of files.
 
@@ -97,16 +102,18 @@ class Predictor:
             path: a checkpoint, an exported folder with the tasks beside it, or a list of either: an ensemble.
             task_files: of tasks that are added to the network.
             postprocessing: the file that ``uniseg.evaluate`` wrote; None: label maps as they are.
+            site_file: that ``uniseg.adapt`` wrote for the scans' site; its tasks alone are predicted.
 
         Raises:
             InputError: a file cannot be read, or does not fit; as of ``Predictor``.
         """
         task_files = with_installed(path, task_files)
         return cls(
-            load_ensemble(path, task_files),
+            load_ensemble(path, task_files, site_file),
             settings,
             None if postprocessing is None else read_postprocessing(postprocessing),
-            ensemble_hash(path, task_files),
+            ensemble_hash(path, task_files, site_file),
+            None if site_file is None else read_site_tasks(site_file),
         )
 
     @property
@@ -139,13 +146,29 @@ class Predictor:
         """
         return self.model.tasks[self.model.tasks.position(name)]
 
+    @property
+    def tasks(self) -> TaskSet:
+        """What it predicts."""
+        tasks = self.model.tasks
+        return tasks if self.site_tasks is None else TaskSet(self.task(name) for name in self.site_tasks)
+
+    def require_adapted(self, names: Iterable[str]) -> None:
+        """
+        Raises:
+            InputError: the site file is not for one of the tasks.
+        """
+        for name in names:
+            if self.site_tasks is not None and name not in self.site_tasks:
+                expected = f"one of {', '.join(self.site_tasks)}, which the site file is for"
+                raise InputError("tasks", f"'{name}'", expected, "correct tasks=, or leave site_file= out")
+
     def fitting_tasks(self, modalities: Sequence[str]) -> list[str]:
         """Names of the tasks of these modalities; those that a task declares optional may be missing.
 
         Raises:
             InputError: no task has these modalities.
         """
-        return fitting_tasks(self.model.tasks, modalities)
+        return fitting_tasks(self.tasks, modalities)
 
     def predict(self, volume: Volume, task_names: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """Label map ``[Z,Y,X]`` in the volume's grid per task; tasks that see the same input share every window's
@@ -159,7 +182,8 @@ class Predictor:
             InputError: an unknown task, or one of another number of modalities; no task fits.
         """
         if task_names is None:
-            task_names = guessed_tasks(self.model.tasks, guess_modalities(volume), "scan")
+            task_names = guessed_tasks(self.tasks, guess_modalities(volume), "scan")
+        self.require_adapted(task_names)
         segmentations = self.segment(volume, task_names)
         return {name: self.decompress(name, each, volume.voxel_ml) for name, each in segmentations.items()}
 

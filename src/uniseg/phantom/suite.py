@@ -7,7 +7,7 @@ full truth is kept aside, for analysis.
 
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -160,11 +160,23 @@ class PhantomCase:
     orientation: str
 
 
-def make_case(seed: int, task_index: int, case_index: int, *, shared_style: bool) -> PhantomCase:
-    """A pure function of its arguments; case 0 has every tumour of its study."""
+def make_case(
+    seed: int,
+    task_index: int,
+    case_index: int,
+    *,
+    shared_style: bool,
+    style_offset: Mapping[str, float] | None = None,
+) -> PhantomCase:
+    """A pure function of its arguments; case 0 has every tumour of its study.
+
+    Args:
+        style_offset: added to knobs of the style, by name, beyond 0 to 1 too: another site than the suite's.
+    """
     task = DATASETS[task_index]
     rng = np.random.default_rng([seed, task_index, case_index + 1])  # a last 0 would repeat the site's stream
     style = draw_style(np.random.default_rng([seed, task_index]), rng, shared_style)
+    style = replace(style, **{name: getattr(style, name) + offset for name, offset in (style_offset or {}).items()})
     peers = [peer for peer in TASKS if peer.modalities == task.modalities] if shared_style else [task]
     shape, affine = draw_grid(rng, task.study, style)
     pose = draw_pose(rng, float(np.mean([peer.focus_mm for peer in peers])))

@@ -12,6 +12,8 @@ from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
+from uniseg.cache.statistics import task_statistics
+from uniseg.cache.store import TaskCache
 from uniseg.datasets.split_file import SPLITS
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
@@ -200,7 +202,10 @@ class TrainingRun:
             module = DownstreamModule(model, finetuning=self.finetuning, fresh=initialized.fresh, **parts)
         seen = merge_data(model.provenance.data, resume_point.data if resume_point else {})
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
-        facts = {name: self._facts(name, splits[name], data.patients[name]) for name in splits}
+        facts = {
+            cache.task.name: self._facts(cache, splits[cache.task.name], data.patients[cache.task.name])
+            for cache in data.caches
+        }
         recorded = [*RECORDED, "pretext"] if data.objectives else RECORDED
         settings = flatten(
             {key: self.description.settings[key] for key in recorded if key in self.description.settings}
@@ -217,10 +222,14 @@ class TrainingRun:
             rank_zero_info("Batches with a sample of a pretext task are computed without CUDA graphs, the others with.")
         return module
 
-    def _facts(self, name: str, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]) -> dict[str, Any]:
-        source = self.data.sources.get(name)
+    def _facts(
+        self, cache: TaskCache, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]
+    ) -> dict[str, Any]:
+        source = self.data.sources.get(cache.task.name)
         licence, homepage, citation = (source.licence, source.homepage, source.citation) if source else ("", "", "")
-        return data_facts(splits, patients, licence=licence, homepage=homepage, citation=citation)
+        stated = {"licence": licence, "homepage": homepage, "citation": citation}
+        statistics = None if cache.task.is_pretext else task_statistics(cache, splits["train"]).to_dict()
+        return data_facts(splits, patients, **stated, statistics=statistics)
 
     def _require_same(self, resume_point: ResumePoint, module: SegmentationModule, steps_per_epoch: int) -> None:
         """

@@ -20,6 +20,7 @@ from uniseg.weights.hashing import state_hash
 from uniseg.weights.hub import local_path
 from uniseg.weights.pickled import read_pickled
 from uniseg.weights.reading import reading, require_tensors
+from uniseg.weights.site_file import apply_site
 from uniseg.weights.task_file import load_tasks
 
 KEY = "uniseg"
@@ -51,6 +52,7 @@ def load_model(
     task_files: Iterable[str | Path] = (),
     *,
     base: str | Path | None = None,
+    site_file: str | Path | None = None,
     cls: type[Model] = UniSegModel,  # type: ignore[assignment]
 ) -> Model:
     """The network of a training checkpoint or of a folder of ``save_model``, in eval mode on the CPU.
@@ -59,16 +61,19 @@ def load_model(
         path: of either, or ``user/name`` of a hub; of a delta where ``base`` is given.
         task_files: of tasks that were added to this network; they come after those that it has.
         base: checkpoint or folder that the delta was written against.
+        site_file: of a site that the network was adapted to (``uniseg.adapt``).
         cls: what is built.
 
     Raises:
-        InputError: the file cannot be read, is not one of ours, or its tensors do not fit its description; a task file
-            or delta does not fit it.
+        InputError: the file cannot be read, is not one of ours, or its tensors do not fit its description; a task file,
+            a delta or the site file does not fit it.
     """
     path = local_path(path)
     stored = _read(path) if base is None else read_delta(path, _read(base).state)
     model = _restore(stored, path, cls)
     load_tasks(model, task_files)
+    if site_file is not None:
+        apply_site(model, site_file)
     return model.eval()
 
 

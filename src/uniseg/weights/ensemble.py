@@ -18,7 +18,11 @@ KIND = "uniseg ensemble"
 FORMAT = 1
 
 
-def load_ensemble(paths: str | Path | Sequence[str | Path], task_files: Iterable[str | Path] = ()) -> list[UniSegModel]:
+def load_ensemble(
+    paths: str | Path | Sequence[str | Path],
+    task_files: Iterable[str | Path] = (),
+    site_file: str | Path | None = None,
+) -> list[UniSegModel]:
     """One network per checkpoint or model folder, without its pretext tasks; a folder of ``save_ensemble`` stands for
     its members.
 
@@ -26,7 +30,7 @@ def load_ensemble(paths: str | Path | Sequence[str | Path], task_files: Iterable
         InputError: as of ``load_model`` and ``without_pretexts``; the list of an ensemble folder is malformed.
     """
     task_files = list(task_files)
-    return [without_pretexts(load_model(path, task_files)) for path in members(paths)]
+    return [without_pretexts(load_model(path, task_files, site_file=site_file)) for path in members(paths)]
 
 
 def save_ensemble(models: Sequence[UniSegModel], folder: str | Path, names: Sequence[str] = ()) -> Path:
@@ -77,7 +81,12 @@ def _listed(folder: Path) -> list[Path]:
     return paths
 
 
-def ensemble_hash(paths: str | Path | Sequence[str | Path], task_files: Iterable[str | Path] = ()) -> str:
-    """Which weights made a prediction: the hashes of all members, then of task files."""
+def ensemble_hash(
+    paths: str | Path | Sequence[str | Path],
+    task_files: Iterable[str | Path] = (),
+    site_file: str | Path | None = None,
+) -> str:
+    """Which weights made a prediction: the hashes of all members, then of task files, then of the site file."""
     *others, last = members(paths)
-    return "+".join([*(checkpoint_hash(path) for path in others), checkpoint_hash(last, task_files)])
+    hashes = [*(checkpoint_hash(path) for path in others), checkpoint_hash(last, task_files)]
+    return "+".join([*hashes, *([] if site_file is None else [checkpoint_hash(site_file)])])

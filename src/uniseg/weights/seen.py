@@ -16,12 +16,14 @@ def data_facts(
     licence: str,
     homepage: str,
     citation: str = "",
+    statistics: Mapping | None = None,
 ) -> dict:
     """Plain containers about one task's data, as ``Provenance.data`` holds them by task.
 
     Args:
         splits: case ids by split.
         patients: case id -> global patient id.
+        statistics: of ``TaskStatistics.to_dict``.
     """
     cases = {split: list(splits[split]) for split in SPLITS}
     return {
@@ -30,6 +32,7 @@ def data_facts(
         **({"citation": citation} if citation else {}),
         **cases,
         "patients": {split: sorted({patients[case_id] for case_id in cases[split]}) for split in LEARNT_FROM},
+        **({} if statistics is None else {"statistics": dict(statistics)}),
     }
 
 
