@@ -18,7 +18,7 @@ from uniseg.images.files import read_volume
 from uniseg.inference.settings import InferenceSettings
 from uniseg.models.provenance import Provenance
 from uniseg.preprocessing.histogram import histogram_knots
-from uniseg.preprocessing.task_statistics import ClassRange, TaskStatistics
+from uniseg.preprocessing.task_statistics import ClassRange, ClassSize, TaskStatistics
 from uniseg.task import TaskSet
 
 FEW = ["rounds=2", "patches_per_round=2", "inference.device=cpu"]
@@ -115,25 +115,32 @@ def test_a_base_that_knows_nothing_of_its_training_is_kept(here):
     assert "adapted answer for 0 of 2 scans" in done.stdout
 
 
-@pytest.mark.parametrize(("shift", "found"), [(-50.0, "nothing is left"), (50.0, "moves away")])
-def test_a_network_driven_to_nothing_or_everything_is_refused(here, shift, found):
+@pytest.mark.parametrize("row", [0, 1])
+def test_a_network_driven_to_nothing_or_everything_is_refused(here, row):
     predictor = Predictor.from_pretrained(here / "base", settings=InferenceSettings(device="cpu"))
     sabotaged = copy.deepcopy(predictor.model)
-    with torch.no_grad():
+    with torch.no_grad():  # the last features are 1, of which the head makes the class of one row
+        norm = sabotaged.decoder.stages[0].conv.adn.N
+        norm.weight.zero_(), norm.bias.fill_(1)
         for conv in sabotaged.head.modules():
-            if isinstance(conv, torch.nn.Conv3d) and conv.bias is not None:
-                conv.bias[1] += shift
-                conv.bias[2] += shift - abs(shift)
+            if isinstance(conv, torch.nn.Conv3d):
+                conv.weight.fill_(-1)
+                conv.weight[row] = 1
     settings = AdaptSettings(rounds=2, patches_per_round=1)
     ranges = {"liver": ClassRange((0.01, 3.0), (1, 60), 1.0), "tumour": ClassRange((0.01, 3.0), (1, 60), 0.5)}
     known = {"liver": TaskStatistics(statistics().histograms, ranges)}
     answers = ScanAnswers(predictor, settings, known, site=sabotaged)
-    found_answers = answers.of(read_volume([here / "scans/s0.nii.gz"]), ["liver"])["liver"]
-    base, broken = (found_answers[name].evidence for name in ("none", "consistency"))
-    assert broken.consistency > base.consistency  # which alone would speak for it
-    verdict = judge_answers(found_answers, "liver", answers)["consistency"]
+    volume = read_volume([here / "scans/s0.nii.gz"])
+    found = answers.of(volume, ["liver"], candidates=("none", "consistency"))["liver"]
+    base, broken = (found[name].evidence for name in ("none", "consistency"))
+    assert broken.sizes["liver"].volume_ml == pytest.approx(row * volume.voxel_ml * 10 * 20 * 22)
+    assert broken.consistency > max(base.consistency, 0.999)  # which alone would speak for it
+    verdict = judge_answers(found, "liver", answers)["consistency"]
     assert not verdict.use
-    assert found in verdict.reason or "nothing is left" in verdict.reason
+    assert "nothing is left of " in verdict.reason
+    base.sizes["tumour"] = base.sizes["liver"] = ClassSize(0.0, 0)  # a base that found nothing is no way out
+    verdict = judge_answers(found, "liver", answers)["consistency"]
+    assert verdict.use is False
 
 
 def test_an_ensemble_is_refused(here):

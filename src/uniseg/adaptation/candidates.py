@@ -1,7 +1,7 @@
 """The answers that are held against each other for one scan: the base's, the controls', the adapted network's."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -88,9 +88,17 @@ class ScanAnswers:
         return (2 if self.site is None else 1) * self.settings.rounds + len(CANDIDATES)
 
     def of(
-        self, volume: Volume, task_names: Sequence[str], advance: Callable[[], None] = lambda: None
+        self,
+        volume: Volume,
+        task_names: Sequence[str],
+        advance: Callable[[], None] = lambda: None,
+        candidates: Collection[str] = CANDIDATES,
     ) -> dict[str, dict[str, Answer]]:
-        """Task -> candidate -> answer; what the base has no statistics for has no histogram.
+        """Task -> candidate -> answer; a scan whose tasks have no statistics keeps its histogram.
+
+        Args:
+            advance: called after every round and candidate.
+            candidates: of ``CANDIDATES``, the base among them.
 
         Raises:
             InputError: as of ``Predictor.segment``.
@@ -98,7 +106,7 @@ class ScanAnswers:
         groups = group_tasks(self.model, task_names, volume)
         inputs = [self._input(volume, group) for group in groups]
         answers: dict[str, dict[str, Answer]] = {name: {} for name in task_names}
-        for candidate in self._candidates(inputs, advance):
+        for candidate in self._candidates(inputs, candidates, advance):
             for number, each in enumerate(inputs):
                 image = each.image if candidate.images is None else candidate.images[number]
                 segmentations = self._segment(candidate.model, volume, replace(each, image=image))
@@ -119,23 +127,31 @@ class ScanAnswers:
         image = preprocess_on(volume, self.model.tasks[group[0]], self.predictor.device)
         return ScanInput(image, tuple(group))
 
-    def _candidates(self, inputs: Sequence[ScanInput], advance: Callable[[], None]):
-        yield Candidate(NONE, self.model)
-        yield Candidate(HISTOGRAM, self.model, [self._matched(each) for each in inputs])
+    def _candidates(
+        self, inputs: Sequence[ScanInput], names: Collection[str], advance: Callable[[], None]
+    ) -> Iterator[Candidate]:
+        if NONE in names:
+            yield Candidate(NONE, self.model)
+        if HISTOGRAM in names:
+            yield Candidate(HISTOGRAM, self.model, [self._matched(each) for each in inputs])
         rounds = self.rounds(inputs)
-        yield Candidate(TENT, adapt_by_entropy(self.model, rounds, self.settings, advance).model)
-        site = self.site or adapt_to_views(self.model, rounds, self.settings, advance).model
-        yield Candidate(CONSISTENCY, site)
+        if TENT in names:
+            yield Candidate(TENT, adapt_by_entropy(self.model, rounds, self.settings, advance).model)
+        if CONSISTENCY in names:
+            site = self.site or adapt_to_views(self.model, rounds, self.settings, advance).model
+            yield Candidate(CONSISTENCY, site)
 
     def _matched(self, scan: ScanInput) -> torch.Tensor:
-        """The image with the histograms of the first of its tasks whose training cases are known."""
+        """The image with the mean of its tasks' histograms, of those that are known."""
         names = [self.model.tasks[index].name for index in scan.task_indices]
-        known = next((self.statistics[name] for name in names if name in self.statistics), None)
-        if known is None or len(known.histograms) != len(scan.image):
+        histograms = [self.statistics[name].histograms for name in names if name in self.statistics]
+        if not histograms:
             return scan.image
-        channels = zip(scan.image.cpu().numpy(), known.histograms, strict=True)
-        matched = np.stack([match_histogram(*channel) for channel in channels])
-        return torch.from_numpy(matched).to(scan.image.device)
+        matched = []
+        for channel, references in zip(scan.image.cpu().numpy(), zip(*histograms, strict=True), strict=True):
+            known = [knots for knots in references if knots]
+            matched.append(match_histogram(channel, np.mean(known, 0)) if known else channel)
+        return torch.from_numpy(np.stack(matched)).to(scan.image.device)
 
     @torch.inference_mode()
     def _segment(self, model: UniSegModel, volume: Volume, scan: ScanInput) -> Mapping[str, CompressedSegmentation]:

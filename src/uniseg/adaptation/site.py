@@ -118,7 +118,7 @@ def _key(predictor: Predictor, pairs: Sequence[tuple[Case, Images | None]], sett
 def _resume(views: ViewRounds, path: Path, key: dict[str, Any]) -> None:
     """Take up earlier rounds of the same scans, weights and settings."""
     try:
-        content = torch.load(path, weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
         if content["key"] == key:
             views.load_state_dict(content["state"])
     except FileNotFoundError:
