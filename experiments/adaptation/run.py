@@ -77,10 +77,13 @@ def make_scan(folder: Path, level: int, number: int) -> tuple[Path, Path]:
 
 
 def answer_scan(answers: ScanAnswers, image: Path, label: Path) -> dict[str, dict]:
-    """Candidate -> Dice with the truth, evidence, what the guard said."""
+    """Candidate -> Dice with the truth, evidence, what the guard said; a site file without the other controls, which
+    do not depend on it.
+    """
+    candidates = CANDIDATES if answers.site is None else (NONE, CONSISTENCY)
     scores = {}
     truth, task = read_label(label, image), answers.predictor.task(TASK)
-    found = answers.of(read_volume([image]), [TASK])[TASK]
+    found = answers.of(read_volume([image]), [TASK], candidates=candidates)[TASK]
     verdicts = judge_answers(found, TASK, answers)
     for name, answer in found.items():
         scores[name] = {"dice": mean_dice(answer.segmentation.label[:], truth, task)} | answer.evidence.to_dict()
@@ -102,7 +105,7 @@ def rows(chunks: Mapping[str, dict]) -> Iterator[dict]:
     for group in sorted({key.rpartition("/")[0] for key in chunks}):
         cases = [scores for key, scores in sorted(chunks.items()) if key.rpartition("/")[0] == group]
         base, level = group.split("/")
-        dice = {name: [case[name]["dice"] for case in cases] for name in CANDIDATES}
+        dice = {name: [case[name]["dice"] for case in cases] for name in cases[0]}
         yield {"base": base, "level": int(level.removeprefix("level")), "scans": len(cases)} | {
             name: {"mean": round(float(np.mean(values)), 4), "cases": [round(value, 4) for value in values]}
             for name, values in dice.items()
@@ -112,7 +115,7 @@ def rows(chunks: Mapping[str, dict]) -> Iterator[dict]:
 def guard_rates(chunks: Mapping[str, dict]) -> dict[str, dict]:
     """Per candidate: accepted although it costs more than 0.02 Dice, rejected although it gains more, of all."""
     rates = {}
-    for name in CANDIDATES[1:]:
+    for name in [name for name in CANDIDATES[1:] if all(name in case for case in chunks.values())]:
         pairs = [(case[name]["dice"] - case[NONE]["dice"], case[name]["verdict"]["use"]) for case in chunks.values()]
         harmful, useful = [use for gain, use in pairs if gain < -HARM], [use for gain, use in pairs if gain > HARM]
         rates[name] = {
@@ -146,7 +149,7 @@ class Study:
                         scan = make_scan(self.options.outputs, level, number)
                         write_json(path, answer_scan(self.answers(kind, level), *scan))
                     self.chunks[f"{kind}/level{level}/{number}"] = json.loads(path.read_text())
-            write_json(self.options.results, self.results())
+                    write_json(self.options.results, self.results())
 
     def answers(self, kind: str, level: int) -> ScanAnswers:
         """What answers the scans of a site."""
