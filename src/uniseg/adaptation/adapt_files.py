@@ -26,6 +26,7 @@ from uniseg.inference.case_writer import CaseSegmentations, CaseWriter
 from uniseg.inference.outputs import OutputLayout
 from uniseg.inference.predict_files import AUTO, find_pairs
 from uniseg.inference.predictor import Predictor
+from uniseg.inference.settings import CANONICAL
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.folder import save_model
 from uniseg.weights.hashing import state_hash
@@ -75,11 +76,14 @@ def adapt_files(
         console: None: standard error.
 
     Raises:
-        InputError: as of ``predict_cases``; an ensemble.
+        InputError: as of ``predict_cases``; an ensemble, or another orientation than the canonical one.
     """
     if len(predictor.models) > 1:
         found = f"{len(predictor.models)} networks"
         raise InputError("checkpoint", found, "one to adapt", "give one of them")
+    if predictor.settings.orientation != CANONICAL:
+        found = f"'{predictor.settings.orientation}'"
+        raise InputError("inference.orientation", found, f"{CANONICAL}, in which scans are adapted to", "leave it out")
     console = console or Console(stderr=True, soft_wrap=True)
     log = partial(console.print, markup=False, highlight=False)
     statistics = known_statistics(predictor.model, None if reference is None else Path(reference))
