@@ -125,7 +125,7 @@ def shot_figure(rows: Sequence[Point], metric: Metric, baseline: float | None) -
     axes.set_xlabel("training patients")
     axes.set_ylabel(plain(f"test {metric.head}"))
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="lower right")
     return figure
 
 

@@ -102,7 +102,13 @@ def _draw_curves(axes: Axes, panel: Panel) -> None:
     axes.tick_params(labelsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     if len(panel.lines) <= MOST_NAMED:
-        axes.legend(fontsize=7, frameon=False)
+        axes.legend(fontsize=7, frameon=False, loc=_free_corner(panel))
+
+
+def _free_corner(panel: Panel) -> str:
+    """Where curves that fall, or rise, leave room; matplotlib's own search warns where a machine is slow."""
+    values = panel.lines[0][1].values
+    return "upper right" if values[-1] < values[0] else "lower right"
 
 
 def _draw_boxes(axes: Axes, task: TaskResult) -> None:

@@ -87,4 +87,4 @@ def _draw_growth(axes: Axes, health: NetworkHealth) -> None:
     axes.plot(health.epochs, np.median(health.growth, axis=1), color=BLUE, lw=1.4, marker=".", label="median")
     axes.plot(health.epochs, health.growth.max(1), color=RED, lw=1.0, marker=".", label="largest")
     axes.set_title("growth of weights ahead of a norm", fontsize=10)
-    axes.legend(fontsize=7, frameon=False)
+    axes.legend(fontsize=7, frameon=False, loc="upper left")

@@ -72,6 +72,6 @@ def rate_figure(rates: Mapping[str, Curve]) -> Figure:
     axes.set_xlabel("epoch")
     axes.set_ylabel("radians a step")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=7, frameon=False, ncols=6)
+    axes.legend(fontsize=7, frameon=False, ncols=6, loc="upper right")
     axes.spines[["top", "right"]].set_visible(False)
     return figure
