@@ -34,7 +34,7 @@ def report(config: DictConfig) -> Path:
     if config.run is not None:
         run, loggers = RunFolder(Path(config.run)), make_loggers(config.logger)
         default = OmegaConf.to_container(compose("train"), resolve=True)
-        page = write_report(run.path, Path(config.output or run.report), default, loggers, metrics)
+        page = write_report(run.path, Path(config.output or run.report), default, loggers, metrics, config.viewer_mb)
         close_loggers(loggers)
         return page
     metric = metrics[config.metric.name]

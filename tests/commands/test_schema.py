@@ -34,6 +34,7 @@ GIVEN = {
     "tasks": ["base=a"],
     "import": ["results=a", "output=b"],
     "complete": ["task=[liver]", "teachers=[a]", "output=b"],
+    "view": ["scan=a", "labels=b"],
 }
 BAD = {
     "train": """
@@ -107,7 +108,8 @@ BAD = {
         checkpoint=[] host= store= port=-1 port=65536 port=http token=short keep_minutes=0 max_waiting=0
         max_upload_gb=0 max_unpacked_gb=-1 max_files=1.5 max_megavoxels=nan max_store_gb=inf idle_s=0
     """,
-    "report": "runs=[] margin=-1 margin=nan",
+    "report": "runs=[] margin=-1 margin=nan viewer_mb=-1 viewer_mb=nan viewer_mb=401",
+    "view": "scan= scan=[] output= max_mb=0 max_mb=nan max_mb=401",
     "export": "output= checkpoint=[] format=pickle tasks=[]",
     "tasks": "action=rename base= json=maybe",
     "info": "checkpoint=[] shape=[1,2] shape=[0,1,1] spacing_mm=[1,1,0] json=maybe",

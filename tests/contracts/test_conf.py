@@ -24,6 +24,7 @@ from uniseg.inference.settings import InferenceSettings
 from uniseg.models.uniseg import UniSegModel
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
+from uniseg.reporting.view_settings import ReportSettings, ViewSettings
 from uniseg.sampling.settings import StreamSettings
 from uniseg.service.settings import ServiceSettings
 from uniseg.settings import as_plain
@@ -235,10 +236,12 @@ def test_no_dataclass_of_settings_is_left_out():
         InitSettings,
         PhantomSettings,
         PlanSettings,
+        ReportSettings,
         ScoringRules,
         ServiceSettings,
         SpeedSettings,
         StreamSettings,
+        ViewSettings,
     }
 
 

@@ -1,12 +1,17 @@
 """The page, whole."""
 
+import html
 import json
 import re
 
 import pytest
+import yaml
 
 from uniseg.errors import InputError
 from uniseg.reporting.html import write_report
+from uniseg.reporting.markup import script_hash
+from uniseg.reporting.niivue import make_library
+from uniseg.task import PRETEXT
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -34,8 +39,35 @@ def test_page_holds_everything_by_itself(page):
     assert sources
     assert all(source.startswith(("data:image/png;base64,", "#")) for source in sources)
     assert not re.search(r"https?:|url\(|@import", page)
-    order = [page.index(f'id="{anchor}"') for anchor in ("scores", "curves", "overlays", "spread", "cases")]
+    anchors = ("scores", "failures", "training", "data", "curves", "overlays", "spread", "cases")
+    order = [page.index(f'id="{anchor}"') for anchor in anchors]
     assert order == sorted(order)
+    table = page[page.index('<table class="sortable">') : page.index("</table>")]
+    rows = re.findall(r'<tr><td><a href="#task-(\d)">(\w+)</a></td><td>(\w+)</td>', table)
+    assert rows == [("0", "organs", "liver"), ("0", "organs", "spleen"), ("1", "lesions", "lesion")]
+    assert set(re.findall(r'href="#([\w-]+)"', page)) <= set(re.findall(r'id="([\w-]+)"', page)), "every link leads on"
+    assert 'id="viewer"' not in page
+
+
+def test_a_page_with_a_viewer_holds_the_worst_cases_within_its_limit(run_dir, tmp_path, monkeypatch):
+    library = make_library("globalThis.Niivue=class{};", "2.4.4", "BSD")
+    monkeypatch.setattr("uniseg.reporting.html.find_library", lambda: library)
+    page = write_report(run_dir, tmp_path / "out", viewer_mb=0.05).read_text()
+    (text,) = re.findall(r'id="viewer-cases">(.*?)</script>', page)
+    cases = json.loads(text)
+    assert [case["title"].partition(",")[0] for case in cases] == ["lesions: p", "organs: c", "organs: d"]
+    assert [row["detail"].partition(";")[0] for row in cases[1]["tasks"][0]["classes"]] == ["Dice 0.200"]
+    assert [scan["name"] for scan in cases[0]["scans"]] == ["FLAIR", "T1"]
+    blobs = re.findall(r'<script type="text/plain" id="viewer-\d+-\d+">([^<]*)<', page)
+    assert len(blobs) == 4 + 3 + 3
+    assert 0 < sum(map(len, blobs)) <= 50_000
+    assert '<a href="#view-1">c</a>' in page
+    assert set(re.findall(r'href="#([\w-]+)"', page)) <= set(re.findall(r'id="([\w-]+)"', page))
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
+    scripts = re.findall(r"<script>(.*?)</script>", page, re.DOTALL)
+    assert len(scripts) == 2
+    assert all(script_hash(code) in policy for code in (*scripts, "globalThis.Niivue=class{};"))
+    assert (tmp_path / "out" / "figures" / "overlay_organs_worst.png").read_bytes().startswith(PNG)
 
 
 def test_pictures_lie_beside_the_page(page):
@@ -56,6 +88,15 @@ def test_a_log_without_epochs_still_gives_a_page(run_dir, tmp_path):
     (run_dir / "logs" / "metrics.csv").write_text("epoch,step\n")
     page = write_report(run_dir, tmp_path / "out").read_text()
     assert "logged no loss" in page
+
+
+def test_a_run_of_which_nothing_is_scored_still_gives_a_page(run_dir, tmp_path):
+    config = yaml.safe_load((run_dir / "config.yaml").read_text()) | {"tasks": {"masked": {"kind": PRETEXT}}}
+    (run_dir / "config.yaml").write_text(yaml.safe_dump(config))
+    page = write_report(run_dir, tmp_path / "out", viewer_mb=1).read_text()
+    assert "1 pretext task, learnt without labels" in page
+    assert set(re.findall(r'href="#([\w-]+)"', page)) <= set(re.findall(r'id="([\w-]+)"', page))
+    assert 'id="scores"' not in page
 
 
 def test_bad_input_writes_nothing(run_dir, tmp_path):

@@ -1,6 +1,7 @@
 """Pictures of the task prompts."""
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.reporting.html import write_report
@@ -9,6 +10,7 @@ from uniseg.reporting.prompts import (
     evolution_figure,
     leaf_order,
     prompt_figures,
+    similarity_areas,
     similarity_figure,
     similarity_image,
 )
@@ -54,6 +56,18 @@ def test_alike_tasks_are_neighbours():
     shown = axes.images[0].get_array()
     np.testing.assert_allclose(shown, COSINE[np.ix_([NAMES.index(n) for n in order], [NAMES.index(n) for n in order])])
     assert similarity_image(COSINE, NAMES).dtype == np.uint8
+
+
+def test_a_row_of_the_picture_leads_to_its_task():
+    figure = similarity_figure(COSINE, NAMES)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    rows = similarity_areas(figure, COSINE, NAMES)[:3]
+    assert [area.task for area in rows] == labels
+    FigureCanvasAgg(figure).draw()
+    for row, area in enumerate(rows):
+        _, y = figure.axes[0].transData.transform((0, row)) / figure.bbox.size
+        assert area.top < 100 * (1 - y) < area.top + area.height
+        assert abs(area.top + area.height / 2 - 100 * (1 - y)) < 1e-6
 
 
 def test_pairs_of_the_evolution_are_ranked_by_the_end():

@@ -23,6 +23,7 @@ COMMANDS = {
     "predict": "scans -> label maps in their own grid",
     "adapt": "scans of another site, without labels -> label maps or a site file, where a guard lets them through",
     "report": "a run, several against each other, a few-shot sweep -> page or table",
+    "view": "scans with label maps -> one HTML page to look at them",
     "export": "checkpoint -> folder, task file or delta to share",
     "tasks": "tasks that were added to a base, beside it: list, add, remove",
     "serve": "a network over HTTP: scans in, label maps out; for 3D Slicer too",

@@ -18,12 +18,12 @@ from uniseg.inference.shard import SHARD
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
 from uniseg.pseudo_labels.settings import CompletionSettings
+from uniseg.reporting.view_settings import ReportSettings, ViewSettings
 from uniseg.sampling.settings import StreamSettings
 from uniseg.service.settings import ServiceSettings
 from uniseg.settings import (
     NO_LIMIT,
     NOT_EMPTY,
-    NOT_NEGATIVE,
     PATHS,
     POSITIVE,
     SEED,
@@ -323,7 +323,23 @@ class ImportConfig:
 
 
 @dataclass
-class ReportConfig:
+class ViewConfig(schema_of(ViewSettings)):
+    """Keys of ``view``.
+
+    Examples:
+        >>> OmegaConf.structured(ViewConfig(scan="ct.nii.gz")).reference
+    """
+
+    scan: Any = field(default=MISSING, metadata=TEXT)
+    labels: Any = field(default=MISSING, metadata={"text": True})
+    reference: Any = field(default=None, metadata=TEXT)
+    checkpoint: str | None = None
+    task_files: list[str] = MISSING
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+
+
+@dataclass
+class ReportConfig(schema_of(ReportSettings)):
     """Keys of ``report``.
 
     Examples:
@@ -338,7 +354,6 @@ class ReportConfig:
     runs: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     sweep: str | None = None
     metric: Any = MISSING
-    margin: float = field(default=MISSING, metadata=bounded(NOT_NEGATIVE))
     output: str | None = None
 
 
@@ -354,6 +369,7 @@ ROOTS = {
     "export": ExportConfig,
     "info": InfoConfig,
     "tasks": TasksConfig,
+    "view": ViewConfig,
     "import": ImportConfig,
     "complete": CompleteConfig,
 }

@@ -1,57 +1,39 @@
 """The report's page: everything in one HTML file."""
 
-import base64
-import io
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from uniseg.files import write_bytes
 from uniseg.metrics.registry import Metrics, packaged_metrics
+from uniseg.reporting.case_pictures import CasePictures, draw_cases
+from uniseg.reporting.failures import MOST_ROWS, Key, case_links, failures, row_ids
 from uniseg.reporting.figures import box_figure, curve_figure, dice_panels, loss_panels
 from uniseg.reporting.health import health_figures
-from uniseg.reporting.markup import render_page
-from uniseg.reporting.overlays import DPI, overlay_figure
+from uniseg.reporting.markup import content_policy, own_file, render_page, script_hash
+from uniseg.reporting.niivue import find_library
+from uniseg.reporting.pictures import Picture, picture
 from uniseg.reporting.pretexts import reconstruction_figures
 from uniseg.reporting.prompts import prompt_figures
 from uniseg.reporting.provenance import environment_rows, forgetting_rows, weight_rows
-from uniseg.reporting.run import CaseResult, Run, TaskResult, extremes, read_run
+from uniseg.reporting.run import Run, TaskResult, read_run
 from uniseg.reporting.tables import (
     RULE,
     case_table,
     changed_rows,
     data_rows,
-    number,
     settings_rows,
     stage_rows,
     summary_line,
     task_table,
 )
+from uniseg.reporting.training_cost import cost_rows
 from uniseg.reporting.verdict import rate_figures, read_verdict, verdict_figures
+from uniseg.reporting.viewer import Viewer, viewer_style
 from uniseg.run_folder import ReportFolder
 
-
-@dataclass(frozen=True)
-class Picture:
-    """A PNG: ``name`` is its file name without ending, ``caption`` stands under it.
-
-    Examples:
-        >>> Picture("loss", "Loss per epoch.", b"").source
-        'data:image/png;base64,'
-    """
-
-    name: str
-    caption: str
-    png: bytes
-
-    @property
-    def source(self) -> str:
-        """What an ``img`` element needs to hold the picture itself."""
-        return "data:image/png;base64," + base64.b64encode(self.png).decode()
+SCRIPT = "tables.js"
 
 
 @dataclass(frozen=True)
@@ -87,6 +69,7 @@ def write_report(
     default: Mapping[str, Any] | None = None,
     loggers: Sequence[Any] = (),
     metrics: Metrics | None = None,
+    viewer_mb: float = 0,
 ) -> Path:
     """Write ``report.html``, its pictures inside, with the same pictures in ``figures/`` beside it; returns the page's
     path.
@@ -97,27 +80,26 @@ def write_report(
         default: the configuration without an experiment, as plain containers; None: what the run changed is left out.
         loggers: of Lightning; those with ``log_image`` get the pictures.
         metrics: columns of the tables; None: those of uniseg.
+        viewer_mb: of the cases that the page's viewer holds, in 10⁶ bytes; 0, or without the extra ``view``: no viewer.
 
     Raises:
         InputError: the run folder lacks a file, or one of its files is malformed.
     """
     run = read_run(run_dir)
-    pictures = draw(run, run_dir)
+    library = find_library() if viewer_mb > 0 else None
+    cases = draw_cases(run, viewer_mb if library else 0)
+    pictures = draw(run, run_dir, cases)
+    viewer = Viewer(library, list(cases.scenes.values())) if library and cases.scenes else None
     page = render_page(
         "report.html.jinja",
-        run=run,
-        summary=summary_line(run),
-        settings=[*settings_rows(run.config), *weight_rows(run_dir)],
-        environment=environment_rows(),
-        rule=RULE,
-        changed=changed_rows(run.config, default or {}),
-        data=data_rows(run),
-        stages=stage_rows(run),
-        tasks=[task_table(task, packaged_metrics() if metrics is None else metrics) for task in run.tasks],
-        forgetting=forgetting_rows(run_dir),
+        **_facts(run, run_dir, default or {}),
+        **_results(run, list(cases.scenes), packaged_metrics() if metrics is None else metrics),
         verdict=read_verdict(run_dir),
         pictures=pictures,
-        cases=[case_table(task) for task in run.tasks],
+        viewer=viewer,
+        script=own_file(SCRIPT),
+        style=viewer_style() if viewer else "",
+        policy=content_policy([script_hash(own_file(SCRIPT)), *(viewer.hashes if viewer else ())]),
     )
     folder = ReportFolder(output)
     files = {each: folder.figures / f"{each.name}.png" for each in pictures}
@@ -130,19 +112,46 @@ def write_report(
     return folder.page
 
 
-def draw(run: Run, run_dir: Path) -> Pictures:
+def _facts(run: Run, run_dir: Path, default: Mapping[str, Any]) -> dict[str, Any]:
+    """What was trained on what, and what it took."""
+    return {
+        "run": run,
+        "summary": summary_line(run),
+        "cost": cost_rows(run_dir),
+        "settings": [*settings_rows(run.config), *weight_rows(run_dir)],
+        "environment": environment_rows(),
+        "changed": changed_rows(run.config, default),
+        "data": data_rows(run),
+        "stages": stage_rows(run),
+        "forgetting": forgetting_rows(run_dir),
+    }
+
+
+def _results(run: Run, viewed: Sequence[Key], metrics: Metrics) -> dict[str, Any]:
+    """Scores with the links from one to the other."""
+    failed = failures(run, viewed)
+    return {
+        "rule": RULE,
+        "tasks": [task_table(task, metrics) for task in run.tasks],
+        "task_links": {task.name: f"#task-{position}" for position, task in enumerate(run.tasks)},
+        "failures": failed[:MOST_ROWS],
+        "more_failures": len(failed[MOST_ROWS:]),
+        "case_links": case_links(run, viewed),
+        "cases": [case_table(task) for task in run.tasks],
+        "row_ids": row_ids(run),
+    }
+
+
+def draw(run: Run, run_dir: Path, cases: CasePictures) -> Pictures:
     """
     Raises:
-        InputError: a case, or a file of prompts, cannot be read.
+        InputError: a file of prompts cannot be read.
     """
     boxes = "Dots: cases. Boxes: quartiles, median in blue. Red tick: mean of the majority-vote baseline."
     return Pictures(
         curves=[*curve_pictures(run), *(picture(*each) for each in health_figures(run_dir))],
         prompts=[picture(*each) for each in prompt_figures(run_dir)],
-        overlays=[
-            (task, [overlay_picture(run, task, rank, case) for rank, case in extremes(task.cases)])
-            for task in run.tasks
-        ],
+        overlays=[(task, cases.of_task(task)) for task in run.tasks],
         boxes=picture("dice_per_case", boxes, box_figure(run.tasks)) if run.tasks else None,
         pretexts=[picture(*each) for each in reconstruction_figures(run_dir)],
         verdict=[picture(*each) for each in verdict_figures(read_verdict(run_dir))],
@@ -160,28 +169,3 @@ def curve_pictures(run: Run) -> Iterator[Picture]:
         yield picture("pseudo_dice", caption, curve_figure(dice, "pseudo-Dice", (0.0, 1.0)))
     for each in rate_figures(run.curves):
         yield picture(*each)
-
-
-def overlay_picture(run: Run, task: TaskResult, rank: str, case: CaseResult) -> Picture:
-    """One case's overlay.
-
-    Raises:
-        InputError: the case cannot be read.
-    """
-    record = run.records[task.name, case.case_id]
-    figure = overlay_figure(
-        *record.load(),
-        task=record.task,
-        dice=[score.dice for score in case.scores],
-        title=f"{task.name}, {rank}: {case.case_id}, mean Dice {number(case.dice)}",
-    )
-    caption = (
-        f"{rank.capitalize()}: {case.case_id}, mean Dice {number(case.dice)}, baseline {number(case.baseline_dice)}."
-    )
-    return picture(f"overlay_{task.name}_{rank}", caption, figure)
-
-
-def picture(name: str, caption: str, figure: Figure) -> Picture:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=DPI)
-    return Picture(re.sub(r"[^\w.-]+", "_", name), caption, buffer.getvalue())

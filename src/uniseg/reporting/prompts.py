@@ -15,6 +15,7 @@ from scipy.spatial.distance import squareform
 from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSimilarity
 from uniseg.reporting.markup import plain
 from uniseg.reporting.overlays import PLANES, Plane
+from uniseg.reporting.pictures import Area
 from uniseg.run_folder import TEST, RunFolder
 
 # A cell, a letter of a task's name beside or below it, the dendrogram.
@@ -26,11 +27,12 @@ COLOURS, MAP_COLOURS = "RdBu_r", "magma"
 PERCENTILES = (1, 99)  # of a map, of an image: dark, bright
 OPAQUE = 0.55
 
-Named = tuple[str, str, Figure]
+Named = tuple[str, str, Figure, tuple[Area, ...]]
 
 
 def prompt_figures(run_dir: Path) -> Iterator[Named]:
-    """Name, caption, figure of what a run kept of its prompts; nothing for a run without.
+    """Name, caption, figure of what a run kept of its prompts, parts of it that stand for a task; nothing for a run
+    without.
 
     Raises:
         InputError: a file is malformed.
@@ -38,31 +40,26 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     run = RunFolder(run_dir)
     if similarity := PromptSimilarity.load(run.evaluation(TEST).prompt_similarity):
         windows = f"over {int(similarity.num_windows)} windows of validation scans"
-        yield (
-            "prompt_similarity",
-            f"Task prompts {windows}: cosine of the maps, each less its mean.",
-            similarity_figure(similarity.cosine, similarity.tasks),
-        )
-        if len(similarity.universal):
+        caption = f"Task prompts {windows}: cosine of the maps, each less its mean. A row leads to its task."
+        yield _named_similarity("prompt_similarity", caption, similarity.cosine, similarity.tasks.tolist())
+        if rows := len(similarity.universal):
             caption = "Rows of the universal prompt, which no scan has touched: cosine, each row less its mean."
-            yield (
-                "prompt_universal",
-                caption,
-                similarity_figure(similarity.universal, similarity.tasks[: len(similarity.universal)]),
-            )
+            yield _named_similarity("prompt_universal", caption, similarity.universal, similarity.tasks.tolist()[:rows])
     evolution = PromptEvolution.load(run.prompt_evolution)
     if evolution and len(evolution.tasks) > 1:
-        yield (
-            "prompt_evolution",
-            "Cosine of every two task prompts on one validation batch by epoch; the most alike at the end above.",
-            evolution_figure(evolution),
-        )
+        caption = "Cosine of every two task prompts on one validation batch by epoch; the most alike at the end above."
+        yield "prompt_evolution", caption, evolution_figure(evolution), ()
     if seen := PromptMap.load(run.evaluation(TEST).prompt_map):
         caption = (
             f"Task prompts over the validation scan {seen.case_id} of {seen.task}: its own, the most and the least "
             "like it. Low, high: 1st, 99th percentile."
         )
-        yield "prompt_map", caption, map_figure(seen)
+        yield "prompt_map", caption, map_figure(seen), ()
+
+
+def _named_similarity(name: str, caption: str, cosine: np.ndarray, tasks: Sequence[str]) -> Named:
+    figure = similarity_figure(cosine, tasks)
+    return name, caption, figure, tuple(similarity_areas(figure, cosine, tasks))
 
 
 def cluster(cosine: np.ndarray) -> np.ndarray:
@@ -101,6 +98,21 @@ def similarity_figure(cosine: np.ndarray, names: Sequence[str]) -> Figure:
         (beside + square / 2) / width, 1 - 0.2 / height, "similarity of prompts", ha="center", va="center", fontsize=11
     )
     return figure
+
+
+def similarity_areas(figure: Figure, cosine: np.ndarray, names: Sequence[str]) -> list[Area]:
+    """Of ``similarity_figure``: the row of each task with its name, and its name below the column."""
+    box, order = figure.axes[0].get_position(), leaf_order(cluster(cosine))
+    tall, wide = 100 * box.height / len(order), 100 * box.width / len(order)
+    rows = [
+        Area(names[task], left=0, top=100 * (1 - box.y1) + row * tall, width=100 * box.x1, height=tall)
+        for row, task in enumerate(order)
+    ]
+    columns = [
+        Area(names[task], left=100 * box.x0 + column * wide, top=100 * (1 - box.y0), width=wide, height=100 * box.y0)
+        for column, task in enumerate(order)
+    ]
+    return rows + columns
 
 
 def similarity_image(cosine: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -75,6 +75,7 @@ class TaskTable:
     spacing_mm: str
     cases: str
     test: str
+    patients: str
     licence: str
     warning: str
     metric_heads: tuple[str, ...]
@@ -180,6 +181,7 @@ def task_table(task: TaskResult, metrics: Metrics) -> TaskTable:
         spacing_mm=_plain(data.spacing_mm),
         cases=" / ".join(_split_counts(task)),
         test=f"{_count(summary.num_cases, 'case')} of {_count(summary.num_patients, 'patient')}",
+        patients=str(summary.num_patients),
         licence=data.licence,
         warning=f"small: {_count(summary.num_patients, 'patient')}; differences are not tests" if few else "",
         metric_heads=tuple(metric.head for metric in beside),
@@ -197,7 +199,7 @@ def case_table(task: TaskResult) -> CaseTable:
             case.patient_id,
             number(case.dice),
             number(case.baseline_dice),
-            *(f"{number(s.dice)} ({_ml(s.reference_ml)} → {_ml(s.prediction_ml)} ml)" for s in case.scores),
+            *(f"{number(s.dice)} ({volume(s.reference_ml)} → {volume(s.prediction_ml)} ml)" for s in case.scores),
         )
         for case in ranked
     )
@@ -242,7 +244,8 @@ def _fraction(value: float) -> float | None:
     return min(max(value, 0.0), 1.0) if value == value else None
 
 
-def _ml(value: float) -> str:
+def volume(value: float) -> str:
+    """Millilitres, to three digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 

@@ -1,0 +1,39 @@
+"""Settings of the viewer: keys of ``conf/view.yaml`` and ``conf/report.yaml``, for YAML, command line and Python."""
+
+from dataclasses import dataclass, field
+
+from uniseg.settings import NOT_NEGATIVE, bounded, number
+
+LARGEST_MB = 400  # a text of more than 512 MB is more than a browser takes
+
+
+@dataclass(frozen=True)
+class ViewSettings:
+    """How large the page of ``uniseg view`` may be.
+
+    Attributes:
+        max_mb: of the scans and label maps in the page, in 10⁶ bytes; what is larger gets coarser voxels.
+
+    Examples:
+        >>> ViewSettings().max_mb
+        100
+    """
+
+    max_mb: float = field(default=100, metadata=bounded(number(above=0, most=LARGEST_MB)))
+
+
+@dataclass(frozen=True)
+class ReportSettings:
+    """What a user chooses of a report.
+
+    Attributes:
+        margin: what a run may lose and still count as not inferior, in units of the metric.
+        viewer_mb: of all cases that a run's page holds for its viewer, in 10⁶ bytes; 0: no viewer.
+
+    Examples:
+        >>> ReportSettings().viewer_mb
+        12
+    """
+
+    margin: float = field(default=0.02, metadata=bounded(NOT_NEGATIVE))
+    viewer_mb: float = field(default=12, metadata=bounded(number(least=0, most=LARGEST_MB)))
