@@ -57,6 +57,7 @@ def test_an_export_is_an_ordinary_network(mixed):
         assert all(torch.equal(a, b) for a, b in zip(whole(image, task), exported(image, task), strict=True))
 
 
+@pytest.mark.slow
 def test_pre_trained_alone_it_is_reported_and_fine_tuned(mixed):
     alone = [*SETTINGS, "task=[phantom_mae]", "name=alone"]
     succeed("train", *alone, cwd=mixed)
@@ -77,6 +78,7 @@ def test_pre_trained_alone_it_is_reported_and_fine_tuned(mixed):
     assert all(name.startswith(("head.", "conditioning.")) for name in weights["transfer"]["missing"])
 
 
+@pytest.mark.slow
 def test_fine_tuning_a_mixed_one_takes_its_prompts_and_leaves_its_pretexts(mixed):
     tune = [
         *SETTINGS[:-4],

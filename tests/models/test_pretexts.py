@@ -10,6 +10,8 @@ from uniseg.models.pretexts import without_pretexts
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.folder import save_model
+from uniseg.weights.foreign.open import open_source
+from uniseg.weights.transfer import transfer
 
 MAE = make_task("scans", ("CT", "PET"), ("CT", "PET"), kind="pretext", objective="mae")
 FUSED = make_task("mix", ("A", "B", "C"), tuple("abcde"), kind="pretext", objective="volume_fusion")
@@ -84,6 +86,17 @@ def test_others_that_were_added_stay_when_pretexts_go():
         one, two = network.eval()(image, torch.tensor([6])), left.eval()(image, torch.tensor([4]))
     assert torch.equal(one[0], two[0])
     assert len(network.added) == 3
+
+
+def test_weights_go_into_a_network_without_them(tmp_path):
+    plain, network = networks()
+    report = transfer(plain, open_source(save_model(network, tmp_path / "model")))
+    assert not report.missing
+    assert not report.adapted
+    trunk = build(tasks=TaskSet([make_task("kidney")]))
+    alone = save_model(build(tasks=TaskSet([MAE])), tmp_path / "alone")
+    missing = transfer(trunk, open_source(alone)).missing
+    assert {name.split(".")[0] for name in missing} == {"conditioning", "head"}
 
 
 def test_pretexts_alone_are_a_network_that_has_to_be_fine_tuned():

@@ -93,7 +93,8 @@ class Supervoxel(Objective):
         found = regions.flatten()[(z * size[1] + y) * size[2] + x]
         order = torch.arange(CANDIDATES, 0, -1, device=image.device)
         low, high = image.amin((1, 2, 3), keepdim=True), image.amax((1, 2, 3), keepdim=True)
-        marked, target, chosen = image, torch.zeros_like(regions), []
+        marked, target = image, torch.zeros_like(regions)
+        chosen: list[Tensor] = []
         for k, candidates in enumerate(found, start=1):
             is_free = candidates > 0
             for region in chosen:

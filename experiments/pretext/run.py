@@ -1,0 +1,238 @@
+"""Do pretext tasks help: forty scans without labels, two labelled patients of an organ that no base has seen.
+
+    python experiments/pretext/run.py --processes 2 --minutes 120
+
+Every step is a command of uniseg. What is done stays done: started again it goes on, so that it can be had in chunks.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from joblib import Parallel, delayed
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+
+from experiments.phantom_transfer.run import make_data, mean_dice, per_patient, slug  # noqa: E402
+
+from uniseg.evaluation.records import Summary  # noqa: E402
+from uniseg.metrics.paired import compare, holm  # noqa: E402
+from uniseg.run_folder import RunFolder  # noqa: E402
+
+TARGET = "pretext_stomach"
+ORGANS = ["liver", "kidney", "hepatic_vessel", "pancreas", "lung", "spleen", "vertebrae", "prostate", "brain_tumour"]
+LABELLED = [f"phantom_{name}" for name in ORGANS]
+SEEDS, CHOICE_SEED = (0, 1, 2), 3
+NUM_PATIENTS, CHOICE_PATIENTS = 2, 5
+LEARNING_RATES = (0.003, 0.01, 0.03)
+NEW = "new weights"
+# Base -> its trainings, one after the other: tasks, fraction of the steps, other settings.
+BASES: dict[str, list[tuple[list[str], float, list[str]]]] = {
+    "mae": [(["pretext_mae"], 1, [])],
+    "volume fusion": [(["pretext_volume_fusion"], 1, [])],
+    "segmentation": [(LABELLED, 1, [])],
+    # Half of the samples, as in the arm below, which has the same steps.
+    "segmentation with mae": [([*LABELLED, "pretext_mae"], 1, [f"data.task_weights={{pretext_mae: {len(LABELLED)}}}"])],
+    "mae, then segmentation": [(["pretext_mae"], 0.5, []), (LABELLED, 0.5, [])],
+}
+ARMS = (NEW, *BASES)
+PAIRS = [(arm, NEW) for arm in BASES] + [
+    ("segmentation with mae", "segmentation"),
+    ("segmentation with mae", "mae, then segmentation"),
+]
+
+
+@dataclass(frozen=True)
+class Study:
+    """Where it runs, how long at most, how much of it."""
+
+    outputs: Path
+    processes: int
+    end: float
+    epochs: int = 30
+    extra: Sequence[str] = ()
+    arms: Sequence[str] = ARMS
+    seeds: Sequence[int] = SEEDS
+    learning_rates: Sequence[float] = LEARNING_RATES
+
+    def command(self, name: str, experiment: str, *overrides: str) -> None:
+        """A command of uniseg, started beside the experiment's own ``conf``; what it tells goes to a log."""
+        folders = [f"paths.{key}={self.outputs / key}" for key in ("cache", "phantoms")]
+        words = [sys.executable, "-m", f"uniseg.{name}", f"experiment={experiment}", f"paths.outputs={self.outputs}"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with (self.outputs / "log.txt").open("a") as log:
+            everything = [*words, *folders, *overrides, *([] if name == "prepare" else self.extra)]
+            subprocess.run(everything, cwd=HERE, env=environment, stdout=log, stderr=log, check=True)
+
+    def once(self, folder: Path, piece: str, work: Callable[[], None]) -> None:
+        """``work``, unless ``folder`` says that it is done; its minutes are kept there."""
+        if not (folder / "done").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            start = time.monotonic()
+            work()
+            (folder / "done").write_text(f"{piece}\t{(time.monotonic() - start) / 60:.2f}\n")
+
+    def each(self, work: Callable, items: Sequence) -> bool:
+        """``work`` of every item, as long as there is time; whether all are done."""
+
+        def in_time(item: object) -> bool:
+            return time.monotonic() < self.end and (work(self, item) or True)
+
+        return all(Parallel(n_jobs=self.processes, backend="threading")(delayed(in_time)(item) for item in items))
+
+    def minutes(self) -> dict[str, float]:
+        """Measured, a mean by piece."""
+        lines = [path.read_text().strip().split("\t") for path in sorted(self.outputs.rglob("done"))]
+        pieces = {piece for piece, _ in lines}
+        return {piece: float(np.mean([float(m) for name, m in lines if name == piece])) for piece in sorted(pieces)}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training on the target; its seed draws the patients too."""
+
+    arm: str
+    num_patients: int
+    seed: int
+    learning_rate: float
+    folder: Path
+
+
+def base_folder(study: Study, arm: str, stage: int = -1) -> Path:
+    """Of the last training of a base, or of another one."""
+    return study.outputs / "bases" / slug(arm) / str(range(len(BASES[arm]))[stage])
+
+
+def train_base(study: Study, arm: str) -> None:
+    for stage, (tasks, fraction, settings) in enumerate(BASES[arm]):
+        folder = base_folder(study, arm, stage)
+        overrides = [
+            f"task=[{','.join(tasks)}]",
+            f"run_dir={folder}",
+            f"trainer.max_epochs={max(1, round(study.epochs * fraction))}",
+            *settings,
+        ]
+        if stage:
+            start = RunFolder(base_folder(study, arm, stage - 1)).checkpoint
+            overrides += ["init=checkpoint", f"init.checkpoint={start}"]
+        work = [*overrides, f"paths.phantoms={study.outputs / 'all'}", "ckpt_path=last"]
+        study.once(folder, "a base", lambda work=work: study.command("train", "pretext_base", *work))
+
+
+def train(study: Study, run: Run) -> None:
+    start = []
+    if run.arm != NEW:
+        base = RunFolder(base_folder(study, run.arm)).checkpoint
+        start = ["finetune=recipe", "init=checkpoint", f"init.checkpoint={base}"]
+    settings = [f"data.num_patients={run.num_patients}", f"seed={run.seed}", f"optimizer.lr={run.learning_rate}"]
+    command = ["train", "pretext_target", *start, *settings, f"run_dir={run.folder}", "ckpt_path=last"]
+    study.once(run.folder, "a training on the target", lambda: study.command(*command))
+
+
+def score(study: Study, run: Run, split: str) -> None:
+    train(study, run)
+    if not RunFolder(run.folder).evaluation(split).metrics.exists():
+        where = [f"run_dir={run.folder}", f"split={split}", "rules.surfaces=false"]
+        study.once(run.folder / split, "an evaluation", lambda: study.command("evaluate", "pretext_target", *where))
+
+
+def choices(study: Study) -> list[Run]:
+    """Of the learning rate of every arm, by whole val scans, with a seed that the table does not use."""
+    root = study.outputs / "choice"
+    return [
+        Run(arm, CHOICE_PATIENTS, CHOICE_SEED, lr, root / slug(arm) / f"lr{lr}")
+        for arm, lr in product(study.arms, study.learning_rates)
+    ]
+
+
+def entries(study: Study, best: dict[str, float]) -> list[Run]:
+    root = study.outputs / "table"
+    return [
+        Run(arm, NUM_PATIENTS, seed, best[arm], root / slug(arm) / f"seed{seed}")
+        for seed, arm in product(study.seeds, study.arms)
+    ]
+
+
+def dice_of(runs: Sequence[Run], arm: str) -> dict[str, float]:
+    """Per test patient, seeds averaged."""
+    scores = [per_patient(run, "test") for run in runs if run.arm == arm]
+    return {patient: float(np.mean([each[patient] for each in scores])) for patient in sorted(scores[0])}
+
+
+def summary(study: Study, candidates: Sequence[Run], runs: Sequence[Run]) -> dict:
+    """Dice of every seed, the majority vote, paired differences; p by Wilcoxon, Holm over all tests."""
+    pairs = [pair for pair in PAIRS if {*pair} <= {*study.arms}]
+    dice = {arm: dice_of(runs, arm) for arm in study.arms}
+    tests = [compare(*(np.array(list(dice[arm].values())) for arm in pair)) for pair in pairs]
+    rows = [(" - ".join(pair), test) for pair, test in zip(pairs, tests, strict=True)]
+    blind = Summary.read(RunFolder(runs[0].folder).evaluation("test").metrics).tasks[TARGET].baseline_dice
+    return {
+        "minutes": study.minutes(),
+        "val_dice": {f"{run.arm}, {run.learning_rate}": mean_dice(run) for run in candidates},
+        "majority_vote": blind,
+        "test_dice": {
+            arm: [float(np.mean(list(per_patient(run, "test").values()))) for run in runs if run.arm == arm]
+            for arm in study.arms
+        },
+        "differences": [
+            {"what": name, "difference": t.difference, "interval": [t.interval.low, t.interval.high], "p_holm": p}
+            for (name, t), p in zip(rows, holm([test.p for test in tests]), strict=True)
+        ],
+    }
+
+
+def run(study: Study, results: Path) -> bool:
+    """Whether all is done, and the results are written."""
+    study.outputs.mkdir(parents=True, exist_ok=True)
+    study.once(study.outputs / "data", "the scans without labels and of the target", lambda: make_scans(study))
+    if not study.each(train_base, [arm for arm in study.arms if arm != NEW]):
+        return False
+    candidates = choices(study)
+    if not study.each(lambda s, each: score(s, each, "val"), candidates):
+        return False
+    best = {each.arm: each.learning_rate for each in sorted(candidates, key=mean_dice)}
+    runs = entries(study, best)
+    if not study.each(lambda s, each: score(s, each, "test"), runs):
+        return False
+    results.write_text(json.dumps(summary(study, candidates, runs), indent=1) + "\n")
+    return True
+
+
+def make_scans(study: Study) -> None:
+    make_data(study.outputs / "phantoms")
+    pretexts = ["pretext_mae", "pretext_volume_fusion"]
+    study.command("prepare", "pretext_target", f"task=[{','.join([TARGET, *pretexts])}]")
+    if any("segmentation" in arm for arm in study.arms):
+        suite = f"paths.phantoms={study.outputs / 'suite'}"
+        study.command("prepare", "pretext_base", f"task=[{','.join(LABELLED)}]", suite)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs/pretext"))
+    parser.add_argument("--epochs", type=int, default=30, help="of every base, of 110 steps each")
+    parser.add_argument("--extra", nargs="*", default=[], help="settings of every training and evaluation")
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--rates", nargs="+", type=float, default=LEARNING_RATES)
+    parser.add_argument("--results", default="results.json", help="file beside this one")
+    options = parser.parse_args()
+    end = time.monotonic() + 60 * options.minutes
+    what = (options.epochs, options.extra, options.arms, options.seeds, options.rates)
+    if not run(Study(options.outputs.absolute(), options.processes, end, *what), HERE / options.results):
+        sys.stderr.write("Time is up; the same command goes on.\n")
+
+
+if __name__ == "__main__":
+    main()
