@@ -66,4 +66,12 @@ class InitializedModel:
         report = self.report
         transferred = self.transfer.lines() if self.transfer else []
         restored = self.restored.lines() if self.restored else []
-        return [*transferred, *restored, f"{report.trained:,} of {report.total:,} parameters train."]
+        trained = f"{report.trained:,} of {report.total:,} parameters train."
+        return [*transferred, *restored, trained, *_graph_lines(self.model)]
+
+
+def _graph_lines(model: UniSegModel) -> list[str]:
+    """What a network with pretext tasks beside others does not record as CUDA graphs; empty where it records all."""
+    if model.graphs is None or not any(task.is_pretext for task in model.tasks[model.num_base :]):
+        return []
+    return ["Batches with a sample of a pretext task are computed without CUDA graphs, the others with."]

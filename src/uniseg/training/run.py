@@ -206,11 +206,9 @@ class TrainingRun:
             cache.task.name: self._facts(cache, splits[cache.task.name], data.patients[cache.task.name])
             for cache in data.caches
         }
-        recorded = [*RECORDED, "pretext"] if data.objectives else RECORDED
-        settings = flatten(
-            {key: self.description.settings[key] for key in recorded if key in self.description.settings}
-        )
-        accumulated = self.description.settings.get("trainer", {}).get("accumulate_grad_batches", 1)
+        values, keys = self.description.settings, (*RECORDED, *(["pretext"] if data.objectives else []))
+        settings = flatten({key: values[key] for key in keys if key in values})
+        accumulated = values.get("trainer", {}).get("accumulate_grad_batches", 1)
         module.history = RunHistory(
             merge_data(seen, facts),
             git_commit(PACKAGE_DIR),
@@ -218,8 +216,6 @@ class TrainingRun:
             resume_point.extra_steps(data.settings.steps_per_epoch, accumulated) if resume_point else 0,
         )
         apply_speed_settings(model, self.speed)
-        if self.speed.cuda_graphs and any(task.is_pretext for task in model.tasks[model.num_base :]):
-            rank_zero_info("Batches with a sample of a pretext task are computed without CUDA graphs, the others with.")
         return module
 
     def _facts(
@@ -243,6 +239,7 @@ class TrainingRun:
 
     def _trainer(self, log: RunLog, replaces: bool, *, has_pretexts: bool) -> Trainer:
         """The Trainer with all callbacks; from here on the folder belongs to the run."""
+        pictures = [ReconstructionPictures(self.folder)] if self.folder and has_pretexts else []
         if self.folder is not None:
             rank_zero_only(start_tracking)(
                 self.folder.path, self.description.title, self.description.name, renew=replaces
@@ -257,8 +254,7 @@ class TrainingRun:
                 FiniteLoss(),
                 GpuMemory(),
                 *(self.finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
-                *([ReconstructionPictures(self.folder)] if self.folder and has_pretexts else []),
-                *self.trainer.callbacks,
+                *(*pictures, *self.trainer.callbacks),
                 EpochLog(log.write),
             ],
             logger=self.trainer.make_loggers() or False,
