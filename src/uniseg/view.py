@@ -15,6 +15,7 @@ from uniseg.commands.structured import settings_from
 from uniseg.models.uniseg import UniSegModel
 from uniseg.reporting.view import write_view
 from uniseg.reporting.view_settings import ViewSettings
+from uniseg.task import Task
 from uniseg.weights.checkpoint import load_model
 
 
@@ -24,7 +25,7 @@ def view(config: DictConfig) -> Path:
     Raises:
         InputError: a file that cannot be read or lies on another grid, a bad checkpoint, no extra ``view``.
     """
-    tasks = ()
+    tasks: tuple[Task, ...] = ()
     if config.checkpoint is not None:
         model: UniSegModel = load_model(config.checkpoint, config.task_files)
         tasks = tuple(model.tasks)
