@@ -24,6 +24,7 @@ from uniseg.inference.settings import InferenceSettings
 from uniseg.models.uniseg import UniSegModel
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
+from uniseg.pseudo_labels.settings import CompletionSettings
 from uniseg.reporting.view_settings import ReportSettings, ViewSettings
 from uniseg.sampling.settings import StreamSettings
 from uniseg.service.settings import ServiceSettings
@@ -230,6 +231,7 @@ def union_parts(hint):
 def test_no_dataclass_of_settings_is_left_out():
     assert {settings for _, _, settings in settings_classes()} == {
         AdaptSettings,
+        CompletionSettings,
         FineTuning,
         FinetuneSettings,
         InferenceSettings,
