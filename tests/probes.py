@@ -26,7 +26,9 @@ class SignalAt(Callback):
         if self.left == 0 and trainer.global_rank == self.rank:
             target = -os.getpgrp() if self.group else os.getpid()
             # from outside, as a scheduler does
-            subprocess.run(["kill", f"-{self.number}", "--", str(target)], check=True, start_new_session=True)
+            subprocess.run(
+                ["kill", f"-{self.number}", "--", str(target)], check=True, start_new_session=True, timeout=300
+            )
         self.left -= 1
 
     def on_validation_batch_start(self, trainer, *_) -> None:

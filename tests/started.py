@@ -48,7 +48,12 @@ def succeed(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedPro
 def run_alone(command: str, *overrides: str, cwd: Path) -> subprocess.CompletedProcess:
     """In a process of its own."""
     return subprocess.run(
-        [PYTHON, "-m", f"uniseg.{command}", *overrides], cwd=cwd, capture_output=True, text=True, check=False
+        [PYTHON, "-m", f"uniseg.{command}", *overrides],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 

@@ -57,6 +57,7 @@ def test_the_import_takes_milliseconds_and_no_library():
         capture_output=True,
         text=True,
         check=True,
+        timeout=300,
     )
     (line,) = [line for line in done.stderr.splitlines() if line.endswith("| uniseg")]
     assert int(line.split("|")[1]) / 1e6 < MOST_SECONDS

@@ -125,7 +125,7 @@ run_and_exit("predict")
 def test_a_reader_of_stdout_that_goes_away_is_no_error(tmp_path):
     (tmp_path / "talker.py").write_text(TALKER)
     piped = f"{PYTHON} talker.py {' '.join(PREDICT)} | head -n 1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", piped], cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(["bash", "-c", piped], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert (done.returncode, done.stdout, done.stderr) == (141, "line\n", "")
 
 

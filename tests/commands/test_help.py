@@ -148,7 +148,7 @@ def test_completion_in_bash(tmp_path):
         'complete -p uniseg; _uniseg_complete; printf "<%s>" "${COMPREPLY[@]}"'
     )
     env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True)
+    done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.splitlines() == ["complete -o default -o nospace -F _uniseg_complete uniseg", "<uniseg_small >"]
     assert done.stderr == ""
 
@@ -158,7 +158,7 @@ def test_a_process_of_its_own(command, tmp_path):
     """``python -m`` answers --help without torch; what it does besides is tested in this process."""
     code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_module('uniseg.{command}', run_name='__main__')"
     probe = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
-    done = subprocess.run([PYTHON, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run([PYTHON, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.splitlines()[0] == f"uniseg {command}: {COMMANDS[command]}"
     assert done.stdout.splitlines()[-1] == "False"
 

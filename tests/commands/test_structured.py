@@ -92,6 +92,6 @@ def test_a_schema_is_found_again_in_the_process_of_a_job():
     """By name, not by value: a copied dataclass would not know its own defaults."""
     code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).__name__)"
     sent = pickle.dumps(roots.TaskSchema).hex()
-    done = subprocess.run([sys.executable, "-c", code, sent], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code, sent], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout == "TaskBlockSchemaWithDefaults\n"
     assert len(sent) < 400

@@ -82,6 +82,7 @@ def test_no_room_for_the_next_checkpoint(trained, tmp_path):
         [PYTHON, "-m", "uniseg.train", *settings, "ckpt_path=last"],
         cwd=trained, capture_output=True, text=True, check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000)),
+        timeout=300,
     )  # fmt: skip
     assert full.returncode == 2, full.stderr
     errors = [line for line in full.stderr.splitlines() if line.startswith("error: ")]

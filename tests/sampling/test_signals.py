@@ -55,5 +55,5 @@ def test_training_and_stream_load_without_the_signals_of_unix():
         "with uniseg.training.folder_guard.locked(None):\n"
         "    assert SIGNALS == (signal.SIGTERM, signal.SIGINT), SIGNALS\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr

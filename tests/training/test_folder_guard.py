@@ -52,7 +52,7 @@ def test_death_frees_the_folder_while_a_child_lives(holder, tmp_path):
             "from pathlib import Path\nfrom uniseg.training.folder_guard import locked\n"
             f"with locked(Path({str(tmp_path)!r})): pass"
         )
-        assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+        assert subprocess.run([sys.executable, "-c", code], check=False, timeout=300).returncode == 0
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

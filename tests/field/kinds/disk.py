@@ -37,7 +37,7 @@ def _full(world: World, scratch: Path, rng: Random) -> Trial:
     return Trial(
         f"{name}: a disk of {size} KiB",
         (commands(world)[name][0],),
-        cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=True),
+        cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=True, timeout=300),
     )
 
 
@@ -51,7 +51,7 @@ def _read_only(world: World, scratch: Path, rng: Random) -> Trial:
     return Trial(
         f"{name}: output read-only",
         (commands(world)[name][0],),
-        cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=False, capture_output=True),
+        cleanup=lambda: subprocess.run(["umount", "-l", str(out)], check=False, capture_output=True, timeout=300),
     )
 
 
@@ -132,7 +132,7 @@ def _damage(path: Path, rng: Random) -> str:
 def _mounted(*arguments: str) -> bool:
     return (
         shutil.which("mount") is not None
-        and subprocess.run(["mount", *arguments], check=False, capture_output=True).returncode == 0
+        and subprocess.run(["mount", *arguments], check=False, capture_output=True, timeout=300).returncode == 0
     )
 
 
