@@ -1,0 +1,95 @@
+"""Thirty fine-tunings from bases that do not fit the target: how often does the verdict say *helped*?
+
+    python experiments/phantom_transfer/misfits.py --minutes 30
+
+Ten seeds, so ten draws of two patients and ten new networks, for each of three kinds of base: weights as they were
+drawn (another draw for every seed), another modality (T2 and four-channel MR), another part of the anatomy (tumours of
+the lung on CT). What is done stays done: started again it goes on.
+"""
+
+import argparse
+import json
+import os
+import time
+from collections import Counter
+from pathlib import Path
+
+from study import HERE, make_data
+
+from uniseg.commands.app import run as run_command
+from uniseg.evaluation.verdict import HARMED, HELPED, UNDECIDED, Verdict
+from uniseg.run_folder import RunFolder
+
+SEEDS = range(10)
+TRAINED = {
+    "another modality": "[phantom_prostate,phantom_brain_tumour]",
+    "another anatomy": "[phantom_lung]",
+}
+RANDOM = "random weights"
+RANDOM_SEED = 100  # and those that follow, which no fine-tuning has
+
+
+def command(name: str, outputs: Path, *overrides: str) -> None:
+    """A command of uniseg, in this process."""
+    folders = [f"paths.{key}={outputs / key}" for key in ("cache", "phantoms")]
+    result = run_command([name, f"paths.outputs={outputs}", *folders, *overrides])
+    if result.code:
+        raise SystemExit(result.code)
+
+
+def base(kind: str, seed: int, outputs: Path, suite: Path) -> Path:
+    """A checkpoint; trained where it is not there yet."""
+    number = RANDOM_SEED + seed if kind == RANDOM else 0
+    folder = outputs / "misfits/bases" / f"{kind.replace(' ', '_')}{number}"
+    if not (folder / "done").exists():
+        task = TRAINED.get(kind, "[phantom_lung]")
+        where = ["experiment=phantom_transfer_base", f"task={task}", f"paths.phantoms={suite}"]
+        drawn = ["optimizer.lr=1e-12", "data.steps_per_epoch=1", "data.val_steps=1", "trainer.max_epochs=1"]
+        length = drawn if kind == RANDOM else ["trainer.max_epochs=3"]
+        command("prepare", outputs, *where)
+        command("train", outputs, *where, *length, f"seed={number}", f"run_dir={folder}", "overwrite=true")
+        (folder / "done").touch()
+    return RunFolder(folder).checkpoint
+
+
+def judge(kind: str, seed: int, outputs: Path, suite: Path, steps: int) -> Verdict:
+    """Of a fine-tuning on the stomach with two patients, beside its control."""
+    folder = outputs / "misfits" / f"{steps}_steps" / kind.replace(" ", "_") / f"seed{seed}"
+    if not RunFolder(folder).verdict.exists():
+        start = [f"base={base(kind, seed, outputs, suite)}", "num_patients=2", "control=true", f"seed={seed}"]
+        length = [f"data.steps_per_epoch={steps}", "trainer.max_epochs=1", "optimizer.lr=0.01"]
+        task = ["experiment=phantom_transfer", "task=[transfer_stomach]"]
+        command("finetune", outputs, *task, *start, *length, f"run_dir={folder}", "overwrite=true")
+    return Verdict.read(RunFolder(folder).verdict)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no fine-tuning is begun")
+    parser.add_argument("--outputs", type=Path, default=Path("outputs/phantom_transfer"))
+    parser.add_argument("--steps", type=int, default=110, help="of every fine-tuning and control")
+    options = parser.parse_args()
+    outputs, end = options.outputs.absolute(), time.monotonic() + 60 * options.minutes
+    os.chdir(HERE)  # where the experiment's own conf lies
+    make_data(outputs / "phantoms")
+    command("prepare", outputs, "experiment=phantom_transfer", "task=[transfer_stomach]")
+    verdicts: dict[str, list[Verdict]] = {}
+    for seed in SEEDS:
+        for kind in (RANDOM, *TRAINED):
+            if time.monotonic() < end:
+                verdicts.setdefault(kind, []).append(judge(kind, seed, outputs, outputs / "suite", options.steps))
+    content = {
+        "steps": options.steps,
+        "outcomes": {kind: count_outcomes(each) for kind, each in verdicts.items()},
+        "differences": {kind: [verdict.difference for verdict in each] for kind, each in verdicts.items()},
+    }
+    (HERE / "misfits.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def count_outcomes(verdicts: list[Verdict]) -> dict[str, int]:
+    counts = Counter(verdict.outcome for verdict in verdicts)
+    return {outcome: counts[outcome] for outcome in (HELPED, UNDECIDED, HARMED)}
+
+
+if __name__ == "__main__":
+    main()

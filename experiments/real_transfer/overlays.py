@@ -1,0 +1,55 @@
+"""Test scans of the real pair, by new weights and by the recipe: python overlays.py <outputs>/1_patients <half>."""
+
+import json
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import nibabel as nib
+import numpy as np
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results.json"
+ARMS = {"new weights": "#ffb000", "base, recipe": "#3fa7ff"}
+DPI = 90
+
+
+def main() -> None:
+    root, half = Path(sys.argv[1]), sys.argv[2]
+    rates = json.loads(RESULTS.read_text())["val_dice_by_rate"]
+    folders = {
+        arm: root / arm.replace(", ", "-").replace(" ", "_") / f"lr{next(iter(rates[arm]))}" / f"half{half}_rotation0"
+        for arm in ARMS
+    }
+    found = {arm: json.loads((folder / "evaluation/cases.json").read_text()) for arm, folder in folders.items()}
+    cases = [row["case_id"] for row in next(iter(found.values()))]
+    figure, axes = plt.subplots(1, len(cases), figsize=(4.2 * len(cases), 4.6), layout="constrained")
+    for axis, case in zip(axes, cases, strict=True):
+        draw(axis, case, folders, found)
+    figure.savefig(HERE / "overlays.png", dpi=DPI)
+
+
+def draw(axis: plt.Axes, case: str, folders: dict[str, Path], found: dict[str, list[dict]]) -> None:
+    """The axial plane that cuts most of the spleen: white the reference, in colour the two networks."""
+    title = case
+    for number, (arm, rows) in enumerate(found.items()):
+        (row,) = [row for row in rows if row["case_id"] == case]
+        image, label, predicted = (
+            np.asarray(nib.load(path).dataobj)
+            for path in (row["images"][0], row["label"], folders[arm] / "evaluation" / row["prediction"])
+        )
+        reference, predicted = label == 4, predicted == 1
+        z = int(np.argmax(reference.sum((0, 1))))
+        if number == 0:
+            axis.imshow(image[:, :, z].T, cmap="gray", vmax=np.percentile(image, 99.5))
+            axis.contour(reference[:, :, z].T, levels=[0.5], colors="white", linewidths=1.2)
+        if predicted[:, :, z].any():
+            axis.contour(predicted[:, :, z].T, levels=[0.5], colors=ARMS[arm], linewidths=1.4)
+        dice = 2 * np.sum(reference & predicted) / max(1, np.sum(reference) + np.sum(predicted))
+        title += f"\n{arm} {dice:.3f}"
+    axis.set_title(title, fontsize=9)
+    axis.axis("off")
+
+
+if __name__ == "__main__":
+    main()
