@@ -1,4 +1,7 @@
-"""Test scans of the real pair, by new weights and by the recipe: python overlays.py <outputs>/1_patients <half>."""
+"""Test scans of the real pair, by new weights and by the recipe: python overlays.py <outputs>/1_patients <half>.
+
+The picture goes beside the runs, since the scans may not be passed on.
+"""
 
 import json
 import sys
@@ -26,7 +29,7 @@ def main() -> None:
     figure, axes = plt.subplots(1, len(cases), figsize=(4.2 * len(cases), 4.6), layout="constrained")
     for axis, case in zip(axes, cases, strict=True):
         draw(axis, case, folders, found)
-    figure.savefig(HERE / "overlays.png", dpi=DPI)
+    figure.savefig(root / f"overlays_half{half}.png", dpi=DPI, bbox_inches="tight")
 
 
 def draw(axis: plt.Axes, case: str, folders: dict[str, Path], found: dict[str, list[dict]]) -> None:
@@ -35,13 +38,13 @@ def draw(axis: plt.Axes, case: str, folders: dict[str, Path], found: dict[str, l
     for number, (arm, rows) in enumerate(found.items()):
         (row,) = [row for row in rows if row["case_id"] == case]
         image, label, predicted = (
-            np.asarray(nib.load(path).dataobj)
+            np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)[::-1]
             for path in (row["images"][0], row["label"], folders[arm] / "evaluation" / row["prediction"])
         )
         reference, predicted = label == 4, predicted == 1
         z = int(np.argmax(reference.sum((0, 1))))
         if number == 0:
-            axis.imshow(image[:, :, z].T, cmap="gray", vmax=np.percentile(image, 99.5))
+            axis.imshow(image[:, :, z].T, cmap="gray", origin="lower", vmax=np.percentile(image, 99.5))
             axis.contour(reference[:, :, z].T, levels=[0.5], colors="white", linewidths=1.2)
         if predicted[:, :, z].any():
             axis.contour(predicted[:, :, z].T, levels=[0.5], colors=ARMS[arm], linewidths=1.4)
