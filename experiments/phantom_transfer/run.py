@@ -18,6 +18,8 @@ from study import (
     ARMS,
     BOTH,
     HERE,
+    LADDER,
+    LEARNING_RATES,
     NEW,
     NUM_PATIENTS,
     SEEDS,
@@ -76,7 +78,6 @@ def summary(study: Study, choices: Sequence[Choice], runs: Sequence[Run]) -> dic
     return {
         "val_dice": {f"{choice.target}, {choice.arm}": choice.val_dice for choice in choices},
         "chosen": {f"{choice.target}, {choice.arm}": choice.learning_rate for choice in choices},
-        "edges": [f"{choice.target}, {choice.arm}" for choice in choices if choice.is_edge],
         "test_dice": {
             f"{target}, {n} patients, {arm}": [
                 mean_dice(run, "test") for run in runs if (run.target, run.num_patients, run.arm) == (target, n, arm)
@@ -106,7 +107,7 @@ def main() -> None:
     parser.add_argument("--targets", nargs="+", choices=TARGETS, default=TARGETS)
     parser.add_argument("--patients", nargs="+", type=int, choices=NUM_PATIENTS, default=NUM_PATIENTS)
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=tuple(ARMS))
-    parser.add_argument("--rates", nargs="+", type=float, help="these and no others")
+    parser.add_argument("--rates", nargs="+", type=float, choices=LADDER, default=LEARNING_RATES, help="tried first")
     parser.add_argument("--base", type=Path, help="a trained network in place of the study's own")
     parser.add_argument("--results", default="results.json", help="file beside this one")
     options = parser.parse_args()

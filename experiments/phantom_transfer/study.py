@@ -43,7 +43,7 @@ class Study:
     """Where it runs, how long at most, with what in every command; which part of the whole is done.
 
     Attributes:
-        learning_rates: to choose from; None: ``LEARNING_RATES``, wider while the best is an edge.
+        learning_rates: of ``LADDER``, tried first.
         given_base: a trained network in place of the study's own.
     """
 
@@ -54,7 +54,7 @@ class Study:
     targets: Sequence[str] = TARGETS
     num_patients: Sequence[int] = NUM_PATIENTS
     arms: Sequence[str] = tuple(ARMS)
-    learning_rates: Sequence[float] | None = None
+    learning_rates: Sequence[float] = LEARNING_RATES
     given_base: Path | None = None
 
     @property
@@ -187,11 +187,6 @@ class Choice:
         return max(self.val_dice, key=self.val_dice.__getitem__)
 
     @property
-    def is_edge(self) -> bool:
-        """Whether a lower or a higher rate could be better still."""
-        return self.learning_rate in (min(self.runs), max(self.runs))
-
-    @property
     def wider(self) -> list[float]:
         """The rates, with the next of the ladder where the best one is an edge of them."""
         low, high = LADDER.index(min(self.runs)), LADDER.index(max(self.runs))
@@ -201,13 +196,12 @@ class Choice:
 
 def choose(study: Study) -> list[Choice] | None:
     """None: time is up."""
-    rates = study.learning_rates or LEARNING_RATES
-    choices = [Choice.of(study, *which, rates) for which in product(study.targets, study.arms)]
+    choices = [Choice.of(study, *which, study.learning_rates) for which in product(study.targets, study.arms)]
     while True:
         runs = [run for choice in choices for each in choice.runs.values() for run in each]
         if not study.each(lambda s, run: score(s, run, "val"), runs):
             return None
         wider = [Choice.of(study, choice.target, choice.arm, choice.wider) for choice in choices]
-        if study.learning_rates or [[*choice.runs] for choice in wider] == [[*choice.runs] for choice in choices]:
+        if [[*choice.runs] for choice in wider] == [[*choice.runs] for choice in choices]:
             return choices
         choices = wider
