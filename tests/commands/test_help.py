@@ -9,7 +9,7 @@ import pytest
 
 from started import PYTHON
 from uniseg.commands import completion, doctor, schema
-from uniseg.commands.app import COMMANDS, TOOLS, run
+from uniseg.commands.app import COMMANDS, MODULES, TOOLS, run
 from uniseg.commands.bounds import settings_of
 from uniseg.commands.catalogue import Catalogue, choices_of
 from uniseg.commands.suggestions import misspelt
@@ -33,9 +33,9 @@ def test_the_overview_names_every_command(capsys):
 def test_help_says_job_examples_keys_with_comments_and_the_groups_it_takes(capsys, command):
     output = lines(capsys, command, "--help")
     assert output[0] == f"uniseg {command}: {COMMANDS[command]}"
-    assert output[1].startswith(f"  python -m uniseg.{command} ")
+    assert output[1].startswith(f"  python -m uniseg.{MODULES.get(command, command)} ")
     takes_tasks = any(line.startswith("  task=") for line in output)
-    assert takes_tasks == (command in ("prepare", "train", "finetune", "evaluate"))
+    assert takes_tasks == (command in ("prepare", "train", "finetune", "evaluate", "complete"))
     if command == "predict":
         (line,) = [line for line in output if line.startswith("  merge=false")]
         assert line.endswith("One label map per scan in place of one per task: where tasks claim the same voxel,")
@@ -156,7 +156,8 @@ def test_completion_in_bash(tmp_path):
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_process_of_its_own(command, tmp_path):
     """``python -m`` answers --help without torch; what it does besides is tested in this process."""
-    code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_module('uniseg.{command}', run_name='__main__')"
+    module = f"uniseg.{MODULES.get(command, command)}"
+    code = f"import runpy, sys; sys.argv = ['x', '--help']; runpy.run_module('{module}', run_name='__main__')"
     probe = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules)); {code}"
     done = subprocess.run([PYTHON, "-c", probe], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout.splitlines()[0] == f"uniseg {command}: {COMMANDS[command]}"

@@ -11,7 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from uniseg.commands import roots
+from uniseg.commands import run_roots
 from uniseg.commands.bounds import settings_of
 from uniseg.commands.structured import schema_of, settings_from
 from uniseg.errors import InputError
@@ -91,7 +91,7 @@ def test_python_is_held_to_the_same_bounds():
 def test_a_schema_is_found_again_in_the_process_of_a_job():
     """By name, not by value: a copied dataclass would not know its own defaults."""
     code = "import pickle, sys; print(pickle.loads(bytes.fromhex(sys.argv[1])).__name__)"
-    sent = pickle.dumps(roots.TaskSchema).hex()
+    sent = pickle.dumps(run_roots.TaskSchema).hex()
     done = subprocess.run([sys.executable, "-c", code, sent], capture_output=True, text=True, check=True, timeout=300)
     assert done.stdout == "TaskBlockSchemaWithDefaults\n"
     assert len(sent) < 400

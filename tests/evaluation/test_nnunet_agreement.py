@@ -78,7 +78,7 @@ def test_import_of_a_results_folder(tmp_path, interpreter, image):
     assert command[:3] == [f"checkpoint=own/{name}", "inference=nnunet", "inference.mirror_axes=[1,2]"]
     assert len(load_ensemble(own)) == 2
     succeed("predict", *command, f"input={image}", "output=predicted", "modality=[CT]", cwd=tmp_path)
-    assert (tmp_path / "predicted/plain/case_0000.nii.gz").is_file()
+    assert (tmp_path / "predicted/plain/case.nii.gz").is_file()
     before = (own / "fold_0/model.safetensors").stat().st_mtime_ns
     again = succeed("import", *given[:2], cwd=tmp_path)
     assert "no agreement measured" in again.stderr

@@ -250,9 +250,9 @@ def test_a_scan_that_is_handed_over_is_gone_while_the_last_windows_are_computed(
     scans, alive = [volume((16, 20, 20))], []
     array = weakref.ref(scans[0].array)
 
-    def record(*args):
+    def record(*args, **options):
         alive.append(array() is not None)
-        return segment_group(*args)
+        return segment_group(*args, **options)
 
     monkeypatch.setattr("uniseg.inference.predictor.segment_group", record)
     segmentations = Predictor(model).segment(scans.pop, ["few", "coarse"])

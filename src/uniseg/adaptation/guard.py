@@ -20,8 +20,9 @@ class Evidence:
         sizes: by class.
 
     Examples:
-        >>> Evidence(0.8, 1.0, {"liver": ClassSize(1500, 1)}).distances({"liver": ClassRange((900, 1200), (1, 1), 1)})
-        {'liver': 0.2076393647782445}
+        >>> evidence = Evidence(0.8, 1.0, {"liver": ClassSize(1500, 1)})
+        >>> round(evidence.distances({"liver": ClassRange((900, 1200), (1, 1), 1)})["liver"], 2)
+        0.2
     """
 
     consistency: float

@@ -173,7 +173,7 @@ def _compose_and_call(work: Callable[[Any], Any], command: str, arguments: Seque
     schema.register()
     local_conf.register()
     parser = get_args_parser()
-    parser.prog = f"python -m uniseg.{command}"
+    parser.prog = f"python -m {work.__module__}"
     readable = readable_arguments(arguments, schema.text_keys(command))
     args, unknown = parser.parse_known_args(readable)
     if unknown:

@@ -25,7 +25,7 @@ def check_block(path: Path, block: DictConfig, written_at: Callable[[str], str] 
     Raises:
         InputError: names the line.
     """
-    from uniseg.commands.roots import TaskSchema  # which knows all rooms
+    from uniseg.commands.run_roots import TaskSchema  # which knows all rooms
 
     if "_target_" in _keys(OmegaConf.to_container(block)):
         raise InputError(path, "a key _target_", "the keys of one task", FIX)

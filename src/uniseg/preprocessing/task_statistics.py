@@ -40,7 +40,7 @@ class ClassRange:
     Examples:
         >>> liver = ClassRange((900, 2000), (1, 1), present=1.0)
         >>> liver.distance(ClassSize(1500, 1)), round(liver.distance(ClassSize(0, 0)), 2)
-        (0.0, 1.7)
+        (0.0, 2.4)
     """
 
     volume_ml: tuple[float, float]

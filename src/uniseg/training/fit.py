@@ -11,7 +11,6 @@ from lightning.pytorch.loggers import Logger
 
 from uniseg.errors import INTERRUPTED, InputError
 from uniseg.models.uniseg import UniSegModel
-from uniseg.pretext.base import Objective
 from uniseg.run_folder import RunFolder
 from uniseg.sampling.augment.recipe import AugmentRecipe
 from uniseg.sampling.datamodule import UniSegDataModule
@@ -36,7 +35,6 @@ def fit(
     augment: AugmentRecipe | None = None,
     optimization: Optimization | None = None,
     speed: SpeedSettings | None = None,
-    objectives: Mapping[str, Objective] | None = None,
     seed: int = 0,
     **trainer: Any,
 ) -> Trainer:
@@ -50,7 +48,6 @@ def fit(
         augment: of the training patches; None: nnU-Net's; to leave them as they are, a recipe with probabilities 0.
         optimization: None: nnU-Net's loss, optimiser and schedule.
         speed: how the network computes; None: as suits the device.
-        objectives: of pretext tasks, by name; None: ours with their defaults.
         seed: of patches and augmentation.
         trainer: settings of ``lightning.Trainer`` in place of the defaults: ``max_epochs=20``, ``callbacks=[...]``,
             ``precision="16-mixed"``, ...
@@ -80,7 +77,7 @@ def fit(
         folder,
         RunData(
             tasks or model.tasks.names,
-            partial(_data, cache=cache, settings=stream, recipe=recipe, seed=seed, objectives=objectives),
+            partial(_data, cache=cache, settings=stream, recipe=recipe, seed=seed),
         ),
         partial(_with_prepared, model.train()),
         TrainerParts(
@@ -107,7 +104,7 @@ def _start(run: TrainingRun) -> Trainer:
 
 
 def _data(task_names: Sequence[str], **options: Any) -> UniSegDataModule:
-    names = ("cache", "settings", "recipe", "seed", "objectives")
+    names = ("cache", "settings", "recipe", "seed")
     return UniSegDataModule(task_names, *(options[name] for name in names))
 
 
