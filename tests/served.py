@@ -15,8 +15,9 @@ from samples import make_task, small_model
 from started import PYTHON
 from uniseg import Predictor, TaskSet
 from uniseg.inference.settings import InferenceSettings
-from uniseg.serve import bound_socket, describe, make_server
+from uniseg.serve import describe
 from uniseg.service.api import Service, make_app
+from uniseg.service.listening import bound_socket, make_server
 from uniseg.service.settings import ServiceSettings
 from uniseg.service.store import Store
 from uniseg.service.uniseg_client import Client

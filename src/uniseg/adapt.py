@@ -7,13 +7,13 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
 
 import sys
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from uniseg.adaptation.adapt_files import adapt_files
 from uniseg.adaptation.record import AdaptationRecord
 from uniseg.adaptation.settings import AdaptSettings
 from uniseg.commands.builders import make_predictor
-from uniseg.commands.structured import settings_from
+from uniseg.commands.structured import plain_value, settings_from
 from uniseg.inference.case_runner import Outcome
 from uniseg.inference.predict_files import require_none_refused
 
@@ -25,10 +25,7 @@ def adapt(config: DictConfig) -> tuple[list[Outcome], AdaptationRecord]:
         InputError: anything wrong with the tasks, the checkpoint, the output; what is wrong with a scan is in its
             Outcome.
     """
-    given, checkpoint, tasks = (
-        OmegaConf.to_container(each) if OmegaConf.is_list(each) else each
-        for each in (config.input, config.checkpoint, config.tasks)
-    )
+    given, checkpoint, tasks = map(plain_value, (config.input, config.checkpoint, config.tasks))
     predictor = make_predictor(checkpoint, config.task_files, config.inference)
     settings = settings_from(AdaptSettings, config)
     choices = {"tasks": tasks, "modality": config.modality, "series": config.series, "reference": config.reference}

@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from uniseg.artefacts.bundle import save_bundle
 from uniseg.artefacts.graphs import save_onnx, save_programs
+from uniseg.commands.structured import plain_value
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.models.pretexts import is_pretrained_alone, without_pretexts
@@ -62,9 +63,7 @@ def _export_graphs(config: DictConfig) -> Path:
     given = [key for key in ("added_task", "delta_of", "base", "scores") if config[key] is not None]
     if given:
         raise InputError(given[0], f"format={config.format}", "format=folder", "leave one of the two out")
-    checkpoint, tasks = (
-        OmegaConf.to_container(each) if OmegaConf.is_list(each) else each for each in (config.checkpoint, config.tasks)
-    )
+    checkpoint, tasks = map(plain_value, (config.checkpoint, config.tasks))
     models, weights = load_ensemble(checkpoint, config.task_files), ensemble_hash(checkpoint, config.task_files)
     return WRITERS[config.format](models, config.output, tasks, weights)
 

@@ -7,9 +7,10 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
 
 import sys
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from uniseg.commands.builders import make_predictor
+from uniseg.commands.structured import plain_value
 from uniseg.inference.case_runner import Outcome
 from uniseg.inference.predict_files import predict_cases, require_none_refused
 
@@ -21,10 +22,7 @@ def predict(config: DictConfig) -> list[Outcome]:
         InputError: anything wrong with the tasks, the checkpoint, the output; what is wrong with a scan is in its
             Outcome.
     """
-    given, checkpoint, tasks = (
-        OmegaConf.to_container(each) if OmegaConf.is_list(each) else each
-        for each in (config.input, config.checkpoint, config.tasks)
-    )
+    given, checkpoint, tasks = map(plain_value, (config.input, config.checkpoint, config.tasks))
     predictor = make_predictor(checkpoint, config.task_files, config.inference, config.postprocessing, config.site_file)
     choices = {
         "tasks": tasks,

@@ -5,11 +5,9 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
 
     run_and_exit("serve")
 
-import errno
-import socket
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from socket import socket
 
 from omegaconf import DictConfig
 
@@ -17,17 +15,12 @@ from uniseg.commands.builders import make_predictor
 from uniseg.commands.failures import end_of
 from uniseg.commands.structured import settings_from
 from uniseg.errors import InputError
+from uniseg.service.listening import bound_socket, make_server
 from uniseg.service.settings import ServiceSettings
 from uniseg.service.store import Store
 from uniseg.service.worker import Worker
 
-if TYPE_CHECKING:
-    from fastapi import FastAPI
-    from uvicorn import Server
-
 LIBRARIES = ("fastapi", "uvicorn")
-MOST_CONNECTIONS = 256
-FINISH_S = 5  # for answers on their way when the service ends
 STOP_S = 30.0  # for the windows at hand
 
 
@@ -70,48 +63,10 @@ def describe(error: BaseException) -> str | None:
     return None if end is None else end.line.removeprefix("error: ")
 
 
-def bound_socket(host: str, port: int) -> socket.socket:
-    """Listening.
-
-    Raises:
-        InputError: the address is in use, or none of this machine.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind((host, port))
-        listening.listen()
-    except OSError as error:
-        listening.close()
-        is_taken = error.errno == errno.EADDRINUSE
-        found = "a port that is in use" if is_taken else str(error.strerror or error)
-        fix = "choose another port=, 0 for any" if is_taken else "correct host= or port="
-        raise InputError(f"{host}:{port}", found, "an address of this machine that is free", fix) from error
-    return listening
-
-
-def _announce(listening: socket.socket, settings: ServiceSettings, token: str | None) -> None:
+def _announce(listening: socket, settings: ServiceSettings, token: str | None) -> None:
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     if token is None:
         say("no token: only programs of this machine may ask")
     elif settings.token is None:
         say(f"token: {token}")
     say(f"serving http://{host}:{listening.getsockname()[1]} (its page: /docs)")
-
-
-def make_server(app: "FastAPI") -> "Server":
-    """One that lets no client hold up its end."""
-    import uvicorn
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        ws="none",
-        server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=FINISH_S,
-    )
-    return uvicorn.Server(config)

@@ -42,6 +42,16 @@ def schema_of(settings: type, *, with_defaults: bool = False, **extra: type) -> 
     return schema
 
 
+def plain_value(value: Any) -> Any:
+    """A value of a configuration as the work takes it: a list is Python's.
+
+    Examples:
+        >>> plain_value(OmegaConf.create(["liver"])), plain_value("liver")
+        (['liver'], 'liver')
+    """
+    return OmegaConf.to_container(value) if OmegaConf.is_list(value) else value
+
+
 def __getattr__(name: str) -> Any:
     """The classes that ``schema_of`` made in the process from which a job of a sweep was sent."""
     if "Schema" in name:

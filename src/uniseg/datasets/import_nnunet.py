@@ -1,13 +1,11 @@
 """Task files for the datasets of nnU-Net v1, v2, or the Decathlon, which stay where they are."""
 
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -17,6 +15,7 @@ from uniseg.datasets.dataset_file import declared_tasks
 from uniseg.datasets.dataset_json import Description, describe, task_name
 from uniseg.datasets.source import Source
 from uniseg.datasets.splits import SplitTable, split_cases
+from uniseg.datasets.task_text import literal, task_text
 from uniseg.datasets.unpack import archives_in, is_archive
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError, printable
@@ -27,28 +26,6 @@ from uniseg.preprocessing.resample import target_spacing
 from uniseg.task import Task
 
 V1_FOLDER = "nnUNet_raw_data"
-
-
-class _Block(dict):
-    """A mapping with one line per key that has a value; PyYAML puts one of plain values into braces."""
-
-    def __init__(self, values: Mapping) -> None:
-        super().__init__((key, value) for key, value in values.items() if value not in (None, "", {}))
-
-
-class _Dumper(yaml.SafeDumper):
-    """Knows ``_Block``."""
-
-
-def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
-    """In quotes where it begins like a number: OmegaConf takes ``1e5`` for one, PyYAML does not."""
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="'" if re.match(r"[-+.0-9]", text) else None)
-
-
-_Dumper.add_representer(str, _text)
-_Dumper.add_representer(
-    _Block, lambda dumper, block: dumper.represent_mapping("tag:yaml.org,2002:map", block.items(), flow_style=False)
-)
 
 
 @dataclass(frozen=True)
@@ -174,20 +151,6 @@ def _to_yaml(imported: _Imported) -> str:
         },
     }
     return task_text(task.name, values, f"Imported from {printable(source.root.name)}, in place.")
-
-
-def task_text(name: str, values: Mapping, comment: str) -> str:
-    """The content of a task file; keys without a value are left out, those of ``source`` too."""
-    values = {key: _Block(value) if key == "source" else value for key, value in values.items()}
-    text = yaml.dump(
-        _Block(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=10_000
-    )
-    return f"# @package tasks.{name}\n# {comment}\n{text}"
-
-
-def literal(text: str) -> str:
-    """Text that OmegaConf reads as ``text``: what looks like an interpolation, ``${...}``, is not resolved."""
-    return re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
 
 
 def _import(root: Path, preprocessed: Path | None) -> _Imported | _Refused:

@@ -9,9 +9,9 @@ from typing import Any
 
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
-from uniseg.datasets.import_nnunet import literal, task_text
 from uniseg.datasets.labels import load_label, reference_image
 from uniseg.datasets.layouts.manifest import ABSENT
+from uniseg.datasets.task_text import literal, task_text
 from uniseg.errors import InputError
 from uniseg.files import write_text
 from uniseg.images.files import write_label_map

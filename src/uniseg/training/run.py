@@ -47,6 +47,7 @@ from uniseg.training.speed import (
     apply_speed_settings,
     describe_speed,
     num_processes,
+    num_steps,
     resolve,
     training_device,
     with_fused_optimizer,
@@ -55,7 +56,6 @@ from uniseg.weights.build import require_loadable
 from uniseg.weights.checkpoint import load_model
 from uniseg.weights.seen import data_facts, merge_data
 
-ENDLESS = 2**31  # steps of a run whose epochs have no end
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # Of the configuration: what makes a run the same run, and is reported where it has changed.
 RECORDED = ("seed", "data", "augment", "loss", "optimizer", "scheduler", "speed", "finetune", "trainer")
@@ -125,8 +125,8 @@ class TrainingRun:
         """This run with what suits its device in place of every ``auto``, in its settings too."""
         trainer = self.description.settings.get("trainer", {})
         device = training_device(str(trainer.get("accelerator", "auto")))
-        num_steps = _num_steps(trainer, data.settings.steps_per_epoch)
-        steps_left = max(0, num_steps - (resume_point.step if resume_point else 0))
+        steps = num_steps(trainer, data.settings.steps_per_epoch)
+        steps_left = max(0, steps - (resume_point.step if resume_point else 0))
         processes = num_processes(trainer.get("devices", 1), device)
         of_run = {"steps_left": steps_left, "processes": processes * int(trainer.get("num_nodes") or 1)}
         rank_zero_info(describe_speed(self.speed, device, **of_run))
@@ -283,12 +283,6 @@ class TrainingRun:
             write_text(self.folder.config, yaml.safe_dump(dict(self.description.settings), sort_keys=False))
         counts = {"trained": report.trained, "total": report.total}
         log_run(trainer.loggers, dict(self.description.settings), counts, data.splits)
-
-
-def _num_steps(trainer: Mapping[str, Any], steps_per_epoch: int) -> int:
-    """Of a run, by what its trainer limits; None and numbers below 0 limit nothing."""
-    epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
-    return min([number for number in (epochs * steps_per_epoch, steps) if number >= 0], default=ENDLESS)
 
 
 def _resume(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> None:

@@ -21,6 +21,7 @@ Choice = bool | Literal["auto"]
 CHOICE = bounded(word(AUTO) | Bound("true or false", lambda value: isinstance(value, bool), ("true", "false")))
 # What a cold compilation costs (44 s on an H200) is won back in fewer steps, with room for smaller networks.
 COMPILED_STEPS = 2000
+ENDLESS = 2**31  # steps of a run whose epochs have no end
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,12 @@ def training_device(accelerator: str) -> torch.device:
     if accelerator in ("gpu", "mps", AUTO) and torch.backends.mps.is_available():
         return torch.device("mps")
     return torch.device("cpu")
+
+
+def num_steps(trainer: Mapping[str, Any], steps_per_epoch: int) -> int:
+    """Of a run, by what its trainer limits; None and numbers below 0 limit nothing."""
+    epochs, steps = (-1 if trainer.get(key) is None else trainer[key] for key in ("max_epochs", "max_steps"))
+    return min([number for number in (epochs * steps_per_epoch, steps) if number >= 0], default=ENDLESS)
 
 
 def num_processes(devices: int | str | Sequence[int], device: torch.device) -> int:
