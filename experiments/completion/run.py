@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
+from uniseg.evaluation.case_record import read_cases
 from uniseg.evaluation.records import read_scores
-from uniseg.images.files import read_label
+from uniseg.images.files import read_label, read_volume
+from uniseg.inference.predictor import Predictor
 from uniseg.metrics.dice import dice
 from uniseg.metrics.paired import by_patient, compare, t_interval
 from uniseg.phantom.suite import TASKS, PhantomSettings, write_suite
@@ -28,6 +30,7 @@ from uniseg.run_folder import RunFolder
 HERE = Path(__file__).parent
 NAMES = ("phantom_liver", "phantom_kidney", "phantom_spleen", "phantom_vertebrae")
 SEEDS = (0, 1, 2)
+PHANTOMS = {task.dataset: task for task in TASKS}
 COMPLETED = "_completed"
 SMOKE = ("data.steps_per_epoch=4", "trainer.max_epochs=1", "model.encoder.channels=[4,8,8,8]", "data.batch_size=2")
 ANYTHING = ("least_confidence=0", "volume_slack=1e6", "most_components=100000", "most_overlap=1")
@@ -44,6 +47,14 @@ class Place:
     @property
     def folder(self) -> Path:
         return self.outputs / f"seed{self.seed}"
+
+    def image(self, dataset: str, case_id: str) -> list[Path]:
+        return [self.outputs / f"phantoms/{dataset}/imagesTr/{case_id}_0000.nii.gz"]
+
+    def truth(self, dataset: str, case_id: str, task: str) -> np.ndarray:
+        """What a person would have marked for any task."""
+        whole = read_label(self.outputs / f"phantoms/truth/{case_id}.nii.gz", self.image(dataset, case_id))
+        return PHANTOMS[task].label(whole)
 
     def command(self, name: str, *words: str) -> None:
         """A command of uniseg that has not been done here; what it tells goes to a log."""
@@ -84,21 +95,48 @@ def run_seed(place: Place) -> None:
 def label_noise(place: Place) -> Iterator[dict]:
     """Of every accepted label against the full truth: Dice of each class, where it is not ignored."""
     record = json.loads((place.folder / "completed/record.json").read_text())
-    tasks = {task.dataset: task for task in TASKS}
     for name, each in record["tasks"].items():
-        ignored = 1 + len(tasks[name].targets)
+        ignored = 1 + len(PHANTOMS[name].targets)
         for case_name, facts in each["cases"].items():
             if facts["reasons"]:
                 continue
             dataset, case_id = case_name.split("__")
-            image = [place.outputs / f"phantoms/{dataset}/imagesTr/{case_id}_0000.nii.gz"]
-            truth = tasks[name].label(read_label(place.outputs / f"phantoms/truth/{case_id}.nii.gz", image))
-            label = read_label(place.folder / f"completed/{name}/labels/{case_name}.nii.gz", image)
-            for value, class_name in enumerate(tasks[name].targets, start=1):
-                ours, theirs = (label == value) & (label != ignored), (truth == value) & (label != ignored)
-                hits = int((ours & theirs).sum())
-                score = dice(hits, int(ours.sum()) - hits, int(theirs.sum()) - hits)
+            truth = place.truth(dataset, case_id, name)
+            label = read_label(
+                place.folder / f"completed/{name}/labels/{case_name}.nii.gz", place.image(dataset, case_id)
+            )
+            seen = label != ignored
+            for class_name, score in class_dice(name, label[seen], truth[seen]).items():
                 yield {"task": name, "case": case_name, "class": class_name, "dice": score}
+
+
+def class_dice(task: str, label: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Class -> Dice of a label map."""
+    found = {}
+    for value, class_name in enumerate(PHANTOMS[task].targets, start=1):
+        ours, theirs = label == value, truth == value
+        hits = int((ours & theirs).sum())
+        found[class_name] = dice(hits, int(ours.sum()) - hits, int(theirs.sum()) - hits)
+    return found
+
+
+def score_other_tasks(place: Place, arm: str) -> tuple[tuple[str, ...], np.ndarray]:
+    """Test patients with their mean Dice over the three tasks that their dataset does not label."""
+    path = place.folder / arm / "other_tasks.json"
+    if not path.exists():
+        predictor = Predictor.from_pretrained(RunFolder(place.folder / arm).checkpoint)
+        found = {}
+        for record in read_cases(RunFolder(place.folder / arm).evaluation("test")):
+            dataset, case_id = record.task.name.removesuffix(COMPLETED), record.case.case_id
+            others = [name for name in predictor.model.tasks.names if name.removesuffix(COMPLETED) != dataset]
+            labels = predictor.predict(read_volume(place.image(dataset, case_id)), others)
+            means = []
+            for task, label in zip((name.removesuffix(COMPLETED) for name in labels), labels.values(), strict=True):
+                means.append(np.mean(list(class_dice(task, label, place.truth(dataset, case_id, task)).values())))
+            found[record.case.patient_id] = float(np.mean(means))
+        path.write_text(json.dumps(found))
+    found = json.loads(path.read_text())
+    return by_patient([*found], [*found.values()])
 
 
 def scores(place: Place, arm: str) -> tuple[tuple[str, ...], np.ndarray]:
@@ -113,6 +151,8 @@ def summarize(places: Sequence[Place]) -> dict:
     patients = values["without"][0][0]
     assert all(each[0] == patients for listed in values.values() for each in listed), "the same test patients"
     means = {arm: np.mean([each[1] for each in listed], 0) for arm, listed in values.items()}
+    others = {arm: [score_other_tasks(place, arm) for place in places] for arm in values}
+    other_means = {arm: np.mean([each[1] for each in listed], 0) for arm, listed in others.items()}
     noise = [fact for place in places for fact in label_noise(place)]
     records = [json.loads((place.folder / "completed/record.json").read_text()) for place in places]
     groups = {f"{fact['task']}/{fact['class']}": [] for fact in noise}
@@ -126,6 +166,10 @@ def summarize(places: Sequence[Place]) -> dict:
                 compare(*(means[arm][[p.startswith(f"{name}/") for p in patients]] for arm in ("with", "without")))
             )
             for name in NAMES
+        },
+        "other_tasks": {
+            "dice": {arm: [float(each[1].mean()) for each in listed] for arm, listed in others.items()},
+            "paired": asdict(compare(other_means["with"], other_means["without"])),
         },
         "t_interval": asdict(t_interval(means["with"] - means["without"])),
         "label_noise": {name: {"mean_dice": float(np.mean(d)), "labels": len(d)} for name, d in groups.items()},
