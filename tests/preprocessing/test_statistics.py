@@ -50,6 +50,19 @@ def test_sizes_count_no_specks():
     assert (sizes["liver"].volume_ml, sizes["tumour"].volume_ml) == (0, 697)
 
 
+@pytest.mark.parametrize("regions", [(), ((1, 2), (3, 9), (2,))])
+def test_sizes_of_a_map_are_those_of_its_masks(regions):
+    task = make_task(classes=("background", "a", "b", "c"), regions=regions)
+    label = np.zeros((12, 20, 20), np.int8)
+    label[1:4, 2:9, 3:8], label[8:11, 12:18, 1:4], label[8:11, 2:5, 14:19], label[0] = 1, 2, 3, -1
+    label[5, 5, 5] = 2
+    sizes = measure_label(label, task, 1.0)
+    masks = [np.isin(label, values) for values in task.class_values]
+    assert list(sizes.values()) == [measure_class(mask, 1.0) for mask in masks]
+    assert [size.volume_ml for size in sizes.values()] == [mask.sum() for mask in masks]
+    assert not any(size.volume_ml for size in measure_label(np.minimum(label, 0), task, 1.0).values())
+
+
 def test_ranges_are_of_the_cases_that_have_the_class():
     cases = [{"a": ClassSize(v, n), "b": ClassSize(0, 0)} for v, n in ((10, 1), (0, 0), (30, 3))]
     assert class_ranges(cases) == {"a": ClassRange((10, 30), (1, 3), present=2 / 3)}

@@ -102,10 +102,20 @@ def measure_class(mask: np.ndarray, voxel_ml: float) -> ClassSize:
 
 def measure_label(label: np.ndarray, task: Task, voxel_ml: float) -> dict[str, ClassSize]:
     """Class -> size in a map of label values ``[Z,Y,X]``."""
-    return {
-        name: measure_class(np.isin(label, values), voxel_ml)
-        for name, values in zip(task.classes[1:], task.class_values, strict=True)
-    }
+    boxes = ndimage.find_objects(label)  # of every value, in one pass over the scan
+    sizes = {}
+    for name, values in zip(task.classes[1:], task.class_values, strict=True):
+        box = _joined_box(boxes, values)
+        sizes[name] = ClassSize(0.0, 0) if box is None else measure_class(np.isin(label[box], values), voxel_ml)
+    return sizes
+
+
+def _joined_box(boxes: Sequence[tuple[slice, ...] | None], values: Sequence[int]) -> tuple[slice, ...] | None:
+    """Around all voxels of some label values; None where there is none."""
+    found = [box for value in values if value <= len(boxes) and (box := boxes[value - 1])]
+    if not found:
+        return None
+    return tuple(slice(min(s.start for s in axis), max(s.stop for s in axis)) for axis in zip(*found, strict=True))
 
 
 def class_ranges(cases: Sequence[Mapping[str, ClassSize]]) -> dict[str, ClassRange]:

@@ -200,17 +200,22 @@ class TrainingRun:
             module = UpstreamModule(model, **parts)
         else:
             module = DownstreamModule(model, finetuning=self.finetuning, fresh=initialized.fresh, **parts)
-        seen = merge_data(model.provenance.data, resume_point.data if resume_point else {})
+        before = resume_point.data if resume_point else {}
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
         facts = {
-            cache.task.name: self._facts(cache, splits[cache.task.name], data.patients[cache.task.name])
+            cache.task.name: self._facts(
+                cache,
+                splits[cache.task.name],
+                data.patients[cache.task.name],
+                before.get(cache.task.name, {}).get("statistics"),
+            )
             for cache in data.caches
         }
         values, keys = self.description.settings, (*RECORDED, *(["pretext"] if data.objectives else []))
         settings = flatten({key: values[key] for key in keys if key in values})
         accumulated = values.get("trainer", {}).get("accumulate_grad_batches", 1)
         module.history = RunHistory(
-            merge_data(seen, facts),
+            merge_data(merge_data(model.provenance.data, before), facts),
             git_commit(PACKAGE_DIR),
             RunRecord(data.tasks.names, splits, class_name(module.new_optimizer()), settings),
             resume_point.extra_steps(data.settings.steps_per_epoch, accumulated) if resume_point else 0,
@@ -219,12 +224,21 @@ class TrainingRun:
         return module
 
     def _facts(
-        self, cache: TaskCache, splits: Mapping[str, Sequence[str]], patients: Mapping[str, str]
+        self,
+        cache: TaskCache,
+        splits: Mapping[str, Sequence[str]],
+        patients: Mapping[str, str],
+        statistics: Mapping | None,
     ) -> dict[str, Any]:
+        """
+        Args:
+            statistics: of the same cases, where the run that resumes has them: they cost two dozen whole cases a task.
+        """
         source = self.data.sources.get(cache.task.name)
         licence, homepage, citation = (source.licence, source.homepage, source.citation) if source else ("", "", "")
         stated = {"licence": licence, "homepage": homepage, "citation": citation}
-        statistics = None if cache.task.is_pretext else task_statistics(cache, splits["train"]).to_dict()
+        if statistics is None and not cache.task.is_pretext:
+            statistics = task_statistics(cache, splits["train"]).to_dict()
         return data_facts(splits, patients, **stated, statistics=statistics)
 
     def _require_same(self, resume_point: ResumePoint, module: SegmentationModule, steps_per_epoch: int) -> None:
