@@ -73,12 +73,9 @@ $(NNUNET)/ready: constraints.txt
 	$(NNUNET)/bin/pip install --quiet --constraint constraints.txt nnunetv2==2.8.1
 	touch $@
 
-bench: setup $(NNUNET)/ready ## measure beside nnU-Net v2; writes benchmarks/results.json; DATA=<folder of scans> for the preparation
-	$(BIN)/python benchmarks/bench_augment.py --nnunet-python $(NNUNET)/bin/python
-	$(BIN)/python benchmarks/bench_reader.py --nnunet-python $(NNUNET)/bin/python
-	$(BIN)/python benchmarks/bench_scale.py
-	$(BIN)/python benchmarks/bench_step.py --nnunet-python $(NNUNET)/bin/python
-	$(if $(DATA),$(BIN)/python benchmarks/bench_prepare.py --nnunet-python $(NNUNET)/bin/python --data $(DATA))
+bench: setup $(NNUNET)/ready ## measure a quiet machine, an hour; BENCH="step augment": those alone; DATA=<folder of scans>, SCAN=<CT>
+	$(BIN)/python benchmarks/bench_all.py --nnunet-python $(NNUNET)/bin/python \
+		$(if $(DATA),--data $(DATA)) $(if $(SCAN),--scan $(SCAN)) $(BENCH)
 
 bench-gpu: ## measure a card in 6 minutes with the machine's own PYTHON, nothing is installed; NNUNET_DIR=, GPU_OPTIONS=
 	$(PYTHON) benchmarks/bench_gpu.py $(if $(NNUNET_DIR),--nnunet $(NNUNET_DIR)) $(GPU_OPTIONS)

@@ -5,6 +5,7 @@ The network is narrow: what is measured is everything around it. Each row is a p
     python benchmarks/bench_predict_memory.py
 """
 
+import argparse
 import json
 import resource
 import subprocess
@@ -81,6 +82,7 @@ def worker(scan: Path, counts: list[int], output: Path) -> None:
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         scan, peaks = Path(folder) / "scan.nii.gz", {}
         make_scan(scan)
@@ -102,7 +104,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
+    if len(sys.argv) == 4:  # started by ``main``
         worker(Path(sys.argv[1]), json.loads(sys.argv[2]), Path(sys.argv[3]))
     else:
         main()

@@ -5,6 +5,7 @@ Published width.
     python benchmarks/bench_shared_encoding.py
 """
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 @torch.inference_mode()
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     model = UniSegModel(
         published_tasks(),
         patch_size=(64, 192, 192),

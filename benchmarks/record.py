@@ -5,21 +5,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
-from gpu.report import tables
+import tables
 
 RESULTS = Path(__file__).parent / "results.json"
 TABLE = RESULTS.with_name("RESULTS.md")
 COLUMNS = ("name", "ours", "anchor", "ratio", "unit", "command", "machine", "commit")
-HEAD = """# Measured
-
-Written by the scripts of this folder from `results.json`; do not edit. Ours and the anchor ran side by side in one run,
-start-up excluded.
-`ratio` is how many times better ours is: above 1 it is faster or smaller.
-A row without an anchor states a property of ours.
-"""
 
 
 def one_core() -> None:
@@ -49,18 +41,8 @@ def record(name: str, ours: float, anchor: float | None, unit: str, *, more_is_b
 
 
 def write_table() -> None:
-    """Rows of ``results.json``, then what was measured on cards."""
-    rows = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    _write(TABLE, HEAD + "\n" + _table(rows) + tables())
-
-
-def _table(rows: Sequence[dict]) -> str:
-    lines = [
-        COLUMNS,
-        ("---",) * len(COLUMNS),
-        *([("" if row[key] is None else str(row[key])) for key in COLUMNS] for row in rows),
-    ]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    """``RESULTS.md`` again."""
+    _write(TABLE, tables.text(RESULTS))
 
 
 def _write(path: Path, text: str) -> None:
