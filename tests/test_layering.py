@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 SRC = ROOT / "src" / "uniseg"
 COMMANDS = {
     *("prepare", "train", "finetune", "predict", "evaluate", "report", "export", "info", "tasks", "serve"),
-    *("import_results", "complete", "adapt", "view"),
+    *("import_results", "complete", "adapt", "view", "crossval", "compare"),
 }
 LEVELS = [
     {

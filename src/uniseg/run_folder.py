@@ -188,6 +188,52 @@ class RunFolder:
         return [self.report, *evaluations, self.prompt_evolution.parent, self.reconstructions, *logs, *reports]
 
 
+@dataclass(frozen=True)
+class CrossvalFolder:
+    """A cross-validation: the run of every fold, and what is made of all of them.
+
+    Examples:
+        >>> CrossvalFolder(Path("outputs/demo_crossval")).fold(2).checkpoint.as_posix()
+        'outputs/demo_crossval/fold_2/checkpoints/last.ckpt'
+    """
+
+    path: Path
+
+    @property
+    def record(self) -> Path:
+        """What it was begun with."""
+        return self.path / "crossval.json"
+
+    def fold(self, number: int) -> RunFolder:
+        return RunFolder(self.path / f"fold_{number}")
+
+    def trained(self, number: int) -> Path:
+        """Written when the training of a fold has come to its end."""
+        return self.fold(number).path / "trained.json"
+
+    def log(self, number: int) -> Path:
+        """What the process of a fold said, where folds run side by side."""
+        return self.path / f"fold_{number}.log"
+
+    @property
+    def pooled(self) -> EvaluationFolder:
+        """The out-of-fold scores of all folds."""
+        return EvaluationFolder(self.path / "pooled")
+
+    @property
+    def others(self) -> EvaluationFolder:
+        """The scores of another tool's folds on the same cases."""
+        return EvaluationFolder(self.path / "others")
+
+    @property
+    def ensemble(self) -> Path:
+        return self.path / "ensemble"
+
+    @property
+    def report(self) -> ReportFolder:
+        return ReportFolder(self.path / "report")
+
+
 def file_of_evaluation(path: str | os.PathLike) -> Path:
     """``path``, or the same file under ``evaluation_val`` where only ``evaluation_dev``, its former name, is wrong."""
     given = Path(path)

@@ -35,7 +35,7 @@ def test_help_says_job_examples_keys_with_comments_and_the_groups_it_takes(capsy
     assert output[0] == f"uniseg {command}: {COMMANDS[command]}"
     assert output[1].startswith(f"  python -m uniseg.{MODULES.get(command, command)} ")
     takes_tasks = any(line.startswith("  task=") for line in output)
-    assert takes_tasks == (command in ("prepare", "train", "finetune", "evaluate", "complete"))
+    assert takes_tasks == (command in ("prepare", "train", "finetune", "crossval", "evaluate", "complete"))
     if command == "predict":
         (line,) = [line for line in output if line.startswith("  merge=false")]
         assert line.endswith("One label map per scan in place of one per task: where tasks claim the same voxel,")

@@ -34,6 +34,8 @@ GIVEN = {
     "tasks": ["base=a"],
     "import": ["results=a", "output=b"],
     "complete": ["task=[liver]", "teachers=[a]", "output=b"],
+    "crossval": ["task=[liver]"],
+    "compare": ["runs=[a,b]"],
     "view": ["scan=a", "labels=b"],
 }
 BAD = {
@@ -114,6 +116,11 @@ BAD = {
     "tasks": "action=rename base= json=maybe",
     "info": "checkpoint=[] shape=[1,2] shape=[0,1,1] spacing_mm=[1,1,0] json=maybe",
     "import": "results= output= checkpoint=latest images=[]",
+    "crossval": """
+        folds=[] folds=[-1] folds=[1,1] folds=2 parallel=0 parallel=1.5 predictions_use=both margin=-1
+        rules.tolerance_mm=-1 data.batch_size=0
+    """,
+    "compare": "runs=[] output= margin=-1 margin=nan",
     "complete": """
         teachers=[] structures=[] output= least_confidence=1.1 least_confidence=-0.1 volume_slack=-1 most_components=0
         most_overlap=2 loss_weight=-1 loss_weight=nan tasks.liver.source.pseudo_weight=-1
@@ -145,6 +152,7 @@ GOOD = {
         split=val predictions_use=file predictions_use=null
     """,
     "serve": "port=0 port=65535 token=null token=12345678 keep_minutes=0.5 max_store_gb=1000",
+    "crossval": "folds=null folds=[0,2] parallel=4 nnunet_folds=a nnunet_folds=[a,b] nnunet_folds={liver:a} margin=0",
     "report": "margin=0 metric=hd95_mm runs=[a,b]",
 }
 

@@ -21,7 +21,7 @@ from uniseg.datasets.source import Source, TaskBlock
 from uniseg.environment import CONF_DIR, LOCAL_CONF
 from uniseg.errors import InputError
 from uniseg.inference.predictor import Predictor
-from uniseg.inference.settings import InferenceSettings
+from uniseg.inference.settings import AUTO, InferenceSettings
 from uniseg.metrics.registry import Metrics, find_metrics
 from uniseg.reporting.prompts import similarity_image
 from uniseg.run_folder import file_of_evaluation
@@ -90,7 +90,7 @@ def make_predictor(
     settings = settings_from(InferenceSettings, inference)
     if OmegaConf.is_config(checkpoint):
         checkpoint = OmegaConf.to_container(checkpoint)  # type: ignore[assignment]
-    rules = None if postprocessing is None else file_of_evaluation(postprocessing)
+    rules = postprocessing if postprocessing in (None, AUTO) else file_of_evaluation(postprocessing)
     return Predictor.from_pretrained(checkpoint, task_files, settings, rules, site_file)
 
 

@@ -35,6 +35,7 @@ LOWER = {
     "prepare": "lower num_workers, or gpu_memory_gb where it plans",
     "train": "lower data.batch_size, data.patch_size or data.num_workers, or add speed.checkpoint_activations=true",
     "finetune": "lower data.batch_size, data.patch_size or data.num_workers, or add speed.checkpoint_activations=true",
+    "crossval": "lower parallel, data.batch_size, data.patch_size or data.num_workers, or inference.max_memory_gb",
     "evaluate": "lower inference.window_batch or inference.max_memory_gb",
     "predict": "lower inference.window_batch or inference.max_memory_gb",
 }

@@ -7,6 +7,7 @@ from omegaconf import MISSING, OmegaConf  # noqa: F401 - the latter for the exam
 
 from uniseg.adaptation.settings import AdaptSettings
 from uniseg.commands.run_roots import (
+    CrossvalConfig,
     EvaluateConfig,
     FinetuneConfig,
     InferenceSchema,
@@ -19,7 +20,7 @@ from uniseg.images.dicom_seg import BINARY, LABELMAP
 from uniseg.inference.outputs import FORMATS as LABEL_FORMATS
 from uniseg.inference.shard import SHARD
 from uniseg.pseudo_labels.settings import CompletionSettings
-from uniseg.reporting.view_settings import ReportSettings, ViewSettings
+from uniseg.reporting.view_settings import CompareSettings, ReportSettings, ViewSettings
 from uniseg.service.settings import ServiceSettings
 from uniseg.settings import (
     NOT_EMPTY,
@@ -218,14 +219,29 @@ class ReportConfig(schema_of(ReportSettings)):
     output: str | None = None
 
 
+@dataclass
+class CompareConfig(schema_of(CompareSettings)):
+    """Keys of ``compare``.
+
+    Examples:
+        >>> OmegaConf.structured(CompareConfig(runs=["a", "b"])).runs
+        ['a', 'b']
+    """
+
+    runs: list[str] = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+
+
 ROOTS = {
     "prepare": PrepareConfig,
     "train": TrainConfig,
     "finetune": FinetuneConfig,
+    "crossval": CrossvalConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "serve": ServeConfig,
     "report": ReportConfig,
+    "compare": CompareConfig,
     "adapt": AdaptConfig,
     "export": ExportConfig,
     "info": InfoConfig,

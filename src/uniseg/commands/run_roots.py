@@ -7,6 +7,7 @@ from omegaconf import MISSING, OmegaConf  # noqa: F401 - the latter for the exam
 
 from uniseg.commands.structured import schema_of
 from uniseg.datasets.source import TaskBlock
+from uniseg.evaluation.crossval import CrossvalSettings
 from uniseg.evaluation.predictions import FILE_VALUES, TASK_VALUES
 from uniseg.evaluation.run import SCORED_SPLITS
 from uniseg.evaluation.scoring import ScoringRules
@@ -139,6 +140,18 @@ class FinetuneConfig(TrainConfig, schema_of(FinetuneSettings)):
         >>> OmegaConf.structured(FinetuneConfig(base="last.ckpt")).base
         'last.ckpt'
     """
+
+
+@dataclass
+class CrossvalConfig(RunConfig, schema_of(CrossvalSettings)):
+    """Keys of ``crossval``.
+
+    Examples:
+        >>> OmegaConf.structured(CrossvalConfig(parallel=2)).parallel
+        2
+    """
+
+    rules: ScoringSchema = MISSING
 
 
 @dataclass

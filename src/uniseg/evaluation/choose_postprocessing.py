@@ -1,6 +1,6 @@
 """Which components of a class are removed, chosen by the Dice of validation cases."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -18,12 +18,17 @@ from uniseg.inference.postprocessing import Choice, choose
 from uniseg.run_folder import EvaluationFolder
 
 
-def choose_postprocessing(datasets: Sequence[Dataset], fold: int, output: EvaluationFolder) -> list[Choice]:
-    """One choice per class of every task that has validation cases, by their predictions under ``output``."""
+def choose_postprocessing(datasets: Sequence[Dataset], outputs: Mapping[int, EvaluationFolder]) -> list[Choice]:
+    """One choice per class of every task that has validation cases, by the predictions of one fold or of all together.
+
+    Args:
+        outputs: fold -> where its validation cases were predicted.
+    """
     choices: list[Choice] = []
     for dataset in datasets:
         cases = [
             partial(_read_pair, dataset, case, label_path(output.predictions, dataset.task.name, case.case_id))
+            for fold, output in outputs.items()
             for case in dataset.cases_of("val", fold)
         ]
         choices += choose(dataset.task, cases) if cases else []
@@ -43,11 +48,12 @@ def choice_table(choices: Sequence[Choice]) -> Table:
     table = Table(*heads, caption="Chosen on these validation cases, so the gain is an upper bound.")
     for choice in choices:
         dice = (f"{choice.before:.3f}", f"{choice.after:.3f}")
-        table.add_row(escape(choice.task), escape(choice.class_name), str(choice.num_cases), _kept(choice), *dice)
+        table.add_row(escape(choice.task), escape(choice.class_name), str(choice.num_cases), kept(choice), *dice)
     return table
 
 
-def _kept(choice: Choice) -> str:
+def kept(choice: Choice) -> str:
+    """What of a class stays, for a table."""
     if choice.rule.largest:
         return "largest component"
     return f"components from {choice.rule.least_ml} ml" if choice.rule.least_ml else "all"

@@ -1,6 +1,6 @@
 """Out-of-fold scores of all folds as one evaluation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
@@ -17,18 +17,30 @@ def pool_folds(runs: Sequence[Path], output: EvaluationFolder) -> Summary:
     Raises:
         InputError: a run without scores, or a case that two runs scored.
     """
-    scores: list[Score] = []
-    owner: dict[tuple[str, str], Path] = {}
-    for run in runs:
-        path = RunFolder(run).evaluation("val").scores
-        fold_scores = read_scores(path)
-        for task, case_id in sorted({(score.task, score.case_id) for score in fold_scores}):
-            if (task, case_id) in owner:
-                found = f"case '{case_id}' of '{task}', which {owner[task, case_id]} has too"
-                raise InputError(path, found, "every case in one fold", "give one run of each fold")
-            owner[task, case_id] = run
-        scores += fold_scores
+    files = ((run, RunFolder(run).evaluation("val").scores) for run in runs)
+    scores = pool_scores((run, path, read_scores(path)) for run, path in files)
     require_replaceable(output)
     summary = summarise(scores, split="val", pooled=tuple(map(str, runs)))
     write_evaluation(output, scores, summary)
     return summary
+
+
+def pool_scores(folds: Iterable[tuple[Path, Path, Sequence[Score]]]) -> list[Score]:
+    """All of them.
+
+    Args:
+        folds: what a message calls the fold, the file of its scores, the scores.
+
+    Raises:
+        InputError: a case that two folds scored.
+    """
+    scores: list[Score] = []
+    owner: dict[tuple[str, str], Path] = {}
+    for name, path, fold_scores in folds:
+        for task, case_id in sorted({(score.task, score.case_id) for score in fold_scores}):
+            if (task, case_id) in owner:
+                found = f"case '{case_id}' of '{task}', which {owner[task, case_id]} has too"
+                raise InputError(path, found, "every case in one fold", "give one run of each fold")
+            owner[task, case_id] = name
+        scores += fold_scores
+    return scores

@@ -22,7 +22,6 @@ from uniseg.evaluation.summary import summarise
 from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.postprocessing import Choice, write_postprocessing
 from uniseg.inference.predictor import Predictor
-from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import EvaluationFolder
 from uniseg.task import TaskSet
 from uniseg.weights.seen import LEARNT_FROM, find_seen
@@ -65,7 +64,7 @@ def evaluate_run(
     for dataset in datasets:
         predictor.model.tasks.position(dataset.task.name)
         for model in predictor.models:
-            refuse_seen(model, dataset, fold, split, checkpoint)
+            refuse_seen(model.provenance.data, dataset, fold, split, checkpoint)
     jobs = [(dataset, case) for dataset in datasets for case in dataset.cases_of(split, fold)]
     if not jobs:
         fix = "list the cases of each split in source.splits of the task file"
@@ -87,7 +86,7 @@ def evaluate_run(
         stages_s={stage: round(seconds, 3) for stage, seconds in predictor.stopwatch.seconds.items()},
     )
     write_prompts(predictor.model, datasets, fold, output)
-    choices = choose_postprocessing(datasets, fold, output) if choose else None
+    choices = choose_postprocessing(datasets, {fold: output}) if choose else None
     if choices is not None:
         write_postprocessing(choices, predictor.checkpoint_hash, output.postprocessing)
     write_evaluation(output, scores, summary, [each.record for each in scored if each.record is not None])
@@ -134,16 +133,19 @@ def require_scored_split(split: str, *, choose: bool) -> None:
         raise InputError("split", f"'{split}'", expected, "correct split=")
 
 
-def refuse_seen(model: UniSegModel, dataset: Dataset, fold: int, split: str, checkpoint: str) -> None:
+def refuse_seen(data: Mapping[str, Mapping], dataset: Dataset, fold: int, split: str, checkpoint: str) -> None:
     """Ends an evaluation of a network that was trained on cases of ``split``, or, where that is the test split, chosen
     on them.
+
+    Args:
+        data: of the network's provenance.
 
     Raises:
         InputError: names the first of them.
     """
     name, patients = dataset.task.name, dataset.splits.patients
     scored = {case_id: patients[case_id] for case_id in dataset.splits.fold(name, fold)[split]}
-    seen = list(find_seen(model.provenance.data, name, scored, _before(split)))
+    seen = list(find_seen(data, name, scored, _before(split)))
     if not seen:
         return
     first, number = seen[0], f"({len(seen)} such cases)"

@@ -22,6 +22,7 @@ from uniseg.metrics.surface import bounding_box
 from uniseg.task import Task
 
 KIND = "uniseg postprocessing"
+EXPECTED, FIX = "postprocessing.json of uniseg.evaluate split=val postprocessing=choose", "give that file"
 ALL_CLASSES = "*"  # in place of the name of a class, as nnU-Net's first step
 SIZES_ML = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
@@ -169,14 +170,31 @@ def write_postprocessing(choices: Sequence[Choice], checkpoint_hash: str, path: 
     write_json(path, {"kind": KIND, "checkpoint": checkpoint_hash, "choices": rows})
 
 
+def read_choices(path: str | os.PathLike, checkpoint_hash: str) -> list[Choice] | None:
+    """What ``write_postprocessing`` wrote for these weights; None where it was for others, or nothing is there.
+
+    Raises:
+        InputError: not a file of ``write_postprocessing``.
+    """
+    if not os.path.exists(path):
+        return None
+    content, rules = read_json(path, EXPECTED, FIX), read_postprocessing(path)
+    if content.get("checkpoint") != checkpoint_hash:
+        return None
+    names = ("task", "class_name", "before", "after", "num_cases")
+    return [
+        Choice(rule=rules[row["task"]][row["class_name"]], **{name: row[name] for name in names})
+        for row in content["choices"]
+    ]
+
+
 def read_postprocessing(path: str | os.PathLike) -> Postprocessing:
     """By task, by class.
 
     Raises:
         InputError: not a file of ``write_postprocessing``.
     """
-    expected, fix = "postprocessing.json of uniseg.evaluate split=val postprocessing=choose", "give that file"
-    content = read_json(path, expected, fix)
+    content = read_json(path, EXPECTED, FIX)
     rules: dict[str, dict[str, ClassPostprocessing]] = {}
     try:
         if content["kind"] != KIND or not isinstance(content["choices"], list):
@@ -184,7 +202,7 @@ def read_postprocessing(path: str | os.PathLike) -> Postprocessing:
         for choice in content["choices"]:
             rules.setdefault(choice["task"], {})[choice["class_name"]] = _rule(**choice["cleaning"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(path, "a file of something else", expected, fix) from error
+        raise InputError(path, "a file of something else", EXPECTED, FIX) from error
     return rules
 
 

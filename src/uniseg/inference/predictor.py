@@ -14,7 +14,7 @@ from uniseg.images.volume import CANONICAL_AXES, Volume
 from uniseg.inference.compute import Compute, out_of_memory
 from uniseg.inference.postprocessing import Postprocessing, postprocess, read_postprocessing
 from uniseg.inference.restore import CompressedSegmentation, OutputOptions, turned_back
-from uniseg.inference.settings import CANONICAL, FILE, InferenceSettings
+from uniseg.inference.settings import AUTO, CANONICAL, FILE, InferenceSettings
 from uniseg.inference.stopwatch import Stopwatch
 from uniseg.inference.task_group import group_tasks, prepare_group, segment_group
 from uniseg.inference.task_selection import fitting_tasks, guessed_tasks
@@ -23,7 +23,7 @@ from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.preprocessing.modality import Guess, guess
 from uniseg.task import Task, TaskSet
-from uniseg.weights.ensemble import ensemble_hash, load_ensemble
+from uniseg.weights.ensemble import ensemble_hash, load_ensemble, postprocessing_of
 from uniseg.weights.site_file import read_site_tasks
 from uniseg.weights.task_hub import with_installed
 
@@ -93,7 +93,7 @@ class Predictor:
         path: AnyPath | Sequence[AnyPath],
         task_files: Iterable[AnyPath] = (),
         settings: InferenceSettings = InferenceSettings(),
-        postprocessing: AnyPath | None = None,
+        postprocessing: AnyPath | None = AUTO,
         site_file: AnyPath | None = None,
     ) -> "Predictor":
         """The networks of files.
@@ -101,13 +101,15 @@ class Predictor:
         Args:
             path: a checkpoint, an exported folder with the tasks beside it, or a list of either: an ensemble.
             task_files: of tasks that are added to the network.
-            postprocessing: the file that ``uniseg.evaluate`` wrote; None: label maps as they are.
+            postprocessing: the file that ``uniseg.evaluate`` wrote; ``auto``: that which an ensemble's folder brings;
+                None: label maps as they are.
             site_file: that ``uniseg.adapt`` wrote for the scans' site; its tasks alone are predicted.
 
         Raises:
             InputError: a file cannot be read, or does not fit; as of ``Predictor``.
         """
         task_files = with_installed(path, task_files)
+        postprocessing = postprocessing_of(path) if postprocessing == AUTO else postprocessing
         return cls(
             load_ensemble(path, task_files, site_file),
             settings,

@@ -11,7 +11,7 @@ from uniseg.errors import InputError
 from uniseg.evaluation.records import read_scores
 from uniseg.metrics.base import Metric
 from uniseg.metrics.paired import ALPHA, Comparison, by_patient, compare, holm
-from uniseg.run_folder import TEST, EvaluationFolder, RunFolder
+from uniseg.run_folder import TEST, CrossvalFolder, EvaluationFolder, RunFolder
 
 BETTER, WORSE, NOISE, FEW = "better", "worse", "noise", "too few patients to tell"
 
@@ -69,14 +69,21 @@ class Difference:
         return BETTER if self.comparison.difference > 0 else WORSE
 
 
+def scored_folder(folder: Path) -> EvaluationFolder:
+    """Where the scores lie: in the folder, pooled in that of a cross-validation, of the test cases in that of a run."""
+    if EvaluationFolder(folder).scores.is_file():
+        return EvaluationFolder(folder)
+    crossval = CrossvalFolder(folder)
+    return crossval.pooled if crossval.record.is_file() else RunFolder(folder).evaluation(TEST)
+
+
 def read_evaluated(folder: Path, metric: Metric) -> Evaluated:
-    """Of a run folder, or of the folder that ``uniseg.evaluate`` wrote.
+    """Of a run folder, of a cross-validation, or of the folder that ``uniseg.evaluate`` wrote.
 
     Raises:
         InputError: no scores there, or none of the metric.
     """
-    scored, of_run = EvaluationFolder(folder).scores, RunFolder(folder).evaluation(TEST).scores
-    path = scored if scored.is_file() else of_run
+    path = scored_folder(folder).scores
     known: dict[tuple[str, str], list[tuple[str, float]]] = {}
     misses: dict[tuple[str, str], int] = {}
     for score in read_scores(path):

@@ -1,6 +1,6 @@
 """A comparison on the disk: CSV, JSON, a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from uniseg.errors import InputError
 from uniseg.evaluation.csv_cells import to_cell, write_rows
 from uniseg.files import write_json, write_text
 from uniseg.metrics.base import Metric
+from uniseg.reporting.best import Ranked, simplest
 from uniseg.reporting.compare import Difference, differences, read_evaluated
 from uniseg.reporting.markup import render_page
 
@@ -18,9 +19,14 @@ HEAD = (
 )  # fmt: skip
 
 
-def write_comparison(runs: Sequence[Path], output: Path, *, metric: Metric, margin: float) -> Path:
+def write_comparison(
+    runs: Sequence[Path], output: Path, *, metric: Metric, margin: float, ranking: Sequence[Ranked] = ()
+) -> Path:
     """Every run against the first: ``comparison.csv``, ``comparison.json``, ``comparison.html``; returns the page's
     path.
+
+    Args:
+        ranking: where the first was chosen as the best, of all runs in this order.
 
     Raises:
         InputError: fewer than two runs, two of one name, scores that lack or share nothing.
@@ -32,18 +38,29 @@ def write_comparison(runs: Sequence[Path], output: Path, *, metric: Metric, marg
     compared = {
         name: differences(run, first, metric=metric, margin=margin) for name, run in zip(names[1:], others, strict=True)
     }
-    table = [row(name, names[0], each) for name, rows in compared.items() for each in rows]
-    page = render_page("compare.html.jinja", first=names[0], compared=compared, metric=metric, margin=margin)
+    given = {"metric": metric, "margin": margin, "ranking": ranking, "simplest": simplest(ranking) if ranking else ""}
+    page = render_page("compare.html.jinja", first=names[0], compared=compared, **given)
     content = {
         "metric": metric.name,
         "margin": margin,
         "against": names[0],
         "runs": {name: list(map(_to_dict, rows)) for name, rows in compared.items()},
+        **({"ranking": list(map(_ranked, ranking))} if ranking else {}),
     }
-    write_rows(output / "comparison.csv", HEAD, table)
+    write_table(compared, names[0], output)
     write_json(output / "comparison.json", content)
     write_text(output / "comparison.html", page)
     return output / "comparison.html"
+
+
+def write_table(compared: Mapping[str, Sequence[Difference]], against: str, output: Path) -> None:
+    """``comparison.csv``.
+
+    Args:
+        compared: run -> its differences from ``against``.
+    """
+    table = [row(name, against, each) for name, rows in compared.items() for each in rows]
+    write_rows(output / "comparison.csv", HEAD, table)
 
 
 def names_of(runs: Sequence[Path]) -> list[str]:
@@ -74,3 +91,17 @@ def _to_dict(each: Difference) -> dict:
     """By the keys of comparison.json, which are older than the names of today."""
     names = {"mean": "own", "first_mean": "other", "first_misses": "other_misses"}
     return {names.get(key, key): value for key, value in asdict(each).items()} | {"verdict": each.verdict}
+
+
+def _ranked(each: Ranked) -> dict:
+    candidate, comparison = each.candidate, each.comparison
+    return {
+        "run": candidate.name,
+        "dice": candidate.score,
+        "interval": asdict(candidate.interval),
+        "num_patients": len(candidate.values),
+        "num_parameters": candidate.num_parameters,
+        "against_best": None if comparison is None else asdict(comparison),
+        "p_holm": each.p_holm,
+        "verdict": each.verdict,
+    }

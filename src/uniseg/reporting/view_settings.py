@@ -1,4 +1,4 @@
-"""Settings of the viewer: keys of ``conf/view.yaml`` and ``conf/report.yaml``, for YAML, command line and Python."""
+"""Settings of pages: keys of ``view``, ``report`` and ``compare``, for YAML, command line and Python."""
 
 from dataclasses import dataclass, field
 
@@ -23,11 +23,25 @@ class ViewSettings:
 
 
 @dataclass(frozen=True)
-class ReportSettings:
-    """What a user chooses of a report.
+class CompareSettings:
+    """What a user chooses of a comparison.
 
     Attributes:
         margin: what a run may lose and still count as not inferior, in units of the metric.
+
+    Examples:
+        >>> CompareSettings().margin
+        0.02
+    """
+
+    margin: float = field(default=0.02, metadata=bounded(NOT_NEGATIVE))
+
+
+@dataclass(frozen=True)
+class ReportSettings(CompareSettings):
+    """What a user chooses of a report.
+
+    Attributes:
         viewer_mb: of all cases that a run's page holds for its viewer, in 10⁶ bytes; 0: no viewer.
 
     Examples:
@@ -35,5 +49,4 @@ class ReportSettings:
         12
     """
 
-    margin: float = field(default=0.02, metadata=bounded(NOT_NEGATIVE))
     viewer_mb: float = field(default=12, metadata=bounded(number(least=0, most=LARGEST_MB)))

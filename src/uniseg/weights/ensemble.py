@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from uniseg.errors import InputError
-from uniseg.files import new_folder, read_json, require_file_name, write_json
+from uniseg.files import new_folder, read_json, require_file_name, write_bytes, write_json
 from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.checkpoint import load_model
@@ -15,7 +15,9 @@ from uniseg.weights.hub import local_path
 
 MEMBERS = "ensemble.json"
 KIND = "uniseg ensemble"
+FIX = "fetch the folder again"
 FORMAT = 1
+POSTPROCESSING = "postprocessing.json"  # beside the list, of its members together
 
 
 def load_ensemble(
@@ -33,11 +35,14 @@ def load_ensemble(
     return [without_pretexts(load_model(path, task_files, site_file=site_file)) for path in members(paths)]
 
 
-def save_ensemble(models: Sequence[UniSegModel], folder: str | Path, names: Sequence[str] = ()) -> Path:
+def save_ensemble(
+    models: Sequence[UniSegModel], folder: str | Path, names: Sequence[str] = (), postprocessing: bytes | None = None
+) -> Path:
     """A folder with one model folder per network; it appears complete or not at all.
 
     Args:
         names: of the model folders; empty: member0, member1, ...
+        postprocessing: content of the file that prediction with this ensemble applies.
 
     Raises:
         InputError: ``folder`` exists.
@@ -50,8 +55,25 @@ def save_ensemble(models: Sequence[UniSegModel], folder: str | Path, names: Sequ
     with new_folder(folder) as part:
         for name, model in zip(names, models, strict=True):
             save_model(model, part / name)
-        write_json(part / MEMBERS, {"kind": KIND, "format": FORMAT, "members": names})
+        brings = {} if postprocessing is None else {"postprocessing": POSTPROCESSING}
+        if postprocessing is not None:
+            write_bytes(part / POSTPROCESSING, postprocessing)
+        write_json(part / MEMBERS, {"kind": KIND, "format": FORMAT, "members": names, **brings})
     return folder
+
+
+def postprocessing_of(paths: str | Path | Sequence[str | Path]) -> Path | None:
+    """The file that an ensemble's folder names for all that it predicts; None for checkpoints and other folders.
+
+    Raises:
+        InputError: the list of the ensemble is malformed.
+    """
+    given = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    folder = local_path(given[0]) if len(given) == 1 else None
+    if folder is None or not (folder / MEMBERS).is_file():
+        return None
+    name = _read_list(folder).get("postprocessing")
+    return None if name is None else folder / require_file_name(folder / MEMBERS, "postprocessing", name)
 
 
 def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
@@ -67,17 +89,21 @@ def members(paths: str | Path | Sequence[str | Path]) -> list[Path]:
     return paths
 
 
-def _listed(folder: Path) -> list[Path]:
-    path, expected, fix = folder / MEMBERS, "the list of an ensemble's members", "fetch the folder again"
-    content = read_json(path, expected, fix)
+def _read_list(folder: Path) -> dict:
+    path, expected = folder / MEMBERS, "the list of an ensemble's members"
+    content = read_json(path, expected, FIX)
     if content.get("kind") != KIND or content.get("format") != FORMAT:
-        raise InputError(path, f"kind {content.get('kind')!r:.60}, format {content.get('format')!r:.60}", expected, fix)
-    names = content.get("members")
+        raise InputError(path, f"kind {content.get('kind')!r:.60}, format {content.get('format')!r:.60}", expected, FIX)
+    return content
+
+
+def _listed(folder: Path) -> list[Path]:
+    path, names = folder / MEMBERS, _read_list(folder).get("members")
     if not isinstance(names, list) or not names:
-        raise InputError(path, f"members {names!r:.60}", "folders beside the list", fix)
+        raise InputError(path, f"members {names!r:.60}", "folders beside the list", FIX)
     paths = [folder / require_file_name(path, "member", name) for name in names]
     if len(set(paths)) < len(paths):
-        raise InputError(path, f"members {names!r:.60}", "different folders beside the list", fix)
+        raise InputError(path, f"members {names!r:.60}", "different folders beside the list", FIX)
     return paths
 
 

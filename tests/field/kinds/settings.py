@@ -173,7 +173,7 @@ def _setting(root: str, rng: Random) -> str:
 def keys(root: str) -> tuple[tuple[str, object], ...]:
     """Every setting of a command with its default; those of a task under the name of ours."""
     schema.register()
-    stack = root in ("prepare", "train", "finetune", "evaluate")
+    stack = root in ("prepare", "train", "finetune", "crossval", "evaluate")
     with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
         config = OmegaConf.to_container(
             compose(root, ["task=[phantom_liver]", "phantom=default"] if stack else []), resolve=False
