@@ -5,31 +5,27 @@ if __name__ == "__main__":  # before the imports of the work, which --help does 
 
     run_and_exit("crossval")
 
-import shutil
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_only
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from uniseg.commands.folds import Crossval
 from uniseg.commands.side_by_side import fold_command, run_side_by_side
-from uniseg.evaluation.crossval import choose_out_of_fold
+from uniseg.evaluation.crossval import choose_out_of_fold, write_ensemble
 from uniseg.evaluation.other_folds import OtherFolds, other_folders, score_other_folds
 from uniseg.evaluation.pool import pool_folds
-from uniseg.files import content_hash
 from uniseg.reporting.crossval import CrossvalPage, write_crossval
-from uniseg.run_folder import CrossvalFolder
 from uniseg.train import one_line_endings, training_run
-from uniseg.weights.ensemble import load_ensemble, postprocessing_of, save_ensemble
 
 
 def main(config: DictConfig) -> float:
     """The pooled Dice, for sweeps; of some folds alone their mean."""
     crossval = Crossval.of(config)
-    others = given_others(crossval)
+    given = crossval.settings.nnunet_folds
+    others = [] if given is None else other_folders(given, [each.task.name for each in crossval.datasets])
     training_run(crossval.fold_config(0))  # what it refuses is said before anything is written
     crossval.begin()
     unfinished = [number for number in crossval.numbers if crossval.weights(number) is None]
@@ -45,13 +41,6 @@ def main(config: DictConfig) -> float:
         say("Some folds alone were asked for; the command without folds= pools all, once they are there.")
         return sum(summary.mean_dice for summary in summaries) / len(summaries)
     return finish(crossval, others)
-
-
-def given_others(crossval: Crossval) -> list:
-    """Folders of another tool's folds."""
-    given = crossval.config.nnunet_folds
-    plain = OmegaConf.to_container(given) if OmegaConf.is_config(given) else given
-    return [] if plain is None else other_folders(plain, [each.task.name for each in crossval.datasets])
 
 
 def train_fold(crossval: Crossval, number: int) -> None:
@@ -70,7 +59,7 @@ def train_fold(crossval: Crossval, number: int) -> None:
         say(f"Fold {number}: trained, {trainer.global_step} steps.")
 
 
-def finish(crossval: Crossval, others: list) -> float:
+def finish(crossval: Crossval, others: list[tuple[str | None, Path]]) -> float:
     """What is made of all folds: pooled scores, postprocessing, the ensemble, the report."""
     folder, settings = crossval.folder, crossval.settings
     weights = {number: crossval.weights(number) or "" for number in crossval.numbers}
@@ -80,26 +69,14 @@ def finish(crossval: Crossval, others: list) -> float:
     say(f"Ensemble of {len(weights)} folds: {folder.ensemble}")
     theirs = OtherFolds(None)
     if others:
-        score = partial(score_other_folds, others, crossval.datasets, crossval.scorer, folder.others)
-        theirs = score(settings.predictions_use)
+        where = (crossval.datasets, crossval.scorer, folder.others)
+        theirs = score_other_folds(others, *where, settings.predictions_use)
     page = CrossvalPage(folder, pooled, choices, theirs.notes if others else None, settings.margin)
     for line in write_crossval(page):
         say(line)
     say(f"Predict: uniseg predict checkpoint={folder.ensemble} input=... output=...")
     sys.stdout.write(f"{folder.report.page}\n")
     return pooled.mean_dice
-
-
-def write_ensemble(folder: CrossvalFolder, weights: Mapping[int, str]) -> None:
-    """All folds as one, with the postprocessing that was chosen on them together; left where it is there."""
-    chosen = folder.pooled.postprocessing
-    if folder.ensemble.exists():
-        brought = postprocessing_of(folder.ensemble)
-        if brought is not None and brought.exists() and content_hash(brought) == content_hash(chosen):
-            return  # it names the weights too
-        shutil.rmtree(folder.ensemble)
-    models = load_ensemble([folder.fold(number).checkpoint for number in weights])
-    save_ensemble(models, folder.ensemble, [f"fold_{number}" for number in weights], chosen.read_bytes())
 
 
 @rank_zero_only

@@ -76,7 +76,7 @@ def test_their_maps_hold_the_values_of_the_label_files(dataset, tmp_path):
 )
 def test_what_is_no_folder_of_folds(tmp_path, monkeypatch, given, line):
     monkeypatch.chdir(tmp_path)
-    Path("folder").mkdir()
+    nnunet(Path("folder"))
     with pytest.raises(InputError, match=line):
         other_folders(given, ["liver", "spleen"])
     assert other_folders({"spleen": "folder"}, ["liver", "spleen"]) == [("spleen", Path("folder"))]

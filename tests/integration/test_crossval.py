@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from started import TINY, run, signal_at, succeed
+from uniseg.datasets.splits import SplitTable
 from uniseg.inference.postprocessing import UNCHANGED, postprocess, read_postprocessing
 from uniseg.weights.checkpoint import load_model
 
@@ -30,11 +31,12 @@ def rows(path):
 
 @pytest.fixture(scope="module")
 def folded(prepared):
-    """The suite with one task in two folds: the cases that are prepared, divided anew."""
+    """The suite with one task in two folds, as if it had been prepared so."""
     folds = [{"train": HELD_OUT[1 - k], "val": HELD_OUT[k]} for k in range(2)]
     (prepared / "folds.json").write_text(json.dumps(folds))
-    shutil.copytree(prepared / "outputs/cache", prepared / "outputs/folds", dirs_exist_ok=True)
-    succeed("prepare", *SETTINGS[:-2], "num_workers=1", cwd=prepared)
+    cache = shutil.copytree(prepared / f"outputs/cache/{TASK}", prepared / f"outputs/folds/{TASK}")
+    patients = {case_id: f"{TASK}/{case_id}" for case_id in CASES}
+    (cache / "splits.json").write_text(json.dumps(SplitTable((), tuple(HELD_OUT), (), patients).to_dict()))
     return prepared
 
 

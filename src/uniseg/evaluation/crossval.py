@@ -1,5 +1,6 @@
 """A cross-validation: what it is told, what it was begun with, what its folds say together."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -9,11 +10,12 @@ from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
 from uniseg.evaluation.choose_postprocessing import choose_postprocessing
 from uniseg.evaluation.predictions import FILE_VALUES, TASK_VALUES
-from uniseg.files import read_record, require_text, write_json
+from uniseg.files import content_hash, read_record, require_text, write_json
 from uniseg.inference.postprocessing import Choice, read_choices, write_postprocessing
 from uniseg.renamed import renamed_settings
 from uniseg.run_folder import CrossvalFolder
 from uniseg.settings import COUNT, NOT_NEGATIVE, STEPS, bounded, check_fields, sequence, word
+from uniseg.weights.ensemble import load_ensemble, postprocessing_of, save_ensemble
 from uniseg.weights.hashing import checkpoint_hash
 
 KIND = "uniseg cross-validation"
@@ -142,6 +144,22 @@ def choose_out_of_fold(folder: CrossvalFolder, datasets: Sequence[Dataset], weig
         choices = choose_postprocessing(datasets, {number: folder.fold(number).evaluation(VAL) for number in weights})
         write_postprocessing(choices, joined, path)
     return choices
+
+
+def write_ensemble(folder: CrossvalFolder, weights: Mapping[int, str]) -> None:
+    """All folds as one, with the postprocessing that was chosen on them together; left where it is there.
+
+    Args:
+        weights: fold -> hash of its checkpoint.
+    """
+    chosen = folder.pooled.postprocessing
+    if folder.ensemble.exists():
+        brought = postprocessing_of(folder.ensemble)
+        if brought is not None and brought.exists() and content_hash(brought) == content_hash(chosen):
+            return  # it names the weights too
+        shutil.rmtree(folder.ensemble)
+    models = load_ensemble([folder.fold(number).checkpoint for number in weights])
+    save_ensemble(models, folder.ensemble, [f"fold_{number}" for number in weights], chosen.read_bytes())
 
 
 def _shorten(value: object) -> str:

@@ -39,7 +39,8 @@ def other_folders(given: Any, task_names: Sequence[str]) -> list[tuple[str | Non
     """(task, or None where the folder says it itself; folder) of what ``nnunet_folds`` names.
 
     Raises:
-        InputError: not a path, a list of paths, or paths by task; an unknown task; nothing there.
+        InputError: not a path, a list of paths, or paths by task; an unknown task; a folder with neither scores nor
+            validation label maps.
     """
     by_task = given if isinstance(given, Mapping) else {None: given}
     folders = []
@@ -55,9 +56,12 @@ def other_folders(given: Any, task_names: Sequence[str]) -> list[tuple[str | Non
         if not path.is_dir():
             expected = "nnU-Net's results of a dataset, or a folder that uniseg.evaluate wrote"
             raise InputError(path, "no such folder", expected, "correct nnunet_folds=")
-        if name is None and len(task_names) > 1 and not EvaluationFolder(path).scores.is_file():
+        if EvaluationFolder(path).scores.is_file():
+            continue
+        if name is None and len(task_names) > 1:
             found, expected = f"label maps of one of {len(task_names)} tasks", "to know of which"
             raise InputError(path, found, expected, f"give nnunet_folds={{{task_names[0]}:<folder>}}")
+        validation_maps(path)  # now, and not after all folds are trained
     return folders
 
 
