@@ -38,7 +38,14 @@ PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experim
 MOST_LINES = 120  # of the README
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND = re.compile(rf"(?:python -m uniseg\.|(?:^|`|srun )uniseg )({'|'.join(COMMANDS)})\b(?! --help)([^`\n]*)")
-PLACEHOLDERS = {r"\[(<name>|\.\.\.)\]": "[liver]", r"<[^>]*>": "x", r"=\.\.\.": "=x", r"\.\.\.": "", r"\$sweep": "-m"}
+PLACEHOLDERS = {
+    r"\[(<name>|\.\.\.)\]": "[liver]",
+    r"<[^>]*>": "x",
+    r"=\.\.\.": "=x",
+    r"\.\.\.": "",
+    r"\$sweep": "-m",
+    r"\$SLURM_ARRAY_TASK_ID": "0",
+}
 TASK_FILE = "# @package tasks.my_task\nmodalities: [CT]\nclasses: [background, thing]\nspacing_mm: [3, 1.5, 1.5]\n"
 TASK_FILE += "normalization: {CT: {mode: zscore}}\nsource: {layout: nnunet, root: data}\n"
 DATASET_FILE = TASK_FILE.partition("\n")[2].replace("classes: [background, thing]\n", "")

@@ -56,7 +56,8 @@ def test_the_best_is_named_and_what_cannot_be_told_from_it(tmp_path):
     best, second, third = ranked(runs(tmp_path))
     assert [each.candidate.name for each in (best, second, third)] == ["b", "a", "c"]
     assert best.candidate.score == pytest.approx(np.mean(BASE) + 0.055 / 8)
-    assert best.candidate.interval == bootstrap(np.array(list(best.candidate.values.values())))
+    expected = bootstrap(np.array(list(best.candidate.values.values())))
+    assert (best.candidate.interval.low, best.candidate.interval.high) == pytest.approx((expected.low, expected.high))
     assert second.verdict == "cannot be told from the best"
     assert (third.verdict, third.p_holm) == ("worse", pytest.approx(2 * 2 / 2**8))
     assert third.comparison.difference == pytest.approx(-0.2 - 0.055 / 8)
@@ -92,6 +93,13 @@ def test_tasks_count_alike_however_many_patients_they_have(tmp_path):
     values = patient_values(read_evaluated(crossval(tmp_path / "a", scores), DICE).values)
     assert len(values) == 7
     assert np.mean(list(values.values())) == pytest.approx((0.4 + 0.9) / 2)
+
+
+def test_an_interval_is_that_of_patients_not_of_tasks(tmp_path):
+    """All patients of a task alike: nothing is left to chance."""
+    scores = [score(f"p{k}", 0.4) for k in range(6)] + [score(f"q{k}", 0.8, "brain", "core") for k in range(3)]
+    candidate = read_candidate(crossval(tmp_path / "a", scores), "a", DICE)
+    assert (candidate.score, *vars(candidate.interval).values()) == pytest.approx((0.6, 0.6, 0.6))
 
 
 def test_the_command_writes_every_class_against_the_best(tmp_path, capsys):

@@ -72,8 +72,10 @@ class Crossval:
 
         Raises:
             InputError: data that are not there, not prepared or not in folds; a base that was trained on a case that is
-                to be scored.
+                to be scored; a dry run.
         """
+        if config.init.dry_run:
+            raise InputError("init.dry_run", "true", "false", "uniseg train tells what would become of every tensor")
         settings, sources = settings_from(CrossvalSettings, config), sources_of(config)
         require_datasets(sources)
         datasets = find_datasets(TaskSet(tasks_of(config).segmentations), sources)

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 
 LOOK_S = 0.2  # between two looks at the processes
 LONGEST_STOP_S = 600  # that a fold may take to save after a signal
+LONGEST_KILL_S = 10
 BASE = 128  # what a shell adds to the number of the signal that ended a command
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 OWN = ("folds", "parallel", "nnunet_folds")  # arguments of the whole that are not those of a fold
@@ -106,7 +107,8 @@ def _stop(processes: Sequence[subprocess.Popen]) -> None:
             process.wait(timeout=max(0, end - time.monotonic()))
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait(timeout=LOOK_S)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(timeout=LONGEST_KILL_S)
 
 
 @contextmanager

@@ -24,26 +24,25 @@ class Candidate:
 
     Attributes:
         values: patient -> what makes the mean over patients the mean over patients, then tasks.
+        interval: of that mean, 95 %.
+        scored: (task, class, patient) of every value.
         num_parameters: of its network; None: not known.
 
     Examples:
-        >>> Candidate("a", Path("a"), {"p": 0.5}, frozenset(), None).score
+        >>> Candidate("a", Path("a"), {"p": 0.5}, Interval(0.5, 0.5), frozenset(), None).score
         0.5
     """
 
     name: str
     folder: Path
     values: Mapping[str, float]
+    interval: Interval
     scored: frozenset[tuple[str, str, str]]
     num_parameters: int | None
 
     @property
     def score(self) -> float:
         return float(np.mean(list(self.values.values())))
-
-    @property
-    def interval(self) -> Interval:
-        return bootstrap(np.array(list(self.values.values())))
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ class Ranked:
         p_holm: adjusted over all others; None: too few patients, or the best.
 
     Examples:
-        >>> candidate = Candidate("a", Path("a"), {"p": 0.5}, frozenset(), None)
+        >>> candidate = Candidate("a", Path("a"), {"p": 0.5}, Interval(0.5, 0.5), frozenset(), None)
         >>> Ranked(candidate, None, None).verdict
         'best'
     """
@@ -91,12 +90,16 @@ class Ranked:
         )
 
 
-def patient_values(values: Mapping[tuple[str, str], Mapping[str, float]]) -> dict[str, float]:
+def patient_values(
+    values: Mapping[tuple[str, str], Mapping[str, float]], *, around_means: bool = False
+) -> dict[str, float]:
     """A number for every patient such that their mean is the mean over patients, then tasks; for one task that of the
     patient's classes.
 
     Args:
         values: (task, class) -> patient -> value.
+        around_means: with the same mean, but each patient as far from it as from that of the task: what a mean's
+            interval wants, since tasks are not drawn. Differences do without: they are to lie around 0.
 
     Examples:
         >>> patient_values({("a", "x"): {"p": 0.5, "q": 0.7}, ("a", "y"): {"p": 0.7, "q": 0.9}})
@@ -107,11 +110,16 @@ def patient_values(values: Mapping[tuple[str, str], Mapping[str, float]]) -> dic
         for patient, value in patients.items():
             by_task.setdefault(task, {}).setdefault(patient, []).append(value)
     everyone = sorted({patient for patients in by_task.values() for patient in patients})
-    result = dict.fromkeys(everyone, 0.0)
-    for patients in by_task.values():
-        weight = len(everyone) / (len(by_task) * len(patients))
+    task_means = {
+        task: float(np.mean([np.mean(of_classes) for of_classes in patients.values()]))
+        for task, patients in by_task.items()
+    }
+    start = float(np.mean(list(task_means.values()))) if around_means and task_means else 0.0
+    result = dict.fromkeys(everyone, start)
+    for task, patients in by_task.items():
+        weight, centre = len(everyone) / (len(by_task) * len(patients)), task_means[task] if around_means else 0.0
         for patient, of_classes in patients.items():
-            result[patient] += weight * float(np.mean(of_classes))
+            result[patient] += weight * (float(np.mean(of_classes)) - centre)
     return result
 
 
@@ -148,7 +156,9 @@ def read_candidate(folder: Path, name: str, metric: Metric) -> Candidate:
     keys = frozenset((*key, patient) for key, patients in evaluated.values.items() for patient in patients)
     weights = CrossvalFolder(folder).fold(0).transfer_report
     parameters = WeightsReport.read(weights).total if weights.is_file() else None
-    return Candidate(name, folder, patient_values(evaluated.values), keys, parameters)
+    around = patient_values(evaluated.values, around_means=True)
+    interval = bootstrap(np.array(list(around.values())))
+    return Candidate(name, folder, patient_values(evaluated.values), interval, keys, parameters)
 
 
 def rank(candidates: Sequence[Candidate]) -> list[Ranked]:

@@ -9,7 +9,7 @@ from uniseg.evaluation.choose_postprocessing import kept
 from uniseg.evaluation.crossval import VAL, CrossvalRecord
 from uniseg.evaluation.records import ClassSummary, Summary, read_scores
 from uniseg.files import write_bytes, write_text
-from uniseg.inference.postprocessing import Choice
+from uniseg.inference.postprocessing import UNCHANGED, Choice
 from uniseg.metrics.base import Metric
 from uniseg.metrics.paired import ALPHA, FEWEST, Comparison
 from uniseg.metrics.registry import packaged_metrics
@@ -159,13 +159,20 @@ def write_crossval(page: CrossvalPage) -> list[str]:
     if against is not None:
         write_table({OURS: against.rows}, THEIRS, folder.report.path)
     write_text(folder.report.page, text)
-    return [pooled_line(page), *([] if against is None else [*against.notes, against.line()])]
+    pooled = pooled_lines(page, len({score.patient_id for score in scores}))
+    return [*pooled, *([] if against is None else [*against.notes, against.line()])]
 
 
-def pooled_line(page: CrossvalPage) -> str:
-    patients = len({score.patient_id for score in read_scores(page.folder.pooled.scores)})
+def pooled_lines(page: CrossvalPage, num_patients: int) -> list[str]:
+    """For a person: the pooled Dice, what postprocessing changes."""
     baseline = page.pooled.baseline_mean_dice
-    return f"Pooled: val Dice {page.pooled.mean_dice:.3f} of {patients} patients (majority vote {baseline:.3f})."
+    changes = [
+        f"Postprocessing of {each.task}, {each.class_name}: {kept(each)}, Dice {each.before:.3f} -> {each.after:.3f}."
+        for each in page.choices
+        if each.rule != UNCHANGED
+    ]
+    dice = f"Pooled: val Dice {page.pooled.mean_dice:.3f} of {num_patients} patients (majority vote {baseline:.3f})."
+    return [dice, *changes]
 
 
 def fold_row(folder: CrossvalFolder, number: int, summary: Summary) -> FoldRow:
