@@ -106,8 +106,8 @@ def patient_values(
         {'p': 0.6, 'q': 0.8}
     """
     by_task: dict[str, dict[str, list[float]]] = {}
-    for (task, _), patients in values.items():
-        for patient, value in patients.items():
+    for (task, _), of_class in values.items():
+        for patient, value in of_class.items():
             by_task.setdefault(task, {}).setdefault(patient, []).append(value)
     everyone = sorted({patient for patients in by_task.values() for patient in patients})
     task_means = {
