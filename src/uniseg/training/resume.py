@@ -1,10 +1,13 @@
 """Where a run resumes, and whether it may: the same tasks, network, optimiser and splits."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 
+from lightning import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
@@ -13,6 +16,7 @@ from uniseg.errors import InputError
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
 from uniseg.task import Task, TaskSet
+from uniseg.training.logs import truncate_log
 from uniseg.training.run_record import KEY as RECORD
 from uniseg.training.run_record import RunRecord, class_name, flatten, shorten
 from uniseg.weights.checkpoint import KEY, read_checkpoint
@@ -257,3 +261,21 @@ def follow_settings(checkpoint: dict, optimizer: Optimizer) -> None:
             saved["initial_lr"] = group["lr"]
     for schedule in checkpoint["lr_schedulers"]:
         schedule["base_lrs"] = [group["initial_lr"] for group in groups]
+
+
+def report_resumption(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> None:
+    """Say where a run resumes and what has changed; cut its log there."""
+    rank_zero_info(f"Resuming after step {resume_point.step} of {resume_point.path}.")
+    if changed := resume_point.changed(record.settings):
+        rank_zero_info(f"Changed since then: {', '.join(changed)}.")
+    for logger in trainer.loggers:
+        if isinstance(logger, CSVLogger):
+            truncate_log(logger, resume_point.step)
+
+
+def fit(trainer: Trainer, module: LightningModule, data: LightningDataModule, resume_point: ResumePoint | None) -> None:
+    """From the resume point on, or from the start."""
+    with warnings.catch_warnings():
+        # The sampler starts after the last consumed batch by itself.
+        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
+        trainer.fit(module, datamodule=data, ckpt_path=resume_point and resume_point.path, weights_only=True)

@@ -1,7 +1,6 @@
 """One training, start to end: the command makes it of its configuration, ``fit`` of its arguments."""
 
 import errno
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -9,7 +8,6 @@ from typing import Any
 
 import yaml
 from lightning import Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
 from uniseg.cache.statistics import task_statistics
@@ -34,10 +32,10 @@ from uniseg.training.checkpoint_io import AtomicCheckpointIO
 from uniseg.training.finetuning import FineTuning
 from uniseg.training.folder_guard import clear, locked, require_unused
 from uniseg.training.initialize import InitializedModel, InitSettings
-from uniseg.training.logs import close_loggers, log_run, start_tracking, truncate_log
+from uniseg.training.logs import close_loggers, log_run, start_tracking
 from uniseg.training.modules import DownstreamModule, UpstreamModule
 from uniseg.training.optimization import Optimization
-from uniseg.training.resume import ResumePoint, find_resume_point
+from uniseg.training.resume import ResumePoint, find_resume_point, fit, report_resumption
 from uniseg.training.run_log import RunLog, describe_run, run_log
 from uniseg.training.run_parts import EarlierRun, RunData, RunDescription, TrainerParts
 from uniseg.training.run_record import RunRecord, class_name, flatten
@@ -113,9 +111,9 @@ class TrainingRun:
         trainer = self._trainer(log, replaces, has_pretexts=bool(data.objectives))
         self._describe(trainer, data, initialized, module.history.commit)
         if resume_point:
-            _resume(trainer, resume_point, module.history.record)
+            report_resumption(trainer, resume_point, module.history.record)
         try:
-            _fit(trainer, module, data, resume_point)
+            fit(trainer, module, data, resume_point)
         finally:
             close_loggers(trainer.loggers)
         log.write(f"Finished after step {trainer.global_step}.")
@@ -297,21 +295,3 @@ class TrainingRun:
             write_text(self.folder.config, yaml.safe_dump(dict(self.description.settings), sort_keys=False))
         counts = {"trained": report.trained, "total": report.total}
         log_run(trainer.loggers, dict(self.description.settings), counts, data.splits)
-
-
-def _resume(trainer: Trainer, resume_point: ResumePoint, record: RunRecord) -> None:
-    rank_zero_info(f"Resuming after step {resume_point.step} of {resume_point.path}.")
-    if changed := resume_point.changed(record.settings):
-        rank_zero_info(f"Changed since then: {', '.join(changed)}.")
-    for logger in trainer.loggers:
-        if isinstance(logger, CSVLogger):
-            truncate_log(logger, resume_point.step)
-
-
-def _fit(
-    trainer: Trainer, module: SegmentationModule, data: UniSegDataModule, resume_point: ResumePoint | None
-) -> None:
-    with warnings.catch_warnings():
-        # The sampler starts after the last consumed batch by itself.
-        warnings.filterwarnings("ignore", message="You're resuming from a checkpoint that ended before the epoch ended")
-        trainer.fit(module, datamodule=data, ckpt_path=resume_point and resume_point.path, weights_only=True)
