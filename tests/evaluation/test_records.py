@@ -142,7 +142,8 @@ def test_details_of_a_class():
             case("3", "q", 0.0, (0.0, 3.0), 10.0, (0, 0, 4)),
         ]
     )
-    assert details.dice_interval == (0.0, 0.5)
+    assert details.dice_interval == (0.0, 1.0), "Student's of two patients, cut to what a Dice can be"
+    assert np.isnan(summarise_class([score("a", "1", "p", 0.5)]).dice_interval).all()
     assert (details.complete_misses, details.cases_without, details.false_positive_ml) == (1, 1, 3.0)
     assert (details.lesion_sensitivity, details.lesion_f1) == (2 / 3, pytest.approx(4 / 9))
     assert details.false_lesions_per_case == pytest.approx(4 / 3)

@@ -11,7 +11,7 @@ from uniseg.errors import InputError
 from uniseg.evaluation.crossval import CrossvalRecord
 from uniseg.evaluation.records import Score, write_scores
 from uniseg.evaluation.summary import summarise
-from uniseg.metrics.paired import bootstrap
+from uniseg.metrics.paired import mean_interval
 from uniseg.metrics.registry import packaged_metrics
 from uniseg.reporting.best import TOO_FEW, lines, patient_values, rank, read_candidate
 from uniseg.reporting.compare import read_evaluated
@@ -56,7 +56,7 @@ def test_the_best_is_named_and_what_cannot_be_told_from_it(tmp_path):
     best, second, third = ranked(runs(tmp_path))
     assert [each.candidate.name for each in (best, second, third)] == ["b", "a", "c"]
     assert best.candidate.score == pytest.approx(np.mean(BASE) + 0.055 / 8)
-    expected = bootstrap(np.array(list(best.candidate.values.values())))
+    expected = mean_interval(np.array(list(best.candidate.values.values())))
     assert (best.candidate.interval.low, best.candidate.interval.high) == pytest.approx((expected.low, expected.high))
     assert second.verdict == "cannot be told from the best"
     assert (third.verdict, third.p_holm) == ("worse", pytest.approx(2 * 2 / 2**8))

@@ -7,7 +7,7 @@ import pytest
 
 from uniseg.errors import InputError
 from uniseg.metrics.registry import packaged_metrics
-from uniseg.reporting.compare import BETTER, FEW, NOISE, differences, read_evaluated
+from uniseg.reporting.compare import BETTER, FEW, MIXED, NOISE, differences, read_evaluated
 from uniseg.reporting.compare_files import names_of, write_comparison
 
 METRICS = packaged_metrics()
@@ -60,9 +60,42 @@ def test_differences_by_hand(pair):
         pytest.approx(2 / 2**10),
         pytest.approx(4 / 2**10),
     )
-    assert (lung.verdict, lung.non_inferior) == (NOISE, True)
+    assert (lung.verdict, lung.non_inferior) == (NOISE, None)
+    assert [(lost.patient_id, lost.missed) for lost in lung.lost] == [("p5", False)]
+    assert lung.lost[0].text == "p5 -0.030"
     assert (spleen.verdict, spleen.comparison.difference, spleen.non_inferior) == (FEW, pytest.approx(0.9), None)
-    assert (spleen.misses, spleen.first_misses) == (0, 3)
+    assert (spleen.misses, spleen.first_misses, spleen.lost) == (0, 3, ())
+    back = differences(a, b, metric=METRICS["dice"], margin=0.02)[2]
+    assert [lost.text for lost in back.lost] == [f"q{k} -0.900, missed whole" for k in range(3)]
+
+
+def test_twenty_patients_can_be_not_inferior(tmp_path):
+    """One of twenty-one is missed whole by the run, another by both: the one is listed, and decides."""
+    dice = [0.5 + k / 100 for k in range(20)]
+    a = [row("liver", f"p{k:02}", d) for k, d in enumerate(dice)] + [row("liver", "both", 0.0)]
+    b = [row("liver", f"p{k:02}", d + (-1) ** k / 100) for k, d in enumerate(dice)] + [row("liver", "both", 0.0)]
+    folders = [
+        write(tmp_path / name, *rows)
+        for name, rows in (("a", a), ("b", b), ("c", [row("liver", "p07", 0), *b[:7], *b[8:]]))
+    ]
+    first, same, missing = (read_evaluated(folder, METRICS["dice"]) for folder in folders)
+    (found,) = differences(same, first, metric=METRICS["dice"], margin=0.02)
+    assert (found.non_inferior, found.lost, found.misses) == (True, (), 1)
+    (found,) = differences(missing, first, metric=METRICS["dice"], margin=0.02)
+    assert (found.non_inferior, found.misses, found.first_misses) == (False, 2, 1)
+    assert [lost.text for lost in found.lost] == ["p07 -0.570, missed whole"]
+    assert found.comparison.shift == pytest.approx(0, abs=0.01)
+
+
+def test_better_for_most_and_worse_in_the_mean_is_mixed(tmp_path):
+    dice = [0.7 + k / 100 for k in range(20)]
+    a = [row("liver", f"p{k:02}", d) for k, d in enumerate(dice)]
+    b = [row("liver", f"p{k:02}", 0 if k == 3 else d + 0.01 + k / 2000) for k, d in enumerate(dice)]
+    first, run = (read_evaluated(write(tmp_path / n, *rows), METRICS["dice"]) for n, rows in (("a", a), ("b", b)))
+    (found,) = differences(run, first, metric=METRICS["dice"], margin=0.02)
+    assert found.p_holm < 0.01
+    assert found.comparison.difference < 0 < found.comparison.shift
+    assert (found.verdict, found.non_inferior) == (MIXED, False)
 
 
 def test_of_distances_the_smaller_is_better(pair):
@@ -88,6 +121,13 @@ def test_files_say_the_same(pair, tmp_path):
     content = json.loads((tmp_path / "out/comparison.json").read_text())
     assert content["runs"]["b"][0]["comparison"]["wins"] == 10
     assert content["runs"]["b"][2]["other_misses"] == 3
+    assert content["runs"]["b"][1]["lost"] == [
+        {"patient_id": "p5", "difference": pytest.approx(-0.03), "missed": False}
+    ]
+    assert rows[1]["lost"] == "p5 -0.030"
+    assert float(rows[1]["hodges_lehmann"]) == pytest.approx(content["runs"]["b"][1]["comparison"]["shift"], abs=1e-4)
+    assert page.count("<td>cannot be told</td>") == 3
+    assert "p5 -0.030" in page
 
 
 def test_bad_input_is_reported(pair, tmp_path):

@@ -97,7 +97,7 @@ class ClassSummary:
     """Means over the cases of one class; NaN where no case counts, or where it was not computed.
 
     Attributes:
-        dice_interval: 95 %, a bootstrap over patients.
+        dice_interval: 95 %, over patients; NaN for one.
         metrics: means of the other metrics by name.
         lesion_sensitivity, lesion_f1, false_lesions_per_case: of the sums over all cases.
         complete_misses: cases of which nothing was found.

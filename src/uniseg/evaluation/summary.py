@@ -12,7 +12,7 @@ from uniseg.evaluation.baseline import DEFINITION
 from uniseg.evaluation.csv_cells import NAN
 from uniseg.evaluation.records import ClassSummary, Score, Summary, TaskData, TaskSummary
 from uniseg.metrics.lesions import LesionCounts
-from uniseg.metrics.paired import bootstrap, by_patient
+from uniseg.metrics.paired import Interval, by_patient, mean_interval
 
 RULES = (
     "Dice: mean over cases, then classes, then tasks. A class that reference and prediction both lack counts 1; "
@@ -57,11 +57,10 @@ def _summarise_task(scores: Sequence[Score], data: TaskData | None) -> TaskSumma
 
 
 def summarise_class(scores: Sequence[Score]) -> ClassSummary:
-    """Means over the cases of one class; the interval of the Dice, 95 %, is a bootstrap over patients; lesions are
-    summed over the cases.
+    """Means over the cases of one class; the interval of the Dice, 95 %, is over patients; lesions are summed
+    over the cases.
     """
     _, per_patient = by_patient([score.patient_id for score in scores], [score.dice for score in scores])
-    interval = bootstrap(per_patient)
     counted = [score.lesions for score in scores if score.lesions is not None]
     lesions = sum(counted, LesionCounts(0, 0, 0))
     absent = [score for score in scores if score.reference_ml == 0]
@@ -69,7 +68,7 @@ def summarise_class(scores: Sequence[Score]) -> ClassSummary:
     return ClassSummary(
         dice=mean(score.dice for score in scores),
         baseline_dice=mean(score.baseline_dice for score in scores),
-        dice_interval=(interval.low, interval.high),
+        dice_interval=_dice_limits(mean_interval(per_patient)),
         metrics={name: mean(score.value(name) for score in scores) for name in names},
         volume_difference_ml=mean(score.volume_difference_ml for score in scores),
         lesion_sensitivity=lesions.sensitivity,
@@ -79,6 +78,11 @@ def summarise_class(scores: Sequence[Score]) -> ClassSummary:
         cases_without=len(absent),
         false_positive_ml=mean(score.prediction_ml for score in absent),
     )
+
+
+def _dice_limits(interval: Interval) -> tuple[float, float]:
+    """Cut to what a Dice can be."""
+    return (max(interval.low, 0.0), min(interval.high, 1.0)) if interval.low <= interval.high else (NAN, NAN)
 
 
 def mean(values: Iterable[float]) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from uniseg.evaluation.records import Score
 from uniseg.files import read_record, require_text, write_json
-from uniseg.metrics.paired import Interval, by_patient, t_interval
+from uniseg.metrics.paired import Interval, by_patient, mean_interval, unseen_fraction
 
 HELPED, HARMED, UNDECIDED = "helped", "harmed", "undecided"
 FEWEST_PATIENTS = 5  # val patients that an interval is made for
@@ -20,8 +20,8 @@ class Verdict:
     """What the control run says of a fine-tuning.
 
     The difference is the mean over val patients of the Dice with the base minus that of new weights; the interval,
-    95 %, is Student's of paired differences. It covers which patients were drawn, not the luck of a training, which
-    several trainings average out.
+    95 %, is of the mean of paired differences. It covers which patients were drawn, not the luck of a training, which
+    several trainings average out, nor what no val patient shows (``unseen_fraction``).
 
     Attributes:
         outcome: helped, harmed where the interval excludes 0; else undecided.
@@ -71,9 +71,9 @@ class Verdict:
         if self.interval is None:
             told = f"({self.reason})"
         else:
-            limits = f"{self.interval.low:+.3f} to {self.interval.high:+.3f}"
+            unseen = f"which may not show what befalls up to {100 * unseen_fraction(self.num_patients):.0f} % of all"
             trainings = f", {self.num_trainings} trainings each" if self.num_trainings > 1 else ""
-            told = f"(95 % interval {limits}, {self.num_patients} patients{trainings})"
+            told = f"(95 % interval {self.interval.text}{trainings}, {self.num_patients} patients, {unseen})"
         caveat = f" ({self.caveat})" if self.caveat else ""
         return f"{self.outcome}: {numbers} {told}; use {self.use}{caveat}"
 
@@ -115,7 +115,7 @@ def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpo
     if len(patients) < FEWEST_PATIENTS:
         reason = f"{len(patients)} val patients, fewer than the {FEWEST_PATIENTS} that an interval needs"
     else:
-        interval = t_interval(difference)
+        interval = mean_interval(difference)
         outcome = HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
     worse = bool(len(difference) and difference.mean() < 0)
     tuned, new = ({patient: each[patient] for patient in patients} for each in (fine_tuned, control))

@@ -9,7 +9,7 @@ import numpy as np
 from uniseg.errors import InputError
 from uniseg.evaluation.records import Summary
 from uniseg.metrics.base import Metric
-from uniseg.metrics.paired import ALPHA, FEWEST, Comparison, Interval, bootstrap, compare, holm
+from uniseg.metrics.paired import ALPHA, FEWEST, Comparison, Interval, compare, holm, mean_interval
 from uniseg.reporting.compare import Evaluated, read_evaluated, scored_folder
 from uniseg.run_folder import TEST, CrossvalFolder
 from uniseg.weights.transfer_report import WeightsReport
@@ -69,7 +69,8 @@ class Ranked:
             return "best"
         if self.p_holm is None:
             return TOO_FEW
-        return "worse" if self.p_holm < ALPHA else "cannot be told from the best"
+        worse = self.p_holm < ALPHA and self.comparison.shift < 0  # of most patients, too
+        return "worse" if worse else "cannot be told from the best"
 
     @property
     def is_worse(self) -> bool:
@@ -157,7 +158,7 @@ def read_candidate(folder: Path, name: str, metric: Metric) -> Candidate:
     weights = CrossvalFolder(folder).fold(0).transfer_report
     parameters = WeightsReport.read(weights).total if weights.is_file() else None
     around = patient_values(evaluated.values, around_means=True)
-    interval = bootstrap(np.array(list(around.values())))
+    interval = mean_interval(np.array(list(around.values())))
     return Candidate(name, folder, patient_values(evaluated.values), interval, keys, parameters)
 
 

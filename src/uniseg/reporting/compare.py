@@ -13,7 +13,9 @@ from uniseg.metrics.base import Metric
 from uniseg.metrics.paired import ALPHA, Comparison, by_patient, compare, holm
 from uniseg.run_folder import TEST, CrossvalFolder, EvaluationFolder, RunFolder
 
-BETTER, WORSE, NOISE, FEW = "better", "worse", "noise", "too few patients to tell"
+NUM_LOST = 4  # patients whose loss a page names; the files name all
+ROUNDING = 1e-9  # of a loss of just the margin
+BETTER, WORSE, MIXED, NOISE, FEW = "better", "worse", "mixed", "noise", "too few patients to tell"
 
 
 @dataclass(frozen=True)
@@ -22,16 +24,38 @@ class Evaluated:
 
     Attributes:
         values: (task, class) -> patient -> mean of its cases; cases without the metric are left out.
-        misses: (task, class) -> cases of which nothing was found.
+        misses: (task, class) -> patient of each case of which nothing was found.
 
     Examples:
         >>> read_evaluated(Path("outputs/demo"), metric).misses["liver", "tumour"]  # doctest: +SKIP
-        0
+        ('patient_7',)
     """
 
     name: str
     values: Mapping[tuple[str, str], Mapping[str, float]]
-    misses: Mapping[tuple[str, str], int]
+    misses: Mapping[tuple[str, str], tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class LostPatient:
+    """A patient on whom an evaluation is worse than the first.
+
+    Attributes:
+        difference: of the metric, below 0 where it is worse.
+        missed: a case of theirs was missed whole, which the first did not miss.
+
+    Examples:
+        >>> LostPatient("patient_7", -0.812, missed=True).text
+        'patient_7 -0.812, missed whole'
+    """
+
+    patient_id: str
+    difference: float
+    missed: bool
+
+    @property
+    def text(self) -> str:
+        return f"{self.patient_id} {self.difference:+.3f}{', missed whole' if self.missed else ''}"
 
 
 @dataclass(frozen=True)
@@ -41,8 +65,9 @@ class Difference:
     Attributes:
         mean, first_mean: over the patients that both have.
         p_holm: adjusted over all classes that are compared with the first.
-        non_inferior: at the stated margin.
+        non_inferior: at the stated margin; None: fewer than twenty patients cannot tell.
         misses, first_misses: cases missed whole.
+        lost: patients missed whole, or worse by more than the margin, the worst first.
 
     Examples:
         >>> differences(run, first, metric=metric, margin=0.02)[0].verdict  # doctest: +SKIP
@@ -58,14 +83,27 @@ class Difference:
     non_inferior: bool | None
     misses: int
     first_misses: int
+    lost: tuple[LostPatient, ...] = ()
+
+    @property
+    def lost_text(self) -> str:
+        """For a cell."""
+        named = [each.text for each in self.lost[:NUM_LOST]]
+        more = len(self.lost) - len(named)
+        return "; ".join([*named, *([f"{more} more"] if more else [])])
 
     @property
     def verdict(self) -> str:
-        """Noise unless Holm's p is below 0.05."""
+        """Noise unless Holm's p is below 0.05; mixed where most patients went one way and the mean, by few, the other.
+
+        The test is of ranks, so its direction is the shift's.
+        """
         if self.p_holm is None:
             return FEW
         if self.p_holm >= ALPHA:
             return NOISE
+        if self.comparison.difference * self.comparison.shift <= 0:
+            return MIXED
         return BETTER if self.comparison.difference > 0 else WORSE
 
 
@@ -85,10 +123,10 @@ def read_evaluated(folder: Path, metric: Metric) -> Evaluated:
     """
     path = scored_folder(folder).scores
     known: dict[tuple[str, str], list[tuple[str, float]]] = {}
-    misses: dict[tuple[str, str], int] = {}
+    misses: dict[tuple[str, str], tuple[str, ...]] = {}
     for score in read_scores(path):
         key = (score.task, score.class_name)
-        misses[key] = misses.get(key, 0) + score.complete_miss
+        misses[key] = (*misses.get(key, ()), *([score.patient_id] if score.complete_miss else []))
         if not isnan(value := score.value(metric.name)):
             known.setdefault(key, []).append((score.patient_id, value))
     if not known:
@@ -104,30 +142,45 @@ def differences(run: Evaluated, first: Evaluated, *, metric: Metric, margin: flo
     Raises:
         InputError: no class and patient that both have.
     """
-    sign = 1.0 if metric.higher_is_better else -1.0
     common = {}
     for key in sorted(run.values.keys() & first.values.keys()):
-        patients = sorted(run.values[key].keys() & first.values[key].keys())
-        if patients:
-            common[key] = [np.array([each.values[key][patient] for patient in patients]) for each in (run, first)]
+        if patients := sorted(run.values[key].keys() & first.values[key].keys()):
+            common[key] = patients
     if not common:
         fix = "compare runs with a common test split"
         raise InputError(run.name, f"no class and patient of {first.name}", "evaluations of the same cases", fix)
-    comparisons = [compare(sign * values, sign * first_values) for values, first_values in common.values()]
-    adjusted = holm([comparison.p for comparison in comparisons])
+    values, first_values = (
+        {key: np.array([each.values[key][patient] for patient in patients]) for key, patients in common.items()}
+        for each in (run, first)
+    )
+    sign = 1.0 if metric.higher_is_better else -1.0
+    comparisons = {key: compare(sign * values[key], sign * first_values[key]) for key in common}
+    adjusted = holm([comparison.p for comparison in comparisons.values()])
     return [
         Difference(
-            task=task,
-            class_name=class_name,
-            mean=float(np.mean(values)),
-            first_mean=float(np.mean(first_values)),
+            *key,
+            mean=float(np.mean(values[key])),
+            first_mean=float(np.mean(first_values[key])),
             comparison=comparison,
             p_holm=p,
             non_inferior=comparison.non_inferior(margin),
-            misses=run.misses[task, class_name],
-            first_misses=first.misses[task, class_name],
+            misses=len(run.misses[key]),
+            first_misses=len(first.misses[key]),
+            lost=_lost(
+                dict(zip(common[key], (sign * (values[key] - first_values[key])).tolist(), strict=True)),
+                set(run.misses[key]) - set(first.misses[key]),
+                margin,
+            ),
         )
-        for ((task, class_name), (values, first_values)), comparison, p in zip(
-            common.items(), comparisons, adjusted, strict=True
-        )
+        for (key, comparison), p in zip(comparisons.items(), adjusted, strict=True)
     ]
+
+
+def _lost(changes: Mapping[str, float], missed: set[str], margin: float) -> tuple[LostPatient, ...]:
+    """Of the differences of each patient; margin 0 lists all who lost."""
+    lost = [
+        LostPatient(patient, difference, patient in missed)
+        for patient, difference in changes.items()
+        if patient in missed or difference < -margin - ROUNDING
+    ]
+    return tuple(sorted(lost, key=lambda each: each.difference))

@@ -8,6 +8,7 @@ from uniseg.errors import InputError
 from uniseg.evaluation.csv_cells import to_cell, write_rows
 from uniseg.files import write_json, write_text
 from uniseg.metrics.base import Metric
+from uniseg.metrics.paired import FEWEST_NON_INFERIOR
 from uniseg.reporting.best import Ranked, simplest
 from uniseg.reporting.compare import Difference, differences, read_evaluated
 from uniseg.reporting.markup import render_page
@@ -15,7 +16,7 @@ from uniseg.reporting.markup import render_page
 HEAD = (
     "run", "against", "task", "class", "patients", "own", "other", "difference", "low", "high", "p", "p_holm",
     "verdict", "non_inferior",
-    "wins", "ties", "losses", "complete_misses", "other_complete_misses",
+    "wins", "ties", "losses", "complete_misses", "other_complete_misses", "median", "hodges_lehmann", "unseen", "lost",
 )  # fmt: skip
 
 
@@ -39,7 +40,8 @@ def write_comparison(
         name: differences(run, first, metric=metric, margin=margin) for name, run in zip(names[1:], others, strict=True)
     }
     given = {"metric": metric, "margin": margin, "ranking": ranking, "simplest": simplest(ranking) if ranking else ""}
-    page = render_page("compare.html.jinja", first=names[0], compared=compared, **given)
+    names_and_rows = {"first": names[0], "compared": compared}
+    page = render_page("compare.html.jinja", **names_and_rows, **given, fewest=FEWEST_NON_INFERIOR)
     content = {
         "metric": metric.name,
         "margin": margin,
@@ -80,11 +82,17 @@ def row(name: str, against: str, each: Difference) -> list:
     numbers = [each.mean, each.first_mean, comparison.difference, interval.low, interval.high]
     return [
         *map(to_cell, (name, against, each.task, each.class_name)),
-        comparison.num_patients, *(f"{value:.4f}" for value in numbers),
+        comparison.num_patients, *map(_number, numbers),
         *("" if p is None else f"{p:.4g}" for p in (comparison.p, each.p_holm)), each.verdict,
         "" if each.non_inferior is None else each.non_inferior,
         comparison.wins, comparison.ties, comparison.losses, each.misses, each.first_misses,
+        *map(_number, (comparison.median, comparison.shift, comparison.unseen_fraction)),
+        to_cell("; ".join(lost.text for lost in each.lost)),
     ]  # fmt: skip
+
+
+def _number(value: float) -> str:
+    return "" if value != value else f"{value:.4f}"
 
 
 def _to_dict(each: Difference) -> dict:

@@ -11,7 +11,7 @@ from uniseg.evaluation.records import ClassSummary, Summary, read_scores
 from uniseg.files import write_bytes, write_text
 from uniseg.inference.postprocessing import UNCHANGED, Choice
 from uniseg.metrics.base import Metric
-from uniseg.metrics.paired import ALPHA, FEWEST, Comparison
+from uniseg.metrics.paired import ALPHA, FEWEST, FEWEST_NON_INFERIOR, Comparison
 from uniseg.metrics.registry import packaged_metrics
 from uniseg.reporting.best import compare_pooled
 from uniseg.reporting.compare import Difference, differences, read_evaluated
@@ -152,6 +152,7 @@ def write_crossval(page: CrossvalPage) -> list[str]:
         "against": against,
         "metric": metric,
         "margin": page.margin,
+        "fewest": FEWEST_NON_INFERIOR,
         "ensemble": folder.ensemble,
     }
     text = render_page("crossval.html.jinja", **values)

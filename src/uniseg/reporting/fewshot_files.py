@@ -53,8 +53,7 @@ def _cells(point: Point) -> list[str]:
     comparison = point.against
     compared = ["", "", ""]
     if comparison is not None:
-        interval = f"{comparison.interval.low:+.3f} to {comparison.interval.high:+.3f}"
-        compared = [f"{comparison.difference:+.3f}", interval, _p(point.p_holm)]
+        compared = [f"{comparison.difference:+.3f}", comparison.interval.text, _p(point.p_holm)]
     return [cell(point.start), number, str(len(point.seeds)), f"{np.mean(point.seeds):.3f}{spread}", *compared]
 
 
