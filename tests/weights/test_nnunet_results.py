@@ -125,7 +125,9 @@ def test_postprocessing_is_read_without_running_anything(tmp_path, ending):
     assert import_configuration(only(tmp_path)).largest == [("liver", "tumour"), ("tumour",)]
     regions = trained(tmp_path / "regions", "residual")
     write_steps(regions, [[1, 2], (2,)], ending)
-    assert import_configuration(only(tmp_path / "regions")).largest == [("whole",), ("core",)]
+    imported = import_configuration(only(tmp_path / "regions"))
+    assert imported.largest == [("whole",), ("core",)]
+    assert "regions_class_order are not read" in imported.notes[-2]
 
 
 class Evil:

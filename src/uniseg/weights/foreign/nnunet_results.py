@@ -15,6 +15,7 @@ from uniseg.weights.foreign.nnunet import EXPECTED, axis_order, network_of
 from uniseg.weights.pickled import read_foreign
 from uniseg.weights.reading import reading
 
+REGIONS = "regions: predicted as the likeliest label value; nnU-Net's thresholds in regions_class_order are not read"
 CHECKPOINTS = ("checkpoint_final.pth", "checkpoint_best.pth")
 LARGEST_COMPONENT = "remove_all_but_largest_component_from_segmentation"
 CROSS_VALIDATION = "crossval_results_folds_*"
@@ -141,6 +142,8 @@ def import_configuration(source: TrainedConfiguration, checkpoint: str = CHECKPO
         largest, note = read_postprocessing(source, folds[0].model)
     except InputError as error:
         largest, note = [], f"no postprocessing: {error}"
+    if folds[0].model.tasks[0].regions:
+        notes.append(REGIONS)
     return ImportedConfiguration(source, folds, largest, [*notes, *([note] if note else [])])
 
 
