@@ -1,11 +1,9 @@
 """Every command of docs/deploy.md runs, in the order of the page, MONAI's included."""
 
 import json
-import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import nibabel as nib
 import numpy as np
@@ -13,19 +11,13 @@ import pytest
 import torch
 
 from monai_schema import MONAI_SCHEMA
+from pages import commands_of
 from samples import make_task, save_nifti, small_model
 from started import succeed
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.task import TaskSet
 from uniseg.weights.checkpoint import KEY, describe_model
 
-PAGE = (Path(__file__).parents[2] / "docs/deploy.md").read_text()
-COMMANDS = [
-    line
-    for block in re.findall(r"^```bash\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
-    for line in block.replace("\\\n", " ").splitlines()
-    if not line.startswith(("pip ", "#"))
-]
 OF_MONAI = ("verify_metadata", "verify_net_in_out", "run")
 
 
@@ -56,7 +48,7 @@ def test_the_commands_of_the_page_run(folder):
     for module in ("onnxscript", "onnxruntime", "fire", "jsonschema"):
         pytest.importorskip(module, reason="an extra is not installed")
     ran = []
-    for command in COMMANDS:
+    for command in commands_of("deploy.md"):
         words = shlex.split(command, comments=True)
         if words[0] == "uniseg":
             assert succeed(*words[1:], cwd=folder).stdout.strip(), command

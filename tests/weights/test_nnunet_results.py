@@ -10,6 +10,7 @@ from types import ModuleType
 import pytest
 import torch
 
+from nnunet_folder import FILES, trained
 from uniseg import InputError, import_nnunet
 from uniseg.weights.ensemble import save_ensemble
 from uniseg.weights.foreign.nnunet_results import (
@@ -20,25 +21,7 @@ from uniseg.weights.foreign.nnunet_results import (
 )
 from uniseg.weights.foreign.open import open_source
 
-FILES = Path(__file__).parent / "nnunet"
 MODULE = "nnunetv2.postprocessing.remove_connected_components"
-
-
-def trained(results: Path, name: str = "plain", configuration: str = "3d_lowres", folds=("0", "1")) -> Path:
-    """The folder of one configuration, each fold the network of ``nnunet/<name>.pth``."""
-    folder = results / f"Dataset123_{name}" / f"nnUNetTrainer__nnUNetPlans__{configuration}"
-    content = torch.load(FILES / f"{name}.pth", weights_only=False)
-    content["inference_allowed_mirroring_axes"] = (0, 2)
-    content["init_args"]["configuration"] = configuration
-    for number, fold in enumerate(folds):
-        (folder / f"fold_{fold}").mkdir(parents=True)
-        content["network_weights"]["decoder.seg_layers.1.bias"][0] = number
-        torch.save(content, folder / f"fold_{fold}" / "checkpoint_final.pth")
-    plans, dataset = (content["init_args"][key] for key in ("plans", "dataset_json"))
-    plans["configurations"]["2d"] = {"patch_size": [16, 24], "spacing": [1.0, 1.0]}
-    for file, values in (("plans.json", plans), ("dataset.json", dataset)):
-        (folder / file).write_text(json.dumps(values))
-    return folder
 
 
 def only(results: Path):
