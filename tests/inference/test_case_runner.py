@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from samples import make_task, save_nifti, small_model
-from scan_files import save_series
+from scan_files import dicom_slice, identified, save_series, save_slices
 from uniseg import InputError, Predictor, TaskSet, predict_files
 from uniseg.datasets.case import Case
 from uniseg.inference.case_runner import CaseRunner
@@ -148,6 +148,16 @@ def test_what_the_network_refuses_names_the_scan(predictor, cases, tmp_path, mon
     monkeypatch.setattr("uniseg.preprocessing.preprocess.MOST_VOXELS", noise(0).size // 10)
     outcomes = list(CaseRunner(predictor, tmp_path / "out").run(cases[1:2]))
     assert "case1.nii.gz, scan: found " in str(outcomes[0].refusal)
+
+
+def test_a_series_that_nothing_can_refer_to_is_refused_before_the_network(predictor, tmp_path, monkeypatch):
+    monkeypatch.setattr(predictor, "segment", None)
+    affine = np.diag([-1.5, -1.5, 3.0, 1])
+    slices = identified([dicom_slice((plane + 1000).clip(0), affine, k) for k, plane in enumerate(noise(0))])
+    slices[3].StudyInstanceUID = slices[3].FrameOfReferenceUID = ""
+    folder = save_slices(tmp_path / "ct", slices)
+    with pytest.raises(InputError, match=r"found no StudyInstanceUID, FrameOfReferenceUID; .*format=nifti or nrrd"):
+        predict_files(predictor, folder, tmp_path / "out", tasks="spleen", format="rtstruct")
 
 
 def test_no_case_is_no_work(predictor, tmp_path):

@@ -18,7 +18,8 @@ PHASES = (  # what tells two slices in one place apart
 )
 SERIES = ("SeriesInstanceUID", "SeriesNumber", "SeriesDescription")
 KINDS = ("SOPClassUID", *SERIES, "Modality", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
-HEADER_TAGS = [*GEOMETRY, "SliceThickness", *KINDS, *PHASES, *SUV_TAGS]
+IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
+HEADER_TAGS = [*GEOMETRY, "SliceThickness", *KINDS, *IDENTITY, *PHASES, *SUV_TAGS]
 OWN_FOLDER = "put each series into its own folder"
 GAP_TOLERANCE = 0.05  # of the distance between slices; scanners round positions
 DUPLICATE_MM = 1e-3

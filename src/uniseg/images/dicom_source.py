@@ -4,7 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from uniseg.errors import InputError
-from uniseg.images.dicom import Series
+from uniseg.images.dicom import Series, is_series, read_series
+from uniseg.images.dicom_file import is_dicom
+from uniseg.images.dicom_slices import IDENTITY
 from uniseg.images.image_file import refusing
 
 if TYPE_CHECKING:
@@ -13,14 +15,33 @@ if TYPE_CHECKING:
 PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
 STUDY = ("StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
 MAY_BE_EMPTY = (*PATIENT, *STUDY)
-IDENTITY = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SOPClassUID", "SOPInstanceUID")
+
+
+def referable_series(path: Path, what: str) -> Series:
+    """The series at a path, its headers alone, if another DICOM file can refer to its slices.
+
+    Args:
+        what: refers to them.
+
+    Raises:
+        InputError: no folder of DICOM slices; a file without an identity.
+    """
+    if not (is_series(path) if path.is_dir() else path.is_file() and is_dicom(path)):
+        fix = "give the scan as its DICOM series, or choose format=nifti or nrrd"
+        raise InputError(path, f"no DICOM series for {what}", "the slices that a DICOM file refers to", fix)
+    series = read_series(path)
+    for each in series.slices:
+        if missing := [name for name in IDENTITY if not each.header.text(name)]:
+            fix = "take the series as the scanner or archive gave it, or format=nifti or nrrd"
+            raise InputError(each.path, f"no {', '.join(missing)}", f"them, which {what} refers to", fix)
+    return series
 
 
 def source_datasets(series: Series) -> list["Dataset"]:
     """The files of a series in its order, without pixels; what an anonymiser took of patient and study is empty.
 
     Raises:
-        InputError: a file without an identity that can be referred to.
+        InputError: a file that cannot be read.
     """
     import pydicom
 
@@ -28,10 +49,6 @@ def source_datasets(series: Series) -> list["Dataset"]:
     for path in dict.fromkeys(s.path for s in series.slices):
         with refusing(path, "a DICOM file that can be referred to"):
             dataset = pydicom.dcmread(path, force=True, stop_before_pixels=True)
-        for name in IDENTITY:
-            if not dataset.get(name):
-                fix = "take the series as the scanner or archive gave it, or format=nifti"
-                raise InputError(path, f"no {name}", "one, which the output refers to", fix)
         for name in MAY_BE_EMPTY:
             if name not in dataset:
                 setattr(dataset, name, "")

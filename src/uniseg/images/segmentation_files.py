@@ -1,15 +1,13 @@
 """Label maps with what their values mean, in the formats that carry it: 3D Slicer's, DICOM's two."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 
 from uniseg.errors import InputError
 from uniseg.files import write_atomically
-from uniseg.images.dicom import is_series, read_series
-from uniseg.images.dicom_file import is_dicom
 from uniseg.images.dicom_seg import BINARY, write_dicom_seg
+from uniseg.images.dicom_source import referable_series
 from uniseg.images.files import AnyPath, open_image, to_own_order
 from uniseg.images.rtstruct import write_rtstruct
 from uniseg.images.seg_nrrd import write_seg_nrrd
@@ -40,24 +38,10 @@ def write_segments(label: np.ndarray, like: AnyPath, path: AnyPath, table: Segme
         with write_atomically(path) as part:
             write_seg_nrrd(values.astype(np.uint8 if values.max(initial=0) < 256 else np.int16), affine, table, part)
         return
-    require_series(like, f"{name.rpartition('.')[0].rpartition('.')[2]} output")
-    series = read_series(Path(like))
+    series = referable_series(Path(like), f"{name.rpartition('.')[0].rpartition('.')[2]} output")
     planes = to_own_order(label.T, series.affine).transpose()
     with write_atomically(path) as part:
         if name.endswith(SEG_DICOM):
             write_dicom_seg(planes, series, table, part, kind)
         else:
             write_rtstruct(series.on_slices(planes), series, table, part)
-
-
-def require_series(path: AnyPath, what: str) -> None:
-    """
-    Args:
-        what: needs it.
-
-    Raises:
-        InputError: no folder of DICOM slices.
-    """
-    if not (is_series(Path(path)) if os.path.isdir(path) else os.path.isfile(path) and is_dicom(Path(path))):
-        fix = "give the scan as its DICOM series, or choose format=nifti or nrrd"
-        raise InputError(path, f"no DICOM series for {what}", "the slices that a DICOM file refers to", fix)

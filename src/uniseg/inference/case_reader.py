@@ -86,8 +86,9 @@ class CaseReader:
                 more than one grid.
         """
         volumes = dict(volumes or {})
-        for name, files in images.items():
-            self.layout.require_writable(self.predictor.task(name), reference_path(files, self._reference(name)))
+        self.layout.require_writable(
+            {self.predictor.task(name): reference_path(each, self._reference(name)) for name, each in images.items()}
+        )
         records = self._records(case_id, images)  # before reading, so that a later change of a file is noticed
         scans: dict[Scan, list[str]] = {}
         for name, files in images.items():

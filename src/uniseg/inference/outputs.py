@@ -10,7 +10,8 @@ from pathlib import Path
 from uniseg.datasets.case import Case
 from uniseg.errors import InputError
 from uniseg.images.dicom_seg import BINARY, LABELMAP
-from uniseg.images.segmentation_files import RTSTRUCT, SEG_DICOM, SEG_NRRD, require_series
+from uniseg.images.dicom_source import referable_series
+from uniseg.images.segmentation_files import RTSTRUCT, SEG_DICOM, SEG_NRRD
 from uniseg.task import Task
 
 MERGED = "merged"
@@ -101,21 +102,23 @@ class OutputLayout:
         """What the JSON says of the format: with what else it is written anew."""
         return {"segmentation_type": self.segmentation_type} if self.format == DICOM_SEG else {}
 
-    def require_writable(self, task: Task, reference: Path) -> None:
+    def require_writable(self, references: Mapping[Task, Path]) -> None:
         """Check before all work what only the end would find.
 
         Args:
-            reference: the scan on whose grid the label map lies.
+            references: task -> the scan on whose grid its label map lies.
 
         Raises:
-            InputError: a DICOM file of what is no DICOM series; a labelmap of classes that overlap.
+            InputError: a DICOM file of what is no DICOM series, or of one without an identity; a labelmap of classes
+                that overlap.
         """
         if self.format in (DICOM_SEG, STRUCTURES):
-            require_series(reference, f"format={self.format}")
+            for reference in dict.fromkeys(references.values()):
+                referable_series(reference, f"format={self.format}")
         is_labelmap = self.format == DICOM_SEG and self.segmentation_type == LABELMAP and not self.merge
-        if is_labelmap and task.regions:
+        if is_labelmap and (overlapping := [task.name for task in references if task.regions]):
             fix = "leave segmentation_type=labelmap out, or add merge=true"
-            raise InputError(f"task '{task.name}'", "classes that overlap", "one class for each voxel", fix)
+            raise InputError(f"task '{overlapping[0]}'", "classes that overlap", "one class for each voxel", fix)
 
     def is_done(self, name: str, case_id: str, record: Mapping[str, object]) -> bool:
         """Whether all files are there and come from the same weights, settings and scans, by name and stamp."""
