@@ -53,6 +53,9 @@ def test_what_is_no_scan_is_refused(tmp_path):
         find_inputs(str(tmp_path / "notes"))
     with pytest.raises(InputError, match=r"readme\.txt: found neither an image file nor a DICOM series"):
         find_inputs(str(tmp_path / "notes" / "readme.txt"))
+    (tmp_path / "study.ZIP").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"study\.ZIP: found neither .*; unpack it and give the folder"):
+        find_inputs(str(tmp_path / "study.ZIP"))
     with pytest.raises(InputError, match=r"b\.mha: found no such file"):
         find_inputs(str(tmp_path / "b.mha"))
     with pytest.raises(InputError, match="an empty list"):

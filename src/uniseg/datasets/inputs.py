@@ -13,6 +13,7 @@ from uniseg.images.files import ENDINGS, case_id_of
 
 Given = str | os.PathLike | Sequence[str | os.PathLike]
 MOST_NAMED = 3
+ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")  # in which archives hand out series
 
 
 def find_inputs(given: Given, num_channels: Collection[int] | None = None, series: str | None = None) -> list[Case]:
@@ -111,6 +112,6 @@ def _stem(path: Path) -> str:
             path,
             "neither an image file nor a DICOM series",
             f"one of {', '.join(ENDINGS)}, or a folder of slices",
-            "convert it",
+            "unpack it and give the folder" if path.suffix.lower() in ARCHIVES else "convert it",
         )
     return stem
