@@ -28,6 +28,7 @@ def import_results(config: DictConfig) -> list[Path]:
         folder = Path(config.output) / source.dataset / source.folder.name
         try:
             if not (folder / RECORD).is_file():
+                say(f"{source.name}: reading {', '.join(fold.name for fold in source.folds())}")
                 write_folder(import_configuration(source, f"checkpoint_{config.checkpoint}.pth"), folder)
             folders.append(folder)
         except InputError as error:

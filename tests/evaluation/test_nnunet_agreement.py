@@ -67,6 +67,9 @@ def test_import_of_a_results_folder(tmp_path, interpreter, image):
     assert done.stdout.splitlines() == [f"own/{name}"]
     lines = done.stderr.splitlines()
     assert [line for line in lines if "2d: not taken: found configuration '2d', of two dimensions" in line]
+    words = ("reading fold_0, fold_1", "uniseg predict", "is predicted by nnU-Net and here", "fold_0: Dice of both")
+    places = [next(k for k, line in enumerate(lines) if f"{name}: " in line and each in line) for each in words]
+    assert places == sorted(places), "what takes long is said before it begins"
     record = json.loads((own / "nnunet.json").read_text())
     assert list(record["folds"]) == ["fold_0", "fold_1"]
     assert record["mirror_axes"] == [1, 2]

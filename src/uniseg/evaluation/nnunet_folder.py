@@ -1,7 +1,7 @@
 """Imported networks of nnU-Net as folders of ours: an ensemble, its postprocessing, a record with the agreement."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -82,34 +82,51 @@ def find_images(given: str | Sequence[str] | None, source: TrainedConfiguration)
     return paths
 
 
-def describe(source: TrainedConfiguration, folder: Path, images: list[Path], python: str | None) -> list[str]:
-    """What is said of an imported configuration; its agreement is measured and recorded where images are given."""
+def describe(source: TrainedConfiguration, folder: Path, images: list[Path], python: str | None) -> Iterator[str]:
+    """What is said of an imported configuration, line by line as it is known.
+
+    Its agreement is measured and recorded where images are given.
+    """
     record = read_json(folder / RECORD, "the record of an import", "import into a new output")
-    lines = [*record["notes"], f"{len(record['folds'])} folds in {folder}", record["predict"]]
+    yield from (*record["notes"], f"{len(record['folds'])} folds in {folder}", record["predict"])
     if not images:
-        return [*lines, "no agreement measured: give images=<nnUNet_raw, or one case> and nnunet_python="]
+        yield "no agreement measured: give images=<nnUNet_raw, or one case> and nnunet_python="
+        return
     interpreter = nnunet_interpreter(python)
     if interpreter is None:
-        return [*lines, "no agreement measured: nnunetv2 is not installed here; give nnunet_python="]
-    models = dict(zip(record["folds"], load_ensemble(folder), strict=True))
-    (task,) = next(iter(models.values())).tasks
-    if len(images) != task.num_modalities:
-        return [*lines, f"no agreement measured: {len(images)} images, {task.num_modalities} channels"]
-    ending = read_json(source.folder / "dataset.json", "nnU-Net's dataset.json", "restore it").get(
-        "file_ending", ".nii.gz"
-    )
+        yield "no agreement measured: nnunetv2 is not installed here; give nnunet_python="
+        return
+    yield f"{images[0].name} is predicted by nnU-Net and here, fold by fold"
     try:
-        with TemporaryDirectory() as scratch:
-            checkpoints = {name: fold["checkpoint"] for name, fold in record["folds"].items()}
-            theirs = predict_with_nnunet(interpreter, source.folder, checkpoints, images, ending, Path(scratch))
-            settings = like_nnunet(record["mirror_axes"], record["orientation"])
-            agreements = compare(models, images, theirs, settings)
+        agreements = _measure(source, folder, record, images, interpreter)
     except InputError as error:
-        return [*lines, f"no agreement measured: {error}"]
+        yield f"no agreement measured: {error}"
+        return
     for name, agreement in agreements.items():
         record["folds"][name]["agreement"] = {"images": list(map(str, images)), **asdict(agreement)}
     write_json(folder / RECORD, record)
-    return [*lines, *(agreement_line(name, each) for name, each in agreements.items())]
+    yield from (agreement_line(name, each) for name, each in agreements.items())
+
+
+def _measure(
+    source: TrainedConfiguration, folder: Path, record: dict, images: list[Path], interpreter: str
+) -> dict[str, Agreement]:
+    """
+    Raises:
+        InputError: another number of images than the network has channels; nnU-Net failed.
+    """
+    models = dict(zip(record["folds"], load_ensemble(folder), strict=True))
+    (task,) = next(iter(models.values())).tasks
+    if len(images) != task.num_modalities:
+        expected = f"{task.num_modalities}, one for each channel"
+        raise InputError(images[0], f"{len(images)} images", expected, "correct images=")
+    ending = read_json(source.folder / "dataset.json", "nnU-Net's dataset.json", "restore it").get(
+        "file_ending", ".nii.gz"
+    )
+    with TemporaryDirectory() as scratch:
+        checkpoints = {name: fold["checkpoint"] for name, fold in record["folds"].items()}
+        theirs = predict_with_nnunet(interpreter, source.folder, checkpoints, images, ending, Path(scratch))
+        return compare(models, images, theirs, like_nnunet(record["mirror_axes"], record["orientation"]))
 
 
 def agreement_line(name: str, agreement: Agreement) -> str:
