@@ -198,6 +198,23 @@ def test_a_structure_set_holds_every_voxel_in_its_place(scan, tmp_path):
         assert tuple(structure.ROIDisplayColor) == TABLE.segments[value - 1].colour
 
 
+@pytest.mark.parametrize("kind", ["binary", "labelmap"])
+def test_a_dicom_segmentation_is_read_again(scan, tmp_path, kind):
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    folder, _, label = scan
+    label[0] = label[2:4] = 0  # slices that the file leaves out
+    write_segments(label, folder, tmp_path / "out.seg.dcm", TABLE, kind)
+    np.testing.assert_array_equal(read_label(tmp_path / "out.seg.dcm", [folder]), label)
+
+
+def test_a_dicom_segmentation_that_overlaps_is_no_label_map(tmp_path):
+    pytest.importorskip("highdicom", reason="the extra dicom is not installed")
+    folder = make_series(tmp_path / "ct", BASE)
+    write_segments(np.full(SHAPE, 2, np.uint8), folder, tmp_path / "out.seg.dcm", NESTED)
+    with pytest.raises(InputError, match=r"out\.seg\.dcm: .*do not overlap; give the label map as NIfTI"):
+        read_label(tmp_path / "out.seg.dcm", [folder])
+
+
 @pytest.mark.parametrize("ending", [".seg.dcm", ".rtstruct.dcm"])
 def test_dicom_files_need_a_dicom_series_with_an_identity(tmp_path, ending):
     scan = save_nifti(tmp_path / "scan.nii.gz", np.zeros(SHAPE, np.int16), BASE)

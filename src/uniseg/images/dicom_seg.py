@@ -1,4 +1,4 @@
-"""Label maps as DICOM segmentations, through highdicom."""
+"""Label maps as DICOM segmentations and back, through highdicom."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from uniseg.errors import InputError
-from uniseg.images.dicom import Series
+from uniseg.images.dicom import LABEL_MAP_STORAGE, Series
+from uniseg.images.dicom_file import is_dicom, read_tags
 from uniseg.images.dicom_source import save_dataset, source_datasets
-from uniseg.images.image_file import refusing
+from uniseg.images.image_file import ImageFile, needing, refusing
 from uniseg.images.segments import LONGEST_NAME, Segment, SegmentTable
 
 if TYPE_CHECKING:
@@ -17,7 +18,31 @@ if TYPE_CHECKING:
     from highdicom.sr import CodedConcept
 
 BINARY, LABELMAP = "binary", "labelmap"
+SEGMENTATION_STORAGE = "1.2.840.10008.5.1.4.1.1.66.4"
 SERIES_NUMBER = 300
+
+
+def is_dicom_seg(path: Path) -> bool:
+    """Whether a file is a DICOM segmentation, of bits or of numbers."""
+    if not (path.is_file() and is_dicom(path)):
+        return False
+    kind = read_tags(path, ["SOPClassUID"], is_bare=True).text("SOPClassUID")
+    return kind in (SEGMENTATION_STORAGE, LABEL_MAP_STORAGE)
+
+
+def open_dicom_seg(path: Path) -> ImageFile:
+    """The numbers of the segments, which are the label values of what is written here, on the slices that hold any.
+
+    Raises:
+        InputError: no highdicom; segments that overlap, or lie on no regular grid.
+    """
+    with needing("highdicom", path):
+        from highdicom.seg import segread
+    expected, fix = "segments on one grid that do not overlap", "give the label map as NIfTI or .seg.nrrd"
+    with refusing(path, expected, fix):
+        volume = segread(path).get_volume(combine_segments=True)
+    affine = np.diag([-1.0, -1, 1, 1]) @ volume.affine  # LPS to RAS
+    return ImageFile(path, volume.array.shape, affine, lambda: volume.array, is_extract=True)
 
 
 def write_dicom_seg(planes: np.ndarray, series: Series, table: SegmentTable, path: Path, kind: str = BINARY) -> None:

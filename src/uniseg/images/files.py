@@ -12,6 +12,7 @@ from uniseg.errors import InputError
 from uniseg.files import write_atomically
 from uniseg.images.dicom import is_series, open_series
 from uniseg.images.dicom_file import is_dicom
+from uniseg.images.dicom_seg import is_dicom_seg, open_dicom_seg
 from uniseg.images.grid import Grid, is_same, offset_in, paste, require_same, resample_onto
 from uniseg.images.image_file import Forms, ImageFile, refusing
 from uniseg.images.itk import open_nrrd, open_segmentation, write_itk
@@ -87,12 +88,14 @@ def read_label(path: AnyPath, like: AnyPath | Sequence[AnyPath | None], referenc
     """A label map ``[Z,Y,X]`` int16 on the grid of the image files ``like``; with ``reference``, of the one in that
     place.
 
-    Slicer's segmentations may cover a part of the grid.
+    Slicer's segmentations, and DICOM's, may cover a part of the grid.
 
     Raises:
         InputError: missing, unreadable, not whole numbers, or on another grid than the image.
     """
-    label, grid = open_image(Path(path)), _grid(open_image(reference_path(like, reference)))
+    path = Path(path)
+    label = open_dicom_seg(path) if _ending(path) is None and is_dicom_seg(path) else open_image(path)
+    grid = _grid(open_image(reference_path(like, reference)))
     _require_label_grid(label, grid)
     values = label.voxels()
     whole = np.rint(values)
