@@ -12,6 +12,7 @@ import pytest
 import SimpleITK
 import torch
 from rich.console import Console
+from rich.progress import Progress
 
 from samples import make_task, small_model
 from scan_files import dicom_slice, identified, save_slices
@@ -349,3 +350,20 @@ def test_one_of_several_series_is_predicted_under_its_number(tmp_path):
     assert path.stat().st_mtime_ns == before
     with pytest.raises(InputError, match=r"2 series: 3 '' \(8 slices, CT, 1\.3\); 5 ''"):
         predict_files(predictor, scan, tmp_path / "out", tasks="liver", modality=["CT"])
+
+
+def test_the_bar_moves_within_a_scan(scans, tmp_path, monkeypatch):
+    shown, update = [], Progress.update
+
+    def record(self, bar, *, completed):
+        shown.append(completed)
+        update(self, bar, completed=completed)
+
+    monkeypatch.setattr(Progress, "update", record)
+    scans[2].unlink()
+    predictor = Predictor(small_model(TASKS))
+    predict_cases(predictor, scans[0].parent, tmp_path / "out", tasks="liver", console=Console(file=io.StringIO()))
+    assert shown == sorted(shown)
+    assert {int(each) for each in shown if each % 1} == {0, 1}, "within the first scan, within the second"
+    assert shown[-1] == 2
+    assert predictor.stopwatch.listener is None

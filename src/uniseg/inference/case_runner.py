@@ -41,6 +41,9 @@ class CaseRunner:
         layout: what else is written, and how: of ``OutputLayout``.
         log: takes a line on what a scan was taken for.
 
+    Attributes:
+        num_segmented: cases that the network is through with, or that were refused; they may not be written yet.
+
     Raises:
         InputError: as of ``OutputLayout``.
 
@@ -61,6 +64,7 @@ class CaseRunner:
         self.predictor, self.tasks = predictor, predictor.tasks
         self.layout = OutputLayout(Path(output), **layout)
         self.reader, self.writer = CaseReader(predictor, self.layout, log), CaseWriter(predictor, self.layout)
+        self.num_segmented = 0
 
     def run(self, cases: Iterable[tuple[Case, Images | None]]) -> Iterator[Outcome]:
         """What became of one case after the other; the next scan is read while the network works, the last one written.
@@ -105,6 +109,8 @@ class CaseRunner:
             return partial(self._written, job, self._segment(job))
         except InputError as error:
             return partial(Outcome, case_id, (), error)
+        finally:
+            self.num_segmented += 1
 
     def _written(self, job: CaseJob, segmentations: CaseSegmentations) -> Outcome:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from uniseg.datasets.case import Case
 from uniseg.datasets.inputs import Given, find_inputs, passed_over
@@ -16,6 +16,7 @@ from uniseg.inference.case_reader import Files, Images
 from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.shard import Shard
+from uniseg.inference.stopwatch import WINDOWS
 from uniseg.task import Task
 
 AUTO = "auto"
@@ -76,11 +77,35 @@ def predict_cases(
     if part.count > 1:
         runner.require_free(pairs)  # of all parts: no prediction may replace a scan of another
         pairs = part.take(pairs, key=lambda pair: pair[0].case_id)
-    outcomes = list(track(runner.run(pairs), "predict", total=len(pairs), console=console))
+    outcomes = _run_with_bar(runner, pairs, console)
     if len(outcomes) > 1:
         for outcome in outcomes:
             if outcome.refusal is not None:
                 log(f"refused {outcome.case_id}: {outcome.refusal}")
+    return outcomes
+
+
+def _run_with_bar(runner: CaseRunner, pairs: Sequence[tuple[Case, Images | None]], console: Console) -> list[Outcome]:
+    """All of them, while a bar moves with the windows of a scan, since one alone may take minutes."""
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()
+    stopwatch, total = runner.predictor.stopwatch, len(pairs)
+    listener = stopwatch.listener
+    with Progress(*columns, TimeRemainingColumn(elapsed_when_finished=True), console=console) as progress:
+        bar = progress.add_task("predict", total=total)
+
+        def listen(stage: str, fraction: float) -> None:
+            if listener is not None:
+                listener(stage, fraction)
+            if stage == WINDOWS:
+                completed = max(progress.tasks[0].completed, min(runner.num_segmented + fraction, total))
+                progress.update(bar, completed=completed)
+
+        stopwatch.listener = listen
+        try:
+            outcomes = list(runner.run(pairs))
+        finally:
+            stopwatch.listener = listener
+        progress.update(bar, completed=total)
     return outcomes
 
 
