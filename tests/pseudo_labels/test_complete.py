@@ -98,4 +98,4 @@ def test_what_cannot_be_completed(completed):
     done = run("complete", *GIVEN, "teachers=[teacher,teacher]", cwd=completed)
     assert "two teachers of 'one'" in done.stderr
     done = run("complete", *GIVEN, "structures=[nose]", cwd=completed)
-    assert "'nose'" in done.stderr
+    assert "'nose' (teachers: one of CT, two of CT; datasets: one of CT, two of CT)" in done.stderr

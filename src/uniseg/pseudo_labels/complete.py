@@ -48,7 +48,9 @@ class Completion:
             InputError: two teachers of one task, none that fits a dataset, a task file that is not ours.
         """
         by_teacher = [(teacher, teacher_tasks(teacher, self.datasets, self.structures)) for _, teacher in self.teachers]
-        require_teachers([task.name for _, tasks in by_teacher for task in tasks], self.structures or ())
+        known = [task for _, teacher in self.teachers for task in teacher.model.tasks]
+        inputs = f"teachers: {_inputs(known)}; datasets: {_inputs([dataset.task for dataset in self.datasets])}"
+        require_teachers([task.name for _, tasks in by_teacher for task in tasks], self.structures or (), inputs)
         for _, tasks in by_teacher:
             for task in tasks:
                 require_ours(self.task_dir / f"{completed_name(task)}.yaml")
@@ -84,16 +86,24 @@ def teacher_tasks(teacher: Predictor, datasets: Sequence[Dataset], names: Sequen
     return [task for task in wanted if any(fits(task, dataset) for dataset in datasets)]
 
 
-def require_teachers(names: Sequence[str], wanted: Sequence[str]) -> None:
+def _inputs(tasks: Sequence[Task]) -> str:
+    return ", ".join(f"{task.name} of {'+'.join(task.modalities)}" for task in tasks)
+
+
+def require_teachers(names: Sequence[str], wanted: Sequence[str], inputs: str) -> None:
     """
+    Args:
+        inputs: what teachers and datasets take, for the message.
+
     Raises:
         InputError: no task to teach, or one by two teachers.
     """
     missing = [name for name in wanted if name not in names]
     if not names or missing:
         found = f"no teacher of '{missing[0]}'" if missing else "no task to teach"
+        found += f" ({inputs})"
         expected = "a task with the modalities of a dataset that does not label it"
-        raise InputError("teachers", found, expected, "give other teachers, or more datasets as task=[...]")
+        raise InputError("teachers", found, expected, "name modalities alike, or give others as teachers= or task=")
     twice = [name for name in names if names.count(name) > 1]
     if twice:
         fix = "export them as one ensemble, or leave one out"
