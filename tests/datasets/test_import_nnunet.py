@@ -165,7 +165,9 @@ def test_nothing_is_overwritten_unless_asked(tmp_path):
     imported(tmp_path / "raw/Dataset002_B", conf)
     before = (conf / "b.yaml").read_text()
     (conf / "b.yaml").write_text(before + "# mine\n")
-    with pytest.raises(InputError, match=r"b\.yaml: found a task file that differs \(1 do\).*nothing was written"):
+    with pytest.raises(
+        InputError, match=r"b\.yaml: found another task file of this name; .*nothing was written.*overwrite=true"
+    ):
         imported(tmp_path / "raw", conf)
     assert not (conf / "a.yaml").exists()
     imported(tmp_path / "raw", conf, overwrite=True)

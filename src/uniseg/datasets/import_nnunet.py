@@ -92,12 +92,9 @@ def import_nnunet_datasets(
     _check_names(folder, imported)
     differing = [path for path, text in paths.items() if path.exists() and path.read_bytes() != text.encode()]
     if differing and not overwrite:
-        raise InputError(
-            differing[0],
-            f"a task file that differs ({len(differing)} do)",
-            "none",
-            "move it away or add overwrite=true; nothing was written",
-        )
+        found = "another task file of this name" + (f", and {len(differing) - 1} more" if len(differing) > 1 else "")
+        fix = "start in a folder of your own, whose conf/task is read first, move it away, or add overwrite=true"
+        raise InputError(differing[0], found, "none (nothing was written)", fix)
     for path, text in paths.items():
         write_text(path, text)
     ready = [result.task.name for result in imported if result.is_ready]
