@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from samples import save_nifti
 from uniseg.datasets.case import find_cases
 from uniseg.datasets.dataset_json import read_labels, task_name
-from uniseg.datasets.import_nnunet import import_nnunet_datasets
+from uniseg.datasets.import_nnunet import import_nnunet_datasets, patient_note
 from uniseg.datasets.source import Source, make_task
 from uniseg.errors import InputError
 from uniseg.preprocessing.resample import target_spacing
@@ -75,7 +75,32 @@ def test_a_v2_dataset(tmp_path, capsys):
     output = capsys.readouterr().err
     assert "by patient: 5 folds" in output
     assert "comes before the packaged task" in output
-    assert output.splitlines()[-1] == "Next: python -m uniseg.prepare task=[hippocampus]"
+    plan, without = output.splitlines()[-2:]
+    assert plan == "Next, a plan: uniseg prepare plan=true task=[hippocampus] gpu_memory_gb=24"
+    assert without == "Or without one: uniseg prepare task=[hippocampus]"
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
+        (["patient001_frame01", "patient001_frame12", "patient002_frame01"], 2),
+        (["7_1", "7_2", "8_1"], 2),
+        (["patient001_frame01", "patient002_frame01"], 0),  # one case each
+        (["BraTS2021_00000", "BraTS2021_00002"], 0),  # the name of the data set
+        (["liver_1", "liver_2"], 0),
+        (["p1_1", "p1_2", "other"], 0),
+    ],
+)
+def test_names_that_look_like_several_cases_of_a_patient(names, patients):
+    note = patient_note(names)
+    assert bool(note) == bool(patients)
+    if patients:
+        assert note.startswith(f"{patients} names before the last number")
+        pattern = note.split("patient_pattern: ")[1].strip("'")
+        assert (
+            len({Source("nnunet", Path("data"), patient_pattern=pattern).patient_id(name) for name in names})
+            == patients
+        )
 
 
 def test_a_v1_folder_with_labels_out_of_order(tmp_path):

@@ -35,7 +35,7 @@ def write_dataset(root):
 def test_import_then_prepare(tmp_path):
     write_dataset(tmp_path / "raw" / "Dataset004_Hippocampus")
     done = succeed("prepare", "import=raw", cwd=tmp_path)
-    assert "python -m uniseg.prepare task=[hippocampus]" in done.stderr
+    assert "uniseg prepare task=[hippocampus]" in done.stderr
     assert yaml.safe_load((tmp_path / "conf/task/hippocampus.yaml").read_text())["classes"] == [
         "background",
         "Anterior",

@@ -1,6 +1,7 @@
 """Task files for the datasets of nnU-Net v1, v2, or the Decathlon, which stay where they are."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import track
 from rich.table import Table
 
 from uniseg.datasets.case import Case, find_cases
@@ -26,6 +28,7 @@ from uniseg.preprocessing.resample import target_spacing
 from uniseg.task import Task
 
 V1_FOLDER = "nnUNet_raw_data"
+BEFORE_LAST_NUMBER = r"^(.*\d)_[A-Za-z]*\d+$"  # patient001 of patient001_frame01
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,9 @@ def import_nnunet_datasets(
         "Each case counts as one patient: where several belong to one, add source.patient_pattern to the task file."
     )
     if ready:
-        console.print(f"Next: python -m uniseg.prepare task=\\[{','.join(ready)}]", soft_wrap=True)
+        names = ",".join(ready)
+        console.print(f"Next, a plan: uniseg prepare plan=true task=\\[{names}] gpu_memory_gb=24", soft_wrap=True)
+        console.print(f"Or without one: uniseg prepare task=\\[{names}]", soft_wrap=True)
     return list(paths)
 
 
@@ -171,7 +176,7 @@ def _import(root: Path, preprocessed: Path | None) -> _Imported | _Refused:
             raise InputError(
                 root, f"{len(cases)} cases, all for test", "one for training", "restore imagesTr and labelsTr"
             )
-        spacing = _spacing(measured)
+        spacing = _spacing(measured, name)
         task = Task(
             name,
             description.modalities,
@@ -186,11 +191,30 @@ def _import(root: Path, preprocessed: Path | None) -> _Imported | _Refused:
         table.fold(name, 0)
     except InputError:
         return _Imported(task, source, description, table, False, "too few patients for its splits: add source.splits")
-    return _Imported(task, source, description, table, True, note)
+    notes = (note, "" if splits else patient_note([case.case_id for case in cases]))
+    return _Imported(task, source, description, table, True, "; ".join(filter(None, notes)))
 
 
-def _spacing(cases: Sequence[Case]) -> tuple[float, float, float]:
-    headers = [read_geometry(case.image_paths[0]) for case in cases]
+def patient_note(case_ids: Sequence[str]) -> str:
+    """What to ask a person where several cases look like those of one patient; empty where none do.
+
+    Examples:
+        >>> print(patient_note(["p01_frame01", "p01_frame12", "p02_frame01"]))
+        2 names before the last number, as of p01_frame01: if patients, add source.patient_pattern: '^(.*\\d)_'
+        >>> patient_note(["liver_1", "liver_2"])
+        ''
+    """
+    found = [re.match(BEFORE_LAST_NUMBER, case_id) for case_id in case_ids]
+    names = {match[1] for match in found if match}
+    if not all(found) or not 1 < len(names) < len(case_ids):
+        return ""
+    example = f"{len(names)} names before the last number, as of {printable(case_ids[0])}"
+    return f"{example}: if patients, add source.patient_pattern: '^(.*\\d)_'"
+
+
+def _spacing(cases: Sequence[Case], name: str) -> tuple[float, float, float]:
+    paths = [case.image_paths[0] for case in cases]
+    headers = [read_geometry(path) for path in track(paths, f"{name}: headers", console=Console(stderr=True))]
     return target_spacing(
         np.array([header.spacing_mm for header in headers]), np.array([header.array.shape[1:] for header in headers])
     )
