@@ -171,7 +171,8 @@ def test_the_trainer_suits_the_device(monkeypatch, has_cuda):
     chosen = resolve_trainer(auto)
     assert chosen == auto | {"precision": "16-mixed" if has_cuda else "32-true", "benchmark": has_cuda}
     assert not resolve_trainer(auto | {"deterministic": True})["benchmark"]
-    assert resolve_trainer(auto | {"accelerator": "cpu"})["precision"] == "32-true"
+    for precision in ("auto", "16-mixed"):  # a plan made for a card
+        assert resolve_trainer(auto | {"accelerator": "cpu", "precision": precision})["precision"] == "32-true"
     given = auto | {"precision": "bf16-mixed", "benchmark": False}
     assert resolve_trainer(given) == given
 

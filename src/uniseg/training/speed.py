@@ -116,13 +116,17 @@ def num_processes(devices: int | str | Sequence[int], device: torch.device) -> i
 def resolve_trainer(options: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of a Trainer with ``precision`` and ``benchmark`` chosen by the device where they are ``auto``.
 
-    Float16 on CUDA, where bfloat16's convolutions are half as fast; float32 elsewhere. cuDNN tries its kernels for
-    every shape unless the run is deterministic.
+    Float16 on CUDA, where bfloat16's convolutions are half as fast; float32 elsewhere, on a processor also where a plan
+    for a card says float16: Lightning would take bfloat16 there, which is neither what a plan timed nor what ``auto``
+    is. cuDNN tries its kernels for every shape unless the run is deterministic.
     """
-    on_cuda = training_device(str(options.get("accelerator", AUTO))).type == "cuda"
+    device = training_device(str(options.get("accelerator", AUTO))).type
+    on_cuda = device == "cuda"
     chosen = dict(options)
     if chosen.get("precision") == AUTO:
         chosen["precision"] = "16-mixed" if on_cuda else "32-true"
+    if chosen.get("precision") == "16-mixed" and device == "cpu":
+        chosen["precision"] = "32-true"
     if chosen.get("benchmark") == AUTO:
         chosen["benchmark"] = on_cuda and not chosen.get("deterministic", False)
     return chosen
