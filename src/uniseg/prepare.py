@@ -43,6 +43,7 @@ def main(config: DictConfig) -> None:
     prepare_tasks(config, cache_dir, config.num_workers)
     for name in tasks.names:
         sys.stderr.write(f"{write_preview(cache_dir / name)}\n")
+    sys.stderr.write("Next: look at these pictures, then uniseg train with the same experiment= or task=\n")
     leftovers = prune(cache_dir, tasks.names, remove=config.prune)
     if leftovers:
         sys.stderr.write(f"{leftovers}\n")

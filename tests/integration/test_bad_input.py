@@ -121,7 +121,9 @@ def test_a_misspelt_word(prepared, command, override, text):
 
 def test_a_task_that_was_not_prepared(suite):
     root, _ = suite
-    refused(run("train", "experiment=demo", f"task=[{DATASET}]", cwd=root), "task.json", "run python -m uniseg.prepare")
+    refused(
+        run("train", "experiment=demo", f"task=[{DATASET}]", cwd=root), "task.json", "run uniseg prepare with the same"
+    )
 
 
 def test_a_checkpoint_of_something_else(prepared, tmp_path):

@@ -25,7 +25,7 @@ MIN_FOREGROUND, MIN_COVERAGE = 10_000, 0.01  # voxels remembered per class, or t
 ANNOTATED = 0  # stands for a class, of all voxels that have a label
 MOST_WRITERS = 3  # that put one case in place at the same moment
 IMAGE, LABEL, FOREGROUND, CASE = "image.b2nd", "label.b2nd", "foreground.npy", "case.json"
-PREPARE_AGAIN = "run python -m uniseg.prepare"
+PREPARE_AGAIN = "run uniseg prepare with the same experiment= or task="
 # of a description with other values than ours
 MALFORMED = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 

@@ -1,8 +1,10 @@
 """``uniseg prepare plan=true``: scans' headers and a composed configuration -> an experiment file."""
 
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from hydra import compose
 from hydra.core.hydra_config import HydraConfig
@@ -12,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from uniseg.commands.choices import choices_of
 from uniseg.commands.structured import settings_from
 from uniseg.datasets.dataset import Dataset
+from uniseg.environment import LOCAL_CONF
 from uniseg.planning.budget import Budget, budget_of
 from uniseg.planning.output import print_plan, write_experiment
 from uniseg.planning.planner import PlanOptions, make_plan
@@ -48,6 +51,23 @@ def plan_experiment(config: DictConfig, tasks: TaskSet, datasets: Sequence[Datas
     print_plan(plan)
     command = shlex.join(["python", "-m", "uniseg.prepare", *HydraConfig.get().overrides.task])
     write_experiment(plan, settings.plan_output, command, choices.defaults, choices.values)
+    sys.stderr.write(f"{next_step(settings.plan_output)}\n")
+
+
+def next_step(plan_output: Path) -> str:
+    """What to do with a plan: experiments are found by name in ``conf/experiment`` alone.
+
+    Examples:
+        >>> next_step(Path("conf/experiment/planned.yaml"))
+        'Next: uniseg prepare experiment=planned, then uniseg train experiment=planned'
+        >>> next_step(Path("plans/wide.yaml"))
+        'Next: move plans/wide.yaml into conf/experiment, then uniseg prepare experiment=wide'
+    """
+    folder, path = (LOCAL_CONF / "experiment").absolute(), plan_output.absolute()
+    if path.is_relative_to(folder):
+        name = path.relative_to(folder).with_suffix("")
+        return f"Next: uniseg prepare experiment={name}, then uniseg train experiment={name}"
+    return f"Next: move {plan_output} into {LOCAL_CONF}/experiment, then uniseg prepare experiment={plan_output.stem}"
 
 
 def _budget(config: DictConfig, num_tasks: int) -> Budget:

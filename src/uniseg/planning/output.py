@@ -160,7 +160,14 @@ def _one_line(dumper: yaml.SafeDumper, values: list) -> yaml.Node:
 _Dumper.add_representer(list, _one_line)
 
 
-SCAN_HEADINGS = ("task", "cases (patients)", "scan, median", "mm, median", "mm, task file", "mm, nnU-Net's rule")
+SCAN_HEADINGS = (
+    "task",
+    "train and val cases (patients)",
+    "scan, median",
+    "mm, median",
+    "mm, task file",
+    "mm, nnU-Net's rule",
+)
 PLAN_HEADINGS = ("mm, planned", "shape at it", "patch covers", "normalisation")
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import joblib
 import numpy as np
+from rich.console import Console
 
 from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
@@ -173,7 +174,8 @@ def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions)
     shapes, spacings_mm = [t.shapes for t in tasks], [t.spacing_mm for t in planned]
     patch = plan_patch(shapes, spacings_mm, options.task_weights, memory, settings.gpu_memory_gb)
     operations = count_operations(recipe, patch.topology, patch.batch_size)
-    step = try_step(recipe, patch.topology, patch.batch_size)
+    with Console(stderr=True).status("measuring a training step: a processor takes minutes"):
+        step = try_step(recipe, patch.topology, patch.batch_size)
     shared = find_sharing(chosen, planned, operations)
     nearer = share_spacings(chosen, max(OFFER_WITHIN, settings.plan_share_within))
     offer = find_sharing(chosen, nearer, operations)

@@ -116,7 +116,8 @@ class TrainingRun:
             fit(trainer, module, data, resume_point)
         finally:
             close_loggers(trainer.loggers)
-        log.write(f"Finished after step {trainer.global_step}.")
+        written = f": {self.folder.checkpoint}" if self.folder is not None and self.folder.checkpoint.is_file() else "."
+        log.write(f"Finished after step {trainer.global_step}{written}")
         return trainer
 
     def _resolved(self, data: UniSegDataModule, resume_point: ResumePoint | None) -> "TrainingRun":
