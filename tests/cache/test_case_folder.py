@@ -152,7 +152,7 @@ def test_a_damaged_description_is_one_line_and_written_anew(prepared, name, how)
     folder, run = prepared
     whole = content(folder)
     DAMAGE[how](folder / name)
-    with pytest.raises(InputError, match=rf"{name}: found .*; run python -m uniseg\.prepare"):
+    with pytest.raises(InputError, match=rf"{name}: found .*; run uniseg prepare"):
         TaskCache(folder)
     run()
     assert content(folder) == whole
@@ -206,7 +206,7 @@ def test_a_file_cut_short_under_a_training_is_one_line(prepared):
     cache.read_box("big", (0, 0, 0), (8, 8, 8))
     for part in ("image.b2nd", "label.b2nd"):
         os.truncate(folder / "big" / "k" / part, 4096 if part == "image.b2nd" else 16)
-    with pytest.raises(InputError, match=r"big/k: found RuntimeError while reading; .* run python -m uniseg\.prepare"):
+    with pytest.raises(InputError, match=r"big/k: found RuntimeError while reading; .* run uniseg prepare"):
         cache.read_box("big", (0, 0, 0), entry.shape)
 
 
@@ -278,7 +278,7 @@ def test_a_changed_description_is_one_line(prepared, name, change):
     folder, _ = prepared
     path = folder / name
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
-    with pytest.raises(InputError, match=r"(task|splits)\.json: found .*run python -m uniseg\.prepare"):
+    with pytest.raises(InputError, match=r"(task|splits)\.json: found .*run uniseg prepare"):
         TaskCache(folder)
 
 

@@ -19,13 +19,14 @@ from uniseg.commands.arguments import MAY_BE_EMPTY
 from uniseg.commands.builders import sources_of, tasks_of
 from uniseg.datasets.dataset_file import declared_tasks
 from uniseg.environment import CONF_DIR
+from uniseg.evaluation.crossval import CrossvalSettings
 from uniseg.evaluation.scoring import ScoringRules
 from uniseg.inference.settings import InferenceSettings
 from uniseg.models.uniseg import UniSegModel
 from uniseg.phantom.suite import PhantomSettings
 from uniseg.planning.settings import PlanSettings
 from uniseg.pseudo_labels.settings import CompletionSettings
-from uniseg.reporting.view_settings import ReportSettings, ViewSettings
+from uniseg.reporting.view_settings import CompareSettings, ReportSettings, ViewSettings
 from uniseg.sampling.settings import StreamSettings
 from uniseg.service.settings import ServiceSettings
 from uniseg.settings import as_plain
@@ -136,6 +137,9 @@ def mandatory_values():
     return found
 
 
+LISTS = ("runs",)  # of them
+
+
 @pytest.mark.parametrize(("path", "key"), mandatory_values(), ids=str)
 def test_a_mandatory_value_is_missing_until_it_is_given(path, key):
     """It does not take the place of a value that another file of the defaults list has."""
@@ -145,7 +149,8 @@ def test_a_mandatory_value_is_missing_until_it_is_given(path, key):
     parent, _, name = where.rpartition(".")
     config = composed(root, overrides)
     assert OmegaConf.is_missing(OmegaConf.select(config, parent) if parent else config, name)
-    assert OmegaConf.select(composed(root, [*overrides, f"{where}=7"]), where) in (7, "7")
+    given = "[a,b]" if where in LISTS else "7"
+    assert OmegaConf.select(composed(root, [*overrides, f"{where}={given}"]), where) in (7, "7", ["a", "b"])
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -231,7 +236,9 @@ def union_parts(hint):
 def test_no_dataclass_of_settings_is_left_out():
     assert {settings for _, _, settings in settings_classes()} == {
         AdaptSettings,
+        CompareSettings,
         CompletionSettings,
+        CrossvalSettings,
         FineTuning,
         FinetuneSettings,
         InferenceSettings,

@@ -172,7 +172,12 @@ def test_one_scan_for_test_here_and_in_training_there_is_refused(commands, base,
 def test_a_dataset_of_the_same_name_does_not_replace_a_task_file(commands, base, tmp_path):
     write_dataset(tmp_path / "sub/Dataset901_Plain", first_seed=50)
     before = (base.folder / f"conf/task/{TASK}.yaml").read_text()
-    commands.refuse("prepare", f"import={tmp_path}/sub", cwd=base.folder, mentions=(f"{TASK}.yaml", "differs"))
+    commands.refuse(
+        "prepare",
+        f"import={tmp_path}/sub",
+        cwd=base.folder,
+        mentions=(f"{TASK}.yaml", "another task file of this name"),
+    )
     assert (base.folder / f"conf/task/{TASK}.yaml").read_text() == before
 
 

@@ -137,7 +137,7 @@ def test_the_report_stands_beside_nnunets_folds(stages, crossval):
         ([f"+tasks.{TASK}.source.splits=null"], f"found 2 folds of {TASK} that are not those of its file, which has 5"),
         (["folds=[0,2]"], "error: folds: found 2; expected 0 to 1; correct folds=[...]"),
         (["nnunet_folds=nowhere"], "error: nowhere: found no such folder"),
-        (["paths.cache=nothing"], "uniseg.prepare"),
+        (["paths.cache=nothing"], "uniseg prepare"),
         ([f"+tasks.{TASK}.source.splits={{train: [spleen_000], val: [spleen_001], test: []}}"], "expected folds;"),
     ],
 )

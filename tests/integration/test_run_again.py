@@ -147,15 +147,15 @@ def test_what_was_seen_stays_known(folder, tmp_path):
     (dataset,) = [
         each for each in find_datasets(tasks_of(config), sources_of(config)) if each.task.name == "phantom_spleen"
     ]
-    refuse_seen(model, dataset, 0, "test", "x")
+    refuse_seen(model.provenance.data, dataset, 0, "test", "x")
     for fold in (0, 1):
         with pytest.raises(InputError, match=r"val case '.*' of 'phantom_spleen' in its train split"):
-            refuse_seen(model, dataset, fold, "val", "x")
+            refuse_seen(model.provenance.data, dataset, fold, "val", "x")
     model.provenance = replace(model.provenance, data={"organs": after})
     with pytest.raises(
         InputError, match=r"whose patient 'phantom_spleen/.*' is in its train split of 'organs'.*patient_namespace"
     ):
-        refuse_seen(model, dataset, 0, "val", "x")
+        refuse_seen(model.provenance.data, dataset, 0, "val", "x")
 
 
 def test_a_damaged_case_is_one_line_out_of_a_reader(prepared, tmp_path):
