@@ -21,6 +21,7 @@ from nnunetv2.experiment_planning.plan_and_preprocess_api import (
     preprocess_dataset,
 )
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 NAME, NUMBER = "Dataset004_Hippocampus", 4
@@ -29,10 +30,20 @@ CPU = torch.device("cpu")
 
 
 class FittedTrainer(nnUNetTrainer):
-    """nnU-Net's trainer, with the numbers of epochs and steps that it is told; it notes the seconds of every epoch.
+    """nnU-Net's trainer, with the numbers of epochs and steps, and the AdamW, that it is told; it notes the seconds of
+    every epoch.
 
     Its picture of the curves is left out: epochs here are so short that it would take a part of the time.
     """
+
+    adamw: dict[str, float] | None = None
+
+    def configure_optimizers(self) -> tuple:
+        """nnU-Net's SGD, or AdamW with nnU-Net's schedule."""
+        if self.adamw is None:
+            return super().configure_optimizers()
+        optimizer = torch.optim.AdamW(self.network.parameters(), **self.adamw)
+        return optimizer, PolyLRScheduler(optimizer, self.adamw["lr"], self.num_epochs)
 
     def fit(self, epochs: int, steps: int, val_steps: int) -> None:
         self.num_epochs, self.num_iterations_per_epoch, self.num_val_iterations_per_epoch = epochs, steps, val_steps
@@ -101,10 +112,11 @@ def new_trainer(plans: str, seed: int, threads: int | None) -> FittedTrainer:
 
 
 def train(
-    plans: str, seed: int, threads: int | None, epochs: int, steps: int, val_steps: int, record: str
+    plans: str, seed: int, threads: int | None, length: dict[str, int], adamw: dict[str, float] | None, record: str
 ) -> None:  # fmt: skip
     trainer = new_trainer(plans, seed, threads)
-    trainer.fit(epochs, steps, val_steps)
+    trainer.adamw = adamw
+    trainer.fit(**length)
     parameters = sum(weight.numel() for weight in trainer.network.parameters())
     numbers = trainer.configuration_manager.configuration["architecture"]["arch_kwargs"]
     found = {

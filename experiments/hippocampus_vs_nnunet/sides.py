@@ -159,7 +159,8 @@ class NnunetRun:
     def train(self) -> None:
         n = self.length
         length = {"epochs": n.epochs, "steps": n.steps, "val_steps": n.val_steps}
-        self.command("train", self.common | length | {"record": str(self.folder / "record.json")}, cores=self.cores)
+        settings = {"length": length, "adamw": adamw() if self.small else None}
+        self.command("train", self.common | settings | {"record": str(self.folder / "record.json")}, cores=self.cores)
 
     def _record(self) -> dict:
         return json.loads((self.folder / "record.json").read_text())
@@ -186,6 +187,11 @@ def small_network() -> dict:
     """Stages, widths, kernels, patch, batch of the file that uniseg reads, for nnU-Net's plan."""
     settings = OmegaConf.to_container(OmegaConf.load(EXPERIMENT), resolve=False)
     return {**settings["model"]["encoder"], **{key: settings["data"][key] for key in ("patch_size", "batch_size")}}
+
+
+def adamw() -> dict[str, float]:
+    """Of the same file, with the weight decay that uniseg's AdamW has without being told."""
+    return {"lr": OmegaConf.load(EXPERIMENT).optimizer.lr, "weight_decay": 0.01}
 
 
 def score(run: Run, split: str) -> Path:
