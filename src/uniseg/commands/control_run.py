@@ -7,6 +7,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
+from uniseg.cache.case_folder import PREPARE_AGAIN
 from uniseg.commands.builders import (
     make_data,
     make_metrics,
@@ -114,7 +115,7 @@ def _require_one_split(config: DictConfig, datasets: Sequence[Dataset], trained:
         if both := sorted(val & trained[dataset.task.name]):
             found = f"patient '{both[0]}' of {dataset.task.name} for training"
             expected = "the split of the task's file, where it is for val"
-            raise InputError(config.paths.cache, found, expected, "run uniseg.prepare with the same arguments")
+            raise InputError(config.paths.cache, found, expected, PREPARE_AGAIN)
 
 
 def _obstacle(config: DictConfig, datasets: Sequence[Dataset], source: ForeignWeights) -> str:

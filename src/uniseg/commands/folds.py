@@ -10,6 +10,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from uniseg.cache.case_folder import PREPARE_AGAIN
 from uniseg.commands.builders import (
     make_data,
     make_metrics,
@@ -182,7 +183,7 @@ def require_folds_of(datasets: Sequence[Dataset], prepared: Mapping[str, SplitTa
         folds, before = ([set(fold) for fold in table.folds] for table in (dataset.splits, prepared[dataset.task.name]))
         if folds != before:
             found = f"{len(before)} folds of {dataset.task.name} that are not those of its file, which has {len(folds)}"
-            raise InputError(cache_dir, found, "the same folds", "run uniseg.prepare with the same arguments")
+            raise InputError(cache_dir, found, "the same folds", PREPARE_AGAIN)
 
 
 def recorded_settings(config: DictConfig, datasets: Sequence[Dataset]) -> dict[str, object]:
