@@ -20,9 +20,9 @@ import numpy as np
 from joblib import Parallel, delayed
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parents[1]))
+sys.path.insert(0, str(HERE.parent / "phantom_transfer"))
 
-from experiments.phantom_transfer.run import make_data, mean_dice, per_patient, slug  # noqa: E402
+from study import LADDER, make_data, mean_dice, per_patient, slug  # noqa: E402
 
 from uniseg.evaluation.records import Summary  # noqa: E402
 from uniseg.metrics.paired import compare, holm  # noqa: E402
@@ -33,7 +33,7 @@ ORGANS = ["liver", "kidney", "hepatic_vessel", "pancreas", "lung", "spleen", "ve
 LABELLED = [f"phantom_{name}" for name in ORGANS]
 SEEDS, CHOICE_SEED = (0, 1, 2), 3
 NUM_PATIENTS, CHOICE_PATIENTS = 2, 5
-LEARNING_RATES = (0.003, 0.01, 0.03)
+LEARNING_RATES = (0.003, 0.01, 0.03)  # tried first; while an arm's best is an edge, the next of the ladder too
 NEW = "new weights"
 # Base -> its trainings, one after the other: tasks, fraction of the steps, other settings.
 BASES: dict[str, list[tuple[list[str], float, list[str]]]] = {
@@ -145,13 +145,37 @@ def score(study: Study, run: Run, split: str) -> None:
         study.once(run.folder / split, "an evaluation", lambda: study.command("evaluate", "pretext_target", *where))
 
 
-def choices(study: Study) -> list[Run]:
-    """Of the learning rate of every arm, by whole val scans, with a seed that the table does not use."""
-    root = study.outputs / "choice"
-    return [
-        Run(arm, CHOICE_PATIENTS, CHOICE_SEED, lr, root / slug(arm) / f"lr{lr}")
-        for arm, lr in product(study.arms, study.learning_rates)
-    ]
+def choose(study: Study) -> list[Run] | None:
+    """Trainings that choose every arm's learning rate, by whole val scans, with a seed that the table does not use.
+
+    None: time is up.
+    """
+    rates = dict.fromkeys(study.arms, sorted(study.learning_rates))
+    while True:
+        root = study.outputs / "choice"
+        runs = [
+            Run(arm, CHOICE_PATIENTS, CHOICE_SEED, lr, root / slug(arm) / f"lr{lr}")
+            for arm, tried in rates.items()
+            for lr in tried
+        ]
+        if not study.each(lambda s, each: score(s, each, "val"), runs):
+            return None
+        best = best_rates(runs)
+        wider = {arm: with_neighbours(tried, best[arm]) for arm, tried in rates.items()}
+        if wider == rates:
+            return runs
+        rates = wider
+
+
+def best_rates(runs: Sequence[Run]) -> dict[str, float]:
+    """Of every arm, by val Dice."""
+    return {run.arm: run.learning_rate for run in sorted(runs, key=lambda run: mean_dice(run, "val"))}
+
+
+def with_neighbours(rates: Sequence[float], best: float) -> list[float]:
+    """The rates, with those beside the best of the ladder."""
+    place = LADDER.index(best)
+    return sorted({*rates, *LADDER[max(0, place - 1) : place + 2]})
 
 
 def entries(study: Study, best: dict[str, float]) -> list[Run]:
@@ -177,7 +201,7 @@ def summary(study: Study, candidates: Sequence[Run], runs: Sequence[Run]) -> dic
     blind = Summary.read(RunFolder(runs[0].folder).evaluation("test").metrics).tasks[TARGET].baseline_dice
     return {
         "minutes": study.minutes(),
-        "val_dice": {f"{run.arm}, {run.learning_rate}": mean_dice(run) for run in candidates},
+        "val_dice": {f"{run.arm}, {run.learning_rate}": mean_dice(run, "val") for run in candidates},
         "majority_vote": blind,
         "test_dice": {
             arm: [float(np.mean(list(per_patient(run, "test").values()))) for run in runs if run.arm == arm]
@@ -196,11 +220,10 @@ def run(study: Study, results: Path) -> bool:
     study.once(study.outputs / "data", "the scans without labels and of the target", lambda: make_scans(study))
     if not study.each(train_base, [arm for arm in study.arms if arm != NEW]):
         return False
-    candidates = choices(study)
-    if not study.each(lambda s, each: score(s, each, "val"), candidates):
+    candidates = choose(study)
+    if candidates is None:
         return False
-    best = {each.arm: each.learning_rate for each in sorted(candidates, key=mean_dice)}
-    runs = entries(study, best)
+    runs = entries(study, best_rates(candidates))
     if not study.each(lambda s, each: score(s, each, "test"), runs):
         return False
     results.write_text(json.dumps(summary(study, candidates, runs), indent=1) + "\n")
