@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 
 from uniseg.commands.builders import make_predictor
 from uniseg.commands.structured import plain_value
+from uniseg.datasets.inputs import require_inputs
 from uniseg.inference.case_runner import Outcome
 from uniseg.inference.predict_files import predict_cases, require_none_refused
 
@@ -19,10 +20,11 @@ def predict(config: DictConfig) -> list[Outcome]:
     """One label map per scan and task, under ``<output>/<task>/``; with ``merge`` one per scan, under ``merged/``.
 
     Raises:
-        InputError: anything wrong with the tasks, the checkpoint, the output; what is wrong with a scan is in its
-            Outcome.
+        InputError: anything wrong with the input as a whole, the tasks, the checkpoint, the output; what is wrong with
+            a scan is in its Outcome.
     """
     given, checkpoint, tasks = map(plain_value, (config.input, config.checkpoint, config.tasks))
+    require_inputs(given, config.series)  # before the network is loaded, which takes its time
     predictor = make_predictor(checkpoint, config.task_files, config.inference, config.postprocessing, config.site_file)
     choices = {
         "tasks": tasks,

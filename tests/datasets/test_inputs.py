@@ -5,7 +5,7 @@ import pytest
 
 from samples import save_nifti
 from scan_files import save_itk, save_series
-from uniseg.datasets.inputs import find_images, find_inputs, passed_over
+from uniseg.datasets.inputs import find_images, find_inputs, passed_over, require_inputs
 from uniseg.errors import InputError
 
 ARRAY = np.arange(24).reshape(2, 3, 4)
@@ -81,6 +81,19 @@ def test_as_many_channels_as_are_wanted(tmp_path):
         InputError, match=r"a_0000\.nii\.gz to a_0001\.nii\.gz, which may be 2 scans or the 2 channels of one.*modality"
     ):
         find_inputs(folder, {1, 2})
+
+
+def test_at_a_glance_something_has_to_be_there(tmp_path):
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes/readme.txt").write_text("nothing to see")
+    scan = save_nifti(tmp_path / "scan.nii.gz", ARRAY.astype(np.int16))
+    series = save_series(tmp_path / "series", ARRAY, AFFINE)
+    for given in (tmp_path, scan, series, [str(scan), str(series)]):
+        require_inputs(given)
+    with pytest.raises(InputError, match=r"scan2\.nii\.gz: found no such file"):
+        require_inputs([scan, tmp_path / "scan2.nii.gz"])
+    with pytest.raises(InputError, match=r"notes: found no image \(readme\.txt\)"):
+        require_inputs(tmp_path / "notes")
 
 
 def test_one_file_with_a_number(tmp_path):

@@ -141,6 +141,11 @@ def test_a_checkpoint_of_something_else(prepared, tmp_path):
         refused(done, checkpoint.name, "a checkpoint of uniseg.train")
 
 
+def test_a_wrong_input_is_told_before_the_network_is_loaded(tmp_path):
+    done = run("predict", "checkpoint=large.ckpt", "input=scna.nii.gz", "output=out", cwd=tmp_path)
+    refused(done, "scna.nii.gz: found no such file")
+
+
 def test_predict_says_what_fits(trained, tmp_path):
     checkpoint = f"checkpoint={trained / 'outputs/demo/checkpoints/last.ckpt'}"
     scan = save_nifti(tmp_path / "scan.nii.gz", np.random.default_rng(0).normal(size=(20, 40, 40)).astype(np.float32))

@@ -50,6 +50,20 @@ def find_inputs(given: Given, num_channels: Collection[int] | None = None, serie
     return [_case(case_id, files) for case_id, files in groups.items()]
 
 
+def require_inputs(given: Given, series: str | None = None) -> None:
+    """Something is there, at a glance: names are compared, and series chosen, by ``find_inputs``.
+
+    Raises:
+        InputError: nothing there, or a folder without an image.
+    """
+    paths = [Path(given)] if isinstance(given, (str, os.PathLike)) else [Path(path) for path in given]
+    for path in paths:
+        if not path.exists():
+            raise _missing(path)
+        if path.is_dir() and series is None and case_id_of(path) is None and not any(map(case_id_of, path.iterdir())):
+            find_images(path)  # says what is there instead
+
+
 def find_images(folder: str | os.PathLike) -> dict[str, Path]:
     """Name without ending -> image file, or folder of DICOM slices; sorted. A path of an image stands for itself.
 
@@ -103,7 +117,7 @@ def _case(case_id: str, paths: Sequence[Path]) -> Case:
 
 def _stem(path: Path) -> str:
     if not path.exists():
-        raise InputError(path, "no such file", "an image", "check input=")
+        raise _missing(path)
     stem = case_id_of(path)
     if stem is None and path.is_file() and is_dicom(path):
         return path.stem
@@ -115,3 +129,7 @@ def _stem(path: Path) -> str:
             "unpack it and give the folder" if path.suffix.lower() in ARCHIVES else "convert it",
         )
     return stem
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(path, "no such file", "an image", "check input=")
