@@ -280,6 +280,13 @@ def test_geometry_is_of_all_cases_but_those_for_test(dataset):
     assert geometry.at((4, 2, 1)).tolist() == [[12, 20, 40]] * 3
 
 
+def test_a_bar_names_its_stage(dataset, capsys):
+    (geometry,) = read_geometries([dataset], 1)
+    try_case(dataset, dataset.task, geometry)
+    bars = [line.split(" ━")[0] for line in capsys.readouterr().err.splitlines()]
+    assert bars == ["read headers", "sarcoma: one case, tried"]
+
+
 def test_one_case_is_tried(dataset):
     (geometry,) = read_geometries([dataset], 1)
     trial = try_case(dataset, dataset.task, geometry)

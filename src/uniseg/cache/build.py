@@ -69,12 +69,17 @@ def audit(
 
 
 def prepare(
-    datasets: Sequence[Dataset], cache_dir: Path, num_workers: int, objectives: Mapping[str, Objective] | None = None
+    datasets: Sequence[Dataset],
+    cache_dir: Path,
+    num_workers: int,
+    objectives: Mapping[str, Objective] | None = None,
+    title: str = "write cache",
 ) -> TaskSet:
     """Write the cache of audited datasets: all cases but those for test. Finished cases are kept.
 
     Args:
         objectives: of pretext tasks, by name; None: ours with their defaults.
+        title: of the progress bar.
 
     Returns:
         The tasks with their normalisation resolved.
@@ -86,7 +91,7 @@ def prepare(
         for d in datasets
         for case_id in d.kept
     ]
-    entries = iter(_parallel(_write_case, jobs, num_workers, "prepare"))
+    entries = iter(_parallel(_write_case, jobs, num_workers, title))
     for dataset in datasets:
         name = dataset.task.name
         hashes = {case_id: fingerprint.image_hash for case_id, fingerprint in dataset.fingerprints.items()}

@@ -64,7 +64,7 @@ def read_geometries(datasets: Sequence[Dataset], num_workers: int) -> list[TaskG
     read = Parallel(n_jobs=num_workers, prefer="threads", return_as="generator")(
         delayed(_header)(path) for path in jobs
     )
-    headers = iter(list(track(read, "headers", total=len(jobs), console=Console(stderr=True))))
+    headers = iter(list(track(read, "read headers", total=len(jobs), console=Console(stderr=True))))
     geometries = []
     for dataset, in_dataset in zip(datasets, cases, strict=True):
         shapes, spacings = zip(*(next(headers) for _ in in_dataset), strict=True)

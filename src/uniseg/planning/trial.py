@@ -80,6 +80,7 @@ def try_case(dataset: Dataset, task: Task, geometry: TaskGeometry) -> CaseTrial:
             [replace(dataset, task=task, splits=splits, fingerprints={case_id: fingerprint})],
             Path(folder),
             num_workers=1,
+            title=f"{task.name}: one case, tried",
         )
         seconds = time.perf_counter() - start
         cache = TaskCache(Path(folder) / task.name)
