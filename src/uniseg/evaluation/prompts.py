@@ -5,7 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from monai.data.utils import dense_patch_slices
 from monai.inferers import sliding_window_inference
+from rich.console import Console
+from rich.progress import Progress, track
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -63,14 +66,15 @@ def prompt_similarity(model: UniSegModel, seen: Sequence[SeenCase]) -> PromptSim
 
     None for a network without prompts, or without scans.
     """
-    windows = []
-    for each in seen:
+
+    def middle_prompts(each: SeenCase) -> Tensor:
         image = _middle(_prepared(each), model.patch_size).to(model.device)
-        windows.append(batch_prompts(model, image[None], _task_index(model, each.task)).cpu())
-        if not len(windows[0]):
-            return None
-    if not windows:
+        return batch_prompts(model, image[None], _task_index(model, each.task)).cpu()
+
+    if not seen or not len(first := middle_prompts(seen[0])):
         return None
+    others = track(seen[1:], "prompts", console=Console(stderr=True), disable=len(seen) < 2)
+    windows = [first, *map(middle_prompts, others)]
     maps, universal = torch.cat(windows, 1), model.conditioning.universal_rows().cpu()
     return PromptSimilarity(
         np.array(model.tasks.names), cosine_matrix(maps).numpy(), cosine_matrix(universal).numpy(), np.array(len(seen))
@@ -83,14 +87,18 @@ def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> Prom
     window.
     """
     image = _prepared(seen)
+    size = [max(pair) for pair in zip(image.shape[1:], model.patch_size, strict=True)]
+    step = [max(int(n * (1 - OVERLAP)), 1) for n in model.patch_size]
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task("prompt map", total=len(dense_patch_slices(size, model.patch_size, step)))
 
-    def window_maps(window: Tensor) -> Tensor:
-        maps = batch_prompts(model, window, _task_index(model, seen.task)).transpose(0, 1)[:, list(tasks)]
-        return F.interpolate(maps, window.shape[2:], mode="trilinear")
+        def window_maps(window: Tensor) -> Tensor:
+            maps = batch_prompts(model, window, _task_index(model, seen.task)).transpose(0, 1)[:, list(tasks)]
+            progress.advance(bar)
+            return F.interpolate(maps, window.shape[2:], mode="trilinear")
 
-    maps = sliding_window_inference(
-        image[None].to(model.device), model.patch_size, 1, window_maps, overlap=OVERLAP, mode="gaussian", progress=False
-    )[0]
+        where = image[None].to(model.device), model.patch_size, 1
+        maps = sliding_window_inference(*where, window_maps, overlap=OVERLAP, mode="gaussian", progress=False)[0]
     return PromptMap(
         np.array([model.tasks[t].name for t in tasks]),
         np.array(seen.task.name),
