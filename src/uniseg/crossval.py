@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from uniseg.commands.folds import Crossval
-from uniseg.commands.side_by_side import fold_command, run_side_by_side
+from uniseg.commands.side_by_side import end_with_starter, fold_command, run_side_by_side
 from uniseg.evaluation.crossval import choose_out_of_fold, write_ensemble
 from uniseg.evaluation.other_folds import OtherFolds, other_folders, score_other_folds
 from uniseg.evaluation.pool import pool_folds
@@ -23,6 +23,7 @@ from uniseg.train import one_line_endings, training_run
 
 def main(config: DictConfig) -> float:
     """The pooled Dice, for sweeps; of some folds alone their mean."""
+    end_with_starter()
     crossval = Crossval.of(config)
     given = crossval.settings.nnunet_folds
     others = [] if given is None else other_folders(given, [each.task.name for each in crossval.datasets])

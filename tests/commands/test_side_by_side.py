@@ -1,5 +1,8 @@
-"""Folds as processes: all run, one that fails stops the others, which save first; GPUs are shared out."""
+"""Folds as processes: all run, one that fails stops the others, which save first, as the end of their starter does."""
 
+import os
+import select
+import subprocess
 import sys
 
 import pytest
@@ -26,6 +29,27 @@ while not pathlib.Path(sys.argv[2], 'there').exists():
 print('error: no such scan', file=sys.stderr)
 sys.exit(2)
 """
+# A fold that tells, by a named pipe, that it is at work and that it was told to end; ends by itself after a minute.
+FOLD = """
+import os, signal, sys
+from uniseg.commands.side_by_side import end_with_starter
+pipe = os.open(sys.argv[1], os.O_WRONLY)
+def save(*_):
+    os.write(pipe, b'saved')
+    sys.exit(143)
+signal.signal(signal.SIGTERM, save)
+signal.alarm(60)
+end_with_starter()
+os.write(pipe, b'at work')
+signal.pause()
+"""
+STARTER = """
+import pathlib, signal, sys
+from uniseg.commands.side_by_side import run_side_by_side
+signal.alarm(60)
+fold = {0: [sys.executable, '-c', sys.argv[1], sys.argv[2]]}
+run_side_by_side(fold, lambda number: pathlib.Path(sys.argv[3]), 1, print)
+"""
 
 
 def commands(tmp_path, scripts):
@@ -51,6 +75,23 @@ def test_one_that_fails_stops_the_others_which_save(tmp_path):
     assert (tmp_path / "saved").exists()
     assert said[-1].startswith("Fold 1: ended with exit code 2: error: no such scan (all of it in ")
     assert not (tmp_path / "2.log").exists(), "was started after a failure"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are POSIX's")
+def test_a_fold_saves_and_ends_when_its_starter_was_killed(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    pipe = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    command = [sys.executable, "-c", STARTER, FOLD, str(tmp_path / "pipe"), str(tmp_path / "log")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as starter:
+        assert read_of(pipe) == b"at work"
+        starter.kill()
+    assert read_of(pipe) == b"saved", (tmp_path / "log").read_text()
+    os.close(pipe)
+
+
+def read_of(pipe):
+    """What comes next; nothing where all writers ended, or after the minute that they live at most."""
+    return os.read(pipe, 100) if select.select([pipe], [], [], 60)[0] else b""
 
 
 def test_several_gpus_are_shared_out():

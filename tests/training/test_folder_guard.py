@@ -33,7 +33,8 @@ def holder(tmp_path):
 
 
 def test_a_second_training_learns_who_holds_the_folder(holder, tmp_path):
-    with pytest.raises(InputError, match=rf"process {holder.pid} on \S+ since 20.*another name"), locked(tmp_path):
+    told = rf"process {holder.pid} on \S+ since 20.*end it \(kill {holder.pid}: it saves first\), or give another name"
+    with pytest.raises(InputError, match=told), locked(tmp_path):
         raise AssertionError
     assert holder.poll() is None
 

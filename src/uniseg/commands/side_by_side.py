@@ -1,4 +1,4 @@
-"""Folds side by side: each a process of its own, whose end is a line; a signal goes on to all of them."""
+"""Folds side by side: each a process of its own, whose end is a line; signals and a sudden end go on to all of them."""
 
 import os
 import signal
@@ -19,6 +19,7 @@ LONGEST_STOP_S = 600  # that a fold may take to save after a signal
 LONGEST_KILL_S = 10
 BASE = 128  # what a shell adds to the number of the signal that ended a command
 VISIBLE = "CUDA_VISIBLE_DEVICES"
+STARTED = "UNISEG_STARTED_SIDE_BY_SIDE"  # set for a fold, whose standard input is open for as long as its starter lives
 OWN = ("folds", "parallel", "nnunet_folds")  # arguments of the whole that are not those of a fold
 
 
@@ -53,11 +54,25 @@ def run_side_by_side(
                 for number, (process, slot) in list(running.items()):
                     if process.poll() is not None:
                         del running[number]
+                        _close(process)
                         free.append(slot)
                         _require_well(number, process.returncode, logs(number), say)
                 time.sleep(LOOK_S)
         finally:
             _stop([process for process, _ in running.values()])
+
+
+def end_with_starter() -> None:
+    """Called by a fold: SIGTERM ends it, so that it saves, once the command that started it is gone, even killed."""
+    if STARTED in os.environ:
+        threading.Thread(target=_watch_starter, daemon=True).start()
+
+
+def _watch_starter() -> None:
+    with suppress(OSError):
+        os.read(0, 1)  # nothing is ever written: it returns at the end of the other side
+    sys.stderr.write("The command that started this fold has ended: it saves and ends too.\n")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def environment_of(slot: int, environment: Mapping[str, str], num_gpus: int) -> dict[str, str]:
@@ -76,11 +91,11 @@ def environment_of(slot: int, environment: Mapping[str, str], num_gpus: int) -> 
 def _start(command: Sequence[str], log: Path, slot: int) -> subprocess.Popen:
     """In a session of its own, so that a Ctrl-C reaches it once, from here."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = environment_of(slot, os.environ, torch.cuda.device_count())
+    environment = environment_of(slot, os.environ, torch.cuda.device_count()) | {STARTED: "1"}
     with log.open("ab") as file:
         return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=file,
             stderr=subprocess.STDOUT,
             env=environment,
@@ -109,6 +124,12 @@ def _stop(processes: Sequence[subprocess.Popen]) -> None:
             process.kill()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(timeout=LONGEST_KILL_S)
+        _close(process)
+
+
+def _close(process: subprocess.Popen) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
 
 
 @contextmanager

@@ -44,8 +44,8 @@ def locked(run_dir: Path) -> Iterator[None]:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno in HELD:
-                fix = "wait for it, or give another name"
-                found = f"a training at work there ({_holder(path)})"
+                holder, end = _holder(path)
+                found, fix = f"a training at work there ({holder})", f"wait for it, {end}or give another name"
                 raise InputError(run_dir, found, "one training in a folder", fix) from error
             rank_zero_info(f"{run_dir} is not guarded against a second training: {error.strerror}.")
         file.truncate(0)
@@ -55,12 +55,15 @@ def locked(run_dir: Path) -> Iterator[None]:
         yield
 
 
-def _holder(path: Path) -> str:
+def _holder(path: Path) -> tuple[str, str]:
+    """Who trains there, and how to end it where it runs; a training that is told to end saves first."""
     try:
         holder = json.loads(path.read_text())
-        return f"process {holder['process']} on {holder['host']} since {holder['since']}"
+        number, host = int(holder["process"]), str(holder["host"])
+        where = "" if host == socket.gethostname() else f" on {host}"
+        return f"process {number} on {host} since {holder['since']}", f"end it (kill {number}{where}: it saves first), "
     except (OSError, ValueError, KeyError, TypeError):
-        return "process not known"  # it is just writing it
+        return "process not known", ""  # it is just writing it
 
 
 def require_unused(run_dir: Path, *, overwrite: bool, inputs: Iterable[str | Path | None]) -> bool:
