@@ -12,7 +12,7 @@ from rich.console import Console
 from samples import save_nifti
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
-from uniseg.evaluate import evaluate
+from uniseg.evaluate import evaluate, next_step
 from uniseg.evaluation.output import require_replaceable
 from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.evaluation.summary import summary_table
@@ -129,6 +129,22 @@ def test_an_output_that_is_a_file(folders):
     (folders / "out").write_text("")
     with pytest.raises(InputError, match="out: found a file; expected a folder"):
         evaluated(folders)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["name=mine"], "mine/evaluation/scores.csv. Next: uniseg report run=outputs/mine"),
+        (
+            ["name=mine", "split=val", "postprocessing=choose"],
+            "with postprocessing=outputs/mine/evaluation_val/postprocessing.json",
+        ),
+        (["predictions=a", "labels=b", "output=c"], "c/scores.csv. Next: uniseg report runs=[c,...] compares"),
+    ],
+)
+def test_the_end_says_where_and_what_next(given, told):
+    with initialize_config_dir(str(CONF_DIR), version_base="1.3"):
+        assert told in next_step(compose("evaluate", overrides=["task=[phantom_spleen]", *given]))
 
 
 def test_names_are_no_markup():

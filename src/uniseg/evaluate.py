@@ -89,3 +89,15 @@ def main(config: DictConfig) -> None:
     if evaluation.choices is not None:
         console.print(choice_table(evaluation.choices))
     console.print(summary_table(evaluation.summary))
+    sys.stderr.write(f"{next_step(config)}\n")
+
+
+def next_step(config: DictConfig) -> str:
+    """Where everything is, and what to do with it: a run has a page of its own, its validation cases rules to apply."""
+    output = EvaluationFolder(Path(config.output))
+    line = f"Every case and class: {output.scores}."
+    if config.pool is not None or config.predictions is not None:
+        return f"{line} Next: uniseg report runs=[{output.path},...] compares it with others"
+    if config.postprocessing == CHOOSE:
+        return f"{line} Next: uniseg predict, or evaluate, with postprocessing={output.postprocessing}"
+    return f"{line} Next: uniseg report run={config.run_dir}"
