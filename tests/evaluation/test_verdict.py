@@ -48,6 +48,7 @@ def test_too_few_patients_decide_nothing_and_say_so():
     verdict = verdict_of([0.3] * (FEWEST_PATIENTS - 1))
     assert (verdict.outcome, verdict.interval) == ("undecided", None)
     assert "4 val patients, fewer than the 5" in verdict.line()
+    assert "(1 val patient, fewer" in verdict_of([0.3]).line()
     nothing = verdict_of([])
     assert nothing.outcome == "undecided"
     assert nothing.use == CHECKPOINTS[0]

@@ -84,11 +84,24 @@ def plan_control(
     fold = config.data.fold
     patients = {each.splits.patients[case.case_id] for each in datasets for case in each.cases_of(VAL, fold)}
     if len(patients) < FEWEST_PATIENTS:
-        say(f"{len(patients)} val patients: a verdict needs {FEWEST_PATIENTS}, so it will be {UNDECIDED}.")
+        say(few_patients(len(patients), [dataset.task.name for dataset in datasets]))
     caveat = "" if _names_cases(source) else UNPROVED
     if caveat:
         say(f"{source.name}: {caveat}.")
     return ControlPlan(datasets, caveat=caveat)
+
+
+def few_patients(number: int, tasks: Sequence[str]) -> str:
+    """What a verdict on so few will be, and how there could be more.
+
+    Examples:
+        >>> print(*few_patients(1, ["liver"]).split("; "), sep="\n")
+        1 val patient: a verdict needs 5, so it will be undecided
+        more: source.splits in the task file of liver, then prepare again.
+    """
+    patients = "1 val patient" if number == 1 else f"{number} val patients"
+    more = f"more: source.splits in the task file of {', '.join(tasks)}, then prepare again"
+    return f"{patients}: a verdict needs {FEWEST_PATIENTS}, so it will be {UNDECIDED}; {more}."
 
 
 def _without(why: str, say: Callable[[str], None]) -> ControlPlan:

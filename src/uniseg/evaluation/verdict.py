@@ -113,7 +113,8 @@ def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpo
     difference = np.array([fine_tuned[patient] - control[patient] for patient in patients])
     outcome, reason, interval = UNDECIDED, "", None
     if len(patients) < FEWEST_PATIENTS:
-        reason = f"{len(patients)} val patients, fewer than the {FEWEST_PATIENTS} that an interval needs"
+        number = "1 val patient" if len(patients) == 1 else f"{len(patients)} val patients"
+        reason = f"{number}, fewer than the {FEWEST_PATIENTS} that an interval needs"
     else:
         interval = mean_interval(difference)
         outcome = HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
