@@ -14,10 +14,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 from study import HERE, make_data
 
 from uniseg.commands.app import run as run_command
 from uniseg.evaluation.verdict import HARMED, HELPED, UNDECIDED, Verdict
+from uniseg.metrics.paired import t_interval
 from uniseg.run_folder import RunFolder
 
 SEEDS = range(10)
@@ -67,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no fine-tuning is begun")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/phantom_transfer"))
-    parser.add_argument("--steps", type=int, default=110, help="of every fine-tuning and control")
+    parser.add_argument("--steps", type=int, default=165, help="of every fine-tuning and control")
     options = parser.parse_args()
     outputs, end = options.outputs.absolute(), time.monotonic() + 60 * options.minutes
     os.chdir(HERE)  # where the experiment's own conf lies
@@ -82,8 +84,16 @@ def main() -> None:
         "steps": options.steps,
         "outcomes": {kind: count_outcomes(each) for kind, each in verdicts.items()},
         "differences": {kind: [verdict.difference for verdict in each] for kind, each in verdicts.items()},
+        "mean_difference": {kind: mean_of_draws(each) for kind, each in verdicts.items()},
     }
     (HERE / "misfits.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def mean_of_draws(verdicts: list[Verdict]) -> dict[str, float | list[float]]:
+    """With its interval over the draws: whether this kind of base helps in truth."""
+    values = np.array([verdict.difference for verdict in verdicts])
+    interval = t_interval(values)
+    return {"mean": float(values.mean()), "interval": [interval.low, interval.high]}
 
 
 def count_outcomes(verdicts: list[Verdict]) -> dict[str, int]:

@@ -10,6 +10,7 @@ from uniseg import InputError
 from uniseg.evaluation.records import Score
 from uniseg.evaluation.verdict import FEWEST_PATIENTS, Verdict, dice_by_patient, judge, mean_dice
 from uniseg.metrics.paired import t_interval
+from uniseg.metrics.training_luck import TYPICAL_DEGREES, TYPICAL_SD, luck_of_trainings
 
 CHECKPOINTS = ("run/last.ckpt", "run/control/last.ckpt")
 TRIALS = 1000
@@ -17,7 +18,7 @@ TRIALS = 1000
 
 def verdict_of(differences, control=0.5):
     controls = {f"p{k}": control for k in range(len(differences))}
-    return judge({f"p{k}": control + d for k, d in enumerate(differences)}, controls, CHECKPOINTS)
+    return judge([{f"p{k}": control + d for k, d in enumerate(differences)}], [controls], CHECKPOINTS)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +40,31 @@ def test_the_interval_decides(differences, outcome, use):
     assert verdict.line().endswith(f"use {CHECKPOINTS[use]}")
 
 
-def test_the_interval_is_students():
+def test_the_interval_is_students_with_the_luck_of_one_training():
     interval = verdict_of([0.1, 0.2, 0.3, 0.4, 0.5]).interval
-    assert (interval.low, interval.high) == pytest.approx((0.3 - 0.19632, 0.3 + 0.19632), abs=1e-4)
+    half = np.hypot(0.19632, luck_of_trainings([0.3]))
+    assert (interval.low, interval.high) == pytest.approx((0.3 - half, 0.3 + half), abs=1e-4)
+
+
+def test_what_another_training_could_undo_is_undecided():
+    verdict = verdict_of([0.03, 0.031, 0.029, 0.03, 0.03, 0.031])
+    assert verdict.outcome == "undecided"
+    assert "two trainings of one kind may differ by as much; repeats=3 may decide" in verdict.line()
+    patients = [f"p{k}" for k in range(6)]
+    pairs = [[dict.fromkeys(patients, dice) for dice in side] for side in ((0.53, 0.532, 0.531), (0.5, 0.501, 0.5))]
+    thrice = judge(*pairs, CHECKPOINTS)
+    assert (thrice.outcome, thrice.num_trainings, thrice.reason) == ("helped", 3, "")
+    assert "3 trainings each" in thrice.line()
+
+
+@pytest.mark.parametrize("num_trainings", [1, 2, 3])
+def test_luck_alone_seldom_says_helped(num_trainings):
+    """Differences between trainings as the prior has them, all patients alike: 2.5 % are meant to say helped."""
+    rng = np.random.default_rng(num_trainings)
+    sd = TYPICAL_SD * np.sqrt(TYPICAL_DEGREES / rng.chisquare(TYPICAL_DEGREES, TRIALS))
+    shifts = rng.normal(0, sd[:, None], (TRIALS, num_trainings))
+    low = [values.mean() - luck_of_trainings(values) > 0 for values in shifts]
+    assert sum(low) / TRIALS == pytest.approx(0.025, abs=0.015)
 
 
 def test_too_few_patients_decide_nothing_and_say_so():
@@ -91,7 +114,7 @@ def test_what_a_verdict_cannot_hold_is_said():
 
 def test_what_helps_is_found():
     rng = np.random.default_rng(0)
-    outcomes = [verdict_of(rng.normal(0.1, 0.08, 8)).outcome for _ in range(200)]
+    outcomes = [verdict_of(rng.normal(0.12, 0.08, 8)).outcome for _ in range(200)]
     assert outcomes.count("helped") > 150
     assert outcomes.count("harmed") == 0
 
@@ -131,11 +154,11 @@ def test_one_lucky_training_is_averaged_out():
     patients = [f"p{k}" for k in range(8)]
     control = [dict(zip(patients, rng.normal(0.5, 0.01, 8).tolist(), strict=True)) for _ in range(3)]
     tuned = [dict.fromkeys(patients, dice) for dice in (0.6, 0.45, 0.45)]
-    assert judge(tuned[0], control[0], CHECKPOINTS).outcome == "helped"
-    verdict = judge(mean_dice(tuned), mean_dice(control), CHECKPOINTS)
+    assert judge(tuned[:1], control[:1], CHECKPOINTS).outcome == "helped"
+    verdict = judge(tuned, control, CHECKPOINTS)
     assert verdict.outcome == "undecided"
     assert verdict.fine_tuned["p3"] == pytest.approx(0.5)
-    assert "3 trainings each" in replace(verdict, num_trainings=3).line()
+    assert "3 trainings each" in verdict.line()
     assert mean_dice([{"a": 0.5, "b": 1.0}, {"a": 0.7}]) == {"a": pytest.approx(0.6)}
 
 

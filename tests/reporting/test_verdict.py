@@ -12,7 +12,7 @@ from uniseg.run_folder import RunFolder
 
 CONTROL = {f"site/{k}": 0.4 + k / 50 for k in range(6)}
 FINE_TUNED = {patient: dice + 0.1 + k / 100 for k, (patient, dice) in enumerate(CONTROL.items())}
-HELPED = judge(FINE_TUNED, CONTROL, ("run/last.ckpt", "run/control/last.ckpt"))
+HELPED = judge([FINE_TUNED], [CONTROL], ("run/last.ckpt", "run/control/last.ckpt"))
 
 
 def test_a_page_ends_with_the_verdict(run_dir):

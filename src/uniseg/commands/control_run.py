@@ -22,12 +22,12 @@ from uniseg.errors import InputError
 from uniseg.evaluation.records import read_scores
 from uniseg.evaluation.run import evaluate_run
 from uniseg.evaluation.scoring import Scorer, ScoringRules
-from uniseg.evaluation.verdict import FEWEST_PATIENTS, UNDECIDED, Verdict, dice_by_patient, judge, mean_dice
+from uniseg.evaluation.verdict import FEWEST_PATIENTS, UNDECIDED, Verdict, dice_by_patient, judge
 from uniseg.run_folder import RunFolder
 from uniseg.settings import as_plain
 from uniseg.task import TaskSet
 from uniseg.training.control import FEW_PATIENTS, FinetuneSettings
-from uniseg.training.finetuning import FineTuning
+from uniseg.training.finetuning import PLAIN, WARM_UP, FineTuning
 from uniseg.training.initialize import InitSettings
 from uniseg.weights.seen import find_seen
 from uniseg.weights.transfer import ForeignWeights
@@ -159,13 +159,17 @@ def repeat_config(config: DictConfig, number: int) -> DictConfig:
 
 
 def control_config(config: DictConfig) -> DictConfig:
-    """The same run with new weights and the schedule of the configuration, in a folder of its own, where it is resumed
-    if it was begun.
+    """The same run with new weights, in a folder of its own, where it is resumed if it was begun.
+
+    They warm up over the same fraction of the steps as the recipe's; the scheduler's own number of steps may be half of
+    a short run, and then any base is ahead.
     """
     control = deepcopy(config)
+    plain = FineTuning() if config.finetune.schedule == PLAIN else FineTuning(schedule=WARM_UP)
     control.run_dir = str(RunFolder(Path(config.run_dir)).control.path)
     control.init.update(as_plain(InitSettings()) | {"name": "scratch"})
-    control.finetune.update(as_plain(FineTuning()) | {"name": "full"})
+    ramp = {key: config.finetune[key] for key in ("warmup", "exponent")}
+    control.finetune.update(as_plain(plain) | ramp | {"name": "full"})
     control.base, control.ckpt_path, control.overwrite = None, "last", False
     return control
 
@@ -182,11 +186,11 @@ def judge_runs(config: DictConfig, plan: ControlPlan, repeats: int) -> Verdict:
     else:
         tuned = [run.repeat(number) for number in range(repeats)]
         dice = [
-            mean_dice([_val_dice(config, plan.datasets, folder) for folder in folders])
+            [_val_dice(config, plan.datasets, folder) for folder in folders]
             for folders in (tuned, [folder.control for folder in tuned])
         ]
         verdict = judge(dice[0], dice[1], (str(run.checkpoint), str(run.control.checkpoint)))
-        verdict = replace(verdict, num_trainings=repeats, caveat=plan.caveat)
+        verdict = replace(verdict, caveat=plan.caveat)
     verdict.write(run.verdict)
     return verdict
 

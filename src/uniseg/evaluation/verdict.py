@@ -10,6 +10,7 @@ import numpy as np
 from uniseg.evaluation.records import Score
 from uniseg.files import read_record, require_text, write_json
 from uniseg.metrics.paired import Interval, by_patient, mean_interval, unseen_fraction
+from uniseg.metrics.training_luck import luck_of_trainings, with_luck
 
 HELPED, HARMED, UNDECIDED = "helped", "harmed", "undecided"
 FEWEST_PATIENTS = 5  # val patients that an interval is made for
@@ -20,12 +21,12 @@ class Verdict:
     """What the control run says of a fine-tuning.
 
     The difference is the mean over val patients of the Dice with the base minus that of new weights; the interval,
-    95 %, is of the mean of paired differences. It covers which patients were drawn, not the luck of a training, which
-    several trainings average out, nor what no val patient shows (``unseen_fraction``).
+    95 %, covers which patients were drawn and the luck of the trainings (``luck_of_trainings``), not what no val
+    patient shows (``unseen_fraction``).
 
     Attributes:
         outcome: helped, harmed where the interval excludes 0; else undecided.
-        reason: why it is undecided for want of patients; else empty.
+        reason: why it is undecided, where more patients or trainings may decide; else empty.
         fine_tuned, control: Dice by val patient, mean over its classes and cases.
         interval: None for fewer than five patients.
         use: checkpoint to use.
@@ -34,7 +35,7 @@ class Verdict:
 
     Examples:
         >>> fine_tuned, control = ({str(k): dice + k / 100 for k in range(5)} for dice in (0.7, 0.5))
-        >>> verdict = judge(fine_tuned, control, ("run/last.ckpt", "run/control/last.ckpt"))
+        >>> verdict = judge([fine_tuned], [control], ("run/last.ckpt", "run/control/last.ckpt"))
         >>> verdict.outcome, round(verdict.difference, 3), verdict.use
         ('helped', 0.2, 'run/last.ckpt')
     """
@@ -72,8 +73,9 @@ class Verdict:
             told = f"({self.reason})"
         else:
             unseen = f"which may not show what befalls up to {100 * unseen_fraction(self.num_patients):.0f} % of all"
-            trainings = f", {self.num_trainings} trainings each" if self.num_trainings > 1 else ""
-            told = f"(95 % interval {self.interval.text}{trainings}, {self.num_patients} patients, {unseen})"
+            trainings = f"{self.num_trainings} training{'s' if self.num_trainings > 1 else ''} each"
+            told = f"(95 % interval {self.interval.text}, {trainings}, {self.num_patients} patients, {unseen})"
+            told += f" ({self.reason})" if self.reason else ""
         caveat = f" ({self.caveat})" if self.caveat else ""
         return f"{self.outcome}: {numbers} {told}; use {self.use}{caveat}"
 
@@ -103,24 +105,37 @@ class Verdict:
         return cls(**texts, **dice, interval=limits, num_trainings=trainings, caveat=caveat)
 
 
-def judge(fine_tuned: Mapping[str, float], control: Mapping[str, float], checkpoints: tuple[str, str]) -> Verdict:
+def judge(
+    fine_tuned: Sequence[Mapping[str, float]], control: Sequence[Mapping[str, float]], checkpoints: tuple[str, str]
+) -> Verdict:
     """The verdict on the Dice of the same val patients.
 
     Args:
+        fine_tuned, control: of each training, in pairs.
         checkpoints: of the fine-tuned network, of the control.
     """
-    patients = sorted(fine_tuned.keys() & control.keys())
-    difference = np.array([fine_tuned[patient] - control[patient] for patient in patients])
+    tuned, new = mean_dice(fine_tuned), mean_dice(control)
+    patients = sorted(tuned.keys() & new.keys())
+    tuned, new = ({patient: each[patient] for patient in patients} for each in (tuned, new))
+    difference = np.array([tuned[patient] - new[patient] for patient in patients])
     outcome, reason, interval = UNDECIDED, "", None
     if len(patients) < FEWEST_PATIENTS:
         number = "1 val patient" if len(patients) == 1 else f"{len(patients)} val patients"
         reason = f"{number}, fewer than the {FEWEST_PATIENTS} that an interval needs"
     else:
-        interval = mean_interval(difference)
-        outcome = HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
+        of_patients = mean_interval(difference)
+        pairs = zip(fine_tuned, control, strict=True)
+        luck = luck_of_trainings([np.mean([a[name] - b[name] for name in patients]) for a, b in pairs])
+        interval = with_luck(of_patients, float(difference.mean()), luck)
+        outcome = _outcome(interval)
+        if outcome != _outcome(of_patients):
+            reason = f"two trainings of one kind may differ by as much; repeats={2 * len(control) + 1} may decide"
     worse = bool(len(difference) and difference.mean() < 0)
-    tuned, new = ({patient: each[patient] for patient in patients} for each in (fine_tuned, control))
-    return Verdict(outcome, reason, checkpoints[worse], tuned, new, interval)
+    return Verdict(outcome, reason, checkpoints[worse], tuned, new, interval, len(control))
+
+
+def _outcome(interval: Interval) -> str:
+    return HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
 
 
 def dice_by_patient(scores: Sequence[Score]) -> dict[str, float]:
