@@ -141,7 +141,7 @@ class Study:
         self.made: dict[tuple[str, int], ScanAnswers] = {}
 
     def run(self) -> None:
-        for number in range(self.options.scans):
+        for number in self.options.numbers:
             for kind in self.kinds:
                 for level in self.options.levels:
                     path = self.options.outputs / "chunks" / kind / f"level{level}" / f"case{number}.json"
@@ -164,7 +164,7 @@ class Study:
         return self.made[kind, level]
 
     def site(self, predictor: Predictor, level: int) -> UniSegModel:
-        images = [make_scan(self.options.outputs, level, number)[0] for number in range(self.options.scans)]
+        images = [make_scan(self.options.outputs, level, number)[0] for number in self.options.numbers]
         pairs = [(Case(f"case{n}", "", (image,), None), {TASK: (image,)}) for n, image in enumerate(images)]
         folder = self.options.outputs / "sites" / f"level{level}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--gin", type=Path, help="the same base, trained with +augment/transform@...=gin")
     parser.add_argument("--cache", type=Path, help="that the base was trained from, where its file says nothing of it")
     parser.add_argument("--majority-vote", type=float, help="Dice of the majority vote at home, of an evaluation")
-    parser.add_argument("--scans", type=int, default=10, help="of every site")
+    parser.add_argument("--numbers", type=int, nargs="+", default=list(range(10)), help="of the patients, at every site")
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS), choices=LEVELS, help="of the sites")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/adaptation"))
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
