@@ -198,7 +198,7 @@ def main() -> None:
     parser.add_argument("--gin", type=Path, help="the same base, trained with +augment/transform@...=gin")
     parser.add_argument("--cache", type=Path, help="that the base was trained from, where its file says nothing of it")
     parser.add_argument("--majority-vote", type=float, help="Dice of the majority vote at home, of an evaluation")
-    parser.add_argument("--numbers", type=int, nargs="+", default=list(range(10)), help="of the patients, at every site")
+    parser.add_argument("--numbers", type=int, nargs="+", default=list(range(10)), help="of patients, at every site")
     parser.add_argument("--levels", type=int, nargs="+", default=list(LEVELS), choices=LEVELS, help="of the sites")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/adaptation"))
     parser.add_argument("--results", type=Path, default=HERE / "results.json")
