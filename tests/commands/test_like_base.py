@@ -86,7 +86,7 @@ def test_the_plan_is_that_of_the_most_alike():
     planned = plan_like(mine, TASKS)
     assert [task.spacing_mm for task in planned.tasks] == [(2, 1, 1), (4, 4, 4), (2, 1, 1)]
     assert "its task file says 9 x 9 x 9 mm" in planned.lines[0]
-    assert "the base knows CT, PET, not MR" in planned.lines[2]
+    assert "the base knows CT, PET, not MR; if they are the same by another name, write" in planned.lines[2]
     wide = replace(make_task(), normalization=(Normalization("window", lower=-1000, upper=1000),))
     assert plan_like([wide], TASKS).tasks[0].normalization == TASKS[0].normalization
     assert plan_like([wide], []).tasks[0] == wide

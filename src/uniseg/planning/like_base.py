@@ -40,9 +40,10 @@ def _plan_one(task: Task, base: list[Task]) -> tuple[Task, str]:
     shared = {other.name: len(set(task.modalities) & set(other.modalities)) for other in base}
     most = max(shared.values(), default=0)
     if not most:
-        known = ", ".join(sorted({name for other in base for name in other.modalities})) or "none that it tells of"
-        modalities = ", ".join(task.modalities)
-        return task, f"Task {task.name}: spacing and normalisation its own; the base knows {known}, not {modalities}."
+        known, modalities = sorted({name for other in base for name in other.modalities}), ", ".join(task.modalities)
+        told = f"{', '.join(known)}, not {modalities}" if known else f"none that it tells of, not {modalities}"
+        rename = "; if they are the same by another name, write the base's into the task file" if known else ""
+        return task, f"Task {task.name}: spacing and normalisation its own; the base knows {told}{rename}."
     peers = [other for other in base if shared[other.name] == most]
     spacing = _most_common(other.spacing_mm for other in peers)
     normalization = []
