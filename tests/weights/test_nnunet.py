@@ -11,6 +11,7 @@ from torch import nn
 
 from samples import make_task
 from uniseg import InputError, load_model, save_model
+from uniseg.datasets.dataset_json import task_name
 from uniseg.models.conditioning.none import NoConditioning
 from uniseg.models.decoder import Decoder
 from uniseg.models.encoders.resenc import ResidualEncoder
@@ -154,6 +155,12 @@ def changed(tmp_path: Path, edit) -> Path:
 
 def plans_of(content: dict) -> dict:
     return content["init_args"]["plans"]["configurations"]["3d_fullres"]
+
+
+def test_the_task_has_the_name_that_an_import_of_its_dataset_writes(tmp_path):
+    name = "Dataset004_Hippo-Campus"
+    path = changed(tmp_path, lambda c: c["init_args"]["plans"].update(dataset_name=name))
+    assert import_nnunet(path).tasks.names == (task_name(name),) == ("hippo_campus",)
 
 
 @pytest.mark.parametrize(

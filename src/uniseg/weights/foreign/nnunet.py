@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from uniseg.datasets.dataset_json import task_name
 from uniseg.errors import InputError
 from uniseg.models.conditioning.none import NoConditioning
 from uniseg.models.decoder import Decoder
@@ -211,7 +212,7 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
     schemes, masks = configuration["normalization_schemes"], configuration["use_mask_for_norm"]
     facts = plans["foreground_intensity_properties_per_channel"]
     return Task(
-        name=re.sub(r"^Dataset\d+_", "", plans["dataset_name"]),
+        name=_task_name(plans["dataset_name"]),
         modalities=tuple(names),
         classes=("background", *ordered),
         spacing_mm=tuple(spacing),
@@ -220,6 +221,11 @@ def _task(plans: Mapping, dataset: Mapping, configuration: Mapping, path: Path) 
         ),
         regions=regions,
     )
+
+
+def _task_name(dataset: str) -> str:
+    """That of the task file which an import of the dataset writes, so that both are one task."""
+    return task_name(dataset) if re.match(r"Dataset\d+_", dataset) else dataset
 
 
 def _normalization(scheme: str, masked: bool, facts: Mapping, path: Path) -> Normalization:
