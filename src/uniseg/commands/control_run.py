@@ -95,9 +95,8 @@ def few_patients(number: int, tasks: Sequence[str]) -> str:
     """What a verdict on so few will be, and how there could be more.
 
     Examples:
-        >>> print(*few_patients(1, ["liver"]).split("; "), sep="\n")
-        1 val patient: a verdict needs 5, so it will be undecided
-        more: source.splits in the task file of liver, then prepare again.
+        >>> few_patients(1, ["liver"]).partition("; ")[0]
+        '1 val patient: a verdict needs 5, so it will be undecided'
     """
     patients = "1 val patient" if number == 1 else f"{number} val patients"
     more = f"more: source.splits in the task file of {', '.join(tasks)}, then prepare again"
