@@ -16,6 +16,7 @@ from uniseg.commands.builders import (
     sources_of,
     tasks_of,
 )
+from uniseg.commands.structured import settings_from
 from uniseg.datasets.availability import missing_datasets
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.errors import InputError
@@ -27,7 +28,7 @@ from uniseg.run_folder import RunFolder
 from uniseg.settings import as_plain
 from uniseg.task import TaskSet
 from uniseg.training.control import FEW_PATIENTS, FinetuneSettings
-from uniseg.training.finetuning import PLAIN, WARM_UP, FineTuning
+from uniseg.training.finetuning import FineTuning
 from uniseg.training.initialize import InitSettings
 from uniseg.weights.seen import find_seen
 from uniseg.weights.transfer import ForeignWeights
@@ -158,17 +159,12 @@ def repeat_config(config: DictConfig, number: int) -> DictConfig:
 
 
 def control_config(config: DictConfig) -> DictConfig:
-    """The same run with new weights, in a folder of its own, where it is resumed if it was begun.
-
-    They warm up over the same fraction of the steps as the recipe's; the scheduler's own number of steps may be half of
-    a short run, and then any base is ahead.
-    """
+    """The same run with new weights, in a folder of its own, where it is resumed if it was begun."""
     control = deepcopy(config)
-    plain = FineTuning() if config.finetune.schedule == PLAIN else FineTuning(schedule=WARM_UP)
     control.run_dir = str(RunFolder(Path(config.run_dir)).control.path)
     control.init.update(as_plain(InitSettings()) | {"name": "scratch"})
-    ramp = {key: config.finetune[key] for key in ("warmup", "exponent")}
-    control.finetune.update(as_plain(plain) | ramp | {"name": "full"})
+    left = settings_from(FineTuning, config.finetune).of_new_weights
+    control.finetune.update(as_plain(left) | {"name": "full"})
     control.base, control.ckpt_path, control.overwrite = None, "last", False
     return control
 

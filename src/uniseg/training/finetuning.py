@@ -95,6 +95,20 @@ class FineTuning:
                 f"leave {self.group}.restore_norms and {self.group}.transfer out",
             )
 
+    @property
+    def of_new_weights(self) -> "FineTuning":
+        """What is left of it where there is no base: a ramp as long as the recipe's, then the same fall.
+
+        ``plain`` stays plain. The number of steps of a scheduler's own warm-up may be half of a short run, and then any
+        base is ahead.
+
+        Examples:
+            >>> FineTuning(schedule="sawtooth", restore_norms=True).of_new_weights.schedule
+            'warmup'
+        """
+        schedule = PLAIN if self.schedule == PLAIN else WARM_UP
+        return FineTuning(schedule=schedule, warmup=self.warmup, exponent=self.exponent)
+
     def initialize_model(
         self, new_model: Callable[[TaskSet], UniSegModel], tasks: TaskSet, checkpoint: Path | None
     ) -> InitializedModel:

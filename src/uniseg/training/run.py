@@ -29,7 +29,7 @@ from uniseg.training.callbacks.progress import EpochLog
 from uniseg.training.callbacks.reconstructions import ReconstructionPictures
 from uniseg.training.callbacks.resume_state import EpochMeans, StreamPosition
 from uniseg.training.checkpoint_io import AtomicCheckpointIO
-from uniseg.training.finetuning import FineTuning
+from uniseg.training.finetuning import PLAIN, FineTuning
 from uniseg.training.folder_guard import clear, locked, require_unused
 from uniseg.training.initialize import InitializedModel, InitSettings
 from uniseg.training.logs import close_loggers, log_run, start_tracking
@@ -195,10 +195,11 @@ class TrainingRun:
         model = initialized.model
         parts = {"tasks": data.tasks, "optimization": self.optimization, "objectives": data.objectives}
         module: SegmentationModule
-        if self.init.path is None:
+        finetuning = self.finetuning if self.init.path else self.finetuning.of_new_weights
+        if self.init.path is None and finetuning.schedule == PLAIN:
             module = UpstreamModule(model, **parts)
         else:
-            module = DownstreamModule(model, finetuning=self.finetuning, fresh=initialized.fresh, **parts)
+            module = DownstreamModule(model, finetuning=finetuning, fresh=initialized.fresh, **parts)
         before = resume_point.data if resume_point else {}
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
         facts = {
