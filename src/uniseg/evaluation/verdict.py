@@ -125,7 +125,7 @@ def judge(
     else:
         of_patients = mean_interval(difference)
         pairs = zip(fine_tuned, control, strict=True)
-        luck = luck_of_trainings([np.mean([a[name] - b[name] for name in patients]) for a, b in pairs])
+        luck = luck_of_trainings([float(np.mean([a[name] - b[name] for name in patients])) for a, b in pairs])
         interval = with_luck(of_patients, float(difference.mean()), luck)
         outcome = _outcome(interval)
         if outcome != _outcome(of_patients):
