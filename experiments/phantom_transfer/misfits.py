@@ -69,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no fine-tuning is begun")
     parser.add_argument("--outputs", type=Path, default=Path("outputs/phantom_transfer"))
+    parser.add_argument("--seeds", type=int, nargs="+", choices=SEEDS, default=SEEDS, help="some of the draws")
     parser.add_argument("--steps", type=int, default=165, help="of every fine-tuning and control")
     options = parser.parse_args()
     outputs, end = options.outputs.absolute(), time.monotonic() + 60 * options.minutes
@@ -76,7 +77,7 @@ def main() -> None:
     make_data(outputs / "phantoms")
     command("prepare", outputs, "experiment=phantom_transfer", "task=[transfer_stomach]")
     verdicts: dict[str, list[Verdict]] = {}
-    for seed in SEEDS:
+    for seed in options.seeds:
         for kind in (RANDOM, *TRAINED):
             if time.monotonic() < end:
                 verdicts.setdefault(kind, []).append(judge(kind, seed, outputs, outputs / "suite", options.steps))

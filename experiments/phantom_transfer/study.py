@@ -26,13 +26,12 @@ NUM_PATIENTS, CHOICE_PATIENTS = (1, 2, 5, 16), 2
 LEARNING_RATES = (0.001, 0.003, 0.01)  # tried first; while the best is an edge, the next of the ladder too
 LADDER = (0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1)
 BASE = ["init=checkpoint", "init.checkpoint={base}"]
-WARM_UP = "finetune.schedule=warmup"  # a twentieth of the steps, as long as the sawtooth's first tooth
-# Arm -> what it changes of the experiment.
+# Arm -> what it changes of new weights at equal steps.
 ARMS: dict[str, list[str]] = {
-    "new weights": [WARM_UP],
-    "new weights, double steps": [WARM_UP, "trainer.max_epochs=4"],
-    "base": [*BASE, WARM_UP],
-    "base, norms restored": [*BASE, WARM_UP, "finetune.restore_norms=true"],
+    "new weights": [],
+    "new weights, double steps": ["trainer.max_epochs=4"],
+    "base": BASE,
+    "base, norms restored": [*BASE, "finetune.restore_norms=true"],
     "base, sawtooth": [*BASE, "finetune.schedule=sawtooth"],
     "base, norms restored, sawtooth": [*BASE, "finetune=recipe"],
 }

@@ -129,7 +129,7 @@ def train_base(study: Study, arm: str) -> None:
 
 
 def train(study: Study, run: Run) -> None:
-    start = ["finetune=recipe_warmup"]  # as long a warm-up as a base gets
+    start = []
     if run.arm != NEW:
         base = RunFolder(base_folder(study, run.arm)).checkpoint
         start = ["finetune=recipe", "init=checkpoint", f"init.checkpoint={base}"]

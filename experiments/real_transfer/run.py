@@ -28,11 +28,10 @@ from uniseg.run_folder import RunFolder
 HERE = Path(__file__).parent
 HALVES = (("01", "02", "03", "05", "08"), ("10", "13", "15", "19", "20"))
 NEW, BASE = "new weights", "base, recipe"
-WARM_UP = "finetune.schedule=warmup"  # a twentieth of the steps, as long as the recipe's first tooth
 ARMS = {
-    NEW: [WARM_UP],
-    "new weights, double steps": [WARM_UP, "trainer.max_epochs=2"],
-    "base, as it is": ["init=checkpoint", "init.checkpoint={base}", WARM_UP],
+    NEW: [],
+    "new weights, double steps": ["trainer.max_epochs=2"],
+    "base, as it is": ["init=checkpoint", "init.checkpoint={base}"],
     BASE: ["init=checkpoint", "init.checkpoint={base}", "finetune=recipe"],
 }
 LADDER = (0.0003, 0.001, 0.003, 0.01, 0.03)

@@ -16,7 +16,6 @@ from uniseg.commands.builders import (
     sources_of,
     tasks_of,
 )
-from uniseg.commands.structured import settings_from
 from uniseg.datasets.availability import missing_datasets
 from uniseg.datasets.dataset import Dataset, find_datasets
 from uniseg.errors import InputError
@@ -159,12 +158,13 @@ def repeat_config(config: DictConfig, number: int) -> DictConfig:
 
 
 def control_config(config: DictConfig) -> DictConfig:
-    """The same run with new weights, in a folder of its own, where it is resumed if it was begun."""
+    """The same run with new weights and the schedule of the configuration, in a folder of its own, where it is resumed
+    if it was begun.
+    """
     control = deepcopy(config)
     control.run_dir = str(RunFolder(Path(config.run_dir)).control.path)
     control.init.update(as_plain(InitSettings()) | {"name": "scratch"})
-    left = settings_from(FineTuning, config.finetune).of_new_weights
-    control.finetune.update(as_plain(left) | {"name": "full"})
+    control.finetune.update(as_plain(FineTuning()) | {"name": "full"})
     control.base, control.ckpt_path, control.overwrite = None, "last", False
     return control
 

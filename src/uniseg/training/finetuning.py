@@ -97,16 +97,14 @@ class FineTuning:
 
     @property
     def of_new_weights(self) -> "FineTuning":
-        """What is left of it where there is no base: a ramp as long as the recipe's, then the same fall.
-
-        ``plain`` stays plain. The number of steps of a scheduler's own warm-up may be half of a short run, and then any
-        base is ahead.
+        """What is left of it where there is no base: a warm-up that was asked for. A sawtooth needs a base, so that new
+        weights learn by the scheduler.
 
         Examples:
-            >>> FineTuning(schedule="sawtooth", restore_norms=True).of_new_weights.schedule
-            'warmup'
+            >>> [FineTuning(schedule=schedule).of_new_weights.schedule for schedule in ("warmup", "sawtooth")]
+            ['warmup', 'plain']
         """
-        schedule = PLAIN if self.schedule == PLAIN else WARM_UP
+        schedule = WARM_UP if self.schedule == WARM_UP else PLAIN
         return FineTuning(schedule=schedule, warmup=self.warmup, exponent=self.exponent)
 
     def initialize_model(
