@@ -20,13 +20,12 @@ import torch
 from uniseg.adaptation.adapt_files import judge_answers
 from uniseg.adaptation.candidates import CANDIDATES, CONSISTENCY, NONE, ScanAnswers, mean_dice
 from uniseg.adaptation.guard import Verdict, judge_site
-from uniseg.adaptation.settings import HISTOGRAM, AdaptSettings
+from uniseg.adaptation.settings import AdaptSettings
 from uniseg.adaptation.site import adapt_to_site
 from uniseg.adaptation.training_ranges import known_statistics
 from uniseg.datasets.case import Case
 from uniseg.files import write_json
 from uniseg.images.files import read_label, read_volume
-from uniseg.images.volume import Volume
 from uniseg.inference.predictor import Predictor
 from uniseg.models.uniseg import UniSegModel
 from uniseg.phantom.suite import DATASETS, PhantomCase, _write_nifti, make_case
@@ -90,14 +89,6 @@ def answer_scan(answers: ScanAnswers, image: Path, label: Path) -> dict[str, dic
         if name in verdicts:
             scores[name]["verdict"] = asdict(verdicts[name])
     return scores
-
-
-def answers_without_training(checkpoint: Path, cache: Path | None, volume: Volume) -> tuple[np.ndarray, np.ndarray]:
-    """Label maps of the base, and of the base on the matched scan."""
-    predictor = Predictor.from_pretrained(checkpoint)
-    answers = ScanAnswers(predictor, AdaptSettings(), known_statistics(predictor.model, cache))
-    found = answers.of(volume, [TASK], candidates=(NONE, HISTOGRAM))[TASK]
-    return found[NONE].segmentation.label[:], found[HISTOGRAM].segmentation.label[:]
 
 
 def rows(chunks: Mapping[str, dict]) -> Iterator[dict]:
