@@ -66,6 +66,16 @@ def test_the_control_is_the_same_run_with_new_weights(tuned):
     assert steps == [20, 20]
 
 
+@pytest.mark.parametrize(("finetune", "ramp"), [("recipe_warmup", 10), ("recipe", 50)])
+def test_new_weights_warm_up_as_they_are_told(tuned, finetune, ramp):
+    """For half of the 20 steps; a sawtooth needs a base, so that the scheduler's 50 steps hold."""
+    given = ["init=scratch", f"finetune={finetune}", "finetune.warmup=0.5", f"name=new_{finetune}"]
+    succeed("train", *SETTINGS, *given, cwd=tuned)
+    with (folder_of(tuned, f"new_{finetune}") / "logs/metrics.csv").open() as file:
+        rates = [float(row["lr-AdamW"]) for row in csv.DictReader(file) if row["lr-AdamW"]]
+    assert rates[0] == pytest.approx(0.01 / (ramp + 1))
+
+
 def test_the_verdict_is_on_disk(tuned):
     verdict = Verdict.read(folder_of(tuned) / "verdict.json")
     assert (verdict.outcome, verdict.num_patients) == ("undecided", 1)
