@@ -57,7 +57,7 @@ class ViewRounds:
         sd, gin = self.settings.view_sd, self.settings.gin
         views = [draw_views(rng, len(patch.image), sd=sd, gin=gin) for patch in patches]
         pairs = iter(views)
-        loss = _round(lambda patch: 1 - consistency(self.model, patch, next(pairs)), patches)
+        loss = _round(lambda patch: 1 - consistency(self.model, patch, next(pairs)), patches, learn=bool(self.losses))
         if self.losses:
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -103,7 +103,7 @@ def adapt_by_entropy(
     model, parameters = _trainable_copy(base, all_weights=False)
     optimizer, losses = torch.optim.Adam(parameters, settings.tent_lr), []
     for patches in rounds:
-        losses.append(_round(lambda patch: entropy(model, patch), patches))
+        losses.append(_round(lambda patch: entropy(model, patch), patches, learn=bool(losses)))
         if len(losses) > 1:
             optimizer.step()
         optimizer.zero_grad()
@@ -120,11 +120,13 @@ def _trainable_copy(base: UniSegModel, *, all_weights: bool) -> tuple[UniSegMode
     return model, [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _round(loss_of: Callable[[Patch], Tensor], patches: Sequence[Patch]) -> float:
-    """The mean loss, its gradient accumulated patch by patch."""
+def _round(loss_of: Callable[[Patch], Tensor], patches: Sequence[Patch], *, learn: bool) -> float:
+    """The mean loss; its gradient, accumulated patch by patch, where a step follows."""
     total = 0.0
     for patch in patches:
-        loss = loss_of(patch)
-        (loss / len(patches)).backward()
+        with torch.set_grad_enabled(learn):
+            loss = loss_of(patch)
+        if learn:
+            (loss / len(patches)).backward()
         total += float(loss.detach()) / len(patches)
     return total
