@@ -101,7 +101,7 @@ def adapt_by_entropy(
 ) -> Adapted:
     """TENT: scale and shift of the norms alone, by Adam; as many steps as ``adapt_to_views``."""
     model, parameters = _trainable_copy(base, all_weights=False)
-    optimizer, losses = torch.optim.Adam(parameters, settings.tent_lr), []
+    optimizer, losses = torch.optim.Adam(parameters, settings.tent_lr), list[float]()
     for patches in rounds:
         losses.append(_round(lambda patch: entropy(model, patch), patches, learn=bool(losses)))
         if len(losses) > 1:
