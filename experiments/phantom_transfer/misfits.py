@@ -12,6 +12,7 @@ import json
 import os
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from study import HERE, make_data
 
 from uniseg.commands.app import run as run_command
 from uniseg.evaluation.verdict import HARMED, HELPED, UNDECIDED, Verdict, judge
-from uniseg.metrics.paired import t_interval
+from uniseg.metrics.paired import mean_interval, t_interval
 from uniseg.run_folder import RunFolder
 
 SEEDS = range(10)
@@ -84,7 +85,8 @@ def main() -> None:
                 verdicts.setdefault(kind, []).append(fine_tune(kind, seed, outputs, outputs / "suite", options.steps))
     content = {
         "steps": options.steps,
-        "outcomes": {kind: count_outcomes(each) for kind, each in verdicts.items()},
+        "outcomes": {kind: count([verdict.outcome for verdict in each]) for kind, each in verdicts.items()},
+        "outcomes_by_patients_alone": {kind: count(map(of_patients, each)) for kind, each in verdicts.items()},
         "differences": {kind: [verdict.difference for verdict in each] for kind, each in verdicts.items()},
         "mean_difference": {kind: mean_of_draws(each) for kind, each in verdicts.items()},
     }
@@ -98,8 +100,15 @@ def mean_of_draws(verdicts: list[Verdict]) -> dict[str, float | list[float]]:
     return {"mean": float(values.mean()), "interval": [interval.low, interval.high]}
 
 
-def count_outcomes(verdicts: list[Verdict]) -> dict[str, int]:
-    counts = Counter(verdict.outcome for verdict in verdicts)
+def of_patients(verdict: Verdict) -> str:
+    """The outcome if nothing were known of the luck of a training."""
+    differences = [verdict.fine_tuned[patient] - dice for patient, dice in verdict.control.items()]
+    interval = mean_interval(np.array(differences))
+    return HELPED if interval.low > 0 else HARMED if interval.high < 0 else UNDECIDED
+
+
+def count(outcomes: Iterable[str]) -> dict[str, int]:
+    counts = Counter(outcomes)
     return {outcome: counts[outcome] for outcome in (HELPED, UNDECIDED, HARMED)}
 
 
