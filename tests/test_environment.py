@@ -1,9 +1,14 @@
-"""Workers of a command that is killed."""
+"""Workers: of a command that is killed, and one that has grown too large."""
 
 import os
 import subprocess
 import sys
 import time
+
+import pytest
+from joblib import Parallel, delayed
+
+from uniseg.environment import end_with_parent
 
 WORK = """
 import os, sys, time
@@ -18,6 +23,7 @@ def work():
 Parallel(n_jobs=2, initializer=end_with_parent)(delayed(work)() for _ in range(2))
 """
 NOTICE_S = 20
+GROWTH = 400_000_000  # bytes; joblib replaces a worker that has grown by 300 MB where psutil is installed
 
 
 def is_alive(process):
@@ -40,3 +46,17 @@ def test_they_end_with_their_parent():
     while time.monotonic() < end and any(is_alive(worker) for worker in workers):
         time.sleep(0.2)
     assert not any(is_alive(worker) for worker in workers)
+
+
+def test_a_worker_is_replaced_where_warnings_are_errors():
+    """As in these tests: the pool's thread ended with the warning, and nobody answered any more."""
+    pytest.importorskip("psutil")
+
+    def grow(call):
+        if call:
+            sys.ballast = b"1" * GROWTH
+            time.sleep(1.1)  # a worker looks at its size once a second
+        return call
+
+    work = Parallel(n_jobs=2, timeout=60, initializer=end_with_parent)
+    assert work(delayed(grow)(call) for call in (0, 0, 1, 2, 3, 4)) == [0, 0, 1, 2, 3, 4]
