@@ -78,6 +78,7 @@ def test_a_stopped_one_goes_on_where_it_was(stages):
     assert "Fold 0: trained.\n" in stopped.stderr
     assert "Resuming after step 6 of outputs/spleen_crossval/fold_1/checkpoints/last.ckpt." in whole.stderr
     assert "Fold 1: trained, 8 steps." in whole.stderr
+    assert "evaluate fold 1 " in whole.stderr  # the bar
     assert "Fold 0: evaluated before" in whole.stderr
 
 

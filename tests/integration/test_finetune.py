@@ -119,6 +119,7 @@ def test_repeats_are_judged_together(tuned, tmp_path):
     folder = folder_of(tmp_path)
     done = succeed("finetune", *SETTINGS, "ckpt_path=last", "repeats=2", cwd=tmp_path)
     assert "Training 2 of 2, seed 1" in done.stderr
+    assert "evaluate control " in done.stderr  # the bar
     second = folder / "repeats/1"
     configs = [yaml.safe_load((path / "config.yaml").read_text()) for path in (second, second / "control")]
     assert [each["seed"] for each in configs] == [1, 1]

@@ -193,6 +193,15 @@ def judge_runs(config: DictConfig, plan: ControlPlan, repeats: int) -> Verdict:
 def _val_dice(config: DictConfig, datasets: Sequence[Dataset], run: RunFolder) -> dict[str, float]:
     predictor = make_predictor(str(run.checkpoint), (), config.inference)
     scorer = Scorer(ScoringRules(surfaces=False, lesions=False), make_metrics())
-    output, checkpoint = run.evaluation(VAL), str(run.checkpoint)
-    evaluate_run(predictor, datasets, scorer, split=VAL, fold=config.data.fold, output=output, checkpoint=checkpoint)
+    output = run.evaluation(VAL)
+    evaluate_run(
+        predictor,
+        datasets,
+        scorer,
+        split=VAL,
+        fold=config.data.fold,
+        output=output,
+        checkpoint=str(run.checkpoint),
+        title=f"evaluate {run.path.name}",
+    )
     return dice_by_patient(read_scores(output.scores))

@@ -139,8 +139,17 @@ class Crossval:
             say(f"Fold {number}: evaluated before, {_dice_of(summary)}.")
             return summary
         predictor = make_predictor(checkpoint, (), self.config.inference)
-        of_fold = {"split": VAL, "fold": number, "output": output, "checkpoint": checkpoint}
-        summary = evaluate_run(predictor, self.datasets, self.scorer, **of_fold).summary
+        evaluation = evaluate_run(
+            predictor,
+            self.datasets,
+            self.scorer,
+            split=VAL,
+            fold=number,
+            output=output,
+            checkpoint=checkpoint,
+            title=f"evaluate fold {number}",
+        )
+        summary = evaluation.summary
         say(f"Fold {number}: evaluated, {_dice_of(summary)}.")
         return summary
 

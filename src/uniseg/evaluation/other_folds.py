@@ -115,7 +115,7 @@ def _score_results(path: Path, dataset: Dataset, scorer: Scorer, values: str | N
         case, (_, prediction) = dataset.cases[case_id], maps[case_id]
         return ScoredCase(tuple(scorer.score_case(task, dataset.source, case, prediction, values=values)))
 
-    scores = [score for each in score_all(score, common, len(common)) for score in each.scores]
+    scores = [score for each in score_all(score, common, len(common), f"evaluate {path.name}") for score in each.scores]
     moved = sum(maps[case_id][0] != f"fold_{ours[case_id]}" for case_id in common)
     notes = {
         f"{task.name}: {moved} of {len(common)} cases lie in another fold there": moved,

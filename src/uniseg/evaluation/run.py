@@ -51,12 +51,14 @@ def evaluate_run(
     output: EvaluationFolder,
     choose: bool = False,
     checkpoint: str = "checkpoint",
+    title: str = "evaluate",
 ) -> RunEvaluation:
     """Predict and score the cases of one split of every task; writes scores.csv, cases.json, metrics.json, with
     postprocessing.json if it is to be chosen.
 
     Args:
         checkpoint: what messages call the weights.
+        title: of the progress bar.
 
     Raises:
         InputError: a split without cases, one that the network has seen, or a case that cannot be predicted or scored.
@@ -74,7 +76,7 @@ def evaluate_run(
     outcomes = CaseRunner(predictor, output.predictions).run(
         [(case, {dataset.task.name: case.image_paths}) for dataset, case in jobs]
     )
-    scored = score_all(partial(_score, scorer, baselines), zip(jobs, outcomes, strict=True), len(jobs))
+    scored = score_all(partial(_score, scorer, baselines), zip(jobs, outcomes, strict=True), len(jobs), title)
     scores = [score for each in scored for score in each.scores]
     summary = summarise(
         scores,

@@ -33,11 +33,14 @@ class ScoredCase:
     refusal: InputError | None = None
 
 
-def score_all(work: Callable[[T], ScoredCase], items: Iterable[T], total: int) -> list[ScoredCase]:
+def score_all(
+    work: Callable[[T], ScoredCase], items: Iterable[T], total: int, title: str = "evaluate"
+) -> list[ScoredCase]:
     """Every case, or none: a mean that lacks a case without saying so would be another's.
 
     Args:
         work: may raise InputError, which refuses the case.
+        title: of the progress bar.
 
     Raises:
         InputError: the first refusal, once all cases were tried; the others are printed.
@@ -50,7 +53,7 @@ def score_all(work: Callable[[T], ScoredCase], items: Iterable[T], total: int) -
             return ScoredCase(refusal=error)
 
     console = Console(stderr=True, soft_wrap=True)
-    scored = list(track(in_order(scored_or_refused, items), "evaluate", total=total, console=console))
+    scored = list(track(in_order(scored_or_refused, items), title, total=total, console=console))
     refusals = [each.refusal for each in scored if each.refusal is not None]
     if refusals:
         for refusal in refusals if len(refusals) > 1 else ():
