@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, delayed
 from overlay import draw
-from sides import NNUNET, TOOLS, UNISEG, Length, Run, prepare, score, train
+from sides import NNUNET, TOOLS, UNISEG, Length, NnunetRun, Run, UnisegRun, prepare, score, train
 from study import DATA, HERE, SPLIT_SEED, Study, TimeUpError, head
 
 from uniseg.evaluation.records import read_scores
@@ -27,7 +27,7 @@ from uniseg.files import write_json
 from uniseg.metrics.paired import compare
 from uniseg.run_folder import RunFolder
 
-EQUAL_STEPS, EQUAL_TIME = "equal_steps", "equal_time"
+EQUAL_STEPS, EQUAL_TIME, TIME_PLANNED = "equal_steps", "equal_time", "time_planned"
 SEEDS = (0, 1, 2)
 LENGTH = Length(epochs=30, steps=20, val_steps=4)  # of a training at equal steps
 MARGIN = 0.01  # of Dice
@@ -35,7 +35,7 @@ LEAST_DICE = 0.8  # on val, of both, for a verdict at equal steps
 BAR = 0.85  # ours on test, after the first of MINUTES
 MINUTES = (10, 30)
 TRIAL = Length(epochs=3, steps=5, val_steps=1)  # 5 to 1, as 250 to 50 of both tools; the first epoch does not count
-SMOKE_LENGTH, SMOKE_TRIAL, SMOKE_MINUTES = Length(2, 3, 1), Length(2, 2, 1), (0.5,)
+SMOKE_LENGTH, SMOKE_TRIAL, SMOKE_MINUTES = Length(2, 3, 1), Length(2, 2, 1), (1,)
 
 
 def dice_of(folder: Path) -> dict[str, float]:
@@ -145,7 +145,7 @@ def equal_time(study: Study, splits: Sequence[str]) -> dict:
     """Part (b): the plan of either tool, as it is, for the same minutes; one training after the other, on all cores."""
     prepare(study, TRIAL, tuple(TOOLS), small=False)
     found: dict = {"bar": {"test_dice": BAR, "minutes": MINUTES[0]}}
-    for minutes in SMOKE_MINUTES if study.smoke else MINUTES:
+    for minutes in study.minutes:
         runs = {
             tool: [
                 TOOLS[tool](
@@ -166,12 +166,37 @@ def equal_time(study: Study, splits: Sequence[str]) -> dict:
     return found
 
 
+def time_planned(study: Study, splits: Sequence[str]) -> dict:
+    """Part (c): a plan that was told the minutes (``budget=10min``), beside nnU-Net's training of part (b)."""
+    found = {}
+    for minutes in study.minutes:
+        root = study.outputs / EQUAL_TIME
+        ours = UnisegRun(study, root / f"planned_{minutes}", TRIAL, 0, False, budget=f"{minutes}min").planned()
+        length = fitted(study, NNUNET, minutes)
+        runs = {
+            UNISEG: [train(ours)],
+            NNUNET: [train(NnunetRun(study, root / f"{NNUNET}_{minutes}", length, 0, False))],
+        }
+        found[f"{minutes} minutes"] = {
+            "network": ours.network(),
+            "training": training(ours, UNISEG, splits),
+            **{split: side_by_side(runs, split) for split in splits},
+        }
+        for split in splits:
+            picture(study, runs, split, f"{TIME_PLANNED}_{minutes}")
+    return found
+
+
+PARTS = {EQUAL_STEPS: equal_steps, EQUAL_TIME: equal_time, TIME_PLANNED: time_planned}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data") / DATA, help="the folder of the set")
     parser.add_argument("--nnunet-python", required=True, help="an interpreter that has nnunetv2")
-    parser.add_argument("--parts", nargs="+", choices=(EQUAL_STEPS, EQUAL_TIME), default=(EQUAL_STEPS, EQUAL_TIME))
+    parser.add_argument("--parts", nargs="+", choices=tuple(PARTS), default=tuple(PARTS))
     parser.add_argument("--processes", type=int, default=2, help="trainings at a time, a core each, at equal steps")
+    parser.add_argument("--lengths", nargs="+", type=int, default=MINUTES, help="minutes of a training at equal time")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which nothing is begun")
     parser.add_argument("--open-test", action="store_true", help="score the test heads too; once, when val is settled")
     parser.add_argument(
@@ -188,6 +213,7 @@ def main() -> None:
         options.processes,
         time.monotonic() + 60 * options.minutes,
         options.smoke,
+        SMOKE_MINUTES if options.smoke else options.lengths,
     )
     path = (outputs if options.smoke else HERE) / "results.json"
     results = json.loads(path.read_text()) if path.exists() else {}
@@ -195,7 +221,7 @@ def main() -> None:
     splits = ("val", "test") if options.open_test else ("val",)
     try:
         for part in options.parts:
-            results[part] = {EQUAL_STEPS: equal_steps, EQUAL_TIME: equal_time}[part](study, splits)
+            results[part] = PARTS[part](study, splits)
             write_json(path, results)
     except TimeUpError:
         sys.exit("Time is up; the same command goes on.")

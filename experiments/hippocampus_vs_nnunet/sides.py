@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -33,6 +33,7 @@ class UnisegRun:
 
     Attributes:
         small: the network of the file beside this one; else the plan as ``uniseg prepare plan=true`` writes it.
+        budget: of the plan; None: the default.
     """
 
     study: Study
@@ -40,6 +41,7 @@ class UnisegRun:
     length: Length
     seed: int
     small: bool
+    budget: str | None = None
 
     @property
     def cores(self) -> int | None:
@@ -47,7 +49,7 @@ class UnisegRun:
 
     @property
     def plan_folder(self) -> Path:
-        return self.study.outputs / "uniseg" / "plan"
+        return self.study.outputs / "uniseg" / ("plan" if self.budget is None else f"plan_{self.budget}")
 
     @property
     def scans(self) -> list[str]:
@@ -78,7 +80,14 @@ class UnisegRun:
         (self.plan_folder / "conf" / "experiment").mkdir(parents=True, exist_ok=True)
         words = [sys.executable, "-m", "uniseg.prepare", "plan=true", "task=[hippocampus]", *self.scans]
         words += ["gpu_memory_gb=8", "plan_precision=32-true", *(["plan_width=[8,64]"] if self.study.smoke else [])]
+        words += [] if self.budget is None else [f"budget={self.budget}"]
         self.study.call(words, self.folder / "log.txt", self.plan_folder, {}, None)
+
+    def planned(self) -> "UnisegRun":
+        """With the length of its plan, which is made where there is none."""
+        self.prepare()
+        plan = OmegaConf.load(self.plan_folder / "conf" / "experiment" / "planned.yaml")
+        return replace(self, length=Length(plan.trainer.max_epochs, plan.data.steps_per_epoch, plan.data.val_steps))
 
     def train(self) -> None:
         n = self.length

@@ -52,6 +52,7 @@ class Study:
     Attributes:
         data: the folder of the hippocampus set.
         end: on the monotonic clock; nothing is begun after it.
+        minutes: of the trainings at equal time.
     """
 
     outputs: Path
@@ -60,6 +61,7 @@ class Study:
     processes: int
     end: float
     smoke: bool
+    minutes: Sequence[int]
 
     @cached_property
     def splits(self) -> dict[str, list[str]]:

@@ -49,6 +49,8 @@ def test_the_network_that_was_planned_is_the_network_that_trains(suite):
     assert "#   budget quick: 300 training steps, " in text
     planned = yaml.safe_load(text)
     assert {"override /model/encoder": "resenc"} in planned["defaults"]
+    assert {"override /optimizer": "adamw"} in planned["defaults"]
+    assert "optimizer adamw: sgd, the usual one, hardly learns in fewer than 5,000 steps" in done.stderr
     composed = succeed("train", "experiment=planned", "--cfg", "job", cwd=suite)
     config = yaml.safe_load(composed.stdout)
     stages = len(planned["model"]["encoder"]["channels"])

@@ -13,6 +13,8 @@ from hydra.utils import instantiate
 
 from samples import make_task, save_nifti
 from uniseg.commands.builders import tasks_of
+from uniseg.commands.choices import Choices
+from uniseg.commands.plan import takes_adamw
 from uniseg.datasets.case import Case
 from uniseg.datasets.dataset import Dataset
 from uniseg.datasets.source import Source
@@ -20,14 +22,15 @@ from uniseg.datasets.splits import SplitTable
 from uniseg.environment import CONF_DIR
 from uniseg.errors import InputError
 from uniseg.losses.deep_supervision import DeepSupervision
-from uniseg.planning.budget import Budget, budget_of
+from uniseg.planning.budget import Budget, budget_of, budget_within, seconds_of, steps_within
 from uniseg.planning.geometry import read_geometries, share_spacings, weighted_median, window_groups
 from uniseg.planning.output import experiment_text, reasons, run_seconds, write_experiment
 from uniseg.planning.planner import PlanOptions, find_sharing, make_plan, plan_patch
 from uniseg.planning.settings import PlanSettings
 from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
+from uniseg.planning.time_limit import FEWEST_STEPS, fit_to_time
 from uniseg.planning.topology import first_patch, fit_topology, shrink
-from uniseg.planning.trial import try_case
+from uniseg.planning.trial import StepTrial, try_case
 from uniseg.task import Normalization, TaskSet
 
 PUBLISHED = fit_topology((64, 192, 192), (3, 1.5, 1.5))
@@ -35,7 +38,11 @@ BUDGET = Budget(
     "quick", max_epochs=2, steps_per_epoch=10, val_steps=3, tasks_per_batch=None, num_workers=1, mirror_axes=(0, 1)
 )
 OPTIONS = PlanOptions(
-    PlanSettings(gpu_memory_gb=4, plan_spacing="nnunet"), task_weights=(1.0,), budget=BUDGET, num_workers=1
+    PlanSettings(gpu_memory_gb=4, plan_spacing="nnunet"),
+    task_weights=(1.0,),
+    budget_of=lambda step_seconds: BUDGET,
+    augment_seconds=lambda topology, batch_size: 0.0,
+    num_workers=1,
 )
 
 
@@ -203,6 +210,37 @@ def test_the_budgets():
     assert 1 <= published.num_workers <= 12
 
 
+def test_a_time_as_a_budget():
+    assert [seconds_of(name) for name in ("90min", "8h", "2d", "standard")] == [5400, 28_800, 172_800, None]
+    for step_seconds in (0.01, 0.4, 7.0, 400.0):
+        budget = budget_within("10min", step_seconds, (0,))
+        assert budget.seconds(step_seconds) <= 600
+        assert budget.seconds(step_seconds) > (570 if step_seconds < 1 else 400)
+        assert budget.max_epochs >= min(50, budget.steps)
+        assert budget.steps_per_epoch <= 250
+        assert budget.mirror_axes == (0,)
+    assert budget_within("1min", 100, ()).steps == 1
+    for wrong in ("10 minutes", "0min", "1.5h", "long"):
+        with pytest.raises(InputError, match=r"budget.*a time such as 30min, 8h, 2d"):
+            PlanSettings(gpu_memory_gb=4, budget=wrong)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "width", "batch_size"),
+    [(100_000, (32, 320), 5), (4_500, (32, 320), 4), (2_500, (32, 320), 2), (600, (16, 160), 2), (1, (8, 80), 2)],
+)
+def test_batch_then_width_give_way_to_the_time(seconds, width, batch_size):
+    """A step of a second per sample at the full width, of a quarter at the half."""
+
+    def measure(recipe, batch_size):
+        return StepTrial(batch_size * (recipe.width[0] / 32) ** 2, "measured")
+
+    fitted, batch, trial = fit_to_time(recipe("task=[liver]"), 5, seconds, measure)
+    assert (fitted.width, batch) == (width, batch_size)
+    assert trial == measure(fitted, batch)
+    assert steps_within(seconds, trial.seconds) >= FEWEST_STEPS or width == (8, 80)
+
+
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 def test_the_model_counts_what_a_real_step_saves(precision):
     small = recipe("task=[liver,brain_tumour,whole_body_tumour]", width=(8, 64), precision=precision)
@@ -335,6 +373,34 @@ def test_a_whole_plan(dataset, small, plan):
     assert any(line.startswith("memory 1.") and "modelled" in line for line in reasons(plan))
     given = make_plan([dataset], small, replace(OPTIONS, settings=PlanSettings(gpu_memory_gb=4)))
     assert given.tasks[0].median_shape == (12, 20, 20)
+
+
+def test_a_plan_for_a_time(dataset, small, monkeypatch):
+    monkeypatch.setattr("uniseg.planning.planner.try_step", lambda recipe, *_: StepTrial(recipe.width[0] / 25, "tried"))
+    options = replace(
+        OPTIONS,
+        settings=PlanSettings(gpu_memory_gb=4, budget="10min", plan_width=(16, 32)),
+        budget_of=lambda step_seconds: budget_within("10min", step_seconds, ()),
+        augment_seconds=lambda topology, batch_size: 0.01 * batch_size,
+    )
+    timed = make_plan([dataset], replace(small, width=(16, 32)), options)
+    assert (timed.recipe.width, timed.patch.batch_size, timed.most) == ((8, 16), 2, 2)
+    assert timed.step == StepTrial(0.34, "tried, with augmentation")
+    assert FEWEST_STEPS < timed.budget.steps < 600 / 0.34
+    assert 540 < run_seconds(timed) <= 600
+    channels = next(line for line in reasons(timed) if line.startswith("channels"))
+    assert channels.endswith("(plan_width [16, 32] halved so that 1,000 steps fit into 10min)")
+
+
+def test_a_short_run_takes_adamw_unless_told_otherwise(plan):
+    usual = Choices([{"override /model": "uniseg_small"}, {"override /optimizer": "sgd"}], {})
+    assert takes_adamw(plan, usual, ["plan=true", "budget=quick"])
+    assert not takes_adamw(plan, usual, ["plan=true", "optimizer=sgd"])
+    assert not takes_adamw(plan, usual, ["plan=true", "optimizer.lr=0.02"])
+    assert not takes_adamw(plan, usual, ["+experiment=upstream"])
+    assert not takes_adamw(plan, Choices([{"override /optimizer": "adamw"}], {}), [])
+    long = replace(plan, budget=replace(plan.budget, max_epochs=500))
+    assert not takes_adamw(long, usual, [])
 
 
 def test_an_experiment_that_a_person_wrote_is_kept(plan, tmp_path):

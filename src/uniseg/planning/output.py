@@ -11,7 +11,8 @@ from rich.table import Table
 
 from uniseg.errors import InputError
 from uniseg.files import write_text
-from uniseg.planning.planner import MIN_BATCH, OFFER_WITHIN, Plan, Sharing
+from uniseg.planning.planner import OFFER_WITHIN, Plan, Sharing
+from uniseg.planning.time_limit import FEWEST_STEPS, MIN_BATCH
 
 MARK = "# What it plans:"  # in the header of every file written here
 
@@ -40,22 +41,21 @@ def reasons(plan: Plan) -> list[str]:
         else "axes are halved while maps keep 4 voxels"
     )
     strides = " ".join(_size(stride) for stride in topology.strides)
-    least = "nnU-Net's least" if patch.batch_size == MIN_BATCH else "as many as fit"
-    batch = "nnU-Net's cap, 5 % of all voxels" if patch.batch_size == patch.batch_cap else least
     epoch, step, run = (_duration(seconds) for seconds in (epoch_seconds(plan), plan.step.seconds, run_seconds(plan)))
-    budget = plan.options.budget
+    budget = plan.budget
+    width, batch = _reasons_of_size(plan)
     lines = [
         f"patch {_size(topology.patch_size)}: median shape of what training draws is {_size(patch.shape)}; {shrunk}",
         f"strides {strides}: joint spacing ratio {_size(patch.ratio)}; {halving}",
         f"channels {list(topology.channels(*plan.recipe.width))}: doubled from {plan.recipe.width[0]} to at most "
-        f"{plan.recipe.width[1]} (plan_width)",
+        f"{plan.recipe.width[1]} ({width})",
         f"batch {patch.batch_size} on one GPU: {batch}",
         f"memory {patch.gigabytes:.1f} of {plan.options.settings.gpu_memory_gb:g} GB, {memory_word(plan)}, "
         f"{plan.recipe.precision}",
         f"time {epoch} per epoch of {budget.steps_per_epoch} training steps, {step} a step, {plan.step.how}",
         f"budget {budget.name}: {budget.max_epochs} epochs, {budget.steps:,} steps, {budget.num_workers} readers, "
         f"{'no mirroring' if not budget.mirror_axes else 'mirroring'} at prediction: {run} for the whole run "
-        f"(budget=quick, standard or published)",
+        f"(budget=quick, standard, published or a time: 30min, 8h, 2d)",
         f"spacing: {SPACING_REASONS[plan.options.settings.plan_spacing]}",
     ]
     lines += [f"shared windows: {_sharing(s)}" for s in plan.shared]
@@ -64,6 +64,18 @@ def reasons(plan: Plan) -> list[str]:
         for s in plan.offered
     ]
     return lines
+
+
+def _reasons_of_size(plan: Plan) -> tuple[str, str]:
+    """Of the width, of the batch."""
+    patch, asked = plan.patch, plan.options.settings.plan_width
+    in_time = f"so that {FEWEST_STEPS:,} steps fit into {plan.budget.name}"
+    width = "plan_width" if plan.recipe.width == tuple(asked) else f"plan_width {[*asked]} halved {in_time}"
+    if patch.batch_size < plan.most:
+        return width, f"of {plan.most} that memory holds, {in_time}"
+    if patch.batch_size == patch.batch_cap:
+        return width, "nnU-Net's cap, 5 % of all voxels"
+    return width, "nnU-Net's least" if patch.batch_size == MIN_BATCH else "as many as fit"
 
 
 SPACING_REASONS = {
@@ -77,11 +89,11 @@ def memory_word(plan: Plan) -> str:
 
 
 def epoch_seconds(plan: Plan) -> float:
-    return plan.step.seconds * plan.options.budget.steps_per_epoch
+    return plan.step.seconds * plan.budget.steps_per_epoch
 
 
 def run_seconds(plan: Plan) -> float:
-    return plan.options.budget.seconds(plan.step.seconds)
+    return plan.budget.seconds(plan.step.seconds)
 
 
 def write_experiment(plan: Plan, path: Path, command: str, defaults: Sequence[Mapping], values: Mapping) -> None:
@@ -103,7 +115,7 @@ def write_experiment(plan: Plan, path: Path, command: str, defaults: Sequence[Ma
 
 def experiment_text(plan: Plan, name: str, command: str, defaults: Sequence[Mapping], values: Mapping) -> str:
     """The experiment file."""
-    budget, patch = plan.options.budget, plan.patch
+    budget, patch = plan.budget, plan.patch
     planned = {
         "defaults": [{"override /task": [t.task.name for t in plan.tasks]}, *defaults],
         "name": name,

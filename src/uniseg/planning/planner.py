@@ -6,20 +6,21 @@ from functools import partial
 
 import joblib
 import numpy as np
+import torch
 from rich.console import Console
 
 from uniseg.datasets.dataset import Dataset
 from uniseg.errors import InputError
-from uniseg.planning.budget import Budget
+from uniseg.planning.budget import Budget, seconds_of
 from uniseg.planning.geometry import TaskGeometry, read_geometries, share_spacings, weighted_median, window_groups
 from uniseg.planning.settings import PlanSettings
 from uniseg.planning.step_cost import Operations, Recipe, count_operations, measure_gigabytes, model_bytes
+from uniseg.planning.time_limit import MIN_BATCH, fit_to_time
 from uniseg.planning.topology import MIN_EDGE, Topology, first_patch, shrink
 from uniseg.planning.trial import CaseTrial, StepTrial, try_case, try_step
 from uniseg.preprocessing.resample import target_spacing
 from uniseg.task import Task, TaskSet
 
-MIN_BATCH = 2  # nnU-Net's
 MAX_COVERED = 0.05  # nnU-Net: a batch shows at most this fraction of all voxels
 OFFER_WITHIN = 1.5  # the sharing that a plan without it tells of
 
@@ -33,19 +34,22 @@ class PlanOptions:
     Attributes:
         settings: of the user.
         task_weights: how often training draws each task, relative.
-        budget: how long the run trains.
+        budget_of: the seconds of a training step -> how long the run trains.
+        augment_seconds: topology, batch size -> seconds of a batch's augmentation on this processor.
         num_workers: processes of preparation.
 
     Examples:
         >>> from uniseg.planning.budget import budget_of
         >>> budget = budget_of("standard", num_tasks=2, trained_mirror_axes=(0, 1, 2))
-        >>> PlanOptions(PlanSettings(gpu_memory_gb=24), (1.0, 1.0), budget, num_workers=4).settings.plan_width
+        >>> options = PlanOptions(PlanSettings(gpu_memory_gb=24), (1.0, 1.0), lambda s: budget, lambda t, b: 0.0, 4)
+        >>> options.settings.plan_width
         (32, 320)
     """
 
     settings: PlanSettings
     task_weights: tuple[float, ...]
-    budget: Budget
+    budget_of: Callable[[float], Budget]
+    augment_seconds: Callable[[Topology, int], float]
     num_workers: int
 
 
@@ -136,6 +140,11 @@ class Sharing:
 class Plan:
     """Everything chosen, with its cost.
 
+    Attributes:
+        recipe: as wide as it is planned.
+        most: samples of a batch that memory holds, where a time leaves fewer.
+        budget: how long the run trains.
+
     Examples:
         >>> def batch_of(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions) -> int:
         ...     plan: Plan = make_plan(datasets, recipe, options)
@@ -146,8 +155,10 @@ class Plan:
     recipe: Recipe
     tasks: tuple[TaskPlan, ...]
     patch: PatchPlan
+    most: int
     operations: Operations
     step: StepTrial
+    budget: Budget
     shared: tuple[Sharing, ...]
     offered: tuple[Sharing, ...]
 
@@ -170,12 +181,20 @@ def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions)
     trials = [try_case(d, task, g) for d, task, g in zip(datasets, planned, geometries, strict=True)]
     tasks = [TaskPlan(*parts) for parts in zip(planned, geometries, rules, trials, strict=True)]
     recipe = replace(recipe, tasks=TaskSet(planned))
-    memory = partial(measure_gigabytes if settings.measure_memory else _modelled_gigabytes, recipe)
+    gigabytes = measure_gigabytes if settings.measure_memory else _modelled_gigabytes
     shapes, spacings_mm = [t.shapes for t in tasks], [t.spacing_mm for t in planned]
+    memory = partial(gigabytes, recipe)
     patch = plan_patch(shapes, spacings_mm, options.task_weights, memory, settings.gpu_memory_gb)
-    operations = count_operations(recipe, patch.topology, patch.batch_size)
+    most, seconds = patch.batch_size, seconds_of(settings.budget)
     with Console(stderr=True).status("measuring a training step: a processor takes minutes"):
-        step = try_step(recipe, patch.topology, patch.batch_size)
+        measure = partial(_whole_step, options, patch.topology)
+        if seconds is None:
+            step = measure(recipe, most)
+        else:
+            recipe, batch_size, step = fit_to_time(recipe, most, seconds, measure)
+            used = gigabytes(recipe, patch.topology, batch_size)
+            patch = replace(patch, batch_size=batch_size, gigabytes=used)
+    operations = count_operations(recipe, patch.topology, patch.batch_size)
     shared = find_sharing(chosen, planned, operations)
     nearer = share_spacings(chosen, max(OFFER_WITHIN, settings.plan_share_within))
     offer = find_sharing(chosen, nearer, operations)
@@ -184,11 +203,22 @@ def make_plan(datasets: Sequence[Dataset], recipe: Recipe, options: PlanOptions)
         recipe,
         tuple(tasks),
         patch,
+        most,
         operations,
         step,
+        options.budget_of(step.seconds),
         tuple(shared),
         tuple(s for s in offer if s not in shared),
     )
+
+
+def _whole_step(options: PlanOptions, topology: Topology, recipe: Recipe, batch_size: int) -> StepTrial:
+    """With the augmentation where it takes the same cores; a GPU does it beside the step."""
+    trial = try_step(recipe, topology, batch_size)
+    if torch.cuda.is_available():
+        return trial
+    augmented = trial.seconds + options.augment_seconds(topology, batch_size)
+    return StepTrial(augmented, f"{trial.how}, with augmentation")
 
 
 def plan_patch(

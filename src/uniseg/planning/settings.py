@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from uniseg.planning.budget import NAMES
+from uniseg.planning.budget import BUDGET
 from uniseg.settings import CHANNELS, PRECISIONS, bounded, check_fields, number, sequence, word
 
 SPACINGS = ("given", "nnunet")
@@ -20,7 +20,7 @@ class PlanSettings:
         plan_share_within: tasks of one input whose spacings differ by no more than this factor get one; 1 leaves them.
         plan_width: channels of the first stage, of the widest.
         plan_precision: of the planned training.
-        budget: how long it runs, of ``budget.NAMES``.
+        budget: how long it runs, of ``budget.NAMES``, or a time on this machine, into which the network is made to fit.
         plan_output: the experiment file that is written.
 
     Raises:
@@ -39,7 +39,7 @@ class PlanSettings:
         default=(32, 320), metadata=bounded(sequence(CHANNELS, length=2, ascending=True))
     )
     plan_precision: str = field(default="16-mixed", metadata=bounded(word(*PRECISIONS)))
-    budget: str = field(default="standard", metadata=bounded(word(*NAMES)))
+    budget: str = field(default="standard", metadata=bounded(BUDGET))
     plan_output: Path = Path("conf/experiment/planned.yaml")
 
     def __post_init__(self) -> None:
