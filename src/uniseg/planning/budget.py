@@ -89,7 +89,7 @@ def budget_within(name: str, step_seconds: float, trained_mirror_axes: Sequence[
 
     Examples:
         >>> budget_within("10min", 0.5, (0, 1, 2)).steps
-        1104
+        1122
     """
     seconds = seconds_of(name)
     steps_per_epoch = min(MOST_STEPS, max(1, steps_within(seconds, step_seconds) // EPOCHS))
