@@ -52,8 +52,8 @@ def test_two_equal_views_agree_and_two_others_less(model):
     patch, rng = Patch(torch.randn(1, 8, 16, 16), 0), np.random.default_rng(0)
     view = draw_view(rng, 1, sd=0.05, gin=True)
     with torch.no_grad():
-        assert float(consistency(model.eval(), patch, (view, view))) > 0.9999
-        assert float(consistency(model, patch, draw_views(rng, 1, sd=0.1, gin=True))) < 0.99
+        assert float(consistency(model.eval(), [patch], [(view, view)])) > 0.9999
+        assert float(consistency(model, [patch], [draw_views(rng, 1, sd=0.1, gin=True)])) < 0.99
 
 
 def test_entropy_is_that_of_the_probabilities(model):
@@ -61,7 +61,20 @@ def test_entropy_is_that_of_the_probabilities(model):
     with torch.no_grad():
         values = model.eval()(patch.image[None], torch.tensor([1]))[0].softmax(1)
         expected = torch.distributions.Categorical(values.movedim(1, -1)).entropy().mean()
-        torch.testing.assert_close(entropy(model, patch), expected, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(entropy(model, [patch])[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_patches_that_are_computed_together_do_not_mix(model):
+    """The prostate has one modality and two classes, the brain four and four."""
+    rng = np.random.default_rng(0)
+    patches = [Patch(torch.randn(1, 8, 16, 16), 1), Patch(torch.randn(4, 8, 16, 16), 2)]
+    views = [draw_views(rng, len(patch.image), sd=0.1, gin=True) for patch in patches]
+    with torch.no_grad():
+        alone = torch.cat([consistency(model.eval(), [p], [v]) for p, v in zip(patches, views, strict=True)])
+        torch.testing.assert_close(consistency(model, patches, views), alone, rtol=1e-4, atol=1e-5)
+        assert abs(float(alone[0] - alone[1])) > 1e-3
+        entropies = torch.cat([entropy(model, [patch]) for patch in patches])
+        torch.testing.assert_close(entropy(model, patches), entropies, rtol=1e-4, atol=1e-5)
 
 
 def test_tasks_take_turns_and_a_small_scan_is_padded_as_at_prediction():

@@ -11,7 +11,7 @@ from uniseg.adaptation.guard import Evidence
 from uniseg.adaptation.methods import adapt_by_entropy, adapt_to_views
 from uniseg.adaptation.patches import ScanInput, draw_patches
 from uniseg.adaptation.settings import CONSISTENCY, HISTOGRAM, TENT, AdaptSettings
-from uniseg.adaptation.views import Patch, consistency, draw_views
+from uniseg.adaptation.views import AT_ONCE, Patch, consistency, draw_views
 from uniseg.images.volume import Volume
 from uniseg.inference.predictor import Predictor
 from uniseg.inference.restore import CompressedSegmentation, OutputOptions
@@ -182,8 +182,8 @@ class ScanAnswers:
         rng, settings = np.random.default_rng([self.settings.seed, 2]), self.settings
         patches = draw_patches([ScanInput(image, (task_index,))], CHECKS, self.model.patch_size, rng)
         pairs = [draw_views(rng, len(image), sd=settings.view_sd, gin=settings.gin) for _ in patches]
-        values = [consistency(model, patch, pair) for patch, pair in zip(patches, pairs, strict=True)]
-        return float(torch.stack(values).mean())
+        parts = [slice(start, start + AT_ONCE) for start in range(0, CHECKS, AT_ONCE)]
+        return float(torch.cat([consistency(model, patches[part], pairs[part]) for part in parts]).mean())
 
 
 def mean_dice(label: np.ndarray, other: np.ndarray, task: Task) -> float:

@@ -3,17 +3,20 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from uniseg.adaptation.settings import ALL, AdaptSettings
-from uniseg.adaptation.views import Patch, consistency, draw_views, entropy
+from uniseg.adaptation.views import AT_ONCE, Patch, View, consistency, draw_views, entropy
 from uniseg.models.uniseg import UniSegModel
 from uniseg.weights.site_file import norms_of
 
 Rounds = Sequence[Sequence[Patch]]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -56,8 +59,11 @@ class ViewRounds:
         rng = np.random.default_rng([self.settings.seed, 1, len(self.losses)])
         sd, gin = self.settings.view_sd, self.settings.gin
         views = [draw_views(rng, len(patch.image), sd=sd, gin=gin) for patch in patches]
-        pairs = iter(views)
-        loss = _round(lambda patch: 1 - consistency(self.model, patch, next(pairs)), patches, learn=bool(self.losses))
+
+        def disagreement(seen: Sequence[tuple[Patch, tuple[View, View]]]) -> Tensor:
+            return 1 - consistency(self.model, *zip(*seen, strict=True))
+
+        loss = _round(disagreement, [*zip(patches, views, strict=True)], learn=bool(self.losses))
         if self.losses:
             self.optimizer.step()
         self.optimizer.zero_grad()
@@ -103,7 +109,7 @@ def adapt_by_entropy(
     model, parameters = _trainable_copy(base, all_weights=False)
     optimizer, losses = torch.optim.Adam(parameters, settings.tent_lr), list[float]()
     for patches in rounds:
-        losses.append(_round(lambda patch: entropy(model, patch), patches, learn=bool(losses)))
+        losses.append(_round(partial(entropy, model), patches, learn=bool(losses)))
         if len(losses) > 1:
             optimizer.step()
         optimizer.zero_grad()
@@ -120,13 +126,15 @@ def _trainable_copy(base: UniSegModel, *, all_weights: bool) -> tuple[UniSegMode
     return model, [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
-def _round(loss_of: Callable[[Patch], Tensor], patches: Sequence[Patch], *, learn: bool) -> float:
-    """The mean loss; its gradient, accumulated patch by patch, where a step follows."""
+def _round(losses_of: Callable[[Sequence[T]], Tensor], seen: Sequence[T], *, learn: bool) -> float:
+    """The mean loss of what is seen; its gradient, accumulated over ``AT_ONCE`` patches after the others, where a step
+    follows.
+    """
     total = 0.0
-    for patch in patches:
+    for start in range(0, len(seen), AT_ONCE):
         with torch.set_grad_enabled(learn):
-            loss = loss_of(patch)
+            loss = losses_of(seen[start : start + AT_ONCE]).sum() / len(seen)
         if learn:
-            (loss / len(patches)).backward()
-        total += float(loss.detach()) / len(patches)
+            loss.backward()
+        total += float(loss.detach())
     return total

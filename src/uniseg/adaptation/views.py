@@ -1,7 +1,7 @@
 """Two views of a patch: its own affine map and appearance each, the maps undone after the network."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,9 @@ from uniseg.models.uniseg import UniSegModel
 from uniseg.sampling.augment.gin import GinDraw, change_appearance, draw_networks
 
 INSIDE = 0.99  # of a voxel that was neither moved in from outside nor lost
+# Patches that the network computes together, as many as in the published training; torch convolves a small one by
+# itself five times as slowly on a processor.
+AT_ONCE = 2
 SMOOTH = 1.0  # voxels: a class that neither view finds agrees
 
 
@@ -75,26 +78,39 @@ def draw_views(rng: np.random.Generator, num_modalities: int, *, sd: float, gin:
     return first, second
 
 
-def probabilities(model: UniSegModel, image: Tensor, task_index: int) -> Tensor:
-    """``[M,Z,Y,X]`` -> those of label values ``[1,V,Z,Y,X]``."""
-    logits = model(image[None], torch.tensor([task_index]))[0]
-    return label_scores(logits, model.tasks[task_index]).softmax(1)
+def probabilities(model: UniSegModel, patches: Sequence[Patch]) -> list[Tensor]:
+    """Those of label values, ``[1,V,Z,Y,X]`` of every patch; what the network computes together is a batch."""
+    widest = max(len(patch.image) for patch in patches)
+    images = torch.stack([F.pad(patch.image, (0, 0) * 3 + (0, widest - len(patch.image))) for patch in patches])
+    logits = model(images, torch.tensor([patch.task_index for patch in patches]))[0]
+    tasks = [model.tasks[patch.task_index] for patch in patches]
+    return [label_scores(each, task).softmax(1) for each, task in zip(logits.split(1), tasks, strict=True)]
 
 
-def consistency(model: UniSegModel, patch: Patch, views: Sequence[View]) -> Tensor:
-    """Mean soft Dice of the foreground between two views, a number; the gradient flows through the first alone."""
-    first, second = views
-    ours = first.undo(probabilities(model, first.apply(patch.image), patch.task_index))
+def consistency(model: UniSegModel, patches: Sequence[Patch], views: Sequence[Sequence[View]]) -> Tensor:
+    """Mean soft Dice of the foreground between two views of every patch, ``[n]``; the gradient flows through the first
+    alone.
+    """
+    ours = _seen(model, patches, [pair[0] for pair in views])
     with torch.no_grad():
-        theirs = second.undo(probabilities(model, second.apply(patch.image), patch.task_index))
-        inside = first.inside(patch.image) & second.inside(patch.image)
-    return soft_dice(ours, theirs, inside)
+        theirs = _seen(model, patches, [pair[1] for pair in views])
+        inside = [
+            first.inside(patch.image) & second.inside(patch.image)
+            for patch, (first, second) in zip(patches, views, strict=True)
+        ]
+    return torch.stack([soft_dice(*each) for each in zip(ours, theirs, inside, strict=True)])
 
 
-def entropy(model: UniSegModel, patch: Patch) -> Tensor:
-    """Mean over voxels, a number (TENT, Wang et al., ICLR 2021)."""
-    values = probabilities(model, patch.image, patch.task_index)
-    return -(values * values.clamp_min(1e-8).log()).sum(1).mean()
+def _seen(model: UniSegModel, patches: Sequence[Patch], views: Sequence[View]) -> list[Tensor]:
+    """Probabilities of the patches, each looked at by its view, in the patches again."""
+    shown = [replace(patch, image=view.apply(patch.image)) for patch, view in zip(patches, views, strict=True)]
+    return [view.undo(values) for view, values in zip(views, probabilities(model, shown), strict=True)]
+
+
+def entropy(model: UniSegModel, patches: Sequence[Patch]) -> Tensor:
+    """Mean over the voxels of every patch, ``[n]`` (TENT, Wang et al., ICLR 2021)."""
+    found = probabilities(model, patches)
+    return torch.stack([-(values * values.clamp_min(1e-8).log()).sum(1).mean() for values in found])
 
 
 def soft_dice(ours: Tensor, theirs: Tensor, inside: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from uniseg.run_folder import EvaluationFolder
 from uniseg.task import Task
 
 OVERLAP = 0.5
+AT_ONCE = 2  # windows, as at prediction: torch convolves a small one by itself five times as slowly on a processor
 CASES_PER_TASK = 2  # validation scans over which the prompts are compared
 
 
@@ -93,11 +94,12 @@ def prompt_map(model: UniSegModel, seen: SeenCase, tasks: Sequence[int]) -> Prom
         bar = progress.add_task("prompt map", total=len(dense_patch_slices(size, model.patch_size, step)))
 
         def window_maps(window: Tensor) -> Tensor:
-            maps = batch_prompts(model, window, _task_index(model, seen.task)).transpose(0, 1)[:, list(tasks)]
-            progress.advance(bar)
+            task = _task_index(model, seen.task).expand(len(window))
+            maps = batch_prompts(model, window, task).transpose(0, 1)[:, list(tasks)]
+            progress.advance(bar, len(window))
             return F.interpolate(maps, window.shape[2:], mode="trilinear")
 
-        where = image[None].to(model.device), model.patch_size, 1
+        where = image[None].to(model.device), model.patch_size, AT_ONCE
         maps = sliding_window_inference(*where, window_maps, overlap=OVERLAP, mode="gaussian", progress=False)[0]
     return PromptMap(
         np.array([model.tasks[t].name for t in tasks]),
