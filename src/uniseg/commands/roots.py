@@ -37,7 +37,26 @@ TORCHSCRIPT = "choose torch_export, whose programs need torch alone as well: PyT
 
 
 @dataclass
-class PredictConfig:
+class OfScans:
+    """Keys of a command that reads scans with a network.
+
+    Examples:
+        >>> OmegaConf.structured(OfScans(output="masks")).output
+        'masks'
+    """
+
+    checkpoint: Any = field(default=MISSING, metadata=TEXT)
+    task_files: list[str] = MISSING
+    input: Any = field(default=MISSING, metadata=TEXT)
+    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
+    series: Any = field(default=None, metadata=TEXT)
+    tasks: Any = field(default=MISSING, metadata=TEXT)
+    modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
+    inference: InferenceSchema = MISSING
+
+
+@dataclass
+class PredictConfig(OfScans):
     """Keys of ``predict``.
 
     Examples:
@@ -45,13 +64,6 @@ class PredictConfig:
         ['CT']
     """
 
-    checkpoint: Any = field(default=MISSING, metadata=TEXT)
-    task_files: list[str] = MISSING
-    input: Any = field(default=MISSING, metadata=TEXT)
-    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
-    series: Any = field(default=None, metadata=TEXT)
-    tasks: Any = field(default=MISSING, metadata=TEXT)
-    modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     merge: bool = MISSING
     probabilities: bool = MISSING
     format: str = field(default=MISSING, metadata=bounded(word(*LABEL_FORMATS)))
@@ -59,11 +71,10 @@ class PredictConfig:
     shard: str | None = field(default=None, metadata=bounded(SHARD))
     postprocessing: str | None = None
     site_file: str | None = None
-    inference: InferenceSchema = MISSING
 
 
 @dataclass
-class AdaptConfig(schema_of(AdaptSettings)):
+class AdaptConfig(OfScans, schema_of(AdaptSettings)):
     """Keys of ``adapt``.
 
     Examples:
@@ -71,15 +82,7 @@ class AdaptConfig(schema_of(AdaptSettings)):
         ['T2']
     """
 
-    checkpoint: Any = field(default=MISSING, metadata=TEXT)
-    task_files: list[str] = MISSING
-    input: Any = field(default=MISSING, metadata=TEXT)
-    output: str = field(default=MISSING, metadata=bounded(NOT_EMPTY))
-    series: Any = field(default=None, metadata=TEXT)
-    tasks: Any = field(default=MISSING, metadata=TEXT)
-    modality: list[str] | None = field(default=None, metadata=bounded(NOT_EMPTY))
     reference: str | None = None
-    inference: InferenceSchema = MISSING
 
 
 @dataclass
