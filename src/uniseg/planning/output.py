@@ -70,6 +70,9 @@ def _reasons_of_size(plan: Plan) -> tuple[str, str]:
     """Of the width, of the batch."""
     patch, asked = plan.patch, plan.options.settings.plan_width
     in_time = f"so that {FEWEST_STEPS:,} steps fit into {plan.budget.name}"
+    if plan.budget.steps < FEWEST_STEPS:
+        fewer = f"and still fewer than {FEWEST_STEPS:,} steps fit into {plan.budget.name}"
+        in_time = f"{fewer}: a lower gpu_memory_gb has smaller patches"
     width = "plan_width" if plan.recipe.width == tuple(asked) else f"plan_width {[*asked]} halved {in_time}"
     if patch.batch_size < plan.most:
         return width, f"of {plan.most} that memory holds, {in_time}"
