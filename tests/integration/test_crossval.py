@@ -158,6 +158,6 @@ def test_folds_side_by_side_are_those_in_turn(folded, crossval):
     succeed("crossval", *SETTINGS, "name=in_turn", "trainer.max_epochs=1", cwd=folded)
     pooled = [folded / f"outputs/{name}_crossval/pooled/scores.csv" for name in ("beside", "in_turn")]
     assert pooled[0].read_text() == pooled[1].read_text()
-    refused = run("crossval", *SETTINGS, "name=bad", "parallel=2", "trainer.devices=7", cwd=folded)
+    refused = run("crossval", *SETTINGS, "name=bad", "parallel=2", "trainer.accelerator=tpu", cwd=folded)
     assert refused.returncode == 2
     assert "ended with exit code 2: error: " in refused.stderr
