@@ -389,9 +389,10 @@ def test_a_plan_for_a_time(dataset, small, monkeypatch):
     assert FEWEST_STEPS < timed.budget.steps < 600 / 0.34
     assert 540 < run_seconds(timed) <= 600
     channels = next(line for line in reasons(timed) if line.startswith("channels"))
-    assert channels.endswith("(plan_width [16, 32] halved so that 1,000 steps fit into 10min)")
+    assert channels.endswith("(plan_width [16, 32] halved for 1,000 steps in 10min)")
+    assert not any("steps are few" in line for line in reasons(timed))
     short = replace(timed, budget=budget_within("1min", 0.34, ()))
-    assert any("halved and still fewer than 1,000 steps fit into 1min: a lower gpu" in line for line in reasons(short))
+    assert f"{short.budget.steps} steps are few: give more time" in " ".join(reasons(short))
 
 
 def test_a_short_run_takes_adamw_unless_told_otherwise(plan):

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from uniseg.errors import InputError
 from uniseg.files import write_text
+from uniseg.planning.budget import seconds_of
 from uniseg.planning.planner import OFFER_WITHIN, Plan, Sharing
 from uniseg.planning.time_limit import FEWEST_STEPS, MIN_BATCH
 
@@ -58,6 +59,10 @@ def reasons(plan: Plan) -> list[str]:
         f"(budget=quick, standard, published or a time: 30min, 8h, 2d)",
         f"spacing: {SPACING_REASONS[plan.options.settings.plan_spacing]}",
     ]
+    if seconds_of(budget.name) is not None and budget.steps < FEWEST_STEPS:
+        lines.append(
+            f"{budget.steps:,} steps are few: give more time, or a lower gpu_memory_gb, which has smaller patches"
+        )
     lines += [f"shared windows: {_sharing(s)}" for s in plan.shared]
     lines += [
         f"plan_share_within={max(OFFER_WITHIN, plan.options.settings.plan_share_within):g} would share: {_sharing(s)}"
@@ -69,10 +74,7 @@ def reasons(plan: Plan) -> list[str]:
 def _reasons_of_size(plan: Plan) -> tuple[str, str]:
     """Of the width, of the batch."""
     patch, asked = plan.patch, plan.options.settings.plan_width
-    in_time = f"so that {FEWEST_STEPS:,} steps fit into {plan.budget.name}"
-    if plan.budget.steps < FEWEST_STEPS:
-        fewer = f"and still fewer than {FEWEST_STEPS:,} steps fit into {plan.budget.name}"
-        in_time = f"{fewer}: a lower gpu_memory_gb has smaller patches"
+    in_time = f"for {FEWEST_STEPS:,} steps in {plan.budget.name}"
     width = "plan_width" if plan.recipe.width == tuple(asked) else f"plan_width {[*asked]} halved {in_time}"
     if patch.batch_size < plan.most:
         return width, f"of {plan.most} that memory holds, {in_time}"

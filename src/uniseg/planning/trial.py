@@ -23,7 +23,6 @@ from uniseg.task import Task
 NUM_TRIES = 5  # cases of a task, for one with foreground
 LONGEST_S = 60.0  # a step that takes more is scaled from a smaller one
 LARGEST_BYTES = 4e9  # likewise, of memory on a CPU
-QUICK_S = 5.0  # a step that takes less is measured warm: the first takes up to half as long again
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def try_step(recipe: Recipe, topology: Topology, batch_size: int) -> StepTrial:
         and model_bytes(replace(recipe, precision="32-true"), topology, batch_size).saved <= LARGEST_BYTES
     ):
         return StepTrial(
-            measure_step(recipe, topology, batch_size, cpu, num_steps=1 if seconds > QUICK_S else 3).seconds,
+            measure_step(recipe, topology, batch_size, cpu, num_steps=1).seconds,
             f"measured on {cores} CPU cores in float32",
         )
     size = "x".join(str(n) for n in half)
