@@ -1,4 +1,4 @@
-"""Test scans of the real pair, by new weights and by the recipe: python overlays.py <outputs>/1_patients <half>.
+"""Test scans of a real pair, by new weights and by the recipe: python overlays.py <outputs>/chaos/1_patients <half>.
 
 The picture goes beside the runs, since the scans may not be passed on.
 """
@@ -13,13 +13,14 @@ import numpy as np
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
+LABELS = {"chaos": 4, "acdc": 1}  # in the files, of the target
 ARMS = {"new weights": "#ffb000", "base, recipe": "#3fa7ff"}
 DPI = 90
 
 
 def main() -> None:
-    root, half = Path(sys.argv[1]), sys.argv[2]
-    rates = json.loads(RESULTS.read_text())["val_dice_by_rate"]
+    root, half = Path(sys.argv[1]).absolute(), sys.argv[2]
+    rates = json.loads(RESULTS.read_text())[f"{root.parent.name}/{root.name}"]["val_dice_by_rate"]
     folders = {
         arm: root / arm.replace(", ", "-").replace(" ", "_") / f"lr{next(iter(rates[arm]))}" / f"half{half}_rotation0"
         for arm in ARMS
@@ -28,12 +29,12 @@ def main() -> None:
     cases = [row["case_id"] for row in next(iter(found.values()))]
     figure, axes = plt.subplots(1, len(cases), figsize=(4.2 * len(cases), 4.6), layout="constrained")
     for axis, case in zip(axes, cases, strict=True):
-        draw(axis, case, folders, found)
+        draw(axis, case, LABELS[root.parent.name], folders, found)
     figure.savefig(root / f"overlays_half{half}.png", dpi=DPI, bbox_inches="tight")
 
 
-def draw(axis: plt.Axes, case: str, folders: dict[str, Path], found: dict[str, list[dict]]) -> None:
-    """The axial plane that cuts most of the spleen: white the reference, in colour the two networks."""
+def draw(axis: plt.Axes, case: str, label_value: int, folders: dict[str, Path], found: dict[str, list[dict]]) -> None:
+    """The axial plane that cuts most of the target: white the reference, in colour the two networks."""
     title = case
     for number, (arm, rows) in enumerate(found.items()):
         (row,) = [row for row in rows if row["case_id"] == case]
@@ -41,7 +42,7 @@ def draw(axis: plt.Axes, case: str, folders: dict[str, Path], found: dict[str, l
             np.asarray(nib.as_closest_canonical(nib.load(path)).dataobj)[::-1]
             for path in (row["images"][0], row["label"], folders[arm] / "evaluation" / row["prediction"])
         )
-        reference, predicted = label == 4, predicted == 1
+        reference, predicted = label == label_value, predicted == 1
         z = int(np.argmax(reference.sum((0, 1))))
         if number == 0:
             axis.imshow(image[:, :, z].T, cmap="gray", origin="lower", vmax=np.percentile(image, 99.5))

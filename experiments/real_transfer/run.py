@@ -1,9 +1,9 @@
-"""Fine-tuning on real scans: the spleen from one to three patients, from a base that knows other patients' organs.
+"""Fine-tuning on real scans: one organ from one to three patients, from a base that knows other patients' organs.
 
-    UNISEG_DATA=<folder of chaos_t2_abdomen> python experiments/real_transfer/run.py --minutes 60
+    UNISEG_DATA=<folder of chaos_t2_abdomen, acdc_heart> python experiments/real_transfer/run.py --minutes 60
 
-The ten patients of CHAOS in two halves: each half is the target of a base trained on the other. What is done stays
-done: started again it goes on.
+The patients of a set in two halves: each half is the target of a base trained on the other. What is done stays done:
+started again it goes on.
 """
 
 import argparse
@@ -26,7 +26,6 @@ from uniseg.metrics.paired import compare
 from uniseg.run_folder import RunFolder
 
 HERE = Path(__file__).parent
-HALVES = (("01", "02", "03", "05", "08"), ("10", "13", "15", "19", "20"))
 NEW, BASE = "new weights", "base, recipe"
 ARMS = {
     NEW: [],
@@ -44,9 +43,43 @@ class TimeUpError(Exception):
 
 
 @dataclass(frozen=True)
-class Study:
-    """Where it runs, how long at most, from how many patients of the target."""
+class Pair:
+    """A set whose patients are halved, with the experiment of its base and of its target, and their one task each."""
 
+    halves: tuple[tuple[str, ...], tuple[str, ...]]
+    base: tuple[str, str]
+    target: tuple[str, str]
+
+    @property
+    def rotations(self) -> range:
+        return range(len(self.halves[0]))
+
+
+PAIRS = {
+    "chaos": Pair(
+        (
+            ("chaos_01", "chaos_02", "chaos_03", "chaos_05", "chaos_08"),
+            ("chaos_10", "chaos_13", "chaos_15", "chaos_19", "chaos_20"),
+        ),
+        ("real_transfer_base", "chaos_organs"),
+        ("real_transfer", "chaos_spleen"),
+    ),
+    "acdc": Pair(
+        (
+            ("patient001", "patient002", "patient007", "patient008"),
+            ("patient011", "patient013", "patient019", "patient022"),
+        ),
+        ("real_transfer_acdc_base", "acdc_left"),
+        ("real_transfer_acdc", "acdc_right"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """Of which scans, where it runs, how long at most, from how many patients of the target."""
+
+    pair: Pair
     outputs: Path
     end: float
     num_patients: int
@@ -60,12 +93,13 @@ class Study:
             raise SystemExit(result.code)
 
     def base(self, half: int) -> Path:
-        """Of the other half's liver and kidneys: four patients for training, one for val."""
+        """Of the other half's organs: its last patient for val, the others for training."""
         folder = self.outputs / f"base_for_half{half}"
         if not (folder / "done").exists():
-            *train, val = (f"chaos_{number}" for number in HALVES[1 - half])
-            splits = f"tasks.chaos_organs.source.splits={split_text(train, [val], [])}"
-            common = ["experiment=real_transfer_base", splits, f"paths.cache={folder / 'cache'}"]
+            *train, val = self.pair.halves[1 - half]
+            experiment, task = self.pair.base
+            splits = f"tasks.{task}.source.splits={split_text(train, [val], [])}"
+            common = [f"experiment={experiment}", splits, f"paths.cache={folder / 'cache'}"]
             self.command("prepare", *common)
             self.command("train", *common, f"run_dir={folder}", "ckpt_path=last")
             (folder / "done").touch()
@@ -87,12 +121,13 @@ class Run:
         return study.outputs / f"{study.num_patients}_patients" / arm / f"lr{self.learning_rate}" / name
 
     def common(self, study: Study) -> list[str]:
-        patients = [f"chaos_{number}" for number in HALVES[self.half]]
+        patients = study.pair.halves[self.half]
+        experiment, task = study.pair.target
         turned = patients[self.rotation :] + patients[: self.rotation]
         n = study.num_patients
         splits = split_text(turned[:n], turned[n : n + 1], turned[n + 1 :])
         cache = study.outputs / "caches" / f"{n}_patients_half{self.half}_rotation{self.rotation}"
-        return ["experiment=real_transfer", f"tasks.chaos_spleen.source.splits={splits}", f"paths.cache={cache}"]
+        return [f"experiment={experiment}", f"tasks.{task}.source.splits={splits}", f"paths.cache={cache}"]
 
     def train(self, study: Study) -> None:
         folder = self.folder(study)
@@ -164,7 +199,6 @@ def summary(study: Study, arms: Sequence[str]) -> dict:
             interval = [test.interval.low, test.interval.high]
             differences[f"{arm} - {NEW}"] = {"difference": test.difference, "interval": interval, "p": test.p}
     return {
-        "patients_for_training": study.num_patients,
         "rotations": [*study.rotations],
         "val_dice_by_rate": chosen,
         "patients": patients,
@@ -177,20 +211,22 @@ def summary(study: Study, arms: Sequence[str]) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pair", choices=tuple(PAIRS), default="chaos")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs/real_transfer"))
+    parser.add_argument("--outputs", type=Path, default=Path("outputs/real_transfer"), help="a folder for each pair")
     parser.add_argument("--patients", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--rates", nargs="+", type=float, default=FIRST_RATES, help="one: it is taken as given")
-    parser.add_argument("--rotations", nargs="+", type=int, choices=range(5), default=range(5))
+    parser.add_argument("--rotations", nargs="+", type=int, help="default: all")
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=tuple(ARMS))
-    parser.add_argument("--results", default="results.json", help="file beside this one")
     options = parser.parse_args()
+    pair = PAIRS[options.pair]
     study = Study(
-        options.outputs.absolute(),
+        pair,
+        options.outputs.absolute() / options.pair,
         time.monotonic() + 60 * options.minutes,
         options.patients,
         options.rates,
-        options.rotations,
+        options.rotations or pair.rotations,
     )
     os.environ["UNISEG_DATA"] = str(Path(os.environ.get("UNISEG_DATA", "data")).absolute())
     os.chdir(HERE)  # where the experiment's own conf lies
@@ -198,7 +234,9 @@ def main() -> None:
         content = summary(study, options.arms)
     except TimeUpError:
         sys.exit("Time is up; the same command goes on.")
-    (HERE / options.results).write_text(json.dumps(content, indent=1) + "\n")
+    results = HERE / "results.json"
+    everything = json.loads(results.read_text()) | {f"{options.pair}/{options.patients}_patients": content}
+    results.write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
 
 
 if __name__ == "__main__":
