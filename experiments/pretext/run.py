@@ -1,6 +1,7 @@
-"""Do pretext tasks help: forty scans without labels, two labelled patients of an organ that no base has seen.
+"""Do pretext tasks help: scans without labels, a few labelled patients of an organ that no base has seen.
 
     python experiments/pretext/run.py --processes 2 --minutes 120
+    UNISEG_DATA=<folder of the real sets> python experiments/pretext/run.py --scans hippocampus
 
 Every step is a command of uniseg. What is done stays done: started again it goes on, so that it can be had in chunks.
 """
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
+from scans import PHANTOMS, SCANS, Scans
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent / "phantom_transfer"))
@@ -28,22 +30,11 @@ from uniseg.evaluation.records import Summary  # noqa: E402
 from uniseg.metrics.paired import compare, holm  # noqa: E402
 from uniseg.run_folder import RunFolder  # noqa: E402
 
-TARGET = "pretext_stomach"
-ORGANS = ["liver", "kidney", "hepatic_vessel", "pancreas", "lung", "spleen", "vertebrae", "prostate", "brain_tumour"]
-LABELLED = [f"phantom_{name}" for name in ORGANS]
 SEEDS, CHOICE_SEED = (0, 1, 2), 3
-NUM_PATIENTS, CHOICE_PATIENTS = 2, 5
+CHOICE_PATIENTS = 5
 LEARNING_RATES = (0.003, 0.01, 0.03)  # tried first; while an arm's best is an edge, the next of the ladder too
 NEW = "new weights"
-# Base -> its trainings, one after the other: tasks, fraction of the steps, other settings.
-BASES: dict[str, list[tuple[list[str], float, list[str]]]] = {
-    "mae": [(["pretext_mae"], 1, [])],
-    "volume fusion": [(["pretext_volume_fusion"], 1, [])],
-    "segmentation": [(LABELLED, 1, [])],
-    # Half of the samples, as in the arm below, which has the same steps.
-    "segmentation with mae": [([*LABELLED, "pretext_mae"], 1, [f"data.task_weights={{pretext_mae: {len(LABELLED)}}}"])],
-    "mae, then segmentation": [(["pretext_mae"], 0.5, []), (LABELLED, 0.5, [])],
-}
+BASES = tuple(PHANTOMS.bases)
 ARMS = (NEW, *BASES)
 PAIRS = [(arm, NEW) for arm in BASES] + [
     ("segmentation with mae", "segmentation"),
@@ -53,8 +44,9 @@ PAIRS = [(arm, NEW) for arm in BASES] + [
 
 @dataclass(frozen=True)
 class Study:
-    """Where it runs, how long at most, how much of it."""
+    """Of which scans, where it runs, how long at most, how much of it."""
 
+    scans: Scans
     outputs: Path
     processes: int
     end: float
@@ -62,10 +54,14 @@ class Study:
     extra: Sequence[str] = ()
     arms: Sequence[str] = ARMS
     seeds: Sequence[int] = SEEDS
+    num_patients: Sequence[int] = PHANTOMS.num_patients
     learning_rates: Sequence[float] = LEARNING_RATES
 
-    def command(self, name: str, experiment: str, *overrides: str) -> None:
-        """A command of uniseg, started beside the experiment's own ``conf``; what it tells goes to a log."""
+    def command(self, name: str, part: str, *overrides: str) -> None:
+        """A command of uniseg on ``base`` or ``target``, started beside the experiments' own ``conf``; what it tells
+        goes to a log.
+        """
+        experiment = f"{self.scans.name}_{part}"
         folders = [f"paths.{key}={self.outputs / key}" for key in ("cache", "phantoms")]
         words = [sys.executable, "-m", f"uniseg.{name}", f"experiment={experiment}", f"paths.outputs={self.outputs}"]
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
@@ -109,11 +105,11 @@ class Run:
 
 def base_folder(study: Study, arm: str, stage: int = -1) -> Path:
     """Of the last training of a base, or of another one."""
-    return study.outputs / "bases" / slug(arm) / str(range(len(BASES[arm]))[stage])
+    return study.outputs / "bases" / slug(arm) / str(range(len(study.scans.bases[arm]))[stage])
 
 
 def train_base(study: Study, arm: str) -> None:
-    for stage, (tasks, fraction, settings) in enumerate(BASES[arm]):
+    for stage, (tasks, fraction, settings) in enumerate(study.scans.bases[arm]):
         folder = base_folder(study, arm, stage)
         overrides = [
             f"task=[{','.join(tasks)}]",
@@ -125,7 +121,7 @@ def train_base(study: Study, arm: str) -> None:
             start = RunFolder(base_folder(study, arm, stage - 1)).checkpoint
             overrides += ["init=checkpoint", f"init.checkpoint={start}"]
         work = [*overrides, f"paths.phantoms={study.outputs / 'all'}", "ckpt_path=last"]
-        study.once(folder, "a base", lambda work=work: study.command("train", "pretext_base", *work))
+        study.once(folder, "a base", lambda work=work: study.command("train", "base", *work))
 
 
 def train(study: Study, run: Run) -> None:
@@ -134,15 +130,15 @@ def train(study: Study, run: Run) -> None:
         base = RunFolder(base_folder(study, run.arm)).checkpoint
         start = ["finetune=recipe", "init=checkpoint", f"init.checkpoint={base}"]
     settings = [f"data.num_patients={run.num_patients}", f"seed={run.seed}", f"optimizer.lr={run.learning_rate}"]
-    command = ["train", "pretext_target", *start, *settings, f"run_dir={run.folder}", "ckpt_path=last"]
-    study.once(run.folder, "a training on the target", lambda: study.command(*command))
+    everything = [*start, *settings, f"run_dir={run.folder}", "ckpt_path=last"]
+    study.once(run.folder, "a training on the target", lambda: study.command("train", "target", *everything))
 
 
 def score(study: Study, run: Run, split: str) -> None:
     train(study, run)
     if not RunFolder(run.folder).evaluation(split).metrics.exists():
         where = [f"run_dir={run.folder}", f"split={split}", "rules.surfaces=false"]
-        study.once(run.folder / split, "an evaluation", lambda: study.command("evaluate", "pretext_target", *where))
+        study.once(run.folder / split, "an evaluation", lambda: study.command("evaluate", "target", *where))
 
 
 def choose(study: Study) -> list[Run] | None:
@@ -181,8 +177,8 @@ def with_neighbours(rates: Sequence[float], best: float) -> list[float]:
 def entries(study: Study, best: dict[str, float]) -> list[Run]:
     root = study.outputs / "table"
     return [
-        Run(arm, NUM_PATIENTS, seed, best[arm], root / slug(arm) / f"seed{seed}")
-        for seed, arm in product(study.seeds, study.arms)
+        Run(arm, number, seed, best[arm], root / f"{number}_patients" / slug(arm) / f"seed{seed}")
+        for number, seed, arm in product(study.num_patients, study.seeds, study.arms)
     ]
 
 
@@ -193,16 +189,26 @@ def dice_of(runs: Sequence[Run], arm: str) -> dict[str, float]:
 
 
 def summary(study: Study, candidates: Sequence[Run], runs: Sequence[Run]) -> dict:
+    """Of every number of patients, with what chose the rates and the minutes of every piece."""
+    return {
+        "minutes": study.minutes(),
+        "val_dice": {f"{run.arm}, {run.learning_rate}": mean_dice(run, "val") for run in candidates},
+        **{
+            f"{number} patients": table(study, [run for run in runs if run.num_patients == number])
+            for number in study.num_patients
+        },
+    }
+
+
+def table(study: Study, runs: Sequence[Run]) -> dict:
     """Dice of every seed, the majority vote, paired differences; p by Wilcoxon, Holm over all tests."""
     pairs = [pair for pair in PAIRS if {*pair} <= {*study.arms}]
     dice = {arm: dice_of(runs, arm) for arm in study.arms}
     tests = [compare(*(np.array(list(dice[arm].values())) for arm in pair)) for pair in pairs]
     rows = [(" - ".join(pair), test) for pair, test in zip(pairs, tests, strict=True)]
-    blind = Summary.read(RunFolder(runs[0].folder).evaluation("test").metrics).tasks[TARGET].baseline_dice
+    scored = Summary.read(RunFolder(runs[0].folder).evaluation("test").metrics)
     return {
-        "minutes": study.minutes(),
-        "val_dice": {f"{run.arm}, {run.learning_rate}": mean_dice(run, "val") for run in candidates},
-        "majority_vote": blind,
+        "majority_vote": scored.tasks[study.scans.target].baseline_dice,
         "test_dice": {
             arm: [float(np.mean(list(per_patient(run, "test").values()))) for run in runs if run.arm == arm]
             for arm in study.arms
@@ -231,29 +237,44 @@ def run(study: Study, results: Path) -> bool:
 
 
 def make_scans(study: Study) -> None:
-    make_data(study.outputs / "phantoms")
-    pretexts = ["pretext_mae", "pretext_volume_fusion"]
-    study.command("prepare", "pretext_target", f"task=[{','.join([TARGET, *pretexts])}]")
+    scans = study.scans
+    if scans is PHANTOMS:
+        make_data(study.outputs / "phantoms")
+    study.command("prepare", "target", f"task=[{','.join([scans.target, scans.mae, scans.volume_fusion])}]")
     if any("segmentation" in arm for arm in study.arms):
         suite = f"paths.phantoms={study.outputs / 'suite'}"
-        study.command("prepare", "pretext_base", f"task=[{','.join(LABELLED)}]", suite)
+        study.command("prepare", "base", f"task=[{','.join(scans.labelled)}]", suite)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--scans", choices=SCANS, default="phantoms")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs/pretext"))
+    parser.add_argument("--outputs", type=Path, help="default: outputs/<name of the experiments>")
     parser.add_argument("--epochs", type=int, default=30, help="of every base, of 110 steps each")
     parser.add_argument("--extra", nargs="*", default=[], help="settings of every training and evaluation")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=ARMS)
     parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
+    parser.add_argument("--patients", nargs="+", type=int, help="labelled; default: all numbers of the study")
     parser.add_argument("--rates", nargs="+", type=float, default=LEARNING_RATES)
-    parser.add_argument("--results", default="results.json", help="file beside this one")
+    parser.add_argument("--results", help="file beside this one; default: results_<scans>.json")
     options = parser.parse_args()
-    end = time.monotonic() + 60 * options.minutes
-    what = (options.epochs, options.extra, options.arms, options.seeds, options.rates)
-    if not run(Study(options.outputs.absolute(), options.processes, end, *what), HERE / options.results):
+    scans = SCANS[options.scans]
+    os.environ["UNISEG_DATA"] = str(Path(os.environ.get("UNISEG_DATA", "data")).absolute())
+    study = Study(
+        scans,
+        (options.outputs or Path("outputs") / scans.name).absolute(),
+        options.processes,
+        end=time.monotonic() + 60 * options.minutes,
+        epochs=options.epochs,
+        extra=options.extra,
+        arms=options.arms,
+        seeds=options.seeds,
+        num_patients=options.patients or scans.num_patients,
+        learning_rates=options.rates,
+    )
+    if not run(study, HERE / (options.results or f"results_{options.scans}.json")):
         sys.stderr.write("Time is up; the same command goes on.\n")
 
 
