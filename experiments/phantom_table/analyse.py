@@ -15,7 +15,17 @@ from choice import Chosen, choose
 from figures import dice_figure, label_of, matrix_figure
 from jobs import ARMS, FEW_STEPS, LADDER, NAMES, OUTPUTS, SEEDS, STEPS, UNISEG
 from matplotlib.figure import Figure
-from results import ArmScores, Compared, against, arm_scores, dice_matrix, finished, matrix_is_finished
+from results import (
+    ArmScores,
+    Compared,
+    Overall,
+    against,
+    arm_scores,
+    dice_matrix,
+    finished,
+    matrix_is_finished,
+    overall,
+)
 
 from uniseg.reporting.provenance import environment_rows
 
@@ -51,6 +61,15 @@ def difference_table(compared: dict[str, list[Compared]], titles: dict[str, str]
         ["task", *(titles[arm] for arm in compared)],
         *([label_of(name), *(cells.get((arm, name), "") for arm in compared)] for name in NAMES),
     ]
+
+
+def overall_table(totals: dict[str, Overall], titles: dict[str, str]) -> list[list[str]]:
+    """UniSeg minus each arm over the patients of all tasks."""
+    rows = [["arm", "difference", "interval over patients", "with the luck of trainings", "tasks UniSeg is ahead on"]]
+    for arm, total in totals.items():
+        difference, interval = total.comparison.difference, total.comparison.interval.text
+        rows.append([titles[arm], f"{difference:+.3f}", interval, total.with_luck.text, f"{total.tasks_ahead}"])
+    return rows
 
 
 def choice_table(chosen: dict[str, Chosen], titles: dict[str, str]) -> list[list[str]]:
@@ -93,7 +112,11 @@ def _markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _to_json(
-    arms: Sequence[ArmScores], compared: dict[str, list[Compared]], chosen: dict[str, Chosen], matrix: np.ndarray
+    arms: Sequence[ArmScores],
+    compared: dict[str, list[Compared]],
+    totals: dict[str, Overall],
+    chosen: dict[str, Chosen],
+    matrix: np.ndarray,
 ) -> dict:
     return {
         "environment": dict(environment_rows()),
@@ -121,7 +144,6 @@ def _to_json(
             arm: {
                 row.task: {
                     "difference": _round(row.comparison.difference),
-                    "image_share": {scores.arm.name: scores.image_share.tolist() for scores in arms},
                     "patients": row.comparison.num_patients,
                     "p": row.comparison.p,
                     "p_holm": row.p_holm,
@@ -129,6 +151,15 @@ def _to_json(
                 for row in rows
             }
             for arm, rows in compared.items()
+        },
+        "uniseg_minus_over_all_tasks": {
+            arm: {
+                "difference": _round(total.comparison.difference),
+                "interval": _round([total.comparison.interval.low, total.comparison.interval.high]),
+                "interval_with_luck": _round([total.with_luck.low, total.with_luck.high]),
+                "tasks_ahead": total.tasks_ahead,
+            }
+            for arm, total in totals.items()
         },
         "asked": {
             "order": list(NAMES),
@@ -160,6 +191,7 @@ def main() -> None:
     titles = {arm.name: arm.title for arm in done}
     chosen = choose(done, options.runs)
     compared = {scores.arm.name: against(arms[0], scores) for scores in arms[1:]}
+    totals = {scores.arm.name: overall(arms[0], scores) for scores in arms[1:]}
     matrix = dice_matrix(options.runs)
     seed_means = np.stack([scores.seed_means for scores in arms[0].tasks], axis=1)
     assert np.allclose(
@@ -167,6 +199,7 @@ def main() -> None:
     )  # a task predicted on its own scans is the table's
     tables = [
         ("Test Dice: mean ± standard deviation of the seeds", dice_table(arms)),
+        ("UniSeg minus the arm, over the patients of all tasks", overall_table(totals, titles)),
         (
             "UniSeg minus the arm, mean over patients (p: these three networks each; Wilcoxon over patients, Holm "
             "over the column)",
@@ -181,7 +214,9 @@ def main() -> None:
     text = "\n\n".join(f"**{title}**\n\n{_markdown(rows)}" for title, rows in tables) + "\n"
     sys.stdout.write(text)
     (options.output / "table.md").write_text(text)
-    (options.output / "results.json").write_text(json.dumps(_to_json(arms, compared, chosen, matrix), indent=1) + "\n")
+    (options.output / "results.json").write_text(
+        json.dumps(_to_json(arms, compared, totals, chosen, matrix), indent=1) + "\n"
+    )
     _save(dice_figure(arms), options.output / "dice.png")
     _save(matrix_figure(matrix.mean(0)), options.output / "matrix.png")
 

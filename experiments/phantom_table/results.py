@@ -10,7 +10,8 @@ import numpy as np
 from jobs import NAMES, SEEDS, UNISEG, Arm, Entry, Matrix, entries, matrices
 
 from uniseg.evaluation.health import NetworkHealth
-from uniseg.metrics.paired import Comparison, by_patient, compare, holm
+from uniseg.metrics.paired import Comparison, Interval, by_patient, compare, holm
+from uniseg.metrics.training_luck import luck_of_trainings, with_luck
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,20 @@ class Compared:
     p_holm: float | None
 
 
+@dataclass(frozen=True)
+class Overall:
+    """UniSeg minus an arm over all patients of the arm's tasks.
+
+    Attributes:
+        with_luck: of the mean, over patients and more trainings.
+        tasks_ahead: on which the mean is UniSeg's.
+    """
+
+    comparison: Comparison
+    with_luck: Interval
+    tasks_ahead: int
+
+
 def finished(arms: Sequence[Arm], runs: Path) -> list[Arm]:
     """Arms with every network of the table scored."""
     return [arm for arm in arms if all(job.result.exists() for job in entries((arm,), _any_rates((arm,)), runs))]
@@ -117,6 +132,16 @@ def against(uniseg_scores: ArmScores, other: ArmScores) -> list[Compared]:
         Compared(scores.task, comparison, p)
         for scores, comparison, p in zip(other.tasks, comparisons, adjusted, strict=True)
     ]
+
+
+def overall(uniseg_scores: ArmScores, other: ArmScores) -> Overall:
+    """``uniseg_scores`` minus ``other``, a patient of any task counting as much."""
+    pairs = [(uniseg_scores.on(scores.task).dice, scores.dice) for scores in other.tasks]
+    ours, theirs = (np.concatenate(dice, axis=1) for dice in zip(*pairs, strict=True))
+    comparison = compare(ours.mean(0), theirs.mean(0))
+    luck = luck_of_trainings((ours - theirs).mean(1))
+    ahead = sum(a.mean() > b.mean() for a, b in pairs)
+    return Overall(comparison, with_luck(comparison.interval, comparison.difference, luck), int(ahead))
 
 
 def matrix_is_finished(runs: Path) -> bool:
