@@ -1,4 +1,4 @@
-"""Test scans of a real pair, by new weights and by the recipe: python overlays.py <outputs>/chaos/1_patients <half>.
+"""A test scan of every rotation, new weights and recipe: python overlays.py <outputs>/chaos/1_patients <half>.
 
 The picture goes beside the runs, since the scans may not be passed on.
 """
@@ -10,26 +10,28 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nibabel as nib
 import numpy as np
+from run import BASE, NEW, PAIRS
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 LABELS = {"chaos": 4, "acdc": 1}  # in the files, of the target
-ARMS = {"new weights": "#ffb000", "base, recipe": "#3fa7ff"}
+ARMS = {NEW: "#ffb000", BASE: "#3fa7ff"}
 DPI = 90
 
 
 def main() -> None:
     root, half = Path(sys.argv[1]).absolute(), sys.argv[2]
     rates = json.loads(RESULTS.read_text())[f"{root.parent.name}/{root.name}"]["val_dice_by_rate"]
-    folders = {
-        arm: root / arm.replace(", ", "-").replace(" ", "_") / f"lr{next(iter(rates[arm]))}" / f"half{half}_rotation0"
-        for arm in ARMS
-    }
-    found = {arm: json.loads((folder / "evaluation/cases.json").read_text()) for arm, folder in folders.items()}
-    cases = [row["case_id"] for row in next(iter(found.values()))]
-    figure, axes = plt.subplots(1, len(cases), figsize=(4.2 * len(cases), 4.6), layout="constrained")
-    for axis, case in zip(axes, cases, strict=True):
-        draw(axis, case, LABELS[root.parent.name], folders, found)
+    rotations = len(PAIRS[root.parent.name].rotations)
+    figure, axes = plt.subplots(1, rotations, figsize=(4.2 * rotations, 4.6), layout="constrained")
+    for rotation, axis in enumerate(axes):
+        folders = {
+            arm: root / arm.replace(", ", "-").replace(" ", "_") / f"lr{next(iter(rates[arm]))}"
+            f"/half{half}_rotation{rotation}"
+            for arm in ARMS
+        }
+        found = {arm: json.loads((folder / "evaluation/cases.json").read_text()) for arm, folder in folders.items()}
+        draw(axis, found[NEW][0]["case_id"], LABELS[root.parent.name], folders, found)
     figure.savefig(root / f"overlays_half{half}.png", dpi=DPI, bbox_inches="tight")
 
 
