@@ -21,7 +21,7 @@ DPI = 90
 
 def main() -> None:
     root, half = Path(sys.argv[1]).absolute(), sys.argv[2]
-    rates = json.loads(RESULTS.read_text())[f"{root.parent.name}/{root.name}"]["val_dice_by_rate"]
+    rates = json.loads(RESULTS.read_text())["tables"][f"{root.parent.name}/{root.name}"]["val_dice_by_rate"]
     rotations = len(PAIRS[root.parent.name].rotations)
     figure, axes = plt.subplots(1, rotations, figsize=(4.2 * rotations, 4.6), layout="constrained")
     for rotation, axis in enumerate(axes):

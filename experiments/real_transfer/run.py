@@ -209,6 +209,20 @@ def summary(study: Study, arms: Sequence[str]) -> dict:
     }
 
 
+def over_all_pairs(tables: Sequence[dict]) -> dict:
+    """The recipe minus new weights; of a patient the mean over the numbers of patients for training."""
+    found = defaultdict(list)
+    for each in tables:
+        if {BASE, NEW} <= {*each["test_dice"]}:
+            for patient, base, new in zip(
+                each["patients"], each["test_dice"][BASE], each["test_dice"][NEW], strict=True
+            ):
+                found[patient].append(base - new)
+    test = compare(np.array([np.mean(values) for values in found.values()]), np.zeros(len(found)))
+    interval = [test.interval.low, test.interval.high]
+    return {"difference": test.difference, "interval": interval, "p": test.p, "wins": test.wins, "losses": test.losses}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pair", choices=tuple(PAIRS), default="chaos")
@@ -235,8 +249,10 @@ def main() -> None:
     except TimeUpError:
         sys.exit("Time is up; the same command goes on.")
     results = HERE / "results.json"
-    everything = json.loads(results.read_text()) | {f"{options.pair}/{options.patients}_patients": content}
-    results.write_text(json.dumps(dict(sorted(everything.items())), indent=1) + "\n")
+    before = json.loads(results.read_text())["tables"] if results.exists() else {}
+    tables = dict(sorted((before | {f"{options.pair}/{options.patients}_patients": content}).items()))
+    everything = {"over_all_pairs": over_all_pairs([*tables.values()]), "tables": tables}
+    results.write_text(json.dumps(everything, indent=1) + "\n")
 
 
 if __name__ == "__main__":
