@@ -227,13 +227,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pair", choices=tuple(PAIRS), default="chaos")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="after which no training is begun")
-    parser.add_argument("--outputs", type=Path, default=Path("outputs/real_transfer"), help="a folder for each pair")
+    parser.add_argument(
+        "--outputs", type=Path, default=Path("outputs/real_transfer"), help="with a folder for each pair"
+    )
     parser.add_argument("--patients", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--rates", nargs="+", type=float, default=FIRST_RATES, help="one: it is taken as given")
     parser.add_argument("--rotations", nargs="+", type=int, help="default: all")
     parser.add_argument("--arms", nargs="+", choices=tuple(ARMS), default=tuple(ARMS))
     options = parser.parse_args()
     pair = PAIRS[options.pair]
+    if options.patients + 2 > len(pair.halves[0]):
+        parser.error(f"--patients {options.patients}: a half has {len(pair.halves[0])}, one is for val, one for test")
+    if not {*(options.rotations or ())} <= {*pair.rotations}:
+        parser.error(f"--rotations: a half has {len(pair.rotations)}, counted from 0")
     study = Study(
         pair,
         options.outputs.absolute() / options.pair,
