@@ -28,6 +28,7 @@ from study import LADDER, make_data, mean_dice, per_patient, slug  # noqa: E402
 
 from uniseg.evaluation.records import Summary  # noqa: E402
 from uniseg.metrics.paired import compare, holm  # noqa: E402
+from uniseg.metrics.training_luck import luck_of_trainings, with_luck  # noqa: E402
 from uniseg.run_folder import RunFolder  # noqa: E402
 
 SEEDS, CHOICE_SEED = (0, 1, 2), 3
@@ -50,12 +51,12 @@ class Study:
     outputs: Path
     processes: int
     end: float
-    epochs: int = 30
-    extra: Sequence[str] = ()
-    arms: Sequence[str] = ARMS
-    seeds: Sequence[int] = SEEDS
-    num_patients: Sequence[int] = PHANTOMS.num_patients
-    learning_rates: Sequence[float] = LEARNING_RATES
+    epochs: int
+    extra: Sequence[str]
+    arms: Sequence[str]
+    seeds: Sequence[int]
+    num_patients: Sequence[int]
+    learning_rates: Sequence[float]
 
     def command(self, name: str, part: str, *overrides: str) -> None:
         """A command of uniseg on ``base`` or ``target``, started beside the experiments' own ``conf``; what it tells
@@ -205,18 +206,24 @@ def table(study: Study, runs: Sequence[Run]) -> dict:
     pairs = [pair for pair in PAIRS if {*pair} <= {*study.arms}]
     dice = {arm: dice_of(runs, arm) for arm in study.arms}
     tests = [compare(*(np.array(list(dice[arm].values())) for arm in pair)) for pair in pairs]
-    rows = [(" - ".join(pair), test) for pair, test in zip(pairs, tests, strict=True)]
     scored = Summary.read(RunFolder(runs[0].folder).evaluation("test").metrics)
+    by_seed = {arm: np.array([mean_dice(run, "test") for run in runs if run.arm == arm]) for arm in study.arms}
+    differences = []
+    for pair, test, p in zip(pairs, tests, holm([test.p for test in tests]), strict=True):
+        wider = with_luck(test.interval, test.difference, luck_of_trainings(by_seed[pair[0]] - by_seed[pair[1]]))
+        differences.append(
+            {
+                "what": " - ".join(pair),
+                "difference": test.difference,
+                "interval": [test.interval.low, test.interval.high],
+                "interval_with_luck": [wider.low, wider.high],
+                "p_holm": p,
+            }
+        )
     return {
         "majority_vote": scored.tasks[study.scans.target].baseline_dice,
-        "test_dice": {
-            arm: [float(np.mean(list(per_patient(run, "test").values()))) for run in runs if run.arm == arm]
-            for arm in study.arms
-        },
-        "differences": [
-            {"what": name, "difference": t.difference, "interval": [t.interval.low, t.interval.high], "p_holm": p}
-            for (name, t), p in zip(rows, holm([test.p for test in tests]), strict=True)
-        ],
+        "test_dice": {arm: values.tolist() for arm, values in by_seed.items()},
+        "differences": differences,
     }
 
 

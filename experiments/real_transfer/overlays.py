@@ -10,7 +10,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import nibabel as nib
 import numpy as np
-from run import BASE, NEW, PAIRS
+from run import BASE, NEW, PAIRS, Run
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
@@ -25,11 +25,8 @@ def main() -> None:
     rotations = len(PAIRS[root.parent.name].rotations)
     figure, axes = plt.subplots(1, rotations, figsize=(4.2 * rotations, 4.6), layout="constrained")
     for rotation, axis in enumerate(axes):
-        folders = {
-            arm: root / arm.replace(", ", "-").replace(" ", "_") / f"lr{next(iter(rates[arm]))}"
-            f"/half{half}_rotation{rotation}"
-            for arm in ARMS
-        }
+        runs = {arm: Run(arm, int(half), rotation, next(iter(rates[arm]))) for arm in ARMS}
+        folders = {arm: run.folder(root) for arm, run in runs.items()}
         found = {arm: json.loads((folder / "evaluation/cases.json").read_text()) for arm, folder in folders.items()}
         draw(axis, found[NEW][0]["case_id"], LABELS[root.parent.name], folders, found)
     figure.savefig(root / f"overlays_half{half}.png", dpi=DPI, bbox_inches="tight")

@@ -86,6 +86,11 @@ class Study:
     rates: Sequence[float]
     rotations: Sequence[int]
 
+    @property
+    def root(self) -> Path:
+        """Of the trainings on the target."""
+        return self.outputs / f"{self.num_patients}_patients"
+
     def command(self, name: str, *overrides: str) -> None:
         """A command of uniseg, in this process."""
         result = run_command([name, f"paths.outputs={self.outputs}", *overrides])
@@ -115,10 +120,10 @@ class Run:
     rotation: int
     learning_rate: float
 
-    def folder(self, study: Study) -> Path:
+    def folder(self, root: Path) -> Path:
+        """Below the folder of all trainings of as many patients."""
         arm = self.arm.replace(", ", "-").replace(" ", "_")
-        name = f"half{self.half}_rotation{self.rotation}"
-        return study.outputs / f"{study.num_patients}_patients" / arm / f"lr{self.learning_rate}" / name
+        return root / arm / f"lr{self.learning_rate}" / f"half{self.half}_rotation{self.rotation}"
 
     def common(self, study: Study) -> list[str]:
         patients = study.pair.halves[self.half]
@@ -130,7 +135,7 @@ class Run:
         return [f"experiment={experiment}", f"tasks.{task}.source.splits={splits}", f"paths.cache={cache}"]
 
     def train(self, study: Study) -> None:
-        folder = self.folder(study)
+        folder = self.folder(study.root)
         if (folder / "done").exists():
             return
         if time.monotonic() > study.end:
@@ -145,9 +150,9 @@ class Run:
     def scores(self, study: Study, split: str) -> dict[str, tuple[float, float]]:
         """Dice by patient, of the network and of the majority vote."""
         self.train(study)
-        scores = RunFolder(self.folder(study)).evaluation(split).scores
+        scores = RunFolder(self.folder(study.root)).evaluation(split).scores
         if not scores.exists():
-            where = [f"run_dir={self.folder(study)}", f"split={split}", "rules.surfaces=false"]
+            where = [f"run_dir={self.folder(study.root)}", f"split={split}", "rules.surfaces=false"]
             study.command("evaluate", *self.common(study), *where)
         rows = read_scores(scores)
         votes = {row.patient_id: row.baseline_dice for row in rows}

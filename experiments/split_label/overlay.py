@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from arms import PARTS
 from matplotlib.axes import Axes
 
 from uniseg.images.files import read_label, read_volume
@@ -16,7 +17,6 @@ from uniseg.images.files import read_label, read_volume
 HEADS = slice(3, 6)  # of the test crops in order
 ARMS = {"uniseg": "UniSeg", "per_task_heads": "per-task heads", "dodnet": "DoDNet", "not_told": "not told"}
 COLOURS = {1: "red", 2: "cyan"}
-PARTS = ("anterior", "posterior")
 
 
 def predicted(root: Path, arm: str, name: str) -> np.ndarray:
