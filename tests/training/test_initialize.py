@@ -147,6 +147,32 @@ def test_the_head_trains_alone_at_first(model):
         assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == free
 
 
+def test_the_head_of_an_added_task_trains_at_first_too(base):
+    model = PROMPT_ONLY.initialize_model(never, NEW, base).model
+    module, callback = downstream(model, 1.0), HeadsFirst(3)
+    callback.on_fit_start(None, module)
+    callback.on_train_batch_start(SimpleNamespace(global_step=0), module, None, 0)
+    assert {name.split(".")[0] for name, p in model.named_parameters() if p.requires_grad} == {"added"}
+    task = torch.tensor([model.tasks.position("heart")])
+    model(torch.randn(1, 2, 8, 16, 16), task)[0].sum().backward()
+    assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.added[-1].parameters())
+
+
+def test_an_extended_network_may_keep_its_encoder(base):
+    model = replace(EXTEND_FULL, freeze_encoder=True).initialize_model(never, NEW, base).model
+    assert {name.split(".")[0] for name, p in model.named_parameters() if not p.requires_grad} == {"stem", "encoder"}
+
+
+def test_a_sawtooth_with_heads_first_is_refused():
+    with pytest.raises(InputError, match=r"finetune\.heads_first_steps: found 3 with schedule=sawtooth"):
+        FineTuning(schedule="sawtooth", heads_first_steps=3)
+
+
+def test_nothing_of_new_weights_is_frozen_or_late():
+    finetuning = FineTuning(freeze_encoder=True, heads_first_steps=3, restore_norms=True)
+    assert finetuning.of_new_weights == FineTuning()
+
+
 def test_what_watches_a_fine_tuning(base, tmp_path):
     def kinds(finetuning):
         callbacks = finetuning.callbacks(lambda: load_model(base), RunFolder(tmp_path))

@@ -43,7 +43,7 @@ class FineTuning:
         restore_norms: scale convolutions ahead of a norm to the norm that they were drawn with; the network computes
             the same, and a learning rate turns its weights as it turns new ones.
         freeze_encoder: first convolutions and encoder keep their weights.
-        heads_first_steps: steps in which only the head trains.
+        heads_first_steps: steps in which only the head trains, with what was added; not with a sawtooth.
         schedule: of the learning rate: ``plain`` (that of ``scheduler``), ``warmup``, or ``sawtooth``: what is new,
             decoder and head learn alone, then all of it, each with a ramp and a new state of the optimiser.
         sawtooth: fractions of the steps: ends of the first ramp, of the first tooth, of the second ramp.
@@ -86,7 +86,13 @@ class FineTuning:
                 f"{ALL}, or {ADDED} with {self.group}.extend=true",
                 f"choose {self.group}=full or prompt_only",
             )
-
+        if self.heads_first_steps and self.schedule == SAWTOOTH:
+            raise InputError(
+                f"{self.group}.heads_first_steps",
+                f"{self.heads_first_steps} with schedule={SAWTOOTH}",
+                "one of them: a sawtooth's first tooth leaves the encoder out",
+                f"leave {self.group}.heads_first_steps out, or choose schedule={WARM_UP}",
+            )
         if self.extend and (self.restore_norms or self.transfer != ALL):
             raise InputError(
                 f"{self.group}.extend",
@@ -98,7 +104,7 @@ class FineTuning:
     @property
     def of_new_weights(self) -> "FineTuning":
         """What is left of it where there is no base: a warm-up that was asked for. A sawtooth needs a base, so that new
-        weights learn by the scheduler.
+        weights learn by the scheduler; nothing of them is frozen, and no head learns on features that never learned.
 
         Examples:
             >>> [FineTuning(schedule=schedule).of_new_weights.schedule for schedule in ("warmup", "sawtooth")]
@@ -125,16 +131,21 @@ class FineTuning:
             if checkpoint is None:
                 fix = "add init=checkpoint init.checkpoint=<file>"
                 raise InputError(self.group, "an extension of a trained network", "a trained network", fix)
-            return InitializedModel(self._extend(without_pretexts(load_model(checkpoint)), tasks, checkpoint), None)
+            extended = self._extend(without_pretexts(load_model(checkpoint)), tasks, checkpoint)
+            return InitializedModel(self._frozen(extended), None)
         source = None if checkpoint is None else open_source(checkpoint)
         model = new_model(tasks)
         initialized = InitializedModel(model, None if source is None else transfer(model, source, self.transfer))
         if self.restore_norms and source is not None:
             initialized = replace(initialized, restored=restore_norms(model, initialized.fresh))
+        self._frozen(model)
+        return initialized
+
+    def _frozen(self, model: UniSegModel) -> UniSegModel:
         if self.freeze_encoder:
             model.stem.requires_grad_(False)
             model.encoder.requires_grad_(False)
-        return initialized
+        return model
 
     def parameter_groups(
         self, model: UniSegModel, optimization: Optimization, fresh: frozenset[str] = frozenset()

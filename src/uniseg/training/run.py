@@ -147,7 +147,12 @@ class TrainingRun:
         Raises:
             InputError: checkpoint, fine-tuning, tasks and network do not go together.
         """
-        return self.finetuning.initialize_model(self.new_model, tasks, self.init.path)
+        return self._finetuning.initialize_model(self.new_model, tasks, self.init.path)
+
+    @property
+    def _finetuning(self) -> FineTuning:
+        """Without a base little is left of it, but for the refusal of an extension."""
+        return self.finetuning if self.init.path or self.finetuning.extend else self.finetuning.of_new_weights
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -184,9 +189,8 @@ class TrainingRun:
         )
 
     def _order(self, resume_point: ResumePoint | None) -> Sequence[str]:
-        if resume_point is None:
-            return self.data.task_names
-        return resume_point.order(self.data.task_names, added=self.finetuning.extend)
+        names = self.data.task_names
+        return resume_point.order(names, added=self.finetuning.extend) if resume_point else names
 
     def _module(
         self, data: UniSegDataModule, initialized: InitializedModel, resume_point: ResumePoint | None
@@ -195,22 +199,16 @@ class TrainingRun:
         model = initialized.model
         parts = {"tasks": data.tasks, "optimization": self.optimization, "objectives": data.objectives}
         module: SegmentationModule
-        finetuning = self.finetuning if self.init.path else self.finetuning.of_new_weights
-        if self.init.path is None and finetuning.schedule == PLAIN:
+        if self.init.path is None and self._finetuning.schedule == PLAIN:
             module = UpstreamModule(model, **parts)
         else:
-            module = DownstreamModule(model, finetuning=finetuning, fresh=initialized.fresh, **parts)
+            module = DownstreamModule(model, finetuning=self._finetuning, fresh=initialized.fresh, **parts)
         before = resume_point.data if resume_point else {}
         splits = {name: {split: cases[split] for split in SPLITS} for name, cases in data.splits.items()}
-        facts = {
-            cache.task.name: self._facts(
-                cache,
-                splits[cache.task.name],
-                data.patients[cache.task.name],
-                before.get(cache.task.name, {}).get("statistics"),
-            )
-            for cache in data.caches
-        }
+        facts = {}
+        for cache in data.caches:
+            name = cache.task.name
+            facts[name] = self._facts(cache, splits[name], data.patients[name], before.get(name, {}).get("statistics"))
         values, keys = self.description.settings, (*RECORDED, *(["pretext"] if data.objectives else []))
         settings = flatten({key: values[key] for key in keys if key in values})
         accumulated = values.get("trainer", {}).get("accumulate_grad_batches", 1)
@@ -267,7 +265,7 @@ class TrainingRun:
                 CheckpointAndExit(),
                 FiniteLoss(),
                 GpuMemory(),
-                *(self.finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
+                *(self._finetuning.callbacks(self._former_model, self.folder) if self.folder else []),
                 *(*pictures, *self.trainer.callbacks),
                 EpochLog(log.write),
             ],

@@ -17,7 +17,7 @@ from uniseg.training.sawtooth import TRUNK
 
 
 class HeadsFirst(Callback):
-    """Lets only the head train until ``num_steps`` steps are done; a resumed run does the same.
+    """Lets only the head train, with what was added, until ``num_steps`` steps are done; a resumed run does the same.
 
     Examples:
         >>> HeadsFirst(100).num_steps
@@ -30,8 +30,9 @@ class HeadsFirst(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The optimiser is made by then, with all parameters that train in the end."""
-        head = {id(p) for p in pl_module.model.head.parameters()}
-        self._others = [p for p in pl_module.model.parameters() if p.requires_grad and id(p) not in head]
+        model = pl_module.model
+        head = {id(p) for part in (model.head, model.added) for p in part.parameters()}
+        self._others = [p for p in model.parameters() if p.requires_grad and id(p) not in head]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
         for p in self._others:
@@ -86,7 +87,7 @@ class ForgettingReporter(Callback):
     """Writes the ``ForgettingReport`` at the end of training: how far the answers of the network's older tasks changed.
 
     The network before and after predicts every older task on the val windows of the run, which exist wherever a new
-    task is trained; a task of another number of modalities gets the window's, repeated or cut.
+    task with val cases is trained; a task of another number of modalities gets the window's, repeated or cut.
 
     Args:
         former_model: loads the network before training.
@@ -107,6 +108,8 @@ class ForgettingReporter(Callback):
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
+        if not data.val_steps:
+            return
         batches = data.val_dataloader()
         images = (batch.image for batch in batches)
         changes_between(self.former_model().to(pl_module.device), pl_module.model, images).write(self.path)
