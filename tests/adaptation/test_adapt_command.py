@@ -99,6 +99,26 @@ def test_a_site_file_is_written_by_its_verdict_and_predicted_with(here):
     assert (refused.returncode, "which the site file is for" in refused.stderr) == (2, True)
 
 
+def test_an_adapted_network_is_that_of_the_last_call(here):
+    """Not of one with other settings; gone where the guard turns it down."""
+    accepts = ["min_gain=0", "max_distance=9", "min_agreement=0", "min_fraction=0"]
+    hashes = []
+    for rate in ("0.0001", "0.001"):
+        adapt(here, "mode=site", "trains=all", *accepts, f"lr={rate}")
+        hashes.append(content_hash(here / "out/model/model.safetensors"))
+        assert json.loads((here / "out/model/adapted.json").read_text())["liver"]["verdict"] == "use it"
+    assert hashes[0] != hashes[1]
+    adapt(here, "mode=site", "trains=all", "min_gain=1")
+    assert not (here / "out/model").exists()
+
+
+def test_a_folder_that_is_not_ours_stays(here):
+    (here / "out/model").mkdir(parents=True)
+    (here / "out/model/mine.txt").write_text("mine")
+    adapt(here, "mode=site", "min_gain=1")
+    assert (here / "out/model/mine.txt").read_text() == "mine"
+
+
 def test_a_site_that_the_guard_rejects_is_called_so(here):
     done = adapt(here, "mode=site", "min_gain=1")
     assert (here / "out/site_rejected.safetensors").exists()

@@ -74,6 +74,13 @@ def test_rounds_resume_bit_for_bit(model):
     assert not changed(through.model, second.finish().model)
 
 
+@pytest.mark.parametrize("method", ["tent", "histogram"])
+def test_a_site_is_adapted_by_consistency_alone(method):
+    """The guard would judge another network than the one that is written."""
+    with pytest.raises(InputError, match=f"method: found '{method}' with mode=site; expected consistency"):
+        AdaptSettings(mode="site", method=method)
+
+
 def test_settings_say_what_trains_and_how_fast():
     assert (AdaptSettings().trained, AdaptSettings().learning_rate) == ("all", 1e-5)
     assert (AdaptSettings(mode="site").trained, AdaptSettings(mode="site").learning_rate) == ("norms", 1e-3)

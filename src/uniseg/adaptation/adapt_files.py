@@ -1,6 +1,7 @@
 """Scans in files -> label maps of the answers that the guard lets through, with a record; what is finished stays."""
 
 import os
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,7 @@ from uniseg.weights.hashing import state_hash
 from uniseg.weights.site_file import save_site
 
 SITE_FILE, REJECTED, MODEL = "site.safetensors", "site_rejected.safetensors", "model"
+ADAPTED = "adapted.json"  # in the folder of an adapted network: why the guard let it through
 
 
 @dataclass(frozen=True)
@@ -171,14 +173,16 @@ def _write_site(predictor: Predictor, site: UniSegModel, record: AdaptationRecor
     """The file for the tasks that the guard let through; else, under a name that says so, for all."""
     used = [name for name, verdict in record.site.items() if verdict.use]
     evidence = {name: {"verdict": each.word, "reason": each.reason} for name, each in record.site.items()}
+    for name in (SITE_FILE, REJECTED):
+        (folder / name).unlink(missing_ok=True)
+    if (folder / MODEL / ADAPTED).is_file():  # of an earlier call, with other scans or settings
+        shutil.rmtree(folder / MODEL)
     if record.settings.trained == NORMS:
-        for name in (SITE_FILE, REJECTED):
-            (folder / name).unlink(missing_ok=True)
         tasks = used or list(record.site) or list(predictor.tasks.names)
         save_site(predictor.model, site, tasks, folder / (SITE_FILE if used else REJECTED), evidence)
-    elif used and not (folder / MODEL).exists():
+    elif used:
         save_model(site, folder / MODEL)
-        write_json(folder / MODEL / "adapted.json", evidence)
+        write_json(folder / MODEL / ADAPTED, evidence)
 
 
 def _bar(progress: Progress, title: str, total: int) -> AbstractContextManager[Callable[..., None]]:

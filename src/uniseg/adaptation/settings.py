@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from uniseg.errors import InputError
 from uniseg.settings import COUNT, FRACTION, NOT_NEGATIVE, POSITIVE, SEED, bounded, check_fields, number, word
 
 SCAN, SITE = "scan", "site"
@@ -17,7 +18,8 @@ class AdaptSettings:
     Attributes:
         mode: ``scan``: every scan by itself; ``site``: all of a folder together, into a file for its site.
         trains: all weights, or scale and shift of the ``norms`` alone; ``auto``: all for a scan, norms for a site.
-        method: what the guard judges and, if it lets it through, the answer is made with; the others are controls.
+        method: what the guard judges and, if it lets it through, the answer is made with; the others are controls. A
+            site has consistency alone.
         rounds: of ``patches_per_round`` each, a step of the optimiser after every one but the first (DG-TTA).
         lr: of AdamW; None: 1e-5 for all weights, as DG-TTA, 1e-3 for norms.
         view_sd: standard deviation of what is added to a view's affine matrix.
@@ -30,7 +32,7 @@ class AdaptSettings:
         seed: of patches and views.
 
     Raises:
-        InputError: a value out of bounds.
+        InputError: a value out of bounds, or another method for a site.
 
     Examples:
         >>> AdaptSettings(mode="site").trained, AdaptSettings(mode="site").learning_rate
@@ -54,6 +56,9 @@ class AdaptSettings:
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if self.mode == SITE and self.method != CONSISTENCY:
+            found, fix = f"'{self.method}' with mode={SITE}", f"leave method out, or mode={SCAN}"
+            raise InputError("method", found, f"{CONSISTENCY}, which a site is adapted by", fix)
 
     @property
     def trained(self) -> str:

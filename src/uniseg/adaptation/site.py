@@ -18,6 +18,7 @@ from uniseg.datasets.case import Case
 from uniseg.errors import InputError
 from uniseg.files import MALFORMED, content_hash, write_atomically
 from uniseg.images.files import read_volume
+from uniseg.images.stamp import stamp
 from uniseg.images.volume import Volume
 from uniseg.inference.case_reader import Images
 from uniseg.inference.predictor import Predictor, guess_modalities
@@ -109,9 +110,8 @@ def _inputs_of(predictor: Predictor, volume: Volume, names: Sequence[str]) -> li
 
 def _key(predictor: Predictor, pairs: Sequence[tuple[Case, Images | None]], settings: AdaptSettings) -> dict[str, Any]:
     """What the rounds depend on."""
-    scans = [
-        content_hash(path) if path.is_file() else path.name for case, _ in pairs for path in case.files if path.exists()
-    ]
+    files = [path for case, _ in pairs for path in case.files if path.exists()]
+    scans = [content_hash(path) if path.is_file() else stamp(path) for path in files]
     return {"checkpoint": predictor.checkpoint_hash, "settings": asdict(settings), "scans": scans}
 
 
