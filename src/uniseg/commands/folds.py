@@ -41,12 +41,13 @@ RECORDED = (
     *("seed", "tasks", "data", "augment", "pretext", "model", "loss", "optimizer", "scheduler", "init", "finetune"),
     *("trainer", "inference", "rules"),
 )
+AVERAGE = "average"  # of the callbacks the one that makes other weights
 # ... but for what belongs to the machine, or changes nothing.
 FREE = (
     *("data.fold", "data.num_workers", "data.pin_memory", "init.dry_run"),
     *(f"tasks.*.source.{key}" for key in ("root", "splits", "homepage", "licence", "citation")),
     "tasks.*.codes.*",
-    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy", "trainer.benchmark"),
+    *("trainer.accelerator", "trainer.devices", "trainer.num_nodes", "trainer.strategy*", "trainer.benchmark"),
     *("trainer.enable_*", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps"),
     *("inference.device", "inference.window_batch", "inference.max_memory_gb", "inference.max_gpu_memory_gb"),
 )
@@ -79,7 +80,10 @@ class Crossval:
             raise InputError("init.dry_run", "true", "false", "uniseg train tells what would become of every tensor")
         settings, sources = settings_from(CrossvalSettings, config), sources_of(config)
         require_datasets(sources)
-        datasets = find_datasets(TaskSet(tasks_of(config).segmentations), sources)
+        segmentations = tasks_of(config).segmentations
+        if not segmentations:
+            raise InputError("task", "pretext tasks alone", "a task with labels", "add one")
+        datasets = find_datasets(TaskSet(segmentations), sources)
         num_folds = count_folds(datasets)
         crossval = cls(config, settings, CrossvalFolder(Path(config.run_dir)), datasets, num_folds)
         unknown = [number for number in settings.folds or () if number >= num_folds]
@@ -168,8 +172,6 @@ def count_folds(datasets: Sequence[Dataset]) -> int:
             score.
     """
     counts = {dataset.task.name: len(dataset.splits.folds) for dataset in datasets}
-    if not counts:
-        raise InputError("task", "pretext tasks alone", "a task with labels", "add one")
     if len(set(counts.values())) > 1:
         found = ", ".join(f"{number} of {name}" for name, number in counts.items())
         raise InputError("folds", found, "as many of every task", "give source.splits with as many folds")
@@ -198,7 +200,8 @@ def require_folds_of(datasets: Sequence[Dataset], prepared: Mapping[str, SplitTa
 def recorded_settings(config: DictConfig, datasets: Sequence[Dataset]) -> dict[str, object]:
     """By dotted key, all that would make the folds differ; of each task a digest of which case is in which fold."""
     values: Mapping = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    flat = flatten({key: values[key] for key in RECORDED if key in values})
+    average = {key: each for key, each in (values.get("callbacks") or {}).items() if key == AVERAGE}
+    flat = flatten({key: values[key] for key in RECORDED if key in values} | {"callbacks": average})
     kept = {key: value for key, value in flat.items() if not any(fnmatch(key, pattern) for pattern in FREE)}
     return kept | {f"cases of {dataset.task.name}": _digest(dataset) for dataset in datasets}
 
