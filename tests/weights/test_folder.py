@@ -13,6 +13,7 @@ from uniseg.evaluation.records import Summary, TaskSummary
 from uniseg.export import card_scores
 from uniseg.models.provenance import Provenance
 from uniseg.weights.card import model_card, split_hash
+from uniseg.weights.foreign.open import open_source
 from uniseg.weights.hashing import checkpoint_hash
 from uniseg.weights.licences import UNKNOWN, strictest, strictness
 
@@ -216,3 +217,10 @@ def test_code_outside_the_models_is_refused(folder):
     describe(folder, config=config | {"head": {"_target_": "os.system", "command": "true"}})
     with pytest.raises(InputError, match=r"class .os\.system"):
         load_model(folder)
+
+
+def test_the_licence_of_a_base_is_that_of_all_that_it_ever_learned(model, tmp_path):
+    """Of what it was fine-tuned from too, whose task it has no more."""
+    data = {name: {"licence": "CC0", "train": ["a"]} for name in model.tasks.names}
+    model.provenance = Provenance.from_dict({"data": data | {"forgotten": {"licence": "CC BY-NC-ND 4.0"}}})
+    assert open_source(save_model(model, tmp_path / "base")).licence == "CC BY-NC-ND 4.0"

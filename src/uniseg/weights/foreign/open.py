@@ -53,8 +53,10 @@ def _uniseg(path: Path, content: Mapping | None = None) -> ForeignWeights:
     """Of an ensemble the first network."""
     path = members(path)[0]
     model: UniSegModel = load_model(path)
+    # Of all that it ever learned, not of its tasks alone: what it was fine-tuned from is in there too.
     data = model.provenance.data
-    licence = strictest(data.get(name, {}).get("licence", "") for name in model.tasks.names)
+    names = {*model.tasks.names, *data}
+    licence = strictest(data.get(name, {}).get("licence", "") for name in names)
     model = model if is_pretrained_alone(model) else without_pretexts(model)
     state, provenance = model.state_dict(), model.provenance
     return ForeignWeights(str(path), "uniseg", licence, state, model.tasks, {}, provenance, config=model.config)
