@@ -164,6 +164,45 @@ def test_a_plan_like_the_base(tuned, tmp_path):
     assert load_model(folder_of(tmp_path, "planned") / "checkpoints/last.ckpt").tasks[0].spacing_mm == (5, 5, 5)
 
 
+def test_a_cache_like_the_base_follows_the_scans(tuned, tmp_path):
+    """It is made by this command alone, so that another split of the task comes to it by this command too."""
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    splits = TaskCache(tuned / "outputs/cache" / STOMACH).splits.fold(STOMACH, 0)
+    shutil.rmtree(tmp_path / "outputs/cache" / STOMACH)
+    left, *kept = splits.train
+    short = ["data.steps_per_epoch=1", "data.val_steps=1", "control=false", f"tasks.{STOMACH}.spacing_mm=[7,7,7]"]
+    short += ["data.num_patients=null"]
+    for name, train in (("fewer", kept), ("more", [left, *kept])):
+        given = f"{{train:[{','.join(train)}],val:[{','.join(splits.val)}],test:[]}}"
+        succeed("finetune", *SETTINGS, *short, f"name={name}", f"tasks.{STOMACH}.source.splits={given}", cwd=tmp_path)
+    configs = [yaml.safe_load((folder_of(tmp_path, name) / "config.yaml").read_text()) for name in ("fewer", "more")]
+    assert configs[0]["paths"]["cache"] == configs[1]["paths"]["cache"]
+    trained = [load_model(folder_of(tmp_path, name) / "checkpoints/last.ckpt").provenance for name in ("fewer", "more")]
+    assert [set(each.data[STOMACH]["train"]) for each in trained] == [set(kept), set(splits.train)]
+
+
+def test_with_the_cache_alone_there_is_no_control(tuned, tmp_path):
+    shutil.copytree(tuned / "outputs/cache", tmp_path / "outputs/cache")
+    shutil.copytree(tuned / "outputs/demo", tmp_path / "outputs/demo")
+    settings = [each for each in SETTINGS if not each.startswith("phantom.")]
+    done = succeed("finetune", *settings, "~phantom", "data.steps_per_epoch=1", "data.val_steps=1", cwd=tmp_path)
+    assert f"No control: the scans of {STOMACH} are not there, only their cache." in done.stderr
+    assert Verdict.read(folder_of(tmp_path) / "verdict.json").outcome == "undecided"
+
+
+def test_all_patients_may_be_for_training(tuned, tmp_path):
+    """Then nothing is validated, and nothing is judged."""
+    shutil.copytree(tuned / "outputs", tmp_path / "outputs")
+    cases = sorted(TaskCache(tuned / "outputs/cache" / STOMACH).splits.fold(STOMACH, 0).train)
+    given = [f"tasks.{STOMACH}.source.splits={{train:[{','.join(cases)}],val:[],test:[]}}", "paths.cache=outputs/all"]
+    succeed("prepare", *SETTINGS, *given, "num_workers=1", cwd=tmp_path)
+    done = succeed("finetune", *SETTINGS, *given, "name=all", "data.steps_per_epoch=2", cwd=tmp_path)
+    assert "No control: no val case." in done.stderr
+    verdict = Verdict.read(folder_of(tmp_path, "all") / "verdict.json")
+    assert (verdict.outcome, verdict.reason) == ("undecided", "no val case")
+    assert load_model(folder_of(tmp_path, "all") / "checkpoints/last.ckpt").provenance.data[STOMACH]["val"] == []
+
+
 def test_what_cannot_be_is_said_in_a_line(tuned, tmp_path):
     base = folder_of(tuned, "demo") / "checkpoints/last.ckpt"
     seen = [*SETTINGS, f"base={base}", "task=[phantom_spleen]", "control=true", "data.fold=1", "name=seen"]

@@ -64,6 +64,9 @@ def plan_control(
         InputError: it was asked for, and can tell nothing.
     """
     trained = _training_patients(config)
+    if not trained:
+        say("No control: no task has labels to judge by.")
+        return ControlPlan()
     number = len({patient for patients in trained.values() for patient in patients})
     if not settings.wants_control(number):
         why = f"{number} training patients, {FEW_PATIENTS} or more" if settings.control else "control=false"
@@ -72,7 +75,8 @@ def plan_control(
     if settings.control is True:
         require_datasets(sources_of(config))
     elif missing := missing_datasets(sources_of(config)):
-        return _without(f"the scans of {', '.join(missing)} are not there, only their cache", say)
+        names = ", ".join(row.task for row in missing)
+        return _without(f"the scans of {names} are not there, only their cache", say)
     datasets = find_datasets(TaskSet(tasks_of(config).segmentations), sources_of(config))
     _require_one_split(config, datasets, trained)
     if why := _obstacle(config, datasets, source):

@@ -13,9 +13,10 @@ from uniseg.cache.build import audit, prepare
 from uniseg.cache.store import TaskCache, is_prepared
 from uniseg.commands.builders import require_datasets, sources_of, tasks_of
 from uniseg.commands.structured import settings_from
+from uniseg.datasets.availability import missing_datasets
 from uniseg.datasets.dataset import Dataset
 from uniseg.phantom.suite import PhantomSettings, write_suite
-from uniseg.task import Task, TaskSet
+from uniseg.task import TaskSet
 
 
 def write_phantoms(config: DictConfig) -> None:
@@ -36,7 +37,8 @@ def prepare_tasks(config: DictConfig, cache_dir: Path, num_workers: int) -> list
 
 
 def fitting_cache(config: DictConfig, *, planned: bool, say: Callable[[str], None] | None = None) -> Path:
-    """A folder in which all tasks of the configuration are prepared as it has them; made where there is none.
+    """A folder in which all tasks of the configuration are prepared as it has them; made where there is none, and
+    brought up to date with the scans where only this makes it.
 
     Args:
         planned: the tasks were changed after a base; caches by the task files then do not count, and what is made lies
@@ -48,9 +50,11 @@ def fitting_cache(config: DictConfig, *, planned: bool, say: Callable[[str], Non
     """
     cache_dir, tasks = Path(config.paths.cache), tasks_of(config)
     own = cache_dir / f"{'_'.join(tasks.names)[:40]}-like-{_digest(tasks)}"
-    for folder in (cache_dir, own) if planned else (cache_dir,):
-        if all(is_prepared(folder / task.name) and _fits(task, folder / task.name, planned) for task in tasks):
-            return folder
+    if _is_ready(cache_dir, tasks, planned):
+        return cache_dir
+    # uniseg prepare never comes to the folder of its own, so that what the scans have become is looked for here.
+    if planned and _is_ready(own, tasks, planned) and missing_datasets(sources_of(config)):
+        return own
     folder = own if planned else cache_dir
     line = f"Preparing {', '.join(tasks.names)} into {folder}"
     (say or _to_stderr)(f"{line}: like the base; uniseg prepare follows the task files." if planned else f"{line}.")
@@ -60,9 +64,13 @@ def fitting_cache(config: DictConfig, *, planned: bool, say: Callable[[str], Non
     return folder
 
 
-def _fits(task: Task, folder: Path, planned: bool) -> bool:
-    """Whether a cache holds the task as it is; where nothing was planned, a cache counts as it does for training."""
-    return not planned or task.is_prepared_as(TaskCache(folder).task)
+def _is_ready(cache_dir: Path, tasks: TaskSet, planned: bool) -> bool:
+    """Whether a cache holds all tasks, as they are where they were planned: else it counts as it does for training."""
+    folders = {task: cache_dir / task.name for task in tasks}
+    return all(
+        is_prepared(folder) and (not planned or task.is_prepared_as(TaskCache(folder).task))
+        for task, folder in folders.items()
+    )
 
 
 def _digest(tasks: TaskSet) -> str:

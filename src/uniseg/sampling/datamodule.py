@@ -114,9 +114,12 @@ class UniSegDataModule(LightningDataModule):
         self.train_stream = RequestStream(self._cases("train"), settings, recipe, seed)
         without_val = {name: 0.0 for name, splits in self.splits.items() if not splits.val}
         with_val = len(self.splits) - len(without_val)
-        self.val_steps = max(settings.val_steps, ceil(with_val / self.train_stream.draws_per_batch))
-        val_settings = replace(settings, steps_per_epoch=self.val_steps, task_weights=without_val)
-        self.val_stream = RequestStream(self._cases("val"), val_settings, None, seed + VALIDATION_SEED)
+        self.val_steps = 0
+        self.val_stream: RequestStream | None = None
+        if with_val:  # else the run has no validation
+            self.val_steps = max(settings.val_steps, ceil(with_val / self.train_stream.draws_per_batch))
+            val_settings = replace(settings, steps_per_epoch=self.val_steps, task_weights=without_val)
+            self.val_stream = RequestStream(self._cases("val"), val_settings, None, seed + VALIDATION_SEED)
         self._position = EpochPosition(settings.steps_per_epoch)
         self._loaders: list[BatchLoader] = []  # that the trainer has
 
@@ -137,8 +140,9 @@ class UniSegDataModule(LightningDataModule):
     def train_dataloader(self) -> BatchLoader:
         return self._batches("train")
 
-    def val_dataloader(self) -> BatchLoader:
-        return self._batches("val")
+    def val_dataloader(self) -> BatchLoader | list:
+        """Nothing where no task has a val case."""
+        return self._batches("val") if self.val_steps else []
 
     def _batches(self, split: str) -> BatchLoader:
         trainer = self.trainer
@@ -155,7 +159,7 @@ class UniSegDataModule(LightningDataModule):
             processes: of the run on this machine.
 
         Raises:
-            InputError: the batch does not divide by the ranks; too little shared memory for the readers.
+            InputError: the batch does not divide by the ranks; too little shared memory for the readers; no val case.
         """
         if self.settings.batch_size % world_size:
             raise InputError(
@@ -166,9 +170,12 @@ class UniSegDataModule(LightningDataModule):
             )
         settings = self.settings.for_device(device, processes)
         if split == "train":
-            stream, num_steps, steps = self.train_stream, settings.steps_per_epoch, self._position.steps_left
+            num_steps, steps = settings.steps_per_epoch, self._position.steps_left
         else:
-            stream, num_steps, steps = self.val_stream, self.val_steps, partial(range, self.val_steps)
+            num_steps, steps = self.val_steps, partial(range, self.val_steps)
+        stream = self.train_stream if split == "train" else self.val_stream
+        if stream is None:
+            raise InputError("split=val", "no val case", "one or more", "name some in source.splits")
         sampler = StepSampler(stream, num_steps, rank, world_size, steps)
         reader = PatchReader(self.caches, settings.patch_size)
         pretexts = PretextSamples(self.tasks, self.objectives) if self.objectives else None
