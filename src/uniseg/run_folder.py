@@ -174,6 +174,12 @@ class RunFolder:
             name = OLD_VAL
         return EvaluationFolder(self.path / name)
 
+    @property
+    def reported(self) -> EvaluationFolder:
+        """The scores that a report shows: of the test cases or, where val cases alone were scored, of these."""
+        test, val = self.evaluation(TEST), self.evaluation("val")
+        return val if val.metrics.is_file() and not test.metrics.is_file() else test
+
     def finished_parts(self) -> list[Path]:
         """The checkpoints and scores that are there, by which a folder counts as that of a run."""
         scores = sorted(self.path.glob("evaluation*/metrics.json"))

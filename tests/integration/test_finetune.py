@@ -83,6 +83,15 @@ def test_the_verdict_is_on_disk(tuned):
     assert Path(verdict.use).is_file()
 
 
+def test_scores_of_val_alone_make_a_report(tuned, tmp_path):
+    """As of a dataset in folds without a test split, or of three patients."""
+    succeed("report", f"run={folder_of(tuned)}", f"output={tmp_path}", cwd=tuned)
+    page = (tmp_path / "report.html").read_text()
+    assert "Scores on the val split" in page
+    assert "undecided" in page
+    assert "data:image/png" in page
+
+
 def test_trunk_and_new_parts_learn_by_their_teeth(tuned):
     with (folder_of(tuned) / "logs/metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -201,6 +210,8 @@ def test_all_patients_may_be_for_training(tuned, tmp_path):
     verdict = Verdict.read(folder_of(tmp_path, "all") / "verdict.json")
     assert (verdict.outcome, verdict.reason) == ("undecided", "no val case")
     assert load_model(folder_of(tmp_path, "all") / "checkpoints/last.ckpt").provenance.data[STOMACH]["val"] == []
+    refused = run("evaluate", *SETTINGS, *given, "name=all", cwd=tmp_path)
+    assert "split=test: found no case in it; expected at least one; score those of split=val, or" in refused.stderr
 
 
 def test_what_cannot_be_is_said_in_a_line(tuned, tmp_path):

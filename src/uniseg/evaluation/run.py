@@ -22,7 +22,7 @@ from uniseg.evaluation.summary import summarise
 from uniseg.inference.case_runner import CaseRunner, Outcome
 from uniseg.inference.postprocessing import Choice, write_postprocessing
 from uniseg.inference.predictor import Predictor
-from uniseg.run_folder import EvaluationFolder
+from uniseg.run_folder import TEST, EvaluationFolder
 from uniseg.task import TaskSet
 from uniseg.weights.seen import LEARNT_FROM, find_seen
 
@@ -69,7 +69,8 @@ def evaluate_run(
             refuse_seen(model.provenance.data, dataset, fold, split, checkpoint)
     jobs = [(dataset, case) for dataset in datasets for case in dataset.cases_of(split, fold)]
     if not jobs:
-        fix = "list the cases of each split in source.splits of the task file"
+        listed = "list the cases of each split in source.splits of the task file"
+        fix = f"score those of split=val, or {listed}" if split == TEST else listed
         raise InputError(f"split={split}", "no case in it", "at least one", fix)
     require_replaceable(output)
     baselines = {dataset.task.name: _baseline(dataset, fold, split) for dataset in datasets}

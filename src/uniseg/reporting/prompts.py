@@ -16,7 +16,7 @@ from uniseg.evaluation.prompt_files import PromptEvolution, PromptMap, PromptSim
 from uniseg.reporting.markup import plain
 from uniseg.reporting.overlays import PLANES, Plane
 from uniseg.reporting.pictures import Area
-from uniseg.run_folder import TEST, RunFolder
+from uniseg.run_folder import RunFolder
 
 # A cell, a letter of a task's name beside or below it, the dendrogram.
 CELL_INCHES, LETTER_INCHES, TREE_INCHES = 0.42, 0.085, 0.9
@@ -38,7 +38,7 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
         InputError: a file is malformed.
     """
     run = RunFolder(run_dir)
-    if similarity := PromptSimilarity.load(run.evaluation(TEST).prompt_similarity):
+    if similarity := PromptSimilarity.load(run.reported.prompt_similarity):
         windows = f"over {int(similarity.num_windows)} windows of validation scans"
         caption = f"Task prompts {windows}: cosine of the maps, each less its mean. A row leads to its task."
         yield _named_similarity("prompt_similarity", caption, similarity.cosine, similarity.tasks.tolist())
@@ -49,7 +49,7 @@ def prompt_figures(run_dir: Path) -> Iterator[Named]:
     if evolution and len(evolution.tasks) > 1:
         caption = "Cosine of every two task prompts on one validation batch by epoch; the most alike at the end above."
         yield "prompt_evolution", caption, evolution_figure(evolution), ()
-    if seen := PromptMap.load(run.evaluation(TEST).prompt_map):
+    if seen := PromptMap.load(run.reported.prompt_map):
         caption = (
             f"Task prompts over the validation scan {seen.case_id} of {seen.task}: its own, the most and the least "
             "like it. Low, high: 1st, 99th percentile."

@@ -11,7 +11,7 @@ from uniseg.evaluation.case_record import CaseRecord, read_cases
 from uniseg.evaluation.records import Score, Summary, TaskSummary, read_scores
 from uniseg.evaluation.summary import mean
 from uniseg.reporting.run_files import Curve, read_config, read_curves
-from uniseg.run_folder import TEST, EvaluationFolder, RunFolder
+from uniseg.run_folder import EvaluationFolder, RunFolder
 from uniseg.task import PRETEXT
 
 FIX = "evaluate again"
@@ -102,7 +102,7 @@ def read_run(run_dir: Path) -> Run:
             label or prediction is no longer what was scored.
     """
     folder = RunFolder(run_dir)
-    evaluation = folder.evaluation(TEST)
+    evaluation = folder.reported
     config, curves = read_config(folder.config), read_curves(folder.log)
     if _is_pretraining(config):
         return Run(run_dir.resolve().name, config, curves, None, (), {})
