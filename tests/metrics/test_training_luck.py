@@ -20,7 +20,7 @@ def test_the_prior_is_that_of_the_records():
     recorded = json.loads((EXPERIMENT / "results.json").read_text())
     assert spreads == pytest.approx(recorded["spreads"])
     assert [sd, degrees] == pytest.approx([recorded["sd_of_a_difference"], recorded["degrees"]], rel=0.01)
-    assert [TYPICAL_SD, TYPICAL_DEGREES] == pytest.approx([sd, degrees], rel=0.02)
+    assert pytest.approx([sd, degrees], rel=0.02) == [TYPICAL_SD, TYPICAL_DEGREES]
 
 
 def test_many_trainings_forget_the_prior():
