@@ -75,9 +75,7 @@ def finish(crossval: Crossval, others: list[tuple[str | None, Path]]) -> float:
     page = CrossvalPage(folder, pooled, choices, theirs.notes if others else None, settings.margin)
     for line in write_crossval(page):
         say(line)
-    mirrored = list(crossval.config.inference.mirror_axes)  # which no file of weights says
-    how = f" 'inference.mirror_axes={mirrored}'".replace(", ", ",") if mirrored else ""
-    say(f"Predict: uniseg predict checkpoint={folder.ensemble} input=... output=...{how}")
+    say(f"Predict: uniseg predict checkpoint={folder.ensemble} input=... output=...")
     sys.stdout.write(f"{folder.report.page}\n")
     return pooled.mean_dice
 

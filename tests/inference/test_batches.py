@@ -47,7 +47,7 @@ def make_model(kind):
 
 def averages(model, image, sizes, **settings):
     """``[channels,z,y,x]`` per task, with the network that gave them."""
-    settings = InferenceSettings(**settings)
+    settings = InferenceSettings(**{"mirror_axes": ()} | settings)
     accumulators = [make_accumulator([model], t, features_allowed=not settings.gate) for t in range(len(model.tasks))]
     network = WindowNetwork([model], accumulators, settings.mirror_axes, CPU, sizes)
     parts = list(WindowPass(network, image, settings).planes((0, image.shape[2])))

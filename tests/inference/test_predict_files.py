@@ -265,10 +265,10 @@ def test_an_ensemble_is_one_folder(scans, tmp_path):
     expected = Predictor(models).predict(volume, ["liver"])["liver"]
     np.testing.assert_array_equal(Predictor(loaded).predict(volume, ["liver"])["liver"], expected)
     np.testing.assert_array_equal(Predictor.from_pretrained(folder).predict(volume, ["liver"])["liver"], expected)
-    fine = InferenceSettings(overlap=0.75)
+    fine = InferenceSettings(overlap=0.75, mirror_axes=())
     by_path = Predictor.from_pretrained([folder / "member0", folder / "member1"], settings=fine)
     assert (by_path.settings, by_path.checkpoint_hash) == (fine, ensemble_hash(folder))
-    assert Predictor.from_pretrained(folder).settings == InferenceSettings()
+    assert Predictor.from_pretrained(folder).settings == InferenceSettings(mirror_axes=())
     assert ensemble_hash(folder) == "+".join(ensemble_hash(folder / f"member{k}") for k in range(2))
     with pytest.raises(InputError, match="that exists"):
         save_ensemble(models, folder)

@@ -11,7 +11,7 @@ from monai.inferers import sliding_window_inference
 from scipy.ndimage import gaussian_filter
 
 from samples import make_task
-from uniseg import InputError, Predictor
+from uniseg import InputError, Predictor, save_model
 from uniseg.images.volume import Volume
 from uniseg.inference.accumulators import make_accumulator
 from uniseg.inference.compute import Compute
@@ -28,6 +28,7 @@ from uniseg.models.heads.base import label_scores
 from uniseg.models.heads.dynamic import DynamicHead
 from uniseg.models.heads.per_task import PerTaskHead
 from uniseg.models.heads.static import StaticHead
+from uniseg.models.provenance import Provenance
 from uniseg.models.uniseg import UniSegModel
 from uniseg.task import Normalization, TaskSet
 
@@ -58,7 +59,7 @@ def make_model(kind: str = "static") -> UniSegModel:
 
 
 def pass_of(model, image, positions, sizes=None, **changes):
-    settings = InferenceSettings(**changes)
+    settings = InferenceSettings(**{"mirror_axes": ()} | changes)
     features_allowed = not (settings.skip_empty or settings.gate)
     accumulators = [make_accumulator([model], p, features_allowed=features_allowed) for p in positions]
     network = WindowNetwork([model], accumulators, settings.mirror_axes, Compute(torch.device("cpu")), sizes)
@@ -342,6 +343,18 @@ def test_a_network_that_was_never_trained_is_refused_where_it_lacks_numbers():
     )
     with pytest.raises(InputError, match="task 'few': found a normalisation without its numbers"):
         Predictor(model).predict(volume((16, 20, 20)), ["few"])
+
+
+def test_mirroring_is_that_of_the_networks_run(tmp_path):
+    """Unless told otherwise; files of before say nothing, and are not mirrored."""
+    model = make_model()
+    assert Predictor(model).settings.mirror_axes == ()
+    model.provenance = Provenance(mirror_axes=(0, 2))
+    save_model(model, tmp_path / "shared")
+    loaded = Predictor.from_pretrained(tmp_path / "shared")
+    assert loaded.settings.mirror_axes == (0, 2)
+    assert loaded.recorded_settings["mirror_axes"] == [0, 2]
+    assert Predictor(model, InferenceSettings(mirror_axes=())).settings.mirror_axes == ()
 
 
 @pytest.mark.parametrize(

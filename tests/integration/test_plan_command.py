@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from started import run, succeed
+from uniseg import Predictor
 
 TASKS = "task=[phantom_liver,phantom_whole_body_tumour]"
 PLAN = [TASKS, "plan=true", "plan_width=[4,8]", "plan_precision=32-true", "num_workers=1"]
@@ -32,7 +33,8 @@ def test_train_runs_on_the_plan(suite):
     assert config["data"]["patch_size"] == planned["data"]["patch_size"]
     assert config["model"]["encoder"]["strides"] == planned["model"]["encoder"]["strides"]
     assert config["tasks"]["phantom_liver"]["spacing_mm"] == planned["tasks"]["phantom_liver"]["spacing_mm"]
-    assert (suite / "outputs/planned/checkpoints/last.ckpt").exists()
+    mirrored = Predictor.from_pretrained(suite / "outputs/planned/checkpoints/last.ckpt").settings.mirror_axes
+    assert list(mirrored) == planned["inference"]["mirror_axes"] == [0, 1, 2]  # predicted as it is scored
 
 
 def test_the_network_that_was_planned_is_the_network_that_trains(suite):

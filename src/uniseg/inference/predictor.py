@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -69,9 +69,11 @@ class Predictor:
         checkpoint_hash: str = "",
         site_tasks: Sequence[str] | None = None,
     ) -> None:
+        models = [models] if isinstance(models, UniSegModel) else models
+        if settings.mirror_axes == AUTO:
+            settings = replace(settings, mirror_axes=models[0].provenance.mirror_axes if models else ())
         self.settings, self.compute = settings, Compute.of(settings)
         self.device = self.compute.device
-        models = [models] if isinstance(models, UniSegModel) else models
         self.models = [self.compute.place(without_pretexts(model)) for model in models]
         if not self.models:
             raise InputError("models", "none", "one network or more", "load a checkpoint")

@@ -24,7 +24,7 @@ class InferenceSettings:
         orientation: in which the network sees a scan: ``canonical``, as in training; ``file`` or ``RAS``, as networks
             of nnU-Net do.
         window_batch: windows computed at a time, at most; ``auto``: 2 on a processor, on a GPU as many as keep it busy.
-        mirror_axes: test-time mirroring, some of (0, 1, 2) = (z, y, x).
+        mirror_axes: test-time mirroring, some of (0, 1, 2) = (z, y, x); ``auto``: as the network's run is scored.
         skip_empty: leave out windows that hold only air.
         gate: compute a task only near windows where a first, sparse pass found something of it.
         max_memory_gb: of RAM for one scan (10^9 bytes), reading excluded; None: no limit.
@@ -46,7 +46,7 @@ class InferenceSettings:
     windows: str = field(default=MONAI, metadata=bounded(word(MONAI, NNUNET)))
     orientation: str = field(default=CANONICAL, metadata=bounded(word(CANONICAL, FILE, RAS)))
     window_batch: int | str = field(default=AUTO, metadata=bounded(WINDOW_BATCH))
-    mirror_axes: tuple[int, ...] = field(default=(), metadata=bounded(AXES))
+    mirror_axes: tuple[int, ...] | str = field(default=AUTO, metadata=bounded(AXES | word(AUTO)))
     skip_empty: bool = False
     gate: bool = False
     max_memory_gb: float | None = field(default=8, metadata=bounded(POSITIVE))
@@ -62,7 +62,8 @@ class InferenceSettings:
         if isinstance(self.precision, int) and not isinstance(self.precision, bool):
             object.__setattr__(self, "precision", str(self.precision))
         check_fields(self)
-        object.__setattr__(self, "mirror_axes", tuple(self.mirror_axes))
+        if self.mirror_axes != AUTO:
+            object.__setattr__(self, "mirror_axes", tuple(self.mirror_axes))
 
 
 def usable_device(name: str) -> torch.device:

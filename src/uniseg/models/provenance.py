@@ -14,6 +14,7 @@ class Provenance:
         licence: of the weights themselves, where their origin states one beside those of the data.
         scores: task name -> measured numbers.
         citations: of the work that they come from.
+        mirror_axes: (z, y, x) of the test-time mirroring that its run is scored with; prediction does the same.
 
     Examples:
         >>> Provenance.from_dict({"data": {"liver": {"licence": "CC BY 4.0"}}, "commit": "a1b2c3"}).commit
@@ -27,6 +28,7 @@ class Provenance:
     licence: str = ""
     scores: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     citations: tuple[str, ...] = ()
+    mirror_axes: tuple[int, ...] = ()
 
     @property
     def cited(self) -> tuple[str, ...]:
@@ -42,6 +44,7 @@ class Provenance:
             "licence": self.licence,
             "scores": {name: dict(scores) for name, scores in self.scores.items()},
             "citations": list(self.citations),
+            "mirror_axes": list(self.mirror_axes),
         }
         return {key: value for key, value in values.items() if value}
 
@@ -54,4 +57,5 @@ class Provenance:
             licence=values.get("licence", ""),
             scores=dict(values.get("scores", {})),
             citations=tuple(values.get("citations", ())),
+            mirror_axes=tuple(values.get("mirror_axes", ())),
         )

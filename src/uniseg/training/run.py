@@ -16,6 +16,7 @@ from uniseg.datasets.split_file import SPLITS
 from uniseg.environment import PACKAGE_DIR, git_commit
 from uniseg.errors import InputError
 from uniseg.files import write_text
+from uniseg.inference.settings import AUTO
 from uniseg.models.pretexts import without_pretexts
 from uniseg.models.uniseg import UniSegModel
 from uniseg.run_folder import RunFolder
@@ -212,11 +213,13 @@ class TrainingRun:
         values, keys = self.description.settings, (*RECORDED, *(["pretext"] if data.objectives else []))
         settings = flatten({key: values[key] for key in keys if key in values})
         accumulated = values.get("trainer", {}).get("accumulate_grad_batches", 1)
+        mirrored = values.get("inference", {}).get("mirror_axes", AUTO)
         module.history = RunHistory(
             merge_data(merge_data(model.provenance.data, before), facts),
             git_commit(PACKAGE_DIR),
             RunRecord(data.tasks.names, splits, class_name(module.new_optimizer()), settings),
             resume_point.extra_steps(data.settings.steps_per_epoch, accumulated) if resume_point else 0,
+            mirror_axes=() if mirrored == AUTO else tuple(mirrored),
         )
         apply_speed_settings(model, self.speed)
         return module

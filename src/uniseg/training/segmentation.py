@@ -41,6 +41,7 @@ class RunHistory:
         commit: of the code that trains; empty where it is not known.
         record: what the run is recognised by when it is resumed.
         extra_steps: that a resumed run has done in epochs of another length, beyond those of its own length.
+        mirror_axes: that its scans are mirrored along when it is scored.
 
     Examples:
         >>> RunHistory(commit="1a2b3c").extra_steps
@@ -51,6 +52,7 @@ class RunHistory:
     commit: str = ""
     record: RunRecord | None = None
     extra_steps: int = 0
+    mirror_axes: tuple[int, ...] = ()
 
 
 class SegmentationModule(LightningModule):
@@ -114,7 +116,8 @@ class SegmentationModule(LightningModule):
                 tasks = TaskSet(tasks[tasks.position(name)] for name in record.order)
             saved = {"tasks": tasks, **cls._settings_of(record)}
         module = cls(model.train(), **{**saved, **settings})
-        module.history = RunHistory(model.provenance.data, model.provenance.commit, record)
+        origin = model.provenance
+        module.history = RunHistory(origin.data, origin.commit, record, mirror_axes=origin.mirror_axes)
         return module if map_location is None else module.to(map_location)
 
     @classmethod
@@ -228,9 +231,8 @@ class SegmentationModule(LightningModule):
         raise NotImplementedError
 
     def on_save_checkpoint(self, checkpoint: dict) -> None:
-        provenance = replace(
-            self.model.provenance, data=self.history.data, commit=self.history.commit, scores={}
-        )  # scores were those of the weights before
+        of_run = {"data": self.history.data, "commit": self.history.commit, "mirror_axes": self.history.mirror_axes}
+        provenance = replace(self.model.provenance, **of_run, scores={})  # scores were those of the weights before
         checkpoint[KEY] = describe_model(self.model, checkpoint["state_dict"]) | provenance.to_dict()
         if self.history.record:
             checkpoint[KEY][RECORD] = self.history.record.to_dict()

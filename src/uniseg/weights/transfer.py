@@ -1,7 +1,7 @@
 """Weights of one network into another: what fits, what is adapted by a named rule, what stays new."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import torch
@@ -109,7 +109,7 @@ def _merge(before: Provenance, added: Provenance) -> Provenance:
     """Of a network that takes the weights of another beside its own; scores were those of other weights."""
     citations = tuple(dict.fromkeys([*before.citations, *added.citations]))
     licence = "; ".join(dict.fromkeys(text for text in (before.licence, added.licence) if text))
-    return Provenance(merge_data(before.data, added.data), before.commit, licence, citations=citations)
+    return replace(before, data=merge_data(before.data, added.data), licence=licence, scores={}, citations=citations)
 
 
 def _signatures(tasks: TaskSet) -> list[tuple[str, tuple[str, ...]]]:
