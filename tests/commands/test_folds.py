@@ -27,5 +27,9 @@ def test_what_makes_other_weights_may_not(change):
     assert recorded(*change) != recorded()
 
 
+def test_without_an_average_the_record_is_that_of_earlier_versions():
+    assert not [key for key in recorded() if key.startswith("callbacks")]
+
+
 def test_two_averages_are_two_cross_validations():
     assert recorded("callbacks=ema") != recorded("callbacks=ema", "callbacks.average.decay=0.5")

@@ -200,8 +200,9 @@ def require_folds_of(datasets: Sequence[Dataset], prepared: Mapping[str, SplitTa
 def recorded_settings(config: DictConfig, datasets: Sequence[Dataset]) -> dict[str, object]:
     """By dotted key, all that would make the folds differ; of each task a digest of which case is in which fold."""
     values: Mapping = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    average = {key: each for key, each in (values.get("callbacks") or {}).items() if key == AVERAGE}
-    flat = flatten({key: values[key] for key in RECORDED if key in values} | {"callbacks": average})
+    flat = flatten({key: values[key] for key in RECORDED if key in values})
+    if average := (values.get("callbacks") or {}).get(AVERAGE):
+        flat |= flatten({"callbacks": {AVERAGE: average}})
     kept = {key: value for key, value in flat.items() if not any(fnmatch(key, pattern) for pattern in FREE)}
     return kept | {f"cases of {dataset.task.name}": _digest(dataset) for dataset in datasets}
 

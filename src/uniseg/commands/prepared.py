@@ -66,10 +66,9 @@ def fitting_cache(config: DictConfig, *, planned: bool, say: Callable[[str], Non
 
 def _is_ready(cache_dir: Path, tasks: TaskSet, planned: bool) -> bool:
     """Whether a cache holds all tasks, as they are where they were planned: else it counts as it does for training."""
-    folders = {task: cache_dir / task.name for task in tasks}
     return all(
-        is_prepared(folder) and (not planned or task.is_prepared_as(TaskCache(folder).task))
-        for task, folder in folders.items()
+        is_prepared(folder := cache_dir / task.name) and (not planned or task.is_prepared_as(TaskCache(folder).task))
+        for task in tasks
     )
 
 
