@@ -84,7 +84,7 @@ class Study:
         return self.root / f"{self.epochs}_epochs" / "nnunet"
 
     def settings(self) -> dict:
-        """Of the file that uniseg reads, the task's spacing beside."""
+        """Of the files that uniseg reads."""
         found = OmegaConf.load(HERE / "conf" / "experiment" / "folds_chaos.yaml")
         if self.scans.name != "chaos":
             own = OmegaConf.load(HERE / "conf" / "experiment" / f"{self.scans.experiment}.yaml")
